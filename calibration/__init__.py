@@ -1,0 +1,1 @@
+"""What numbers flow through a float model: data sources, streaming statistics, ranges, the calibration table."""

@@ -1,0 +1,111 @@
+"""Sample sources: where calibration and evaluation inputs come from.
+
+A *sample* is one feed of the model. Where every input's axis 0 is dynamic, a sample has axis 0 of length one and
+samples can be joined into batches; otherwise a sample has exactly the model's shapes and is run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from engines.engine import Array, Feed, TensorSpec
+
+
+class SampleSource(Protocol):
+    """A re-iterable stream of samples that never holds more than one in memory.
+
+    ``digest`` changes when the data does; ``description`` says in a few words what it is; ``synthetic`` is True where
+    no real data stands behind it.
+    """
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def synthetic(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def samples(self) -> Iterator[Feed]:
+        """Every sample in a fixed order. Raises ``BadInput`` naming the file and input that does not fit."""
+        ...
+
+
+def batchable(specs: Sequence[TensorSpec]) -> bool:
+    """Whether samples may be joined along axis 0: every input has a dynamic first axis."""
+    return bool(specs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
+
+
+def batches(samples: Iterable[Feed], size: int, *, joinable: bool) -> Iterator[Feed]:
+    """Join consecutive samples of equal shapes into feeds of up to ``size``; pass them through where not joinable."""
+    if not joinable or size == 1:
+        yield from samples
+        return
+    group: list[Feed] = []
+    for sample in samples:
+        if group and (len(group) == size or _shapes(group[0]) != _shapes(sample)):
+            yield _join(group)
+            group = []
+        group.append(sample)
+    if group:
+        yield _join(group)
+
+
+def _shapes(feed: Feed) -> list[tuple[int, ...]]:
+    return [feed[name].shape for name in sorted(feed)]
+
+
+def _join(group: list[Feed]) -> dict[str, Array]:
+    return {name: np.concatenate([feed[name] for feed in group]) for name in group[0]}
+
+
+class Part:
+    """The samples of a source at chosen positions: how data is split into calibration and held-back."""
+
+    def __init__(self, source: SampleSource, positions: Sequence[int], role: str) -> None:
+        self._source, self._positions, self._role = source, frozenset(positions), role
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        return self._source.specs
+
+    @property
+    def digest(self) -> str:
+        return f"{self._source.digest}/{self._role}:{len(self)}"
+
+    @property
+    def description(self) -> str:
+        return f"{len(self)} {self._role} samples of {self._source.description}"
+
+    @property
+    def synthetic(self) -> bool:
+        return self._source.synthetic
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def samples(self) -> Iterator[Feed]:
+        last = max(self._positions, default=-1)
+        for position, sample in enumerate(islice(self._source.samples(), last + 1)):
+            if position in self._positions:
+                yield sample
+
+
+def split(source: SampleSource, calibration: int, held_back: int, seed: int) -> tuple[Part, Part]:
+    """Disjoint (calibration, held-back) parts, drawn without replacement over the whole source so that a sorted folder
+    is not split by class. With a single sample both parts are that sample.
+    """
+    order = np.random.default_rng(seed).permutation(len(source))
+    held_back = min(held_back, max(len(source) // 4, 1))
+    kept = order[held_back:][:calibration] if len(order) > held_back else order
+    return Part(source, kept.tolist(), "calibration"), Part(source, order[:held_back].tolist(), "held-back")

@@ -1,0 +1,67 @@
+"""The calibration table: per tensor, the range its values are quantized in. Plain JSON, tied to model and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.errors import BadInput
+from engines.files import read_json, write_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """The range of one activation tensor.
+
+    ``minimum``/``maximum`` are the observed extremes; ``low``/``high`` the asymmetric range chosen by ``method`` (for
+    uint8 with a zero point); ``amax`` the symmetric threshold chosen by ``method`` (for int8 with zero point 0).
+    """
+
+    minimum: float
+    maximum: float
+    low: float
+    high: float
+    amax: float
+    method: str
+
+    def int8_scale(self) -> float:
+        """Symmetric int8 scale, ``amax / 127``; one for a tensor that is always zero."""
+        return self.amax / 127 if self.amax > 0 else 1.0
+
+    def uint8_scale(self) -> tuple[float, int]:
+        """Asymmetric uint8 (scale, zero point); the range is widened to contain zero, which stays exact."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        scale = (high - low) / 255 or 1.0
+        return scale, round(-low / scale)
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """Ranges of every tensor that may be quantized, and what they were taken from."""
+
+    tensors: dict[str, TensorRange]
+    method: str
+    samples: int
+    calibrated: bool
+    model_digest: str
+    data_digest: str
+    schema: int = SCHEMA
+    notes: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        write_json(path, self)
+
+    @staticmethod
+    def load(path: Path, model_digest: str | None = None) -> CalibrationTable:
+        """Read a table. Raises ``BadInput`` when it belongs to another model than ``model_digest``."""
+        table = read_json(path, CalibrationTable)
+        if model_digest is not None and table.model_digest != model_digest:
+            raise BadInput(
+                "this calibration table was made for another model",
+                where=str(path),
+                expected=f"model digest {model_digest[:12]}, found {table.model_digest[:12]}",
+                fix="calibrate again with --data",
+            )
+        return table

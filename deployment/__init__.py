@@ -1,0 +1,1 @@
+"""How an engine reaches its users: Triton model repositories and other serving layouts."""

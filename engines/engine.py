@@ -1,0 +1,57 @@
+"""The engine protocol: the one surface through which the rest of the product runs a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Feed: TypeAlias = Mapping[str, Array]
+"""One set of inputs a graph can run: input name -> array with the model's own rank and dtype."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, numpy dtype name (``"float32"``, ``"int64"``) and shape of a graph input or output.
+
+    A dimension is an int, or the ONNX symbol (``"batch"``) where it is dynamic; an unnamed dynamic one is ``"?"``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @property
+    def dynamic(self) -> bool:
+        return any(isinstance(d, str) for d in self.shape)
+
+    def numpy_dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.dtype)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Something that runs a graph. A context manager: leaving it frees device memory and threads."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        """Run once and return every output by name. Raises ``EngineError`` naming the input that does not fit."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

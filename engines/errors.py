@@ -1,0 +1,61 @@
+"""Errors a user can act on: what went wrong, where, what was expected, how to fix it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class EnginewrightError(Exception):
+    """Base of every error that reaches a user.
+
+    ``what`` is one sentence; ``where`` names a file, an ONNX node or a tensor; ``expected`` and ``fix`` are optional
+    sentences. ``exit_code`` is what the command returns.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.expected, self.fix = what, where, expected, fix
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.expected:
+            lines.append(f"expected: {self.expected}")
+        if self.fix:
+            lines.append(f"fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class BadInput(EnginewrightError):
+    """The model, the data or an option cannot be used as given."""
+
+    exit_code = 2
+
+
+class BuildFailure(str, Enum):
+    """Why a build failed, told apart so that the advice fits."""
+
+    UNSUPPORTED_OP = "unsupported op"
+    UNSUPPORTED_TYPE = "unsupported type on this target"
+    SHAPE = "shape error"
+    OUT_OF_MEMORY = "out of memory"
+    TIMEOUT = "time limit exceeded"
+    CRASH = "builder crashed"
+    CANCELLED = "cancelled"
+    MISSING_LIBRARY = "library not installed"
+    OTHER = "build failed"
+
+
+class BuildError(EnginewrightError):
+    """A target could not build the graph; ``where`` is the ONNX node when the builder names one."""
+
+    def __init__(
+        self, failure: BuildFailure, what: str, *, where: str = "", expected: str = "", fix: str = "", log: str = ""
+    ) -> None:
+        super().__init__(what, where=where, expected=expected, fix=fix)
+        self.failure, self.log = failure, log
+
+
+class EngineError(EnginewrightError):
+    """An engine could not be loaded or run."""

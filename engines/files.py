@@ -1,0 +1,63 @@
+"""Hashing, and writing that cannot leave a half-written file behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from engines.errors import BadInput
+
+T = TypeVar("T")
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, streamed."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write next to ``path``, then rename over it: a reader sees the old file or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encode_numpy(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def to_json(value: Any) -> bytes:
+    """Indented JSON of dataclasses, enums, paths and numpy scalars; NaN and infinities become null."""
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_encode_numpy), indent=1) + b"\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, to_json(value))
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file into ``kind``. Raises ``BadInput`` naming the file and the field that does not fit."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"not a valid {kind.__name__}: {error}", where=str(path)) from None

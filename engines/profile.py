@@ -1,0 +1,121 @@
+"""Shape profiles: the smallest, usual and largest shape of every dynamic input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engines.engine import TensorSpec
+from engines.errors import BadInput
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """``min <= opt <= max`` elementwise; checked where it is made from user input."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+
+@dataclass(frozen=True)
+class ShapeProfile:
+    """Input name -> range of shapes one optimization profile covers."""
+
+    inputs: dict[str, ShapeRange]
+
+    def opt_shapes(self) -> dict[str, Shape]:
+        return {name: shapes.opt for name, shapes in self.inputs.items()}
+
+
+def parse_shape_options(options: Iterable[str]) -> dict[str, ShapeRange]:
+    """Read ``--shape NAME=MIN:OPT:MAX`` or ``NAME=SHAPE`` (all three alike); shapes are ``1x3x224x224``."""
+    return dict(_parse_shape_option(option) for option in options)
+
+
+def _parse_shape_option(option: str) -> tuple[str, ShapeRange]:
+    where = f"--shape {option}"
+    form = "NAME=MIN:OPT:MAX, for example input=1x3x224x224:8x3x224x224:32x3x224x224"
+    name, separator, text = option.rpartition("=")
+    parts = text.split(":")
+    if not separator or not name or len(parts) not in (1, 3):
+        raise BadInput("cannot be read", where=where, expected=form)
+    shapes = [_parse_shape(part, where, form) for part in parts]
+    return name, check_range(name, shapes[0], shapes[len(shapes) // 2], shapes[-1], where)
+
+
+def _parse_shape(text: str, where: str, form: str) -> Shape:
+    if not re.fullmatch(r"\d+([x,]\d+)*", text):
+        raise BadInput(f"{text!r} is not a shape", where=where, expected=form)
+    return tuple(int(part) for part in re.split("[x,]", text))
+
+
+def check_range(name: str, low: Shape, opt: Shape, high: Shape, where: str) -> ShapeRange:
+    """A ``ShapeRange`` after checking equal ranks, positive dimensions and min <= opt <= max."""
+    if not len(low) == len(opt) == len(high):
+        raise BadInput(f"the three shapes of {name!r} differ in rank", where=where, expected="equal ranks")
+    for axis, (a, b, c) in enumerate(zip(low, opt, high, strict=True)):
+        if not 0 < a <= b <= c:
+            raise BadInput(
+                f"axis {axis} of {name!r} has min {a}, opt {b}, max {c}", where=where, expected="0 < min <= opt <= max"
+            )
+    return ShapeRange(low, opt, high)
+
+
+def infer_profile(
+    specs: Sequence[TensorSpec],
+    observed: Mapping[str, Sequence[Shape]],
+    given: Mapping[str, ShapeRange],
+    *,
+    max_batch: int = 32,
+) -> ShapeProfile:
+    """The profile of a model: ``given`` ranges win, then the extremes of ``observed`` shapes.
+
+    A dynamic axis 0 is taken as the batch: 1 to at least ``max_batch``. Static inputs get no range. Raises ``BadInput``
+    for a given input that does not exist, does not fit the model's static dimensions, or a dynamic input that was
+    neither given nor observed.
+    """
+    names = {spec.name for spec in specs}
+    for name in given:
+        if name not in names:
+            raise BadInput(f"the model has no input {name!r}", where="--shape", expected=", ".join(sorted(names)))
+    ranges: dict[str, ShapeRange] = {}
+    for spec in specs:
+        if spec.name in given:
+            ranges[spec.name] = _fit(spec, given[spec.name])
+        elif spec.dynamic:
+            ranges[spec.name] = _from_observed(spec, list(observed.get(spec.name, ())), max_batch)
+    return ShapeProfile(ranges)
+
+
+def _fit(spec: TensorSpec, shapes: ShapeRange) -> ShapeRange:
+    for shape in (shapes.min, shapes.opt, shapes.max):
+        fits = len(shape) == len(spec.shape) and all(
+            isinstance(d, str) or d == s for d, s in zip(spec.shape, shape, strict=False)
+        )
+        if not fits:
+            raise BadInput(
+                f"shape {'x'.join(map(str, shape))} does not fit input {spec.name!r}",
+                where="--shape",
+                expected="x".join(map(str, spec.shape)),
+            )
+    return shapes
+
+
+def _from_observed(spec: TensorSpec, shapes: list[Shape], max_batch: int) -> ShapeRange:
+    if not shapes:
+        raise BadInput(
+            f"input {spec.name!r} has dynamic shape {'x'.join(map(str, spec.shape))} and no data shows it",
+            where="--shape",
+            fix=f"add --shape {spec.name}=MIN:OPT:MAX, or --data",
+        )
+    low = tuple(min(axis) for axis in zip(*shapes, strict=True))
+    high = tuple(max(axis) for axis in zip(*shapes, strict=True))
+    opt = high
+    if isinstance(spec.shape[0], str):
+        top = max(max_batch, high[0])
+        low, opt, high = (1, *low[1:]), (min(8, top), *opt[1:]), (top, *high[1:])
+    return ShapeRange(low, opt, high)

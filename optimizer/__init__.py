@@ -1,0 +1,1 @@
+"""The way from an ONNX model to a bundle of proven engines."""

@@ -1,0 +1,83 @@
+"""What a running pipeline tells its audience. Stages emit; the terminal and logs subscribe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    stage: str
+    title: str
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    stage: str
+    seconds: float
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class StageResumed:
+    """The stage's artifact was already there."""
+
+    stage: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``done`` of ``total`` units; ``total`` is None where nobody can know."""
+
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a user should read: ``level`` is "info" or "warning"."""
+
+    stage: str
+    message: str
+    level: str = "info"
+
+
+Event: TypeAlias = StageStarted | StageFinished | StageResumed | Progress | Note
+Listener: TypeAlias = Callable[[Event], None]
+
+
+class Events:
+    """Sends events to listeners and keeps the seconds each stage took."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+        self.timings: dict[str, float] = {}
+        self.warnings: list[str] = []
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            self.warnings.append(event.message)
+        for listener in self._listeners:
+            listener(event)
+
+    def warn(self, stage: str, message: str) -> None:
+        self.emit(Note(stage, message, "warning"))
+
+    def note(self, stage: str, message: str) -> None:
+        self.emit(Note(stage, message))
+
+    @contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        """Time a stage; it counts as finished only when it did not raise."""
+        self.emit(StageStarted(name, title))
+        start = time.perf_counter()
+        yield
+        self.timings[name] = time.perf_counter() - start
+        self.emit(StageFinished(name, self.timings[name]))

@@ -1,0 +1,39 @@
+"""The precision plan: for every node, the dtype it computes in, why, and what that costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Dtype(str, Enum):
+    """What a node computes in."""
+
+    INT8 = "int8"
+    FP8 = "fp8"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True)
+class NodePrecision:
+    """``reason`` names the placement rule or measurement behind the choice; ``macs`` per sample; ``cost_db`` is the
+    output SQNR measured with only this node in this precision, where it was measured."""
+
+    dtype: Dtype
+    reason: str
+    op_type: str = ""
+    macs: int = 0
+    cost_db: float | None = None
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """Node name -> precision, in graph order."""
+
+    nodes: dict[str, NodePrecision]
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(node.dtype.value for node in self.nodes.values()))
