@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 @dataclass(frozen=True)
 class PassResult:
-    """``modified`` counts the places changed; ``notes`` say what a user should know (``optimize explain`` shows them)."""
+    """``modified`` counts the places changed; ``notes`` say what a user should know (see ``optimize explain``)."""
 
     modified: int
     notes: tuple[str, ...] = ()
