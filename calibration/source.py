@@ -6,9 +6,10 @@ samples can be joined into batches; otherwise a sample has exactly the model's s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +39,15 @@ class SampleSource(Protocol):
 
     def samples(self) -> Iterator[Feed]:
         """Every sample in a fixed order. Raises ``BadInput`` naming the file and input that does not fit."""
+        ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A source that can read chosen samples without decoding the others."""
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]:
+        """The samples at these indices, in order."""
         ...
 
 
@@ -81,7 +91,8 @@ class Part:
 
     @property
     def digest(self) -> str:
-        return f"{self._source.digest}/{self._role}:{len(self)}"
+        taken = hashlib.sha256(repr(sorted(self._positions)).encode()).hexdigest()
+        return f"{self._source.digest}/{self._role}:{len(self)}:{taken[:16]}"
 
     @property
     def description(self) -> str:
@@ -95,6 +106,9 @@ class Part:
         return len(self._positions)
 
     def samples(self) -> Iterator[Feed]:
+        if isinstance(self._source, Indexed):
+            yield from self._source.samples_at(self._positions)
+            return
         last = max(self._positions, default=-1)
         for position, sample in enumerate(islice(self._source.samples(), last + 1)):
             if position in self._positions:

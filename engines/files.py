@@ -49,6 +49,12 @@ def to_json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=_encode_numpy), indent=1) + b"\n"
 
 
+def _decode_path(kind: type[Any], value: Any) -> Any:
+    if issubclass(kind, Path):
+        return kind(value)
+    raise NotImplementedError(f"{kind.__name__} has no JSON form")
+
+
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, to_json(value))
 
@@ -56,8 +62,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, kind: type[T]) -> T:
     """Read a JSON file into ``kind``. Raises ``BadInput`` naming the file and the field that does not fit."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=_decode_path)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"not a valid {kind.__name__}: {error}", where=str(path)) from None
+        raise BadInput(f"not a valid {getattr(kind, '__name__', kind)}: {error}", where=str(path)) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -31,9 +31,10 @@ class NodePrecision:
 
 @dataclass(frozen=True)
 class PrecisionPlan:
-    """Node name -> precision, in graph order."""
+    """Node name -> precision, in graph order; ``notes`` say what passes and corrections did to the graph."""
 
     nodes: dict[str, NodePrecision]
+    notes: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(node.dtype.value for node in self.nodes.values()))

@@ -1,0 +1,36 @@
+# Two commands are all a new machine needs: `make demo` and `make test`. Both make the environment they run in.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check gpu-check clean
+
+demo: $(VENV)/.installed
+	$(BIN)/optimize demo --force
+
+test: $(VENV)/.installed-dev check
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+# On a machine with an NVIDIA GPU: build, run, measure, and write docs/measurements/<gpu>-<date>.md.
+gpu-check: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu_check optimizer/demo/fashion_resnet.onnx
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[rtx]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist

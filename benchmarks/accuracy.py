@@ -1,0 +1,179 @@
+"""How close candidate engines come to the FP32 reference: one pass over the data, memory independent of its length.
+
+Definitions, per output, over all elements of all samples (r reference, c candidate):
+
+- SQNR = 10 log10(sum r^2 / sum (r - c)^2) dB (signal to quantization noise ratio; capped at +-200 dB);
+- cosine = sum r c / sqrt(sum r^2 sum c^2), the outputs of all samples taken as one vector;
+- max_abs = max |r - c|;
+- agreement = the share of equal decisions, see ``agreement.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.agreement import Agreement
+from benchmarks.batching import sample_count
+from engines.engine import Array, Engine, Feed
+from engines.errors import BadInput
+
+SQNR_CAP_DB = 200.0
+
+
+@dataclass(frozen=True)
+class OutputAccuracy:
+    """Figures of one output; ``failure`` is empty, or says why the figures must not be trusted (NaN, wrong shape)."""
+
+    cosine: float
+    sqnr_db: float
+    max_abs: float
+    agreement: float
+    agreement_kind: str
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One candidate against FP32 over ``samples`` samples."""
+
+    samples: int
+    outputs: dict[str, OutputAccuracy] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence per output that cannot be used."""
+        return [f"output {name!r}: {output.failure}" for name, output in self.outputs.items() if output.failure]
+
+    @property
+    def sqnr_db(self) -> float:
+        """SQNR of the worst output, dB."""
+        return min((output.sqnr_db for output in self.outputs.values()), default=SQNR_CAP_DB)
+
+    @property
+    def agreement(self) -> float:
+        """Agreement of the worst output."""
+        return min((output.agreement for output in self.outputs.values()), default=1.0)
+
+
+def compare(reference: Engine, candidates: Mapping[str, Engine], feeds: Iterable[Feed]) -> dict[str, Accuracy]:
+    """Run every feed through ``reference`` and each candidate; the accuracy of each candidate by its name.
+
+    Raises ``BadInput`` when there is no feed or a candidate has other output names than the reference.
+    """
+    names = [spec.name for spec in reference.outputs]
+    for label, engine in candidates.items():
+        _check_outputs(label, names, [spec.name for spec in engine.outputs])
+    noise = {label: {name: OutputNoise() for name in names} for label in candidates}
+    samples = 0
+    for feed in feeds:
+        expected = reference.infer(feed)
+        for label, engine in candidates.items():
+            actual = engine.infer(feed)
+            for name in names:
+                noise[label][name].add(expected[name], actual[name], samples)
+        samples += sample_count(reference.inputs, feed)
+    if not samples:
+        raise BadInput("no samples to compare on", fix="give held-back data (--eval-data) or more samples")
+    return {
+        label: Accuracy(samples, {name: output.result() for name, output in outputs.items()})
+        for label, outputs in noise.items()
+    }
+
+
+def _check_outputs(label: str, expected: list[str], found: list[str]) -> None:
+    if missing := sorted(set(expected) - set(found)):
+        raise BadInput(
+            f"engine {label!r} lacks output {missing[0]!r}",
+            expected=f"outputs {', '.join(expected)}; found {', '.join(found)}",
+        )
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """10 log10(signal / noise), capped at +-``SQNR_CAP_DB``; no noise is the cap, whatever the signal."""
+    if noise <= 0.0:
+        return SQNR_CAP_DB
+    if signal <= 0.0:
+        return -SQNR_CAP_DB
+    return min(max(10.0 * math.log10(signal / noise), -SQNR_CAP_DB), SQNR_CAP_DB)
+
+
+def cosine_similarity(dot: float, reference: float, candidate: float) -> float:
+    """Cosine from a dot product and two squared norms; one for two zero vectors, zero for one."""
+    if reference <= 0.0 or candidate <= 0.0:
+        return 1.0 if reference == candidate else 0.0
+    return min(max(dot / math.sqrt(reference) / math.sqrt(candidate), -1.0), 1.0)
+
+
+class OutputNoise:
+    """Running sums of one output. Where FP32 itself is not finite (a mask of -inf), an equal value is no error."""
+
+    def __init__(self) -> None:
+        self._signal = self._noise = self._dot = self._candidate = self._max_abs = 0.0
+        self._agreement = Agreement()
+        self._not_finite = self._first_bad = 0
+        self._shape_failure = ""
+
+    def add(self, reference: Array, candidate: Array, sample: int) -> None:
+        """Take in one feed's output; ``sample`` is the position of its first sample, for messages."""
+        if reference.shape != candidate.shape:
+            self._shape_failure = self._shape_failure or (
+                f"shape {_shape(candidate)} where FP32 gives {_shape(reference)} (sample {sample})"
+            )
+            self._agreement.disagree(reference)
+            return
+        if reference.dtype.kind not in "fiub":  # strings and the like: decisions only
+            self._agreement.add(reference, candidate)
+            return
+        self._add_sums(*self._finite_pairs(reference, candidate, sample))
+        self._agreement.add(reference, candidate)
+
+    def _finite_pairs(self, reference: Array, candidate: Array, sample: int) -> tuple[Array, Array]:
+        r, c = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
+        if math.isfinite(float(r.sum())) and math.isfinite(float(c.sum())):
+            return r, c
+        finite = np.isfinite(r)
+        bad = np.count_nonzero(finite & ~np.isfinite(c)) + np.count_nonzero(~finite & ~_same(r, c))
+        if bad:
+            self._first_bad = self._first_bad if self._not_finite else sample
+            self._not_finite += int(bad)
+        both = finite & np.isfinite(c)
+        return r[both], c[both]
+
+    def _add_sums(self, r: Array, c: Array) -> None:
+        if not r.size:
+            return
+        error = r - c
+        self._signal += float(np.dot(r, r))
+        self._candidate += float(np.dot(c, c))
+        self._dot += float(np.dot(r, c))
+        self._noise += float(np.dot(error, error))
+        self._max_abs = max(self._max_abs, float(np.abs(error, out=error).max()))
+
+    def result(self) -> OutputAccuracy:
+        failure = self._shape_failure
+        if self._not_finite:
+            failure = (
+                f"{self._not_finite} values are NaN or infinite where FP32's are finite "
+                f"(first in sample {self._first_bad})"
+            )
+        share, kind = self._agreement.result()
+        return OutputAccuracy(
+            cosine=0.0 if failure else cosine_similarity(self._dot, self._signal, self._candidate),
+            sqnr_db=-SQNR_CAP_DB if failure else sqnr_db(self._signal, self._noise),
+            max_abs=math.inf if self._not_finite else self._max_abs,
+            agreement=share,
+            agreement_kind=kind,
+            failure=failure,
+        )
+
+
+def _same(r: Array, c: Array) -> Array:
+    return np.asarray((r == c) | (np.isnan(r) & np.isnan(c)))
+
+
+def _shape(array: Array) -> str:
+    return "x".join(map(str, array.shape)) or "scalar"

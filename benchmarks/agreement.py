@@ -1,0 +1,103 @@
+"""The share of equal decisions between a reference output and a candidate's, streamed.
+
+Which decision an output makes is read from the reference:
+
+- ``exact``: integers, booleans and strings; the share of equal elements.
+- ``argmax``: a floating [N, C], [N, L, C] or [N, C, H, W, ...] output with C >= 2: the share of equal argmax along C.
+  Ties are fair: a candidate that picks another class of equal reference value agrees.
+- ``threshold 0.5``: one value per sample, all reference values in [0, 1] (a probability): the share on the same side.
+- ``within 1% of range``: anything else: the share of elements whose error is at most 1 % of the reference's range. The
+  range is known only at the end, so errors are kept in a histogram of 16 bins per octave (the share is exact but for
+  errors within 4.5 % of the limit, which count as outside).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from engines.engine import Array
+
+RANGE_SHARE = 0.01
+_BINS_PER_OCTAVE = 16
+_LOWEST_OCTAVE = -150
+_OCTAVES = 300
+
+
+class Agreement:
+    """Running counts of one output."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._equal = self._total = 0
+        self._same_side = 0
+        self._single = True
+        self._low, self._high = math.inf, -math.inf
+        self._histogram = np.zeros(_OCTAVES * _BINS_PER_OCTAVE, np.int64)
+
+    def add(self, reference: Array, candidate: Array) -> None:
+        """Take in one feed's output; both arrays have the same shape."""
+        axis = class_axis(reference)
+        if reference.dtype.kind != "f":
+            self._count("exact", np.asarray(reference == candidate))
+        elif axis is not None:
+            self._count("argmax", _equal_choice(reference, candidate, axis))
+        else:
+            self._add_values(reference.astype(np.float64), candidate.astype(np.float64))
+
+    def disagree(self, reference: Array) -> None:
+        """Count every decision of this feed as different: the candidate's shape did not fit."""
+        axis = class_axis(reference)
+        self._total += reference.size // (reference.shape[axis] if axis is not None else 1) or 1
+
+    def _count(self, kind: str, equal: Array) -> None:
+        self._kind = kind
+        self._equal += int(np.count_nonzero(equal))
+        self._total += int(equal.size)
+
+    def _add_values(self, r: Array, c: Array) -> None:
+        finite = np.isfinite(r)
+        if finite.any():
+            self._low = min(self._low, float(r[finite].min()))
+            self._high = max(self._high, float(r[finite].max()))
+        self._single = self._single and (r.ndim == 0 or r.size == r.shape[0])
+        self._same_side += int(np.count_nonzero(((r >= 0.5) == (c >= 0.5)) & np.isfinite(c)))
+        self._total += r.size
+        with np.errstate(invalid="ignore"):
+            error = np.abs(r - c)
+        self._equal += int(np.count_nonzero((error == 0) | (r == c)))
+        octaves = np.log2(error[(error > 0) & np.isfinite(error)])
+        bins = np.floor((octaves - _LOWEST_OCTAVE) * _BINS_PER_OCTAVE).astype(np.int64)
+        self._histogram += np.bincount(np.clip(bins, 0, self._histogram.size - 1), minlength=self._histogram.size)
+
+    def result(self) -> tuple[float, str]:
+        """(share of equal decisions in [0, 1], which decision)."""
+        if self._kind:
+            return self._equal / max(self._total, 1), self._kind
+        if self._single and self._low >= 0.0 and self._high <= 1.0:
+            return self._same_side / max(self._total, 1), "threshold 0.5"
+        return self._share_within(), f"within {RANGE_SHARE:.0%} of range"
+
+    def _share_within(self) -> float:
+        limit = RANGE_SHARE * (self._high - self._low)
+        within = self._equal
+        if limit > 0 and math.isfinite(limit):
+            whole_bins = math.floor((math.log2(limit) - _LOWEST_OCTAVE) * _BINS_PER_OCTAVE)
+            within += int(self._histogram[: max(whole_bins, 0)].sum())
+        return within / max(self._total, 1)
+
+
+def class_axis(output: Array) -> int | None:
+    """The axis a decision is taken along: 1 for [N, C] and images [N, C, H, W, ...], 2 for sequences [N, L, C]."""
+    if output.dtype.kind != "f" or output.ndim < 2 or not output.size:
+        return None
+    axis = 2 if output.ndim == 3 else 1
+    return axis if output.shape[axis] >= 2 else None
+
+
+def _equal_choice(reference: Array, candidate: Array, axis: int) -> Array:
+    chosen = np.expand_dims(np.argmax(candidate, axis), axis)
+    at_choice = np.take_along_axis(reference, chosen, axis).squeeze(axis)
+    usable = np.isfinite(candidate).all(axis) | (candidate == reference).all(axis)
+    return np.asarray((at_choice == reference.max(axis)) & usable)

@@ -1,0 +1,71 @@
+"""Latency and throughput of engines in one process, interleaved so that ratios hold on a machine that is not quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from benchmarks.batching import sample_count
+from benchmarks.measurement import Latency, Throughput, summarize_latency
+from engines.engine import Engine, Feed
+
+BURST_SECONDS = 0.03
+SLOW_FACTOR = 4.0
+
+
+def measure_latency(
+    engines: Mapping[str, Engine], feed: Feed, *, seconds: float = 1.0, min_runs: int = 20, warmup_runs: int = 3
+) -> dict[str, Latency]:
+    """Time ``infer(feed)`` of every engine for ``seconds`` each, at least ``min_runs`` times.
+
+    The engines take turns in bursts of about 30 ms, in alternating order (A B, B A, ...): a slow moment of the machine
+    falls on all of them. An engine so slow that ``min_runs`` take over four times ``seconds`` stops there with
+    fewer (never under three) and says so in ``n``.
+    """
+    times = time_interleaved(engines, dict.fromkeys(engines, feed), seconds, min_runs, warmup_runs)
+    return {name: summarize_latency(values) for name, values in times.items()}
+
+
+def measure_throughput(
+    engines: Mapping[str, Engine], feed: Feed, *, seconds: float = 1.0, min_runs: int = 5, warmup_runs: int = 1
+) -> dict[str, Throughput]:
+    """Samples per second of every engine on a batched ``feed``, interleaved; from the median time per run."""
+    times = time_interleaved(engines, dict.fromkeys(engines, feed), seconds, min_runs, warmup_runs)
+    return {name: _throughput(sample_count(engines[name].inputs, feed), values) for name, values in times.items()}
+
+
+def _throughput(batch: int, seconds: Sequence[float]) -> Throughput:
+    latency = summarize_latency(seconds)
+    return Throughput(samples_per_s=1e3 * batch / latency.p50, batch=batch, n=latency.n, cv=latency.cv)
+
+
+def time_interleaved(
+    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], seconds: float, min_runs: int, warmup_runs: int
+) -> dict[str, list[float]]:
+    """Seconds of every timed run per engine; each engine gets its own feed."""
+    for name, engine in engines.items():
+        for _ in range(warmup_runs):
+            engine.infer(feeds[name])
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    order = list(engines)
+    while pending := [name for name in order if not _done(times[name], seconds, min_runs)]:
+        for name in pending:
+            _burst(engines[name], feeds[name], times[name])
+        order.reverse()
+    return times
+
+
+def _done(times: Sequence[float], seconds: float, min_runs: int) -> bool:
+    spent = sum(times)
+    return (spent >= seconds and len(times) >= min_runs) or (spent >= SLOW_FACTOR * seconds and len(times) >= 3)
+
+
+def _burst(engine: Engine, feed: Feed, times: list[float]) -> None:
+    until = time.perf_counter() + BURST_SECONDS
+    while True:
+        start = time.perf_counter()
+        engine.infer(feed)
+        end = time.perf_counter()
+        times.append(end - start)
+        if end >= until:
+            return

@@ -1,0 +1,95 @@
+"""Accuracy runs: each sample's outputs as the bytes of its response, and back from LoadGen's accuracy log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from engines.engine import Array, TensorSpec
+from engines.errors import BadInput
+from engines.files import read_json, write_json
+
+SHAPES_FILE = "accuracy_shapes.json"
+LOG_FILE = "mlperf_log_accuracy.json"
+
+
+@dataclass(frozen=True)
+class AnswerShapes:
+    """How a response's bytes divide into outputs: names and dtypes in order, shapes per sample index (as text), with
+    ``common`` for the samples that are not named.
+    """
+
+    names: list[str]
+    dtypes: list[str]
+    common: list[list[int]] = field(default_factory=list)
+    other: dict[str, list[list[int]]] = field(default_factory=dict)
+
+
+class AnswerRecorder:
+    """Makes response bytes and remembers the shapes that LoadGen's log does not hold."""
+
+    def __init__(self, specs: Sequence[TensorSpec], batched: bool) -> None:
+        self._names = [spec.name for spec in specs]
+        self._batched = batched
+        self._dtypes: list[str] = []
+        self._common: list[list[int]] = []
+        self._other: dict[str, list[list[int]]] = {}
+        self._lock = threading.Lock()
+
+    def answers(self, indices: Sequence[int], outputs: dict[str, Array]) -> list[Array]:
+        """One contiguous byte array per sample of a batch."""
+        return [self._answer(index, row, outputs) for row, index in enumerate(indices)]
+
+    def _answer(self, index: int, row: int, outputs: dict[str, Array]) -> Array:
+        parts = [outputs[name][row : row + 1] if self._batched else outputs[name] for name in self._names]
+        self._remember(index, parts)
+        return np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
+
+    def _remember(self, index: int, parts: Sequence[Array]) -> None:
+        shapes = [list(part.shape) for part in parts]
+        with self._lock:
+            if not self._dtypes:
+                self._dtypes, self._common = [part.dtype.name for part in parts], shapes
+            elif shapes != self._common:
+                self._other[str(index)] = shapes
+
+    def save(self, log_dir: Path) -> None:
+        write_json(log_dir / SHAPES_FILE, AnswerShapes(self._names, self._dtypes, self._common, self._other))
+
+
+def read_answers(log_dir: Path) -> Iterator[tuple[int, dict[str, Array]]]:
+    """(sample index, outputs by name) of every response in an accuracy run's log, in the order of completion.
+
+    Raises ``BadInput`` when there is no such log or a response does not have the bytes its shapes ask for.
+    """
+    shapes = read_json(log_dir / SHAPES_FILE, AnswerShapes)
+    path = log_dir / LOG_FILE
+    if not path.is_file():
+        raise BadInput("no accuracy log", where=str(path), fix="run LoadGen in accuracy mode")
+    with path.open() as file:
+        for line in file:
+            text = line.strip().rstrip(",")
+            if text in ("[", "]", ""):
+                continue
+            entry = json.loads(text.removeprefix("["))
+            index = int(entry["qsl_idx"])
+            yield index, _decode(bytes.fromhex(entry["data"]), shapes, index, path)
+
+
+def _decode(data: bytes, shapes: AnswerShapes, index: int, path: Path) -> dict[str, Array]:
+    outputs: dict[str, Array] = {}
+    start = 0
+    for name, dtype, shape in zip(
+        shapes.names, shapes.dtypes, shapes.other.get(str(index), shapes.common), strict=True
+    ):
+        size = np.dtype(dtype).itemsize * int(np.prod(shape))
+        outputs[name] = np.frombuffer(data[start : start + size], dtype).reshape(shape)
+        start += size
+    if start != len(data):
+        raise BadInput(f"sample {index} has {len(data)} bytes, expected {start}", where=str(path))
+    return outputs

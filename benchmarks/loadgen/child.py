@@ -1,0 +1,144 @@
+"""The process of one LoadGen run: ``python -m benchmarks.loadgen.child REQUEST.json REPORT.json PIPE``.
+
+It sends one JSON line per beat through the pipe, so that the parent can tell slow from hung, and writes its report
+when LoadGen is done. It ends itself when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import mlperf_loadgen
+
+from benchmarks.loadgen.answers import AnswerRecorder
+from benchmarks.loadgen.execute import LATE, Activity, Executor, Failures
+from benchmarks.loadgen.messages import ChildReport, ChildRequest
+from benchmarks.loadgen.native import native_settings, run_test
+from benchmarks.loadgen.plan import RunPlan, make_plan
+from benchmarks.loadgen.probe import Probe, probe
+from benchmarks.loadgen.samples import SampleLibrary
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.source import open_source
+from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
+from engines.errors import BadInput, EnginewrightError
+from engines.files import read_json, write_json
+
+BEAT_SECONDS = 0.2
+
+
+def beat(activity: Activity, pipe: int) -> None:
+    """Send the counters until the parent is gone, then end the process: nobody waits for its result."""
+    while True:
+        try:
+            os.write(pipe, (json.dumps(asdict(activity)) + "\n").encode())
+        except OSError:
+            os._exit(1)
+        time.sleep(BEAT_SECONDS)
+
+
+def run(job: ChildRequest, activity: Activity) -> ChildReport:
+    """Open, probe, plan and run."""
+    request, failures = job.request, Failures()
+    settings = request.settings
+    engines = [open_source(request.engine) for _ in range(_workers(settings))]
+    library = SampleLibrary(request.samples, engines[0].inputs)
+    executors = [Executor(engine, library, failures, activity) for engine in engines]
+    activity.stage = "warm-up"
+    library.load(range(min(len(library), library.performance_count, 64)))
+    probed = _probe_all(executors, settings)
+    if probed.failed:
+        return ChildReport(failures=[f"already the warm-up failed: {probed.failed}"])
+    plan = make_plan(settings, probed, job.offline_qps)
+    return _measure(request, plan, executors, library, failures, activity)
+
+
+def _workers(settings: LoadgenSettings) -> int:
+    return settings.workers if settings.scenario in (Scenario.OFFLINE, Scenario.SERVER) else 1
+
+
+def _probe_all(executors: Sequence[Executor], settings: LoadgenSettings) -> Probe:
+    """The first engine is probed; the others run once to be warm."""
+    probed = probe(executors[0], 1 if settings.scenario is Scenario.SINGLE_STREAM else settings.max_batch)
+    for executor in executors[1:]:
+        executor.run([0])
+    for executor in executors:
+        executor.histogram.clear()
+    return probed
+
+
+def _measure(
+    request: LoadgenRequest,
+    plan: RunPlan,
+    executors: Sequence[Executor],
+    library: SampleLibrary,
+    failures: Failures,
+    activity: Activity,
+) -> ChildReport:
+    log_dir = Path(request.log_dir)
+    accuracy = request.settings.mode is Mode.ACCURACY
+    recorder = AnswerRecorder(executors[0].engine.outputs, library.joinable) if accuracy else None
+    answers = [answering(executor, Completer(activity), recorder) for executor in executors]
+    guard = Guard(failures, activity)
+    sut = _make_sut(request.settings, plan, answers, library, guard)
+    activity.stage = "run"
+    start = time.monotonic()
+    for executor in executors:
+        executor.deadline = start + plan.deadline_s
+    run_test(native_settings(request.settings, plan), sut, library, log_dir)
+    duration = time.monotonic() - start
+    if recorder is not None:
+        recorder.save(log_dir)
+    if LATE in failures.first:
+        failures.first[LATE] = (
+            f"asked for {plan.qps:.4g} per second of an engine that reaches about {plan.capacity:.4g}; "
+            f"try {0.8 * plan.capacity:.3g}"
+        )
+    histogram = sum((executor.histogram for executor in executors), Counter[int]())
+    return ChildReport(
+        failures=failures.sentences(),
+        notes=plan.notes,
+        batch=plan.batch,
+        batch_histogram={str(size): count for size, count in sorted(histogram.items())},
+        completed=activity.completed,
+        duration_s=duration,
+        target_qps=plan.qps if request.settings.scenario is Scenario.SERVER else None,
+        loadgen_version=str(getattr(mlperf_loadgen, "__version__", "")),
+    )
+
+
+def _make_sut(
+    settings: LoadgenSettings, plan: RunPlan, answers: Sequence[Answer], library: SampleLibrary, guard: Guard
+) -> Sut:
+    if settings.scenario is Scenario.OFFLINE:
+        return OfflineSut(answers, library, plan.batch, guard)
+    if settings.scenario is Scenario.SERVER:
+        return ServerSut(answers, library, plan.batch, guard, settings.max_wait_ms / 1e3)
+    return InlineSut(answers[0], library, plan.batch, guard)
+
+
+def main(arguments: Sequence[str]) -> None:
+    request_path, report_path, pipe = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    activity = Activity()
+    threading.Thread(target=beat, args=(activity, pipe), daemon=True).start()
+    try:
+        report = run(read_json(request_path, ChildRequest), activity)
+    except BadInput as error:
+        report = ChildReport(bad_input=str(error))
+    except EnginewrightError as error:
+        report = ChildReport(failures=[f"the engine cannot be used: {error}"])
+    write_json(report_path, report)
+    sys.stdout.flush()
+    # Engines of many threads and LoadGen's own statics can crash in their destructors; the report is on disk.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

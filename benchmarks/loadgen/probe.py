@@ -1,0 +1,99 @@
+"""The first phase of a run: warm the engine up and learn what load it can take, so that the real run can be valid."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.loadgen.execute import Executor
+
+BATCHES = (2, 4, 8, 16, 32, 64)
+PROBE_SECONDS = 0.25
+GAIN = 1.03  # a larger batch must bring 3 % more samples per second to be worth its latency
+
+
+@dataclass(frozen=True)
+class BatchSpeed:
+    """Seconds per inference of ``batch`` samples: the fastest, and the mean."""
+
+    batch: int
+    fastest: float
+    mean: float
+
+    @property
+    def samples_per_s(self) -> float:
+        return self.batch / self.mean
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Speeds by batch size; batch 1 first. ``failed`` says why the engine cannot even start, else empty."""
+
+    speeds: list[BatchSpeed] = field(default_factory=list)
+    failed: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def single(self) -> BatchSpeed:
+        return self.speeds[0]
+
+    def best(self, longest: float | None = None) -> BatchSpeed:
+        """The batch with the most samples per second among those no slower than ``longest`` seconds."""
+        usable = [s for s in self.speeds if longest is None or s.mean <= longest] or self.speeds[:1]
+        best = usable[0]
+        for speed in usable[1:]:
+            if speed.samples_per_s > best.samples_per_s * GAIN:
+                best = speed
+        return best
+
+
+def probe(executor: Executor, max_batch: int | None) -> Probe:
+    """Time batch 1, then growing batches while they pay; samples must be loaded. Takes about two seconds at most
+    unless one inference is slower than that.
+    """
+    sizes = _sizes(executor, max_batch)
+    speeds: list[BatchSpeed] = []
+    notes: list[str] = []
+    for size in sizes:
+        speed = _time(executor, size)
+        if speed is None and not speeds:
+            return Probe(failed="; ".join(executor.failures.sentences()))
+        if speed is None:
+            notes.append(f"batch {size} fails, so batches stay below it: {'; '.join(executor.failures.sentences())}")
+            executor.failures.counts.clear()
+            executor.failures.first.clear()
+            break
+        speeds.append(speed)
+        if speed.mean > 4 * PROBE_SECONDS or not _still_gaining(speeds):
+            break
+    return Probe(speeds, notes=notes)
+
+
+def _still_gaining(speeds: list[BatchSpeed]) -> bool:
+    """Whether one of the last two batch sizes beat all smaller ones."""
+    if len(speeds) < 3:
+        return True
+    before = max(speed.samples_per_s for speed in speeds[:-2])
+    return max(speed.samples_per_s for speed in speeds[-2:]) > before * GAIN
+
+
+def _sizes(executor: Executor, max_batch: int | None) -> list[int]:
+    if max_batch == 1 or not executor.library.joinable:
+        return [1]
+    limit = max_batch or BATCHES[-1]
+    return [1, *sorted({size for size in BATCHES if size <= limit} | ({limit} if max_batch else set()))]
+
+
+def _time(executor: Executor, size: int) -> BatchSpeed | None:
+    """None when an inference failed."""
+    count = executor.library.performance_count
+    indices = [0] * size if not executor.library.uniform else [k % count for k in range(size)]
+    if executor.run(indices) is None:
+        return None
+    times: list[float] = []
+    while not times or (sum(times) < PROBE_SECONDS and len(times) < 2000):
+        start = time.perf_counter()
+        if executor.run(indices) is None:
+            return None
+        times.append(time.perf_counter() - start)
+    return BatchSpeed(size, min(times), sum(times) / len(times))

@@ -1,0 +1,154 @@
+"""One LoadGen run in a child process: start, watch, read the logs, judge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import benchmarks
+from benchmarks.loadgen.log import DetailLog, read_detail_log
+from benchmarks.loadgen.messages import ChildReport, ChildRequest
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.verdict import explain
+from benchmarks.loadgen.watch import Ending, kill, watch
+from engines.errors import BadInput
+from engines.files import read_json, write_json
+
+OUTPUT_FILE = "process.log"
+LOG_FILES = ("mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json", "mlperf_log_trace.json")
+METRICS = {
+    Scenario.SINGLE_STREAM: ("p90 latency", "ms", "early_stopping_latency_ss"),
+    Scenario.MULTI_STREAM: ("p99 latency", "ms", "early_stopping_latency_ms"),
+    Scenario.SERVER: ("completed queries", "queries/s", "result_completed_samples_per_sec"),
+    Scenario.OFFLINE: ("throughput", "samples/s", "result_samples_per_second"),
+}
+
+
+def run_loadgen(request: LoadgenRequest) -> LoadgenResult:
+    """Run LoadGen in a process of its own and judge the outcome; never raises for an engine that fails, hangs or dies.
+
+    An Offline run that ended early because the engine was faster than the probe said is repeated once with the
+    measured rate. Raises ``BadInput`` for samples or an engine folder that cannot be used.
+    """
+    result = _attempt(ChildRequest(request))
+    early = any("faster than the probe" in reason for reason in result.reasons)
+    if early and len(result.reasons) == 1 and result.value:
+        again = _attempt(ChildRequest(request, offline_qps=1.1 * result.value))
+        again.notes.append("repeated: the first run ended before its time")
+        return again
+    return result
+
+
+def _attempt(job: ChildRequest) -> LoadgenResult:
+    request = job.request
+    log_dir = Path(request.log_dir).absolute()
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for name in LOG_FILES:  # a run that dies early must not be judged by an older run's logs
+        (log_dir / name).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="loadgen-") as scratch:
+        request_path, report_path = Path(scratch) / "request.json", Path(scratch) / "report.json"
+        write_json(request_path, _absolute(job, log_dir))
+        ending = _run_child(request_path, report_path, log_dir, request.settings)
+        report = read_json(report_path, ChildReport) if report_path.exists() else None
+    if report is not None and report.bad_input:
+        raise BadInput(report.bad_input, where="LoadGen run")
+    return _judge(request, report, ending, log_dir)
+
+
+def _absolute(job: ChildRequest, log_dir: Path) -> ChildRequest:
+    request = job.request
+    samples = tuple(str(Path(path).absolute()) for path in request.samples)
+    return ChildRequest(LoadgenRequest(request.engine, samples, request.settings, str(log_dir)), job.offline_qps)
+
+
+def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSettings) -> Ending:
+    read_end, write_end = os.pipe()
+    process = None
+    try:
+        with (log_dir / OUTPUT_FILE).open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.loadgen.child", str(request), str(report), str(write_end)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                pass_fds=(write_end,),
+                start_new_session=True,  # Ctrl-C goes to the parent alone, which then kills the child's group
+            )
+        os.close(write_end)
+        write_end = -1
+        return watch(process, read_end, settings.stall_s, _total_seconds(settings))
+    finally:
+        if process is not None and process.poll() is None:
+            kill(process)
+        os.close(read_end)
+        if write_end >= 0:
+            os.close(write_end)
+
+
+def _environment() -> dict[str, str]:
+    """The child must find our packages also where they are not installed and the current folder is elsewhere."""
+    root = str(Path(benchmarks.__path__[0]).parent)
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
+
+
+def _total_seconds(settings: LoadgenSettings) -> float | None:
+    if settings.official or settings.mode is Mode.ACCURACY:
+        return None
+    return 400.0 + 3 * max(settings.limit_s, 2 * settings.duration_s)
+
+
+def _judge(request: LoadgenRequest, report: ChildReport | None, ending: Ending, log_dir: Path) -> LoadgenResult:
+    settings = request.settings
+    log = read_detail_log(log_dir)
+    report = report or ChildReport(completed=ending.completed)
+    reasons = [ending.cause] if ending.cause else []
+    reasons += report.failures
+    accuracy = settings.mode is Mode.ACCURACY
+    if not reasons:
+        reasons = list(log.errors) if accuracy else explain(settings, log, report.target_qps)
+    if ending.cause:
+        reasons += _last_words(log_dir)
+    metric, unit, key = ("answers logged", "samples", "") if accuracy else METRICS[settings.scenario]
+    return LoadgenResult(
+        scenario=settings.scenario,
+        mode=settings.mode,
+        valid=not reasons,
+        metric=metric,
+        value=float(report.completed) if accuracy else _value(log, key, unit),
+        unit=unit,
+        reasons=reasons,
+        notes=report.notes,
+        p50=_latency(settings, log, "50.00"),
+        p90=_latency(settings, log, "90.00"),
+        p99=_latency(settings, log, "99.00"),
+        samples=report.completed,
+        queries=int(log.number("result_query_count") or 0),
+        duration_s=report.duration_s,
+        log_dir=str(log_dir),
+        batch=report.batch,
+        batch_histogram=report.batch_histogram,
+        target_qps=report.target_qps,
+        loadgen_version=log.text("loadgen_version") or report.loadgen_version,
+    )
+
+
+def _value(log: DetailLog, key: str, unit: str) -> float | None:
+    return log.milliseconds(key) if unit == "ms" else log.number(key)
+
+
+def _latency(settings: LoadgenSettings, log: DetailLog, percentile: str) -> float | None:
+    if settings.scenario is Scenario.OFFLINE:
+        return None
+    per_query = "_per_query" if settings.scenario is Scenario.MULTI_STREAM else ""
+    return log.milliseconds(f"result_{percentile}_percentile{per_query}_latency_ns")
+
+
+def _last_words(log_dir: Path) -> list[str]:
+    """The last line the process printed, which usually names the cause."""
+    lines = (log_dir / OUTPUT_FILE).read_text(errors="replace").strip().splitlines()
+    return [f"its last words: {lines[-1][:300]}"] if lines else []

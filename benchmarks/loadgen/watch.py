@@ -1,0 +1,97 @@
+"""Watching a LoadGen child: its beats, its end, and the end of patience."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+from benchmarks.loadgen.execute import Activity
+
+LOAD_SECONDS = 300.0
+TICK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended: ``cause`` is empty for a normal end, else a sentence; ``completed`` samples by then."""
+
+    cause: str
+    completed: int
+
+
+def watch(process: subprocess.Popen[bytes], pipe: int, stall_s: float, total_s: float | None) -> Ending:
+    """Wait for ``process``; kill it when one inference takes over ``stall_s`` seconds, when loading takes over five
+    minutes, when no beat comes (a native call that holds the interpreter), or after ``total_s`` (None: no limit).
+    """
+    watcher = _Watcher(stall_s, total_s)
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while process.poll() is None:
+            if selector.select(TICK_SECONDS):
+                data = os.read(pipe, 1 << 16)
+                if data:
+                    watcher.hear(data)
+                else:
+                    selector.unregister(pipe)
+                    process.wait()
+                    break
+            if cause := watcher.impatience():
+                kill(process)
+                return Ending(cause, watcher.last.completed)
+    code = process.returncode
+    return Ending("" if code == 0 else watcher.death(code), watcher.last.completed)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the child and whatever it started; it leads its own process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class _Watcher:
+    def __init__(self, stall_s: float, total_s: float | None) -> None:
+        self._stall, self._total = stall_s, total_s
+        self._start = self._heard = self._moved = time.monotonic()
+        self._rest = b""
+        self.last = Activity()
+
+    def hear(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        now = time.monotonic()
+        for line in lines:
+            activity = Activity(**json.loads(line))
+            self._heard = now
+            if not _stuck(self.last, activity):
+                self._moved = now
+            self.last = activity
+
+    def impatience(self) -> str:
+        """A sentence when the child must be killed."""
+        now = time.monotonic()
+        done = f"after {self.last.completed} completed samples"
+        if self._total is not None and now - self._start > self._total:
+            return f"the run did not end within {self._total:.0f} s, {done}"
+        if self.last.stage == "load":
+            return f"loading the engine took over {LOAD_SECONDS:.0f} s" if now - self._start > LOAD_SECONDS else ""
+        if now - self._moved > self._stall:
+            return f"the engine hung: no answer for {self._stall:g} s during {self.last.stage}, {done}"
+        if now - self._heard > self._stall + 5.0:
+            return f"the process froze for {self._stall + 5.0:g} s during {self.last.stage}, {done}"
+        return ""
+
+    def death(self, code: int) -> str:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"the engine's process died ({how}) during {self.last.stage}, after {self.last.completed} samples"
+
+
+def _stuck(before: Activity, after: Activity) -> bool:
+    """Inside the same inference as at the last beat."""
+    busy = after.started > after.finished
+    return busy and (before.stage, before.finished) == (after.stage, after.finished)

@@ -1,0 +1,190 @@
+"""What every node costs: multiply-accumulates, weight bytes, activation bytes; and how much of it runs in INT8.
+
+MAC counts follow the operator definitions, with no credit for zeros or padding: output elements x reduction length.
+FLOPs are twice the MACs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from benchmarks.shapes import static_shape, with_shapes
+
+Shapes = Mapping[str, Sequence[int]]
+
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_PRODUCTS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+"""Float products with two operands, and where the second one is."""
+_INTEGER_PRODUCTS = {"QLinearConv": 3, "QLinearMatMul": 3, "ConvInteger": 1, "MatMulInteger": 1}
+_TRANSPARENT = {
+    *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Gather", "Split", "Expand"),
+    *("Cast", "Identity"),
+}
+_INT8 = {ir.DataType.INT8, ir.DataType.UINT8}
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """Cost of one execution of a node at the given input shapes.
+
+    ``weight_bytes`` as stored (INT8 weights behind DequantizeLinear count one byte each); ``activation_bytes`` read and
+    written; ``known`` is False where a shape depends on the data, and the numbers are then a lower bound.
+    """
+
+    op_type: str
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    known: bool = True
+
+
+def count_macs(model: ir.Model, shapes: Shapes) -> dict[str, NodeCost]:
+    """Cost of every node by name, in graph order. ``shapes`` maps input names to concrete shapes.
+
+    Of the branches of an If, only the costlier one is counted. The body of a Loop or Scan counts once.
+    """
+    return _graph_costs(with_shapes(model, shapes).graph)
+
+
+def total_macs(costs: Mapping[str, NodeCost]) -> int:
+    return sum(cost.macs for cost in costs.values())
+
+
+def int8_mac_share(model: ir.Model, shapes: Shapes) -> float:
+    """Share of all MACs whose two operands both arrive dequantized from 8-bit integers; 0.0 for a model without MACs.
+
+    An operand is followed back through operators that move values without computing on them. LSTM, GRU and RNN count
+    as float.
+    """
+    concrete = with_shapes(model, shapes)
+    costs = _graph_costs(concrete.graph)
+    total = total_macs(costs)
+    int8 = sum(costs[node.name].macs for node in _nodes(concrete.graph) if node.name in costs and is_int8(node))
+    return int8 / total if total else 0.0
+
+
+def is_int8(node: ir.Node) -> bool:
+    """Whether a product's two operands are both 8-bit integers, directly or behind DequantizeLinear."""
+    if node.op_type in _INTEGER_PRODUCTS:
+        return True
+    second = _PRODUCTS.get(node.op_type)
+    return second is not None and all(_arrives_dequantized(node.inputs[index]) for index in (0, second))
+
+
+def _arrives_dequantized(value: ir.Value | None) -> bool:
+    producer = value.producer() if value is not None else None
+    if producer is None:
+        return False
+    if producer.op_type == "DequantizeLinear":
+        return _is_8_bit(producer)
+    if producer.op_type == "Concat":
+        return all(_arrives_dequantized(source) for source in producer.inputs)
+    return producer.op_type in _TRANSPARENT and _arrives_dequantized(producer.inputs[0])
+
+
+def _is_8_bit(dequantize: ir.Node) -> bool:
+    """By the quantized input's type; by the zero point's, which must equal it, where inference did not reach it."""
+    for value in (dequantize.inputs[0], dequantize.inputs[2] if len(dequantize.inputs) > 2 else None):
+        if value is not None and value.dtype is not None:
+            return value.dtype in _INT8
+    source = dequantize.inputs[0]
+    quantize = source.producer() if source is not None else None
+    if quantize is None or quantize.op_type != "QuantizeLinear":
+        return False
+    if len(quantize.inputs) > 2 and quantize.inputs[2] is not None:
+        return quantize.inputs[2].dtype in _INT8
+    return quantize.attributes.get_int("output_dtype", 0) in {0, *(dtype.value for dtype in _INT8)}
+
+
+def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    for node in graph:
+        yield node
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                yield from _nodes(attribute.as_graph())
+
+
+def _graph_costs(graph: ir.Graph) -> dict[str, NodeCost]:
+    costs: dict[str, NodeCost] = {}
+    for node in graph:
+        costs[str(node.name)] = _cost(node)
+        bodies = [_graph_costs(a.as_graph()) for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        if node.op_type == "If":
+            bodies = [max(bodies, key=total_macs)]
+        for body in bodies:
+            costs.update(body)
+    return costs
+
+
+def _cost(node: ir.Node) -> NodeCost:
+    macs = _macs(node)
+    weights, activations, known = 0, 0, macs is not None
+    for value in (*node.inputs, *node.outputs):
+        if value is None or not value.name:
+            continue
+        stored = _stored_weight(value)
+        size = _bytes(stored if stored is not None else value)
+        known = known and size is not None
+        if stored is not None:
+            weights += size or 0
+        else:
+            activations += size or 0
+    return NodeCost(node.op_type, macs or 0, weights, activations, known)
+
+
+def _stored_weight(value: ir.Value) -> ir.Value | None:
+    """The initializer behind a value, seen through Q/DQ and layout changes; None for an activation."""
+    if value.is_initializer():
+        return value
+    producer = value.producer()
+    if producer is None:
+        return None
+    if producer.op_type == "Constant":
+        return value
+    if producer.op_type in ("DequantizeLinear", "Cast", "Transpose", "Reshape") and producer.inputs[0] is not None:
+        return _stored_weight(producer.inputs[0])
+    if producer.op_type == "QuantizeLinear" and producer.inputs[0] is not None:
+        return value if _stored_weight(producer.inputs[0]) is not None else None
+    return None
+
+
+def _bytes(value: ir.Value) -> int | None:
+    shape = static_shape(value)
+    if shape is None:
+        return None
+    dtype = value.dtype if value.dtype is not None else ir.DataType.FLOAT
+    return math.ceil(math.prod(shape) * dtype.bitwidth / 8) if dtype != ir.DataType.STRING else 0
+
+
+def _macs(node: ir.Node) -> int | None:
+    """MACs of one execution; 0 for operators that are no products, None where a shape is unknown."""
+    if node.domain not in ("", "ai.onnx"):
+        return 0
+    if node.op_type in _GATES:
+        return _recurrent_macs(node)
+    if node.op_type not in _PRODUCTS and node.op_type not in _INTEGER_PRODUCTS:
+        return 0
+    second = {**_PRODUCTS, **_INTEGER_PRODUCTS}[node.op_type]
+    first, other, output = (static_shape(v) for v in (node.inputs[0], node.inputs[second], node.outputs[0]))
+    if first is None or other is None or output is None:
+        return None
+    if "Conv" in node.op_type:  # weight [C out, C in / group, ...]; for ConvTranspose [C in, C out / group, ...]
+        elements = math.prod(first if node.op_type == "ConvTranspose" else output)
+        return elements * math.prod(other[1:])
+    if node.op_type == "Gemm":
+        reduction = first[0] if node.attributes.get_int("transA", 0) else first[1]
+        return math.prod(output) * reduction
+    return math.prod(output) * first[-1]
+
+
+def _recurrent_macs(node: ir.Node) -> int | None:
+    """Input and recurrent products of every gate: steps x batch x directions x gates x hidden x (input + hidden)."""
+    data, weight = static_shape(node.inputs[0]), static_shape(node.inputs[1])
+    if data is None or weight is None:
+        return None
+    directions, gates_hidden, inputs = weight
+    return data[0] * data[1] * directions * gates_hidden * (inputs + gates_hidden // _GATES[node.op_type])

@@ -1,0 +1,27 @@
+"""An engine that does nothing, to measure what surrounds an engine."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from engines.engine import Array, Feed, TensorSpec
+
+
+class NullEngine:
+    """Takes x [batch, 1] float32 and returns no output."""
+
+    inputs = (TensorSpec("x", "float32", ("batch", 1)),)
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> NullEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

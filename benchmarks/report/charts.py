@@ -1,0 +1,157 @@
+"""Charts as inline SVG. Colours are CSS variables, so that one file reads well in light and in dark.
+
+No text that comes from a model is drawn; names stand in the HTML around a chart, where they are escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measurement import Latency
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+# matplotlib takes no CSS variable, so each is drawn in a colour that stands for it and replaced in the SVG text.
+_STAND_INS = {
+    "--ink": "#010203",
+    "--soft": "#010204",
+    "--line": "#010205",
+    "--int8": "#010206",
+    "--fp16": "#010207",
+    "--fp32": "#010208",
+    "--bf16": "#010209",
+    "--fp8": "#01020a",
+    "--bad": "#01020b",
+    "--paper": "#01020c",
+}
+_RC: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10.5,
+    "axes.edgecolor": _STAND_INS["--line"],
+    "axes.labelcolor": _STAND_INS["--soft"],
+    "xtick.color": _STAND_INS["--line"],
+    "ytick.color": _STAND_INS["--line"],
+    "xtick.labelcolor": _STAND_INS["--soft"],
+    "ytick.labelcolor": _STAND_INS["--soft"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+}
+# Small enough that its text stays readable at a 400 px page, where the drawing is not scaled up.
+_WIDTH_INCHES, _HEIGHT_INCHES = 5.4, 2.7
+
+
+def colour_of(series: str) -> str:
+    """The CSS variable of a series or dtype name; an unknown one gets the ink."""
+    name = f"--{series.lower()}"
+    return name if name in _STAND_INS else "--ink"
+
+
+def latency_chart(series: Mapping[str, Latency], label: str) -> str:
+    """Distribution of latencies in milliseconds, one filled outline per series, with p50 and p99 marked.
+
+    Drawn from the percentiles. The axis ends at the largest p99, so that one outlier does not flatten the picture.
+    """
+    drawn = {name: np.asarray(latency.quantiles_ms) for name, latency in series.items() if latency.quantiles_ms}
+    if not drawn:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        low = min(float(quantiles[0]) for quantiles in drawn.values())
+        high = max(float(quantiles[99]) for quantiles in drawn.values())
+        margin = max((high - low) * 0.04, high * 1e-3, 1e-9)
+        edges = np.linspace(low - margin, high + margin, 61)
+        for name, quantiles in drawn.items():
+            _distribution(axes, quantiles, edges, _STAND_INS[colour_of(name)])
+        axes.set_xlabel("latency, ms")
+        axes.set_ylabel("share of runs, %")
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylim(bottom=0)
+
+    return _svg(draw, label)
+
+
+def _distribution(axes: Axes, quantiles: FloatArray, edges: FloatArray, colour: str) -> None:
+    shares = np.diff(np.interp(edges, quantiles, np.arange(101.0)))
+    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.28)
+    axes.stairs(shares, edges, color=colour, linewidth=1.2)
+    for percentile, style in ((50, "-"), (99, ":")):
+        axes.axvline(float(quantiles[percentile]), color=colour, linewidth=1.1, linestyle=style)
+
+
+def drift_chart(sqnr_db: Sequence[float | None], marked: Sequence[int], label: str) -> str:
+    """SQNR of every node's output against FP32, in graph order; ``marked`` positions are numbered 1, 2, 3, …
+
+    An exact output (None) is left out.
+    """
+    points = [(index, value) for index, value in enumerate(sqnr_db) if value is not None]
+    if not points:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, color=_STAND_INS["--line"], linewidth=0.9, zorder=1)
+        axes.scatter(xs, ys, s=9, color=_STAND_INS["--ink"], linewidths=0, zorder=2)
+        for rank, index in enumerate(marked, start=1):
+            _mark(axes, index, sqnr_db[index], rank)
+        axes.set_xlabel("node, in graph order")
+        axes.set_ylabel("SQNR, dB")
+        axes.margins(x=0.02, y=0.12)
+
+    return _svg(draw, label)
+
+
+def _mark(axes: Axes, index: int, value: float | None, rank: int) -> None:
+    if value is None:
+        return
+    axes.scatter([index], [value], s=30, color=_STAND_INS["--bad"], linewidths=0, zorder=3)
+    axes.annotate(
+        str(rank), (index, value), textcoords="offset points", xytext=(0, -12), ha="center", color=_STAND_INS["--bad"]
+    )
+
+
+def _svg(draw: Callable[[Axes], None], label: str) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings: Any = {**_RC, "svg.hashsalt": label}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(axis="y", color=_STAND_INS["--line"], linewidth=0.5, alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        draw(axes)
+        return _inline(_save(figure), label)
+
+
+def _save(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _inline(document: str, label: str) -> str:
+    """The ``<svg>`` element alone, with colours as variables, ids that are unique in a page, and no fixed size."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for variable, colour in _STAND_INS.items():
+        svg = svg.replace(colour, f"var({variable})")
+    prefix = "c" + hashlib.sha256(label.encode()).hexdigest()[:8]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    view_box = re.search(r'viewBox="[^"]*"', svg)
+    box = view_box.group(0) if view_box else ""
+    return re.sub(r"<svg[^>]*>", f'<svg class="chart" aria-hidden="true" {box}>', svg, count=1)

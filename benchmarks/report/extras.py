@@ -1,0 +1,54 @@
+"""Evidence for the page that lives in other files of the bundle, or that is too long for ``report.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.measurement import Latency
+from engines.tensorrt.build_log import LayerInfo
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """One graph node of the precision plan; ``macs`` per sample."""
+
+    name: str
+    op_type: str
+    dtype: str
+    reason: str = ""
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """How far one node's output has drifted from FP32 (``sqnr_db``, None = exact); rows come in graph order."""
+
+    node: str
+    op_type: str
+    sqnr_db: float | None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class TimeRow:
+    """Time one operator type takes in an engine, over ``calls`` kernels; milliseconds per inference."""
+
+    op_type: str
+    milliseconds: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Optional material for ``render_page``; whatever is empty leaves its section out.
+
+    ``latencies``: target -> series name (``"int8"``, ``"fp32"``) -> its distribution, with ``quantiles_ms``.
+    ``op_times`` and ``layers`` (of ``engine.json``) by target.
+    """
+
+    nodes: list[NodeRow] = field(default_factory=list)
+    drift: list[DriftRow] = field(default_factory=list)
+    latencies: dict[str, dict[str, Latency]] = field(default_factory=dict)
+    op_times: dict[str, list[TimeRow]] = field(default_factory=dict)
+    layers: dict[str, Sequence[LayerInfo]] = field(default_factory=dict)

@@ -1,0 +1,226 @@
+"""The numbers of a report, field for field as ``report.json`` stores them.
+
+The names are a contract with readers of ``report.json``: fields may be added, none renamed. ``None`` means *not
+measured*; nothing here is ever filled with an estimate. Latencies are milliseconds, throughputs samples per second,
+sizes bytes, unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.accuracy import OutputAccuracy
+from benchmarks.loadgen.settings import LoadgenResult
+from benchmarks.measurement import Latency, Verdict
+from benchmarks.task import TaskAccuracy
+from engines.files import read_json, write_json
+
+SCHEMA = 1
+Status = Literal["ok", "over_budget", "partial"]
+TargetStatus = Literal["measured", "built", "skipped"]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The model as given. ``flops`` is two per multiply-accumulate, for one sample at the profile's usual shape."""
+
+    name: str
+    digest: str
+    parameters: int
+    flops: int | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PrecisionSummary:
+    """``nodes`` counts nodes per dtype; ``int8_mac_share`` is the share of multiply-accumulates (0 to 1) whose two
+    operands both arrive dequantized from int8."""
+
+    requested: str
+    nodes: dict[str, int]
+    int8_mac_share: float | None
+
+    @staticmethod
+    def of(requested: str, dtypes: Sequence[str], int8_mac_share: float | None) -> PrecisionSummary:
+        """Count ``dtypes``, one per node; int8, fp16 and fp32 are always present."""
+        names = dict.fromkeys(["int8", "fp16", "fp32", *dtypes])
+        return PrecisionSummary(requested, {name: list(dtypes).count(name) for name in names}, int8_mac_share)
+
+
+@dataclass(frozen=True)
+class OutputFidelity:
+    """One graph output against FP32 on held-back samples; formulas in ``benchmarks.accuracy``.
+
+    ``sqnr_db`` is capped at 200, which bit-equal outputs have. ``agreement`` is the share of samples with the same
+    decision, ``agreement_kind`` what a decision is. ``failure`` says why the figures must not be trusted.
+    """
+
+    cosine: float | None
+    sqnr_db: float | None
+    max_abs: float | None
+    agreement: float | None = None
+    agreement_kind: str = ""
+    failure: str = ""
+
+    @staticmethod
+    def of(measured: OutputAccuracy) -> OutputFidelity:
+        """The report's form: an infinite error becomes None, since JSON has no infinity."""
+        return OutputFidelity(
+            cosine=measured.cosine,
+            sqnr_db=measured.sqnr_db,
+            max_abs=measured.max_abs if math.isfinite(measured.max_abs) else None,
+            agreement=measured.agreement,
+            agreement_kind=measured.agreement_kind,
+            failure=measured.failure,
+        )
+
+    @property
+    def exact(self) -> bool:
+        return self.max_abs == 0
+
+
+@dataclass(frozen=True)
+class AccuracySummary:
+    """``samples`` held-back inputs; ``task`` the user's metric; ``max_drop`` the budget, relative to FP32 (0.01 is
+    1 %); ``source`` where the inputs came from."""
+
+    samples: int
+    outputs: dict[str, OutputFidelity]
+    task: TaskAccuracy | None = None
+    max_drop: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Latency percentiles in milliseconds."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+    @staticmethod
+    def of(latency: Latency) -> Percentiles:
+        return Percentiles(latency.p50, latency.p90, latency.p99)
+
+
+@dataclass(frozen=True)
+class TargetSummary:
+    """One target's engine.
+
+    ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
+    what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
+    ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
+    """
+
+    backend: str
+    status: TargetStatus
+    reason: str = ""
+    engine: str | None = None
+    engine_bytes: int | None = None
+    build_seconds: float | None = None
+    latency_ms: Percentiles | None = None
+    throughput: float | None = None
+    speedup_vs_fp32: float | None = None
+    kept_precision: str | None = None
+    why: str = ""
+    title: str = ""
+    next_command: str = ""
+    batch: int | None = None
+    accuracy: dict[str, OutputFidelity] | None = None
+    accuracy_how: str = ""
+    fp32_latency_ms: Percentiles | None = None
+    fp32_throughput: float | None = None
+    fp32_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadgenSummary:
+    """One LoadGen run. ``metric`` says what ``value`` is, ``unit`` its unit; percentiles are milliseconds per query,
+    None for Offline, where all samples wait for one query. ``reasons`` explain an invalid run in words, ``notes`` what
+    was chosen; ``log_dir`` is relative to the bundle."""
+
+    valid: bool
+    metric: str
+    value: float | None
+    reasons: list[str] = field(default_factory=list)
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    samples: int | None = None
+    duration_s: float | None = None
+    log_dir: str | None = None
+    unit: str = ""
+    notes: list[str] = field(default_factory=list)
+    queries: int | None = None
+    batch: int | None = None
+    batch_histogram: dict[str, int] = field(default_factory=dict)
+    target_qps: float | None = None
+    loadgen_version: str = ""
+
+    @staticmethod
+    def of(result: LoadgenResult, log_dir: str) -> LoadgenSummary:
+        """The report's form of a run whose raw logs lie in ``log_dir`` of the bundle."""
+        names = {entry.name for entry in fields(LoadgenSummary)}
+        values = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name in names}
+        return LoadgenSummary(**{**values, "log_dir": log_dir})
+
+
+@dataclass(frozen=True)
+class PlasterFigure:
+    """One of the seven; ``value`` is None where it cannot be measured here, and ``how`` then says what would."""
+
+    value: float | None
+    unit: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Plaster:
+    """NVIDIA's PLASTER: programmability, latency, accuracy, size, throughput, energy, rate of learning."""
+
+    programmability: PlasterFigure
+    latency: PlasterFigure
+    accuracy: PlasterFigure
+    size: PlasterFigure
+    throughput: PlasterFigure
+    energy: PlasterFigure
+    rate_of_learning: PlasterFigure
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything measured in one run of ``optimize``."""
+
+    status: Status
+    verdict: Verdict
+    calibrated: bool
+    model: ModelSummary
+    precision: PrecisionSummary
+    accuracy: AccuracySummary | None
+    targets: dict[str, TargetSummary]
+    loadgen: dict[str, dict[str, LoadgenSummary]]
+    plaster: Plaster | None
+    timings: dict[str, float]
+    peak_rss_mb: float | None
+    schema: int = SCHEMA
+    created: str = ""
+    command: str = ""
+    calibration: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write ``report.json`` atomically."""
+    write_json(path, report)
+
+
+def read_report(path: Path) -> Report:
+    """Read ``report.json``. Raises ``BadInput`` naming the field that does not fit."""
+    return read_json(path, Report)

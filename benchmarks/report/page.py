@@ -1,0 +1,101 @@
+"""The report as one self-contained HTML file: no network, no script, no font but the reader's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmarks.report import charts, formats, view
+from benchmarks.report.extras import Extras
+from benchmarks.report.model import Report, TargetSummary
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PLASTER = (
+    ("programmability", "Programmability"),
+    ("latency", "Latency"),
+    ("accuracy", "Accuracy"),
+    ("size", "Size"),
+    ("throughput", "Throughput"),
+    ("energy", "Energy"),
+    ("rate_of_learning", "Rate of learning"),
+)
+
+
+def render_page(report: Report, extras: Extras | None = None) -> str:
+    """The page as HTML text. Every name that comes from a model or a user is escaped.
+
+    Sections without material are left out, except targets, accuracy and LoadGen, which then say what is missing.
+    """
+    extras = extras or Extras()
+    environment = _environment()
+    worst = view.worst_falls(extras.drift)
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        extras=extras,
+        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        uncalibrated=not report.calibrated and report.precision.requested in view.CALIBRATED_PRECISIONS,
+        tiles=view.tiles(report),
+        cells=view.cells(extras.nodes),
+        shares=view.shares(extras.nodes),
+        worst=worst,
+        layers={name: view.join_layers(rows, extras.nodes) for name, rows in extras.layers.items()},
+        plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in _PLASTER],
+        latency_charts=_latency_charts(extras),
+        drift_chart=Markup(
+            charts.drift_chart([row.sqnr_db for row in extras.drift], [fall.index for fall in worst[:5]], "drift")
+        ),
+    )
+
+
+def _latency_charts(extras: Extras) -> dict[str, Markup]:
+    # Charts hold numbers and our own labels only, so their SVG needs no escaping.
+    return {
+        target: Markup(charts.latency_chart(series, f"latency {index}"))
+        for index, (target, series) in enumerate(extras.latencies.items())
+        if any(latency.quantiles_ms for latency in series.values())
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        significant=formats.significant,
+        count=formats.count,
+        bytes=formats.size,
+        ms=formats.milliseconds,
+        duration=formats.seconds,
+        rate=formats.rate,
+        ratio=formats.ratio,
+        percent=formats.percent,
+        decibels=formats.decibels,
+        cosine=formats.cosine,
+        digest=formats.digest,
+        status_title=formats.status_title,
+        drop=view.drop,
+        percentage=view.percentage,
+        target_accuracy=_target_accuracy,
+        dtype_class=_dtype_class,
+        series_colour=charts.colour_of,
+    )
+    return environment
+
+
+def _target_accuracy(target: TargetSummary) -> str:
+    """The worst output's SQNR on this engine, or of its stand-in, marked so."""
+    worst = view.worst_output(target.accuracy)
+    if worst is None:
+        return formats.MISSING
+    return formats.decibels(worst)
+
+
+def _dtype_class(dtype: str) -> str:
+    """The CSS class of a dtype; an unknown one has the neutral colour."""
+    return dtype if dtype in view.DTYPES else "other"

@@ -1,0 +1,138 @@
+"""The report in a terminal: the verdict first, then one line per thing a user asks next. Made for 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.report import formats, view
+from benchmarks.report.model import LoadgenSummary, Report, TargetSummary
+
+_STATUS_STYLE = {"ok": "bold green", "over_budget": "bold red", "partial": "bold yellow"}
+_TARGET_STYLE = {"measured": "green", "built": "cyan", "skipped": "yellow"}
+
+
+def summarise(report: Report, console: Console, bundle: Path | None = None) -> None:
+    """Print the report to ``console``; plain text where that is no terminal. ``bundle`` is named as the result.
+
+    Names from a model are printed as they are, never read as rich markup.
+    """
+    _verdict(report, console)
+    if report.targets:
+        console.print(Padding(_targets(report.targets), (1, 0, 0, 1)))
+    for label, line in _lines(report):
+        _line(console, label, line)
+    _unmeasured(report, console)
+    if bundle is not None:
+        console.print()
+        _line(console, "bundle", str(bundle))
+        _line(console, "page", str(bundle / "report.html"))
+
+
+def _verdict(report: Report, console: Console) -> None:
+    seconds = formats.seconds(sum(report.timings.values())) if report.timings else ""
+    head = Text.assemble(
+        (formats.status_title(report.status), _STATUS_STYLE.get(report.status, "bold")),
+        f"  {report.model.name}, {report.precision.requested}",
+        f", {seconds}" if seconds else "",
+    )
+    console.print(head)
+    if not report.calibrated and report.precision.requested in view.CALIBRATED_PRECISIONS:
+        warning = (
+            "NOT CALIBRATED: ranges come from synthetic inputs; accuracy says nothing. Run again with --data PATH."
+        )
+        console.print(Text(warning, "bold red"))
+    for reason in report.verdict.reasons:
+        _bullet(console, reason)
+    for warning in report.warnings:
+        _bullet(console, warning, "yellow")
+
+
+def _bullet(console: Console, text: str, style: str = "") -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text(" -"), Text(text, style))
+    console.print(table)
+
+
+def _targets(targets: dict[str, TargetSummary]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("target", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for title in ("p50", "p99", "throughput", "vs FP32", "size", "SQNR"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, target in targets.items():
+        latency = target.latency_ms
+        table.add_row(
+            Text(name),
+            Text(target.status, _TARGET_STYLE.get(target.status, "")),
+            formats.milliseconds(latency.p50 if latency else None),
+            formats.milliseconds(latency.p99 if latency else None),
+            formats.rate(target.throughput),
+            formats.ratio(target.speedup_vs_fp32),
+            formats.size(target.engine_bytes),
+            _fidelity(target),
+        )
+    return table
+
+
+def _fidelity(target: TargetSummary) -> str:
+    shown = formats.decibels(view.worst_output(target.accuracy))
+    return f"{shown} *" if view.simulated(target) else shown
+
+
+def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    if any(view.simulated(target) for target in report.targets.values()):
+        yield "", "* simulated here, not measured on that GPU"
+    yield "precision", _precision(report)
+    yield from _accuracy(report)
+    for target, scenarios in report.loadgen.items():
+        for scenario, run in scenarios.items():
+            yield "LoadGen", f"{target} {scenario}: {_loadgen(run)}"
+
+
+def _precision(report: Report) -> str:
+    nodes = ", ".join(f"{count} {dtype}" for dtype, count in report.precision.nodes.items() if count)
+    share = report.precision.int8_mac_share
+    return f"{nodes or 'no'} nodes" + ("" if share is None else f"; {formats.percent(share)} of MACs in INT8")
+
+
+def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
+    accuracy = report.accuracy
+    if accuracy is None:
+        yield "accuracy", "not measured"
+        return
+    if task := accuracy.task:
+        sides = f"{formats.significant(task.fp32, 4)} in FP32, {formats.significant(task.optimized, 4)} optimized"
+        yield "accuracy", f"{task.metric}: {sides}, drop {view.drop(task)}"
+    for name, output in accuracy.outputs.items():
+        agreement = "" if output.agreement is None else f", agreement {formats.percent(output.agreement)}"
+        figures = f"SQNR {formats.decibels(output)}, cosine {formats.cosine(output.cosine)}{agreement}"
+        yield "accuracy", f"{name}: {figures} ({accuracy.samples:,} samples)"
+
+
+def _loadgen(run: LoadgenSummary) -> str:
+    verdict = "VALID" if run.valid else "INVALID"
+    why = "" if run.valid or not run.reasons else f" ({' '.join(run.reasons)})"
+    return f"{verdict}, {formats.significant(run.value)} {run.unit} {run.metric}{why}"
+
+
+def _unmeasured(report: Report, console: Console) -> None:
+    for name, target in report.targets.items():
+        if target.status == "measured" or not (target.reason or target.next_command):
+            continue
+        _line(console, name, f"{target.status}: {target.reason}" if target.reason else target.status)
+        if target.next_command:
+            _line(console, "", target.next_command, "bold")
+
+
+def _line(console: Console, label: str, text: str, style: str = "") -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=9, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(label, "dim"), Text(text, style))
+    console.print(Padding(table, (0, 0, 0, 1)))

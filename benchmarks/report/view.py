@@ -1,0 +1,197 @@
+"""What the page shows that no field holds: key figures, map cells, joined engine layers, the worst nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.report import formats
+from benchmarks.report.extras import DriftRow, NodeRow
+from benchmarks.report.model import OutputFidelity, Report, TargetSummary
+from benchmarks.task import TaskAccuracy
+from engines.tensorrt.build_log import LayerInfo
+
+CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
+"""Requests that need ranges from data; for the others ``calibrated`` says nothing."""
+DTYPES = ("int8", "fp8", "fp16", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A key figure: the number, what it is, and what it stands on."""
+
+    value: str
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One node on the precision map; ``width`` in pixels grows with the square root of its MACs."""
+
+    dtype: str
+    width: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """A dtype's share (0 to 1) of nodes and of multiply-accumulates."""
+
+    dtype: str
+    nodes: int
+    macs: float
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """An engine layer joined to the plan.
+
+    ``verdict``: "int8" (planned, and the layer reads int8), "fell back" (planned, and it does not), or "" where INT8
+    was not planned for any of its nodes. ``types`` reads "int8 → float16".
+    """
+
+    layer: LayerInfo
+    types: str
+    verdict: str
+
+    @property
+    def fell_back(self) -> bool:
+        return self.verdict == "fell back"
+
+
+def fastest(report: Report) -> tuple[str, TargetSummary] | None:
+    """The measured target with the largest speed-up over FP32."""
+    rated = [(name, t) for name, t in report.targets.items() if t.speedup_vs_fp32 is not None]
+    return max(rated, key=lambda item: item[1].speedup_vs_fp32 or 0.0, default=None)
+
+
+def worst_output(outputs: Mapping[str, OutputFidelity] | None) -> OutputFidelity | None:
+    """The output with the lowest SQNR; an exact one counts as infinite."""
+    if not outputs:
+        return None
+    return min(outputs.values(), key=lambda o: math.inf if o.sqnr_db is None else o.sqnr_db)
+
+
+def simulated(target: TargetSummary) -> bool:
+    """Whether the target's accuracy was computed by a stand-in and not by the engine itself."""
+    return target.accuracy is not None and target.accuracy_how.startswith("simulated")
+
+
+def tiles(report: Report) -> list[Tile]:
+    """The figures a reader looks for first; only those that were measured."""
+    return [tile for tile in (_speed(report), _accuracy(report), _share(report), _smallest(report)) if tile]
+
+
+def _speed(report: Report) -> Tile | None:
+    best = fastest(report)
+    if best is None:
+        return None
+    name, target = best
+    return Tile(formats.ratio(target.speedup_vs_fp32), "throughput against FP32", f"measured on {target.title or name}")
+
+
+def _accuracy(report: Report) -> Tile | None:
+    if report.accuracy is None:
+        return None
+    task = report.accuracy.task
+    if task is not None:
+        sides = f"{task.metric}: {formats.significant(task.fp32, 4)} → {formats.significant(task.optimized, 4)}"
+        return Tile(percentage(task.drop / abs(task.fp32)) if task.fp32 else f"{task.drop:.3g}", "accuracy drop", sides)
+    worst = worst_output(report.accuracy.outputs)
+    return Tile(formats.decibels(worst), "SQNR of the worst output", f"{report.accuracy.samples:,} held-back samples")
+
+
+def _share(report: Report) -> Tile | None:
+    share = report.precision.int8_mac_share
+    if share is None:
+        return None
+    nodes = report.precision.nodes
+    return Tile(formats.percent(share), "of MACs in INT8", f"{nodes.get('int8', 0)} of {sum(nodes.values())} nodes")
+
+
+def _smallest(report: Report) -> Tile | None:
+    sized = [(t.engine_bytes, t.title or name) for name, t in report.targets.items() if t.engine_bytes]
+    if not sized or not report.model.bytes:
+        return None
+    smallest, name = min(sized)
+    return Tile(
+        formats.size(smallest), "smallest engine", f"{name}; the model as given is {formats.size(report.model.bytes)}"
+    )
+
+
+def percentage(share: float) -> str:
+    """``0.01`` -> ``1 %``."""
+    return f"{share * 100:.3g} %"
+
+
+def drop(task: TaskAccuracy) -> str:
+    """A drop in the metric's own unit and against FP32: ``0.0022 (0.306 % of FP32)``; a gain reads ``-0.0010``."""
+    relative = f" ({percentage(task.drop / abs(task.fp32))} of FP32)" if task.fp32 else ""
+    return f"{task.drop:.3g}{relative}"
+
+
+def cells(nodes: Sequence[NodeRow]) -> list[Cell]:
+    """The precision map, in graph order."""
+    largest = max((node.macs for node in nodes), default=0)
+    return [_cell(node, largest) for node in nodes]
+
+
+def _cell(node: NodeRow, largest: int) -> Cell:
+    width = 7 + round(65 * math.sqrt(node.macs / largest)) if largest else 12
+    work = f" · {formats.count(node.macs)} MACs" if node.macs else ""
+    return Cell(node.dtype, width, f"{node.name} ({node.op_type}) · {node.dtype}{work}\n{node.reason}".strip())
+
+
+def shares(nodes: Sequence[NodeRow]) -> list[Share]:
+    """Per dtype in use: node count and share of all MACs, best-known dtypes first."""
+    total = sum(node.macs for node in nodes) or 1
+    used = {node.dtype for node in nodes}
+    ordered = [*(d for d in DTYPES if d in used), *sorted(used - set(DTYPES))]
+    return [
+        Share(
+            dtype,
+            sum(node.dtype == dtype for node in nodes),
+            sum(node.macs for node in nodes if node.dtype == dtype) / total,
+        )
+        for dtype in ordered
+    ]
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A node at which fidelity falls by ``decibels`` against the node before; ``index`` is its place in the graph."""
+
+    index: int
+    decibels: float
+    row: DriftRow
+
+
+def worst_falls(rows: Sequence[DriftRow], top: int = 10) -> list[Fall]:
+    """The nodes at which fidelity falls most, largest fall first.
+
+    The fall, not the level, names the node to look at: all nodes after a bad one are low too.
+    """
+    falls: list[Fall] = []
+    before: float | None = None
+    for index, row in enumerate(rows):
+        if row.sqnr_db is None:
+            continue
+        if before is not None and row.sqnr_db < before:
+            falls.append(Fall(index, before - row.sqnr_db, row))
+        before = row.sqnr_db
+    return sorted(falls, key=lambda fall: -fall.decibels)[:top]
+
+
+def join_layers(layers: Sequence[LayerInfo], nodes: Sequence[NodeRow]) -> list[LayerView]:
+    """Each engine layer with what the plan asked of its ONNX nodes, and whether the engine really does it."""
+    planned = {node.name: node.dtype for node in nodes}
+    return [_join(layer, planned) for layer in layers]
+
+
+def _join(layer: LayerInfo, planned: Mapping[str, str]) -> LayerView:
+    types = " → ".join(", ".join(dict.fromkeys(side)) for side in (layer.inputs, layer.outputs) if side)
+    if not any(planned.get(name) == "int8" for name in layer.onnx_nodes):
+        return LayerView(layer, types, "")
+    return LayerView(layer, types, "int8" if "int8" in layer.inputs else "fell back")

@@ -1,0 +1,79 @@
+"""Concrete shapes: what every tensor of a model measures once its inputs have fixed sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript.optimizer import fold_constants
+
+
+def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
+    """A copy of ``model`` (weights shared) with input shapes fixed and every shape inferred from them.
+
+    ``shapes`` maps input names to sizes; a symbol seen there has the same size in inputs left out, any other dynamic
+    dimension becomes 1. Shape arithmetic (Shape, Gather, Concat, Range) is evaluated, so Reshape, Expand and Resize get
+    concrete shapes as well. Nodes that compute on data keep their names.
+    """
+    copy = model.clone()
+    symbols = _symbol_sizes(copy, shapes)
+    for value in copy.graph.inputs:
+        if value.shape is not None:
+            given = shapes.get(str(value.name))
+            sizes = given if given is not None else [_size(dim, symbols) for dim in value.shape]
+            value.shape = ir.Shape([int(size) for size in sizes])
+    for node in nodes(copy):
+        for output in node.outputs:
+            output.shape = None
+    for _ in range(2):
+        fold_constants(
+            copy,
+            onnx_shape_inference=True,
+            input_size_limit=1 << 14,
+            output_size_limit=1 << 16,
+            should_fold=fold_small_fills,
+        )
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+    return copy
+
+
+def fold_small_fills(node: ir.Node) -> bool | None:
+    """A ``should_fold`` rule for onnxscript: ConstantOfShape, which its folder keeps, folds up to 1024 elements.
+
+    Exporters build the ``pads`` of Pad with it. Source: torch.onnx, symbolic_opset11 ``_prepare_onnx_paddings``.
+    """
+    if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
+        return None
+    shape = node.inputs[0].const_value
+    return True if shape is not None and math.prod(shape.numpy().tolist()) <= 1024 else None
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node, subgraphs included."""
+    for graph in model.graphs():
+        yield from graph
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape of a value when every dimension is known."""
+    if value is None:
+        return None
+    shape = value.shape if value.shape is not None else getattr(value.const_value, "shape", None)
+    if shape is None or not all(isinstance(dim, int) for dim in shape):
+        return None
+    return tuple(dim for dim in shape if isinstance(dim, int))
+
+
+def _symbol_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    symbols: dict[str, int] = {}
+    for value in model.graph.inputs:
+        for dim, size in zip(value.shape or (), shapes.get(str(value.name), ()), strict=False):
+            if isinstance(dim, ir.SymbolicDim) and dim.value is not None:
+                symbols[str(dim.value)] = int(size)
+    return symbols
+
+
+def _size(dim: int | ir.SymbolicDim, symbols: Mapping[str, int]) -> int:
+    return dim if isinstance(dim, int) else symbols.get(str(dim.value), 1)

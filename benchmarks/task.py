@@ -1,0 +1,175 @@
+"""The task metric of a user's own evaluation: ``--evaluate file.py:function``.
+
+The function gets ``infer``, a callable from a feed to the outputs by name, runs its own data through it and returns
+its score: a number, or a dict with ``metric`` (name), ``value``, and optionally ``per_sample`` (one score per sample,
+whose mean is the value), ``higher_is_better`` (default True) and ``samples``. It is called once with the
+FP32 engine and once per candidate; per-sample scores give the drop a confidence interval from paired differences.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from engines.engine import Array, Engine, Feed
+from engines.errors import BadInput, EnginewrightError
+
+Infer: TypeAlias = Callable[[Feed], dict[str, Array]]
+Evaluate: TypeAlias = Callable[[Infer], object]
+CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
+NORMAL_95 = 1.959964  # 97.5th percentile of the standard normal distribution
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one call of an evaluation function returned."""
+
+    metric: str
+    value: float
+    per_sample: Array | None = None
+    higher_is_better: bool = True
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class TaskAccuracy:
+    """A task metric before and after. ``drop`` is positive where the candidate is worse, in the metric's own unit;
+    ``ci95`` is its 95 % interval from paired per-sample scores, None where the function returned none.
+    """
+
+    metric: str
+    fp32: float
+    optimized: float
+    drop: float
+    ci95: tuple[float, float] | None
+    samples: int
+    higher_is_better: bool = True
+
+
+def load_callable(spec: str) -> Callable[..., Any]:
+    """The function of ``file.py:name`` or ``module:name``. Raises ``BadInput`` where there is none."""
+    place, separator, name = spec.rpartition(":")
+    if not separator or not place or not name:
+        raise BadInput("names no function", where=spec, expected="file.py:function or module:function")
+    function = getattr(_load_module(place), name, None)
+    if not callable(function):
+        raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
+    found: Callable[..., Any] = function
+    return found
+
+
+def _load_module(place: str) -> ModuleType:
+    path = Path(place)
+    if path.suffix != ".py":
+        try:
+            return importlib.import_module(place)
+        except ImportError as error:
+            raise BadInput(f"cannot be imported: {error}", where=place, expected="file.py:function") from error
+    if not path.is_file():
+        raise BadInput("no such file", where=place)
+    name = f"_user_{path.stem}_{abs(hash(path.resolve()))}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None and module_spec.loader is not None  # a .py suffix always has a loader
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses and pickling inside the user's file look their module up
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadInput(f"raised while loading: {_describe(error)}", where=place) from error
+    return module
+
+
+def evaluate_task(spec: str, reference: Engine, candidates: Mapping[str, Engine]) -> dict[str, TaskAccuracy]:
+    """Score the reference once and every candidate against it. Raises ``BadInput`` naming what is wrong in ``spec``."""
+    function: Evaluate = load_callable(spec)
+    before = score(spec, function, reference)
+    return {label: compare_scores(spec, before, score(spec, function, engine)) for label, engine in candidates.items()}
+
+
+def score(spec: str, function: Evaluate, engine: Engine) -> Score:
+    """One call of the user's function, its result checked."""
+    try:
+        returned = function(engine.infer)
+    except EnginewrightError:
+        raise
+    except Exception as error:
+        raise BadInput(f"raised {_describe(error)}", where=spec, expected=CONTRACT) from error
+    return _as_score(spec, returned)
+
+
+def _as_score(spec: str, returned: object) -> Score:
+    if not isinstance(returned, Mapping):
+        return Score("score", _as_number(spec, returned))
+    if "value" not in returned:
+        raise BadInput("returned a dict without 'value'", where=spec, expected=CONTRACT)
+    per_sample = _as_scores(spec, returned.get("per_sample"))
+    return Score(
+        metric=str(returned.get("metric", "score")),
+        value=_as_number(spec, returned["value"]),
+        per_sample=per_sample,
+        higher_is_better=bool(returned.get("higher_is_better", True)),
+        samples=len(per_sample) if per_sample is not None else int(returned.get("samples", 0)),
+    )
+
+
+def _as_number(spec: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number, np.ndarray)) or np.size(value) != 1:
+        raise BadInput(f"returned {type(value).__name__}, not a number", where=spec, expected=CONTRACT)
+    number = float(np.asarray(value).reshape(()))
+    if not math.isfinite(number):
+        raise BadInput(f"returned {number}", where=spec, expected="a finite score", fix="check the evaluation data")
+    return number
+
+
+def _as_scores(spec: str, values: object) -> Array | None:
+    if values is None:
+        return None
+    try:
+        scores = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"'per_sample' is not an array of numbers: {error}", where=spec) from error
+    if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
+        raise BadInput("'per_sample' must hold one finite number per sample", where=spec)
+    return scores
+
+
+def compare_scores(spec: str, before: Score, after: Score) -> TaskAccuracy:
+    """The drop from ``before`` to ``after`` with its interval."""
+    sign = 1.0 if before.higher_is_better else -1.0
+    drop = sign * (before.value - after.value)
+    return TaskAccuracy(
+        metric=before.metric,
+        fp32=before.value,
+        optimized=after.value,
+        drop=drop,
+        ci95=_interval(spec, drop, sign, before.per_sample, after.per_sample),
+        samples=before.samples,
+        higher_is_better=before.higher_is_better,
+    )
+
+
+def _interval(
+    spec: str, drop: float, sign: float, before: Array | None, after: Array | None
+) -> tuple[float, float] | None:
+    """Normal approximation of the mean paired difference: drop +- 1.96 s / sqrt(n)."""
+    if before is None or after is None:
+        return None
+    if len(before) != len(after):
+        raise BadInput(f"scored {len(before)} samples with FP32 and {len(after)} with the candidate", where=spec)
+    if len(before) < 2:
+        return None
+    half = NORMAL_95 * float(np.std(sign * (before - after), ddof=1)) / math.sqrt(len(before))
+    return drop - half, drop + half
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip().removesuffix(":")

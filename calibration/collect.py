@@ -1,0 +1,162 @@
+"""The statistics pass: every sample runs once through the float model; what was asked about its activations is kept.
+
+Samples run one at a time, several in parallel, never joined into batches: what the runtime computes for a sample, and
+so every statistic, is the same however the caller cut the data, and shapes may differ from sample to sample.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from calibration.plan import CollectionPlan, plan_collection
+from calibration.statistics import (
+    NOTHING_SEEN,
+    JoinedNeeds,
+    StatisticNeeds,
+    Statistics,
+    TensorStatistics,
+    join_needs,
+)
+from calibration.summary import NonFinite
+from calibration.taps import Tap, add_taps
+from engines.engine import Array, Feed
+from engines.errors import BadInput
+from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
+
+Sample = dict[str, TensorStatistics]
+
+
+def collect(
+    model: ir.Model | Path,
+    needs: Sequence[StatisticNeeds | str],
+    samples: Iterable[Feed],
+    *,
+    joinable: bool,
+    threads: int | None = None,
+    on_plan: Callable[[CollectionPlan], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Statistics:
+    """Observe activations of ``model`` over ``samples`` in one streaming pass.
+
+    ``needs`` name tensors of the main graph; a bare name asks for extremes and a histogram. ``joinable`` says that
+    axis 0 of every input counts independent samples: a feed with more than one is taken apart. ``threads`` is the
+    cores to use, all by default. ``on_plan`` hears the plan with its memory bound before the first sample runs,
+    ``on_progress`` the number of samples done. Raises ``BadInput`` naming a tensor that cannot be observed, or the
+    tensor and sample (counted from 0) with the first value that is not finite.
+    """
+    rows = _rows(samples, joinable)
+    first = next(rows, None)
+    if first is None:
+        raise BadInput("no samples to calibrate with", fix="check --data and --samples")
+    with stored(model) as path:
+        proto = onnx.load(path, load_external_data=False)
+        ordered = _in_graph_order(proto, join_needs(needs))
+        weights = sum(file.stat().st_size for file in path.parent.iterdir())
+        plan = plan_collection(proto, weights, ordered, first, threads or available_cores())
+        if on_plan is not None:
+            on_plan(plan)
+        taps = add_taps(proto, ordered, plan.reduced)
+        tapped = path.with_name("tapped.onnx")
+        onnx.save(proto, tapped)
+        with OnnxRuntimeEngine(tapped, threads=plan.threads_each) as engine:
+            return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
+
+
+@contextmanager
+def stored(model: ir.Model | Path) -> Iterator[Path]:
+    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself."""
+    with tempfile.TemporaryDirectory(prefix="enginewright-calibration-") as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(ir.load(model) if isinstance(model, Path) else model, path, external_data="model.data")
+        yield path
+
+
+def _rows(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
+    for feed in samples:
+        rows = min((len(array) for array in feed.values() if array.ndim), default=1) if joinable else 1
+        if rows <= 1:
+            yield feed
+            continue
+        for row in range(rows):
+            yield {name: array[row : row + 1] for name, array in feed.items()}
+
+
+def _in_graph_order(model: onnx.ModelProto, needs: list[JoinedNeeds]) -> list[JoinedNeeds]:
+    """``needs`` by where their tensor is made, so that the first bad activation is the one that is named."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    produced = chain(
+        (value.name for value in model.graph.input), (name for node in model.graph.node for name in node.output)
+    )
+    order = {name: position for position, name in enumerate(produced) if name and name not in constants}
+    for need in needs:
+        if need.tensor not in order:
+            raise BadInput(_why_unseen(model, need.tensor, constants), where=f"tensor {need.tensor!r}")
+    return sorted(needs, key=lambda need: order[need.tensor])
+
+
+def _why_unseen(model: onnx.ModelProto, tensor: str, constants: set[str]) -> str:
+    if tensor in constants:
+        return "is a constant, there is nothing to observe"
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                if any(tensor in inner.output for inner in graph.node):
+                    return f"lies in a subgraph of {node.op_type} {node.name!r}; only the main graph can be observed"
+    return "the model has no such tensor"
+
+
+def _accumulate(
+    engine: OnnxRuntimeEngine,
+    taps: list[Tap],
+    samples: Iterator[Feed],
+    workers: int,
+    on_progress: Callable[[int], None] | None,
+) -> Statistics:
+    total: Sample = {tap.needs.tensor: NOTHING_SEEN for tap in taps}
+    done = 0
+    for done, part in enumerate(_observe_all(engine, taps, samples, workers), start=1):
+        for name, statistics in part.items():
+            total[name] = total[name].merged(statistics)
+        if on_progress is not None:
+            on_progress(done)
+    return Statistics(total, done)
+
+
+def _observe_all(engine: OnnxRuntimeEngine, taps: list[Tap], samples: Iterator[Feed], workers: int) -> Iterator[Sample]:
+    """Statistics of each sample, in the order of the samples; at most ``workers + 1`` are held."""
+    numbered = enumerate(samples)
+    pending: deque[Future[Sample]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for index, sample in islice(numbered, workers + 1):
+                pending.append(pool.submit(_observe, engine, taps, index, sample))
+            while pending:
+                part = pending.popleft().result()
+                for index, sample in islice(numbered, 1):
+                    pending.append(pool.submit(_observe, engine, taps, index, sample))
+                yield part
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _observe(engine: OnnxRuntimeEngine, taps: list[Tap], index: int, sample: Feed) -> Sample:
+    values: dict[str, Array] = {**sample, **(engine.infer(sample) if engine.outputs else {})}
+    try:
+        return {tap.needs.tensor: tap.read(values) for tap in taps}
+    except NonFinite as problem:
+        raise BadInput(
+            f"holds {problem.found} in sample {index}",
+            where=f"tensor {problem.tensor!r}",
+            expected="finite activations",
+            fix="look at that sample's inputs, or run the model in float32",
+        ) from None

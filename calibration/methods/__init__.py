@@ -1,0 +1,1 @@
+"""One module per way of choosing a quantization range from a histogram."""

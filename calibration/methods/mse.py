@@ -1,0 +1,100 @@
+"""The range with the least expected squared quantization error, clipping and rounding together.
+
+Values are taken as uniform within a histogram bin, so both parts have closed forms and the bins need not be finer than
+the quantization step. For the grid ``step * {lowest..highest}`` the squared error integrates to
+``n * step**3 / 12 + r**3 / 3`` at a value inside, ``n`` its nearest code and ``r`` what is left, and beyond an end
+grows by the cube of the distance over 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.histogram import Histogram
+from calibration.methods.chosen import Chosen, within_observed
+from calibration.statistics import TensorStatistics
+
+Floats = npt.NDArray[np.float64]
+
+_REFINEMENTS = 2
+# Candidate thresholds as shares of the largest: fine near one, geometric below, down to 1/128.
+_COARSE = np.exp2(-np.concatenate([np.linspace(0, 1.4, 8), np.linspace(1.75, 7, 15)]))
+
+
+def mse(statistics: TensorStatistics) -> Chosen:
+    """Symmetric int8 codes -127..127 for ``amax``, uint8 codes with a zero point for ``(low, high)``."""
+    histogram = statistics.histogram
+    if histogram is None or not histogram.counts.any():
+        return Chosen(statistics.absmax, statistics.minimum, statistics.maximum)
+    amax = _search(statistics.absmax, _COARSE, lambda trial: symmetric_error(histogram, trial))
+    low, high = _asymmetric(histogram, min(statistics.minimum, 0.0), max(statistics.maximum, 0.0))
+    return within_observed(statistics, amax, low, high)
+
+
+def _asymmetric(histogram: Histogram, widest_low: float, widest_high: float) -> tuple[float, float]:
+    """One end after the other over all candidates, then both once more close to where they stand."""
+
+    def best_high(low: float, shares: Floats) -> float:
+        return _search(widest_high, shares, lambda trial: asymmetric_error(histogram, np.full_like(trial, low), trial))
+
+    def best_low(high: float, shares: Floats) -> float:
+        return -_search(
+            -widest_low, shares, lambda trial: asymmetric_error(histogram, -trial, np.full_like(trial, high))
+        )
+
+    if widest_low == 0:
+        return 0.0, best_high(0.0, _COARSE)
+    if widest_high == 0:
+        return best_low(0.0, _COARSE), 0.0
+    high = best_high(widest_low, _COARSE)
+    low = best_low(high, _COARSE)
+    high = best_high(low, _around(high / widest_high))
+    return best_low(high, _around(low / widest_low)), high
+
+
+def symmetric_error(histogram: Histogram, amax: Floats) -> Floats:
+    """Mean squared error of int8 quantization (scale ``amax / 127``) for each candidate."""
+    magnitudes = histogram.magnitudes()
+    edges = histogram.magnitude_edges()
+    return _expected_error(magnitudes, edges, histogram, amax / 127, np.zeros_like(amax), np.full_like(amax, 127))
+
+
+def asymmetric_error(histogram: Histogram, low: Floats, high: Floats) -> Floats:
+    """Mean squared error of uint8 quantization for each candidate pair ``low <= 0 <= high``, zero kept exact."""
+    step = (high - low) / 255
+    zero_point = np.rint(-low / step)
+    return _expected_error(histogram.counts, histogram.edges(), histogram, step, -zero_point, 255 - zero_point)
+
+
+def _expected_error(
+    counts: npt.NDArray[np.int64], edges: Floats, histogram: Histogram, step: Floats, lowest: Floats, highest: Floats
+) -> Floats:
+    step, lowest, highest = step[:, None], lowest[:, None], highest[:, None]
+    used = np.flatnonzero(counts)
+    start, stop = int(used[0]), int(used[-1]) + 1
+    beyond = edges[start : stop + 1][None, :] / step  # in units of a step; reduced to what lies beyond the end codes
+    inside = np.clip(beyond, lowest, highest)
+    beyond -= inside
+    nearest = np.rint(inside)
+    inside -= nearest
+    integral = nearest / 12 + (inside * inside * inside + beyond * beyond * beyond) / 3
+    per_bin = np.diff(integral, axis=1)
+    scale = step[:, 0] ** 3 / (histogram.width * max(histogram.total, 1))
+    return np.asarray((per_bin @ counts[start:stop].astype(np.float64)) * scale, dtype=np.float64)
+
+
+def _search(widest: float, shares: Floats, error: Callable[[Floats], Floats]) -> float:
+    """The candidate ``widest * share`` of least error: of ``shares``, then twice of finer ones around the best."""
+    for step in range(_REFINEMENTS + 1):
+        best = int(np.argmin(error(widest * shares)))
+        result = float(shares[best])
+        if step < _REFINEMENTS:
+            shares = np.linspace(shares[max(best - 1, 0)], shares[min(best + 1, len(shares) - 1)], 9)
+    return widest * result
+
+
+def _around(share: float) -> Floats:
+    return np.minimum(share * np.linspace(1.08, 0.92, 9), 1.0)

@@ -1,0 +1,182 @@
+"""A Python function, or any re-iterable of dicts, as a source of samples."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from calibration.sources.records import ArrayRecord
+from calibration.sources.rows import MemoryRows
+from engines.engine import Feed, TensorSpec
+from engines.errors import BadInput
+
+LIMIT = 10_000
+"""Samples taken of a function where no number is asked for: a generator may never end."""
+
+Producer = Callable[[], Iterable[Feed]]
+
+
+def load_function(spec: str) -> Producer:
+    """``module:function`` or ``file.py:function``. Raises ``BadInput`` (cause kept) where it cannot be imported."""
+    place, _, name = spec.rpartition(":")
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"importing it failed: {_described(error)}",
+            where=spec,
+            expected="an existing path, module:function or file.py:function",
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise BadInput(f"{place} has no function {name!r}", where=spec, expected="module:function or file.py:function")
+    loaded: Producer = function
+    return loaded
+
+
+def _load_module(name: str) -> ModuleType:
+    with _searching(Path.cwd()):  # a console script's path does not hold the working directory
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _searching(folder: Path) -> Iterator[None]:
+    """Imports find modules in ``folder`` too, after everything else."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise BadInput("no such file", where=str(path), expected="file.py:function")
+    spec = importlib.util.spec_from_file_location(f"_data_from_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise BadInput("not a Python file", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    # As an import would: dataclasses look their module up by name, and a script may import its neighbours.
+    sys.modules[spec.name] = module
+    with _searching(path.resolve().parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _described(error: Exception) -> str:
+    """The error and the line of the user's code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+class FunctionSource:
+    """What ``produce`` yields, called anew for each pass; up to ``samples`` samples, nothing kept.
+
+    A yielded dict is one sample with or without its batch axis, or a batch of samples. The first use of ``len`` or
+    ``digest`` drains one pass: the digest is SHA-256 over name, dtype, shape and bytes of the samples as fed.
+    """
+
+    synthetic = False
+
+    def __init__(
+        self, specs: Sequence[TensorSpec], produce: Producer, *, description: str, samples: int | None
+    ) -> None:
+        self.specs, self.description, self.notes = tuple(specs), description, self._notes(samples)
+        self._produce, self._limit = produce, LIMIT if samples is None else samples
+
+    @staticmethod
+    def _notes(samples: int | None) -> tuple[str, ...]:
+        return () if samples is not None else (f"at most {LIMIT} samples are taken of a function",)
+
+    def __len__(self) -> int:
+        return self._drained[0]
+
+    @property
+    def digest(self) -> str:
+        return self._drained[1]
+
+    def samples(self) -> Iterator[Feed]:
+        count = 0
+        for count, sample in enumerate(islice(self._fitted(), self._limit), 1):  # noqa: B007
+            yield sample
+        self._check_count(count)
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]:
+        """Only these samples, in order."""
+        chosen = set(indices)
+        for index, sample in enumerate(islice(self._fitted(), max(chosen, default=-1) + 1)):
+            if index in chosen:
+                chosen.remove(index)
+                yield sample
+        if chosen:
+            self._check_count(min(chosen))
+
+    def _check_count(self, count: int) -> None:
+        """Raises ``BadInput`` where this pass ended before the first one did."""
+        drained = self.__dict__.get("_drained")
+        if drained is not None and count < drained[0]:
+            raise BadInput(
+                f"yielded {drained[0]} samples at first and {count} now",
+                where=self.description,
+                expected="the same samples at every call",
+            )
+
+    @cached_property
+    def _drained(self) -> tuple[int, str]:
+        count, digest = 0, hashlib.sha256()
+        for sample in self.samples():
+            count += 1
+            for name, array in sample.items():
+                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(array.tobytes())
+        if count == 0:
+            raise BadInput("yields no samples", where=self.description, expected="dicts of arrays by input name")
+        return count, digest.hexdigest()
+
+    def _fitted(self) -> Iterator[Feed]:
+        for index, item in enumerate(self._items()):
+            where = f"{self.description}, item {index}"
+            if not isinstance(item, Mapping):
+                raise BadInput(
+                    f"yields {type(item).__name__}, not a dict", where=where, expected="dicts of arrays by input name"
+                )
+            arrays = {str(name): MemoryRows(np.asarray(value)) for name, value in item.items()}
+            record = ArrayRecord.of(where, arrays, self.specs)
+            yield from record.samples(range(record.count))
+
+    def _items(self) -> Iterator[Any]:
+        try:
+            produced = self._produce()
+            items = iter([produced] if isinstance(produced, Mapping) else produced)
+        except Exception as error:
+            raise self._raised(error) from error
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise self._raised(error) from error
+            yield item
+
+    def _raised(self, error: Exception) -> BadInput:
+        return BadInput(
+            f"failed: {_described(error)}",
+            where=self.description,
+            expected="a function without arguments that yields dicts of arrays by input name",
+        )

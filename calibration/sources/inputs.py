@@ -1,0 +1,149 @@
+"""Fitting one sample to the model's inputs: names, dtypes, shapes and finite values, or one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from calibration.source import batchable
+from engines.engine import Array, Feed, TensorSpec
+from engines.errors import BadInput
+
+UNNAMED = {"?", "", "None"}
+"""Symbols that exporters write for "some length": two of them say nothing about each other."""
+
+
+def shape_text(shape: Iterable[int | str]) -> str:
+    return "[" + ", ".join(str(d) for d in shape) + "]"
+
+
+def spec_text(spec: TensorSpec) -> str:
+    return f"{spec.dtype} {shape_text(spec.shape)}"
+
+
+def check_names(found: Iterable[str], specs: Sequence[TensorSpec], where: str) -> list[str]:
+    """The names in ``found`` that are no input of the model. Raises ``BadInput`` where an input is missing."""
+    names = {spec.name for spec in specs}
+    found = list(found)
+    if missing := sorted(names - set(found)):
+        raise BadInput(
+            f"no values for input {', '.join(map(repr, missing))}; found {', '.join(map(repr, found)) or 'nothing'}",
+            where=where,
+            expected="one entry per model input: " + "; ".join(f"{s.name!r} {spec_text(s)}" for s in specs),
+            fix=f"name the arrays after the model's inputs, e.g. np.savez(path, {specs[0].name}=...)",
+        )
+    return [name for name in found if name not in names]
+
+
+def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
+    """``sample`` with each array in its input's own dtype, C-contiguous, keys in the order of ``specs``.
+
+    Raises ``BadInput`` naming ``where`` and the input: wrong shape, a conversion that would lose values, NaN or
+    infinity, or two axes of the same ONNX symbol with different lengths (TensorRT requires them equal: "Named
+    Dimensions", TensorRT developer guide).
+    """
+    joinable = batchable(specs)
+    fitted = {s.name: fit_array(np.asarray(sample[s.name]), s, f"{where}: {s.name!r}", joinable) for s in specs}
+    _check_symbols(fitted, specs, where)
+    return fitted
+
+
+def fit_array(array: Array, spec: TensorSpec, where: str, joinable: bool) -> Array:
+    """One array as ``spec`` wants it; where samples are joinable its first axis must have length one."""
+    if not shape_fits(array.shape, spec, joinable):
+        wanted = (1, *spec.shape[1:]) if joinable else spec.shape
+        raise BadInput(
+            f"a sample has shape {shape_text(array.shape)}",
+            where=where,
+            expected=f"{spec.dtype} {shape_text(wanted)} for one sample",
+            fix="store samples along the first axis, each with the model's own shape",
+        )
+    converted = convert(array, spec, where)
+    _check_finite(converted, where)
+    return np.require(converted, requirements="C")
+
+
+def shape_fits(shape: Sequence[int], spec: TensorSpec, joinable: bool = False) -> bool:
+    """Whether every static axis agrees (and axis 0 is one sample where samples are joinable); no axis is empty."""
+    if len(shape) != len(spec.shape) or (joinable and shape[0] != 1):
+        return False
+    return all(d == want or (isinstance(want, str) and d > 0) for d, want in zip(shape, spec.shape, strict=True))
+
+
+def convert(array: Array, spec: TensorSpec, where: str) -> Array:
+    """``array`` in the input's dtype where that keeps its values; raises ``BadInput`` where it would not.
+
+    Floats may change width (float64 to float32 rounds, but must not overflow); integers and bools may become any type
+    that holds each value exactly; floats never become integers.
+    """
+    wanted = spec.numpy_dtype()
+    if array.dtype == wanted:
+        return array
+    if _kind(array.dtype) not in "biuf" or _kind(wanted) not in "biuf":
+        raise _refused(array.dtype, spec, where, "only numbers and bools can be fed")
+    if _kind(array.dtype) == "f" and _kind(wanted) != "f":
+        raise _refused(array.dtype, spec, where, "floats are not rounded to integers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted: Array = array.astype(wanted)
+        kept = np.can_cast(array.dtype, wanted, casting="safe") or _same_values(array, converted)
+    if not kept:
+        raise _refused(array.dtype, spec, where, f"values between {array.min()} and {array.max()} do not all fit")
+    return converted
+
+
+def _same_values(array: Array, converted: Array) -> bool:
+    kind = _kind(converted.dtype)
+    if _kind(array.dtype) == "f":
+        return bool(np.array_equal(np.isfinite(converted), np.isfinite(array)))
+    if kind == "f":
+        return bool(np.array_equal(converted.astype(array.dtype), array))
+    # Compared as Python integers: a round trip through another signedness would wrap and come back equal.
+    limits = (0, 1) if kind == "b" else (int(np.iinfo(converted.dtype).min), int(np.iinfo(converted.dtype).max))
+    return limits[0] <= int(array.min()) and int(array.max()) <= limits[1]
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    """numpy's kind letter; ml_dtypes' bfloat16 and float8 report "V" and count as floats."""
+    return "f" if "float" in dtype.name else dtype.kind
+
+
+def _refused(found: np.dtype[Any], spec: TensorSpec, where: str, why: str) -> BadInput:
+    return BadInput(
+        f"values are {found}, which cannot become {spec.dtype}: {why}",
+        where=where,
+        expected=spec_text(spec),
+        fix=f"store the array as {spec.dtype}",
+    )
+
+
+def _check_finite(array: Array, where: str) -> None:
+    if _kind(array.dtype) != "f":
+        return
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    index = tuple(int(i) for i in np.argwhere(~finite)[0])
+    raise BadInput(
+        f"{array.size - int(finite.sum())} of {array.size} values are NaN or infinite, the first at {list(index)}",
+        where=where,
+        expected="finite values: ranges cannot be taken from NaN",
+        fix="repair or leave out this sample",
+    )
+
+
+def _check_symbols(sample: Feed, specs: Sequence[TensorSpec], where: str) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for spec in specs:
+        for axis, symbol in enumerate(spec.shape):
+            if not isinstance(symbol, str) or symbol in UNNAMED:
+                continue
+            length = sample[spec.name].shape[axis]
+            first, expected = seen.setdefault(symbol, (spec.name, length))
+            if length != expected:
+                raise BadInput(
+                    f"axis {axis} of {spec.name!r} has length {length}, but {first!r} has {expected}",
+                    where=where,
+                    expected=f"one length for the symbol {symbol!r} in all inputs of a sample",
+                )

@@ -1,0 +1,104 @@
+"""One door for all data a user hands over: ``open_source``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from calibration.source import SampleSource
+from calibration.sources.folder import read_path
+from calibration.sources.functions import FunctionSource, load_function
+from calibration.sources.images import ImageSpec
+from calibration.sources.records import RecordSource, file_digest
+from calibration.sources.synthetic import SyntheticSource
+from engines.engine import Feed, TensorSpec
+from engines.errors import BadInput
+
+Data = str | Path | Callable[[], Iterable[Feed]] | Iterable[Feed]
+
+
+class OpenedSource(SampleSource, Protocol):
+    """A sample source that says what it assumed (``notes``) and can be read at chosen indices."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]: ...
+
+
+def open_source(
+    data: Data,
+    inputs: Sequence[TensorSpec],
+    *,
+    images: ImageSpec | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    integer_bounds: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> OpenedSource:
+    """The samples of ``data`` for a model with ``inputs``.
+
+    ``data``: a path (``.npz``, ``.npy``, ``.jsonl``, an image, a folder of one of these), ``module:function``,
+    ``file.py:function``, ``random``, a function that returns dicts of arrays, or a re-iterable of such dicts.
+    ``samples``: at most so many, drawn with ``seed`` over files, the first ones of a function. ``integer_bounds`` and
+    ``shapes`` (input name -> exclusive bound, full shape) serve synthetic inputs only. The first sample is read at
+    once, so that data of the wrong name, shape or dtype is refused here. Raises ``BadInput``.
+    """
+    if samples is not None and samples < 1:
+        raise BadInput(f"{samples} samples asked for", expected="at least one")
+    if not inputs:
+        raise BadInput("the model has no inputs, so no data can be fed")
+    source = _open(data, inputs, images, samples, seed, integer_bounds, shapes)
+    if next(source.samples(), None) is None:
+        raise BadInput("holds no samples", where=source.description)
+    return source
+
+
+def _open(
+    data: Data,
+    inputs: Sequence[TensorSpec],
+    images: ImageSpec | None,
+    samples: int | None,
+    seed: int,
+    integer_bounds: Mapping[str, int] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> OpenedSource:
+    if data == "random":
+        return SyntheticSource(inputs, samples=samples, seed=seed, integer_bounds=integer_bounds, shapes=shapes)
+    if isinstance(data, str) and ":" in data and not Path(data).exists():
+        return FunctionSource(inputs, load_function(data), description=data, samples=samples)
+    if isinstance(data, (str, Path)):
+        return _open_path(Path(data), inputs, images, samples, seed)
+    return FunctionSource(inputs, _producer(data), description=_name(data), samples=samples)
+
+
+def _open_path(
+    path: Path, inputs: Sequence[TensorSpec], images: ImageSpec | None, samples: int | None, seed: int
+) -> RecordSource:
+    found = read_path(path, inputs, images)
+    return RecordSource(
+        inputs,
+        found.records,
+        description=str(path),
+        content=file_digest(path if path.is_dir() else path.parent, found.settings),
+        samples=samples,
+        seed=seed,
+        notes=found.notes,
+    )
+
+
+def _producer(data: Callable[[], Iterable[Feed]] | Iterable[Feed]) -> Callable[[], Iterable[Feed]]:
+    if callable(data):
+        return data
+    if isinstance(data, Iterator):
+        raise BadInput(
+            "a generator can be walked only once, calibration needs several passes",
+            where=_name(data),
+            fix="hand over the function that makes it, or a list",
+        )
+    return lambda: data
+
+
+def _name(data: Any) -> str:
+    return getattr(data, "__name__", None) or f"{type(data).__name__} of samples"

@@ -1,0 +1,146 @@
+"""Sources made of records: files or dicts that hold one sample or a stack of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, repeat
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from calibration.sources.inputs import check_names, fit_sample
+from calibration.sources.layout import Layout, plan_layout
+from calibration.sources.rows import Rows, readable
+from engines.engine import Array, Feed, TensorSpec
+from engines.files import sha256_file
+
+
+class Record(Protocol):
+    """Something that holds ``count`` samples and knows the files they are read from."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    def samples(self, chosen: Collection[int]) -> Iterator[Feed]:
+        """The samples at the positions ``chosen`` (of 0 .. count - 1), ascending."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayRecord:
+    """Named arrays, cut into samples after ``layout``; ``ignored`` are the names that are no input of the model."""
+
+    where: str
+    arrays: Mapping[str, Rows]
+    specs: tuple[TensorSpec, ...]
+    layout: Layout
+    files: tuple[Path, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(
+        where: str, arrays: Mapping[str, Rows], specs: Sequence[TensorSpec], files: tuple[Path, ...] = ()
+    ) -> ArrayRecord:
+        """Raises ``BadInput`` where an input is missing or no layout fits the arrays' shapes."""
+        ignored = check_names(arrays, specs, where)
+        layout = plan_layout({s.name: arrays[s.name].shape for s in specs}, specs, where)
+        return ArrayRecord(where, arrays, tuple(specs), layout, files, tuple(ignored))
+
+    @property
+    def count(self) -> int:
+        return self.layout.count
+
+    def samples(self, chosen: Collection[int]) -> Iterator[Feed]:
+        streams = {spec.name: self._cut(spec.name) for spec in self.specs}
+        for position in range(max(chosen, default=-1) + 1):
+            sample = {name: next(stream) for name, stream in streams.items()}
+            if position in chosen:
+                where = f"{self.where}, sample {position}" if self.count > 1 else self.where
+                yield fit_sample(sample, self.specs, where)
+
+    def _cut(self, name: str) -> Iterator[Array]:
+        cut = self.layout.cuts[name]
+        blocks = self.arrays[name].blocks(cut.rows)
+        return map(cut.apply, repeat(next(blocks)) if cut.rows is None else blocks)
+
+
+class RecordSource:
+    """Samples of a fixed list of records, all of them or a seeded choice, always in the order of the records."""
+
+    synthetic = False
+
+    def __init__(
+        self,
+        specs: Sequence[TensorSpec],
+        records: Sequence[Record],
+        *,
+        description: str,
+        content: Callable[[Sequence[Record]], str],
+        samples: int | None,
+        seed: int,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.specs, self.description, self.notes = tuple(specs), description, tuple(notes)
+        self._records, self._content = records, content
+        self._ends = list(accumulate(record.count for record in records))
+        self.positions = choose(self._ends[-1] if self._ends else 0, samples, seed)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def samples(self) -> Iterator[Feed]:
+        return self.samples_at(range(len(self)))
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]:
+        """Only these samples (indices into this source), in order, reading no record that holds none of them."""
+        wanted = [self.positions[i] for i in sorted(indices)]
+        for record, chosen in self._by_record(wanted):
+            yield from record.samples(chosen)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the content of the records that are read and over which of their samples are taken."""
+        parts = list(self._by_record(self.positions))
+        taken = [sorted(chosen) if len(chosen) < record.count else "all" for record, chosen in parts]
+        text = f"{self._content([record for record, _ in parts])} {taken}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _by_record(self, positions: Sequence[int]) -> Iterator[tuple[Record, Collection[int]]]:
+        ordered = np.asarray(positions, np.int64)
+        start = 0
+        for record, end in zip(self._records, self._ends, strict=True):
+            low, high = np.searchsorted(ordered, [start, end])
+            if high > low:
+                yield record, frozenset((ordered[low:high] - start).tolist())
+            start = end
+
+
+def choose(total: int, samples: int | None, seed: int) -> Sequence[int]:
+    """Which of ``total`` samples to take: all, or ``samples`` drawn without replacement, ascending; a folder sorted
+    by class is not cut to its first classes.
+    """
+    if samples is None or samples >= total:
+        return range(total)
+    picked = np.random.default_rng(seed).permutation(total)[:samples]
+    return [int(i) for i in np.sort(picked)]
+
+
+def file_digest(root: Path, settings: str = "") -> Callable[[Sequence[Record]], str]:
+    """SHA-256 over each record's files: their names below ``root`` and their bytes, in order, then ``settings``."""
+
+    def digest(records: Sequence[Record]) -> str:
+        whole = hashlib.sha256()
+        for path in (path for record in records for path in record.files):
+            with readable(str(path)):
+                whole.update(f"{path.relative_to(root).as_posix()}\0{sha256_file(path)}\n".encode())
+        whole.update(settings.encode())
+        return whole.hexdigest()
+
+    return digest

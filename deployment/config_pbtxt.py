@@ -1,0 +1,194 @@
+"""Triton's ``config.pbtxt``: a small writer of protobuf text format, and the model configuration in it.
+
+Fields and enums: ``model_config.proto`` of triton-inference-server/common. Text format:
+https://protobuf.dev/reference/protobuf/textformat-spec/. The tests parse what is written here with that very proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from engines.errors import BadInput
+
+
+class Symbol(str):
+    """An enum value: written bare, not quoted."""
+
+
+Scalar: TypeAlias = "str | int | float | bool"
+Value: TypeAlias = "Scalar | Mapping[str, Value] | Sequence[Value]"
+
+_TYPES = {
+    "bool": "TYPE_BOOL",
+    "uint8": "TYPE_UINT8",
+    "uint16": "TYPE_UINT16",
+    "uint32": "TYPE_UINT32",
+    "uint64": "TYPE_UINT64",
+    "int8": "TYPE_INT8",
+    "int16": "TYPE_INT16",
+    "int32": "TYPE_INT32",
+    "int64": "TYPE_INT64",
+    "float16": "TYPE_FP16",
+    "float32": "TYPE_FP32",
+    "float64": "TYPE_FP64",
+    "bfloat16": "TYPE_BF16",
+    "object": "TYPE_STRING",
+    "str": "TYPE_STRING",
+}
+
+
+def data_type(dtype: str, tensor: str) -> Symbol:
+    """Triton's name of a numpy dtype. Raises ``BadInput`` naming the tensor for one that Triton does not serve."""
+    name = "object" if dtype.startswith(("<U", "U", "S")) else dtype
+    if name not in _TYPES:
+        raise BadInput(f"Triton has no data type for {dtype}", where=tensor, expected=", ".join(_TYPES))
+    return Symbol(_TYPES[name])
+
+
+@dataclass(frozen=True)
+class TensorConfig:
+    """An input or output. ``dims`` leaves the batch out where the model batches; -1 is a dynamic dimension.
+
+    Triton wants at least one dimension: an empty ``dims`` is written as ``[ 1 ]`` reshaped to ``[ ]``.
+    """
+
+    name: str
+    data_type: Symbol
+    dims: tuple[int, ...]
+
+    def message(self) -> dict[str, Value]:
+        message: dict[str, Value] = {"name": self.name, "data_type": self.data_type, "dims": list(self.dims) or [1]}
+        if not self.dims:
+            message["reshape"] = {"shape": []}
+        return message
+
+
+@dataclass(frozen=True)
+class WarmupInput:
+    """One input of a warm-up request; dims without the batch, every one positive."""
+
+    name: str
+    data_type: Symbol
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """What one ``config.pbtxt`` says.
+
+    ``max_batch_size`` 0 turns batching off, and ``dims`` then hold every dimension. ``warmup`` maps a request's batch
+    size to its inputs. ``filename_of_capability`` maps ``"7.5"`` to the plan that GPUs of this compute capability load.
+    ``tensorrt_accelerator`` are the parameters under which ONNX Runtime hands the graph to TensorRT, None for not.
+    """
+
+    name: str
+    backend: str
+    inputs: tuple[TensorConfig, ...]
+    outputs: tuple[TensorConfig, ...]
+    max_batch_size: int
+    filename: str
+    platform: str = ""
+    kind: str = "KIND_GPU"
+    instances: int = 1
+    preferred_batch_sizes: tuple[int, ...] = ()
+    queue_delay_us: int = 0
+    warmup: dict[int, tuple[WarmupInput, ...]] = field(default_factory=dict)
+    filename_of_capability: dict[str, str] = field(default_factory=dict)
+    tensorrt_accelerator: dict[str, str] | None = None
+    cuda_graphs: bool = False
+
+    def message(self) -> dict[str, Value]:
+        """The ``inference.ModelConfig`` message."""
+        message: dict[str, Value] = {"name": self.name, "backend": self.backend}
+        if self.platform:
+            message["platform"] = self.platform
+        message |= {
+            "default_model_filename": self.filename,
+            "max_batch_size": self.max_batch_size,
+            "input": [tensor.message() for tensor in self.inputs],
+            "output": [tensor.message() for tensor in self.outputs],
+            "instance_group": [{"kind": Symbol(self.kind), "count": self.instances}],
+        }
+        if self.max_batch_size > 1:
+            message["dynamic_batching"] = self._batching()
+        if optimization := self._optimization():
+            message["optimization"] = optimization
+        message["cc_model_filenames"] = _pairs(self.filename_of_capability)
+        message["model_warmup"] = [_warmup(batch, inputs) for batch, inputs in self.warmup.items()]
+        return message
+
+    def _optimization(self) -> dict[str, Value]:
+        optimization: dict[str, Value] = {"cuda": {"graphs": True}} if self.cuda_graphs else {}
+        if self.tensorrt_accelerator is not None:
+            accelerator = {"name": "tensorrt", "parameters": _pairs(self.tensorrt_accelerator)}
+            optimization["execution_accelerators"] = {"gpu_execution_accelerator": [accelerator]}
+        return optimization
+
+    def _batching(self) -> dict[str, Value]:
+        batching: dict[str, Value] = {"max_queue_delay_microseconds": self.queue_delay_us}
+        if self.preferred_batch_sizes:
+            batching["preferred_batch_size"] = list(self.preferred_batch_sizes)
+        return batching
+
+
+def _pairs(entries: Mapping[str, str]) -> list[Value]:
+    return [{"key": key, "value": value} for key, value in entries.items()]
+
+
+def _warmup(batch: int, inputs: Sequence[WarmupInput]) -> dict[str, Value]:
+    entries: list[Value] = [
+        {
+            "key": tensor.name,
+            "value": {"data_type": tensor.data_type, "dims": list(tensor.dims) or [1], **_fill(tensor)},
+        }
+        for tensor in inputs
+    ]
+    return {"name": f"batch_{max(batch, 1)}", "batch_size": batch, "inputs": entries}
+
+
+def _fill(tensor: WarmupInput) -> dict[str, Value]:
+    # Random integers could index out of an embedding; zeros are a valid token of every model.
+    real = tensor.data_type in ("TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_BF16")
+    return {"random_data": True} if real else {"zero_data": True}
+
+
+def to_pbtxt(message: Mapping[str, Value], indent: int = 0) -> str:
+    """``message`` in protobuf text format. A list of messages repeats its field; a list of scalars is ``[ 1, 2 ]``."""
+    return "".join(_field(name, value, "  " * indent, indent) for name, value in message.items())
+
+
+def _field(name: str, value: Value, pad: str, indent: int) -> str:
+    if isinstance(value, Mapping):
+        inner = to_pbtxt(value, indent + 1)
+        return f"{pad}{name} {{\n{inner}{pad}}}\n"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if any(isinstance(item, Mapping) for item in value):
+            return "".join(_field(name, item, pad, indent) for item in value)
+        if not value:
+            return f"{pad}{name}: [ ]\n" if name in ("shape", "dims") else ""
+        return f"{pad}{name}: [ {', '.join(_scalar(item) for item in value)} ]\n"
+    return f"{pad}{name}: {_scalar(value)}\n"
+
+
+def _scalar(value: Value) -> str:
+    if isinstance(value, Symbol):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, (int, float, np.integer)):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} is no protobuf scalar")
+
+
+def _quoted(text: str) -> str:
+    """A string literal: every byte that is not plain ASCII becomes an octal escape."""
+    plain = "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\{byte:03o}" for byte in text.encode()
+    )
+    return f'"{plain}"'

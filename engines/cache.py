@@ -1,0 +1,176 @@
+"""The engine cache: plans by content. The same model, shapes, settings, library and GPU are built once.
+
+Lives in ``$ENGINEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/enginewright``, else ``~/.cache/enginewright``; at most
+``$ENGINEWRIGHT_CACHE_MB`` MiB (10 GiB by default), the least recently used entries go first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engines.errors import BadInput, EngineError
+from engines.manifest import SCHEMA, EngineManifest, check_digest
+from engines.profile import ShapeProfile
+
+_DEFAULT_LIMIT_MB = 10 * 1024
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """Everything a plan depends on; two builds with equal keys give interchangeable plans.
+
+    ``model`` is ``model_files.model_digest``: the ONNX bytes and their external data.
+    """
+
+    model: str
+    profile: ShapeProfile
+    sparse_weights: bool
+    options: dict[str, str]
+    library: str
+    library_version: str
+    compute_capability: tuple[int, int] | None
+    schema: int = SCHEMA
+
+    def digest(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+def default_root() -> Path:
+    """Where the cache lives when nobody says otherwise."""
+    if chosen := os.environ.get("ENGINEWRIGHT_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "enginewright"
+
+
+def default_limit_mb() -> int:
+    """Size limit in MiB. Raises ``BadInput`` for a value that is no number."""
+    text = os.environ.get("ENGINEWRIGHT_CACHE_MB", "")
+    if text and not text.isdigit():
+        raise BadInput(f"{text!r} is not a size in MiB", where="$ENGINEWRIGHT_CACHE_MB", expected="a whole number")
+    return int(text) if text else _DEFAULT_LIMIT_MB
+
+
+class EngineCache:
+    """Engine directories by key digest, under ``root/engines``."""
+
+    def __init__(self, root: Path | None = None, limit_mb: int | None = None) -> None:
+        self.root = root if root is not None else default_root()
+        self._limit = (limit_mb if limit_mb is not None else default_limit_mb()) << 20
+        self._entries = self.root / "engines"
+
+    def unusable(self) -> str:
+        """Why nothing can be kept here; empty when it can."""
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"{self.root}: {error.strerror}"
+        return "" if os.access(self.root / "locks", os.W_OK) else f"{self.root}: not writable"
+
+    def timing_cache(self, library_version: str, sm: str) -> Path:
+        """The file in which full TensorRT keeps its kernel timings for one GPU type."""
+        return self.root / "timing" / f"{library_version}-{sm}.bin"
+
+    @contextmanager
+    def building(self, key: CacheKey, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the right to build ``key``: others, in any process of this machine, wait and then find the entry.
+
+        ``on_wait`` is called a few times a second while waiting. The system drops the lock when its holder dies.
+        """
+        with (self.root / "locks" / f"{key.digest()}.lock").open("w") as file:
+            while not _try_lock(file.fileno()):
+                on_wait()
+                time.sleep(_POLL_S)
+            yield
+
+    def fetch(self, key: CacheKey, destination: Path) -> EngineManifest | None:
+        """Put the engine of ``key`` into the existing folder ``destination``; None when there is none.
+
+        The plan is read and checked against its digest first: a damaged entry is dropped, never handed out.
+        """
+        entry = self._entry(key)
+        try:
+            manifest = EngineManifest.load(entry)
+            check_digest(manifest, entry)
+            for file in entry.iterdir():
+                _link_or_copy(file, destination / file.name)
+            os.utime(entry)
+        except (BadInput, EngineError, FileNotFoundError):  # absent, damaged, or evicted at this moment
+            shutil.rmtree(entry, ignore_errors=True)
+            for file in destination.iterdir():
+                file.unlink()
+            return None
+        return manifest
+
+    def store(self, key: CacheKey, directory: Path) -> None:
+        """Keep a copy of a complete engine directory, then evict down to the limit. Raises ``OSError``."""
+        entry = self._entry(key)
+        partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            for file in directory.iterdir():
+                if file.is_file():
+                    _link_or_copy(file, partial / file.name)
+            shutil.rmtree(entry, ignore_errors=True)
+            partial.rename(entry)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        self.evict(keep=entry.name)
+
+    def evict(self, keep: str = "") -> None:
+        """Remove the least recently used entries until the limit holds; ``keep`` names one that stays."""
+        entries = [path for path in self._entries.iterdir() if path.is_dir() and path.name != keep]
+        sizes = {path: _size(path) for path in entries}
+        total = sum(sizes.values()) + (_size(self._entries / keep) if keep else 0)
+        for path in sorted(entries, key=_used):
+            if total <= self._limit:
+                return
+            shutil.rmtree(path, ignore_errors=True)
+            total -= sizes[path]
+
+    def _entry(self, key: CacheKey) -> Path:
+        return self._entries / key.digest()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _link_or_copy(source: Path, destination: Path) -> None:
+    try:
+        os.link(source, destination)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, destination)
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    with suppress(FileNotFoundError):  # another process evicts at the same time
+        for file in directory.iterdir():
+            total += file.stat().st_size
+    return total
+
+
+def _used(directory: Path) -> float:
+    try:
+        return directory.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,142 @@
+"""``engine.json``: what an engine is, read before anything of it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from engines.engine import TensorSpec
+from engines.errors import EngineError
+from engines.files import read_json, sha256_file, write_json
+from engines.profile import ShapeProfile
+from engines.tensorrt.build_log import BuildMemory, LayerInfo
+
+BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
+
+MANIFEST_NAME = "engine.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EngineManifest:
+    """An engine directory's description.
+
+    ``file`` is relative to the directory, ``file_digest`` its SHA-256 and ``bytes`` its size, external data not
+    counted (``data_files`` names that). ``backend_version`` is exact: TensorRT plans run only under the version that
+    built them. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is empty where the backend tells
+    nothing about its layers. ``threads`` applies to ONNX Runtime, None for all cores.
+    """
+
+    target: str
+    backend: BackendName
+    backend_version: str
+    compute_capability: tuple[int, int] | None
+    file: str
+    file_digest: str
+    bytes: int
+    precision: str
+    profile: ShapeProfile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: tuple[LayerInfo, ...] = ()
+    memory: BuildMemory = field(default_factory=BuildMemory)
+    build_seconds: float = 0.0
+    build_log_digest: str = ""
+    sparse_weights: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    data_files: tuple[str, ...] = ()
+    threads: int | None = None
+    notes: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    def save(self, directory: Path) -> None:
+        write_json(directory / MANIFEST_NAME, self)
+
+    @staticmethod
+    def load(directory: Path) -> EngineManifest:
+        """Read ``directory/engine.json``. Raises ``BadInput`` naming the file when it is missing or does not fit."""
+        return read_json(directory / MANIFEST_NAME, EngineManifest)
+
+    @property
+    def sm(self) -> str:
+        return "SM{}{}".format(*self.compute_capability) if self.compute_capability else ""
+
+    @property
+    def rebuild(self) -> str:
+        """The command that makes this engine anew on the machine it is for."""
+        return f"optimize MODEL.onnx --target {self.target} --precision {self.precision}"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is about to load an engine: library, its version, and the GPU's compute capability (None: no GPU)."""
+
+    backend: BackendName
+    version: str
+    compute_capability: tuple[int, int] | None
+
+
+def check_loadable(manifest: EngineManifest, directory: Path, runtime: Runtime) -> None:
+    """Raise ``EngineError`` with the command that rebuilds, unless ``runtime`` can run the engine in ``directory``.
+
+    Checked from the manifest alone, before a byte of the plan reaches a library that might crash on it: schema, the
+    file's presence and size, backend and exact version, and the GPU.
+    """
+    _check_schema(manifest, directory)
+    _check_file(manifest, directory)
+    if manifest.backend == "onnxruntime":
+        return
+    where = str(directory / manifest.file)
+    fix = f"on this machine run: {manifest.rebuild}"
+    if runtime.compute_capability is None:
+        raise EngineError(
+            "no NVIDIA GPU found", where=where, expected=f"a GPU of {manifest.sm}", fix=_elsewhere(manifest)
+        )
+    if runtime.compute_capability != manifest.compute_capability:
+        here = "SM{}{}".format(*runtime.compute_capability)
+        raise EngineError(f"built for {manifest.sm}, this GPU is {here}", where=where, fix=fix)
+    if (runtime.backend, runtime.version) != (manifest.backend, manifest.backend_version):
+        raise EngineError(
+            f"this machine has {runtime.backend} {runtime.version}",
+            where=where,
+            expected=f"{manifest.backend} {manifest.backend_version}, which built the plan",
+            fix=fix,
+        )
+
+
+def _check_schema(manifest: EngineManifest, directory: Path) -> None:
+    if manifest.schema != SCHEMA:
+        raise EngineError(
+            f"engine manifest schema {manifest.schema} is not known",
+            where=str(directory / MANIFEST_NAME),
+            expected=f"schema {SCHEMA}",
+            fix=manifest.rebuild,
+        )
+
+
+def _check_file(manifest: EngineManifest, directory: Path) -> None:
+    path = directory / manifest.file
+    size = path.stat().st_size if path.is_file() else None
+    if size != manifest.bytes:
+        what = "missing" if size is None else f"damaged: {size} bytes"
+        raise EngineError(what, where=str(path), expected=f"{manifest.bytes} bytes", fix=manifest.rebuild)
+    for name in manifest.data_files:
+        if not (directory / name).is_file():
+            raise EngineError(
+                "missing", where=str(directory / name), expected="the model's external data", fix=manifest.rebuild
+            )
+
+
+def _elsewhere(manifest: EngineManifest) -> str:
+    return (
+        f"copy the bundle to a machine with {manifest.target} and run: optimize bench BUNDLE --target {manifest.target}"
+    )
+
+
+def check_digest(manifest: EngineManifest, directory: Path) -> None:
+    """Raise ``EngineError`` when the engine file is not byte for byte the one that was built. Reads the whole file."""
+    path = directory / manifest.file
+    _check_file(manifest, directory)
+    if sha256_file(path) != manifest.file_digest:
+        raise EngineError("changed since it was built", where=str(path), fix=manifest.rebuild)

@@ -1,0 +1,76 @@
+"""Make a CPU engine directory: the ONNX file in place, proven to load."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from time import perf_counter
+
+from engines.errors import BuildError, BuildFailure, EngineError
+from engines.files import sha256_file
+from engines.manifest import EngineManifest
+from engines.model_files import place_model
+from engines.profile import ShapeProfile
+from engines.progress import BuildProgress, OnProgress
+
+MODEL_NAME = "model.onnx"
+
+# "NOT_IMPLEMENTED : Could not find an implementation for Det(11) node with name 'det0'"
+_NO_KERNEL = re.compile(r"Could not find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<node>[^']*)'")
+_NO_OPERATOR = re.compile(r"(?P<op>[\w.:]+)\(-?\d+\) is not a registered function/op")
+
+
+def build_onnxruntime(
+    model: Path,
+    directory: Path,
+    *,
+    target: str,
+    precision: str,
+    profile: ShapeProfile,
+    sparse_weights: bool,
+    threads: int | None,
+    on_progress: OnProgress,
+) -> EngineManifest:
+    """Put ``model`` with its external data into ``directory`` and open it once. Raises ``BuildError`` if it cannot."""
+    import onnxruntime
+
+    from engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    started = perf_counter()
+    on_progress(BuildProgress("placing the model", 0.0))
+    file = directory / MODEL_NAME
+    data_files = place_model(model, file)
+    on_progress(BuildProgress("opening the model", perf_counter() - started))
+    try:
+        with OnnxRuntimeEngine(file, threads=threads) as engine:
+            inputs, outputs = engine.inputs, engine.outputs
+    except EngineError as error:
+        raise _build_error(error, model) from error
+    return EngineManifest(
+        target=target,
+        backend="onnxruntime",
+        backend_version=onnxruntime.__version__,
+        compute_capability=None,
+        file=MODEL_NAME,
+        file_digest=sha256_file(file),
+        bytes=file.stat().st_size,
+        precision=precision,
+        profile=profile,
+        inputs=inputs,
+        outputs=outputs,
+        build_seconds=round(perf_counter() - started, 3),
+        sparse_weights=sparse_weights,
+        data_files=data_files,
+        threads=threads,
+        notes=("2:4 sparsity gains nothing: ONNX Runtime has no sparse kernels",) if sparse_weights else (),
+    )
+
+
+def _build_error(error: EngineError, model: Path) -> BuildError:
+    if match := _NO_KERNEL.search(error.what):
+        what = f"ONNX Runtime has no CPU kernel for operator {match['op']} with these types"
+        return BuildError(BuildFailure.UNSUPPORTED_OP, what, where=match["node"] or str(model))
+    if match := _NO_OPERATOR.search(error.what):
+        what = f"ONNX Runtime does not know the operator {match['op']}"
+        return BuildError(BuildFailure.UNSUPPORTED_OP, what, where=str(model), fix="replace it by standard operators")
+    return BuildError(BuildFailure.OTHER, error.what, where=str(model))

@@ -1,0 +1,154 @@
+"""The CPU engine: ONNX Runtime behind the ``Engine`` protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from engines.engine import Array, Feed, TensorSpec
+from engines.errors import EngineError
+
+_FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
+_ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NoModel,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+    ort_state.EPFail,
+)
+_NUMPY_NAMES = {
+    "float": "float32",
+    "double": "float64",
+    "string": "object",
+    **{name: name for name in ("float16", "bfloat16", "bool")},
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+def available_cores() -> int:
+    """Logical cores this process may run on (its affinity mask where the system has one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class OnnxRuntimeEngine:
+    """Runs an ONNX model on the CPU.
+
+    ``model`` is a path (external data is found next to it, weights are read by ONNX Runtime itself) or a serialized
+    model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
+    nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
+    computes on a GPU. Raises ``EngineError`` naming the file when ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, model: Path | bytes, *, threads: int | None = None, fuse_qdq: bool = True) -> None:
+        self._where = str(model) if isinstance(model, Path) else "serialized model"
+        self._session: Any = _open_session(model, self._where, threads or available_cores(), fuse_qdq)
+        self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
+        self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
+        self._output_names = [spec.name for spec in self._outputs]
+        self._checks = {spec.name: _InputCheck(spec) for spec in self._inputs}
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._outputs
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        """Run once; every output by name. Raises ``EngineError`` naming the input that does not fit."""
+        if self._session is None:
+            raise EngineError("the engine is closed", where=self._where)
+        self._check(feed)
+        try:
+            values = self._session.run(self._output_names, feed)
+        except _ORT_ERRORS as error:
+            raise EngineError(_first_line(error), where=self._where, expected=self._signature()) from error
+        return dict(zip(self._output_names, values, strict=True))
+
+    def _check(self, feed: Mapping[str, Array]) -> None:
+        for name, check in self._checks.items():
+            if name not in feed:
+                raise EngineError("missing from the feed", where=f"input {name!r}", expected=check.form)
+            check(feed[name])
+        if len(feed) != len(self._checks):
+            unknown = ", ".join(repr(name) for name in feed if name not in self._checks)
+            raise EngineError(f"the model has no input {unknown}", where=self._where, expected=self._signature())
+
+    def _signature(self) -> str:
+        return "; ".join(f"{name}: {check.form}" for name, check in self._checks.items())
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> OnnxRuntimeEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _InputCheck:
+    """Checks one input's dtype and shape; built once so that a call costs about a microsecond."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._where = f"input {spec.name!r}"
+        # ONNX Runtime takes bfloat16 only through OrtValues; its own message says so better than a dtype check would.
+        self._dtype = None if spec.dtype in ("bfloat16", "object") else spec.numpy_dtype()
+        self._rank = len(spec.shape)
+        self._fixed = [(axis, size) for axis, size in enumerate(spec.shape) if isinstance(size, int)]
+        self.form = f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
+
+    def __call__(self, array: Array) -> None:
+        if not isinstance(array, np.ndarray):
+            raise EngineError(f"got {type(array).__name__}, not a numpy array", where=self._where, expected=self.form)
+        shape = array.shape
+        if (
+            (self._dtype is None or array.dtype == self._dtype)
+            and len(shape) == self._rank
+            and all(shape[axis] == size for axis, size in self._fixed)
+        ):
+            return
+        got = f"{array.dtype} [{', '.join(map(str, shape))}]"
+        raise EngineError(f"got {got}", where=self._where, expected=self.form)
+
+
+def _open_session(model: Path | bytes, where: str, threads: int, fuse_qdq: bool) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads
+    if not fuse_qdq:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return ort.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
+        )
+    except _ORT_ERRORS as error:
+        raise EngineError(f"ONNX Runtime refuses it: {_first_line(error)}", where=where) from error
+
+
+def _spec(node: Any, where: str) -> TensorSpec:
+    element = node.type.removeprefix("tensor(").removesuffix(")")
+    if element not in _NUMPY_NAMES:
+        raise EngineError(f"{node.name!r} is a {node.type}, only tensors can be fed and read", where=where)
+    shape = tuple(size if isinstance(size, int) else size or "?" for size in node.shape)
+    return TensorSpec(node.name, _NUMPY_NAMES[element], shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

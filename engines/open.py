@@ -1,0 +1,52 @@
+"""Open an engine directory: manifest first, then the backend it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.engine import Engine
+from engines.gpu import detect_gpus
+from engines.manifest import EngineManifest, Runtime, check_loadable
+
+if TYPE_CHECKING:
+    from engines.tensorrt.gpu_engine import GpuSettings
+
+
+def open_engine(
+    directory: Path,
+    *,
+    threads: int | None = None,
+    cuda_runtime: str = "cuda-python",
+    gpu: GpuSettings | None = None,
+) -> Engine:
+    """The engine in ``directory``, ready to run; close it, or use it as a context manager.
+
+    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``;
+    ``gpu`` says how a plan runs (batches in flight, CUDA graphs).
+    Raises ``BadInput`` for a directory that holds no engine, ``EngineError`` for an engine that does not fit
+    this machine, with the command that rebuilds it.
+    """
+    manifest = EngineManifest.load(directory)
+    check_loadable(manifest, directory, runtime_here(manifest))
+    if manifest.backend == "onnxruntime":
+        from engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
+    from engines.tensorrt.gpu_engine import load_plan
+
+    return load_plan(directory / manifest.file, manifest.backend, settings=gpu, cuda_runtime=cuda_runtime)
+
+
+def runtime_here(manifest: EngineManifest) -> Runtime:
+    """What this machine would run ``manifest`` with. Raises ``BuildError(MISSING_LIBRARY)`` where a GPU is present and
+    the library is not.
+    """
+    if manifest.backend == "onnxruntime":
+        return Runtime("onnxruntime", manifest.backend_version, None)  # any version opens an ONNX file
+    gpus = detect_gpus()
+    if not gpus:  # said first: without a GPU the library's presence does not matter
+        return Runtime(manifest.backend, manifest.backend_version, None)
+    from engines.tensorrt.library import load_library
+
+    return Runtime(manifest.backend, load_library(manifest.backend).version, gpus[0].compute_capability)

@@ -1,0 +1,151 @@
+"""Read the layer table out of a build log: kernels, their types, and the ONNX nodes fused into each.
+
+The engine inspector needs a GPU. But with ``ProfilingVerbosity.DETAILED`` and a VERBOSE logger, a build ends with one
+message that lists the whole engine, one layer a line::
+
+    Layers:
+    Name: conv1_myl0_2, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [-1,3,8,8], ..., Datatype: Float,
+    Format: ... }], Constants: [...], Outputs: [...], TacticName: ..., StreamId: 0,
+    Metadata: [ONNX Layer: conv1][ONNX Layer: relu1]
+
+    I/O Tensors:
+
+TensorRT 10 writes ``Format/Datatype: Row major linear FP16 format`` where 11 and TensorRT-RTX write ``Datatype: Half``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
+"""Layer kinds that launch no kernel."""
+
+_TYPES = {
+    "Float": "float32",
+    "FP32": "float32",
+    "Half": "float16",
+    "FP16": "float16",
+    "BFloat16": "bfloat16",
+    "BF16": "bfloat16",
+    "FP8": "float8",
+    "FP4": "float4",
+    "E8M0": "float8_e8m0",
+}
+_LAYER = re.compile(r"Name: (?P<name>.*?), LayerType: (?P<kind>[\w./ -]+), Inputs: \[")
+_TACTIC = re.compile(r"TacticName: (?P<tactic>.*?), StreamId: ")
+_DATATYPE = re.compile(r"Datatype: (\w+)(?=[,}\s])|Format/Datatype: [^}]*?\b(FP32|FP16|BF16|FP8|FP4|Int\w+|Bool)\b")
+_METADATA = re.compile(r"Metadata: (.*)$")
+_ONNX_SEPARATOR = re.compile(r"\][\x1e\x1f]?\[ONNX Layer: ")  # a node name may itself hold brackets
+_SUBGRAPH = " | sub_graph"
+_MEMORY = {
+    "weights_bytes": "Total Weights Memory",
+    "activation_bytes": "Total Activation Memory",
+    "scratch_bytes": "Max Scratch Memory",
+    "host_persistent_bytes": "Total Host Persistent Memory",
+    "device_persistent_bytes": "Total Device Persistent Memory",
+}
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of an engine.
+
+    ``inputs``, ``constants`` and ``outputs`` are the types of its tensors in order (``"int8"``, ``"float16"``);
+    ``onnx_nodes`` the names of the ONNX nodes it executes, empty for what the builder inserted itself.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tactic: str
+    onnx_nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuildMemory:
+    """Bytes the engine needs, as the builder reports them; None where it did not."""
+
+    weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    scratch_bytes: int | None = None
+    host_persistent_bytes: int | None = None
+    device_persistent_bytes: int | None = None
+
+
+def read_layers(messages: Iterable[str]) -> tuple[LayerInfo, ...]:
+    """The layer table of a build's messages; empty when no message holds one."""
+    for message in messages:
+        start = message.find("Layers:\nName: ")
+        if start >= 0:
+            body = message[start + len("Layers:\n") :].partition("\nI/O Tensors:")[0].partition("\nBindings:")[0]
+            return tuple(layer for line in body.split("\n") if (layer := _read_layer(line)) is not None)
+    return ()
+
+
+def _read_layer(line: str) -> LayerInfo | None:
+    match = _LAYER.match(line)
+    if match is None:
+        return None
+    tactic, metadata = _TACTIC.search(line), _METADATA.search(line)
+    return LayerInfo(
+        name=match["name"],
+        kind=match["kind"],
+        inputs=_types(_section(line, "Inputs")),
+        constants=_types(_section(line, "Constants")),
+        outputs=_types(_section(line, "Outputs")),
+        tactic=tactic["tactic"] if tactic else "",
+        onnx_nodes=onnx_nodes(metadata[1] if metadata else ""),
+    )
+
+
+def _section(line: str, title: str) -> str:
+    """The text of ``title: [ ... ]``, up to the next section."""
+    start = line.find(f", {title}: [")
+    if start < 0:
+        return ""
+    ends = [
+        line.find(stop, start + 2) for stop in (", Constants: [", ", Outputs: [", ", ParameterType: ", ", TacticName: ")
+    ]
+    return line[start : min((end for end in ends if end > 0), default=len(line))]
+
+
+def _types(section: str) -> tuple[str, ...]:
+    names = (plain or legacy for plain, legacy in _DATATYPE.findall(section))
+    return tuple(_TYPES.get(name, name.lower()) for name in names)
+
+
+def onnx_nodes(metadata: str) -> tuple[str, ...]:
+    """The node names in a layer's metadata, ``[ONNX Layer: conv1][ONNX Layer: relu1]``, each once.
+
+    A node of a subgraph is followed by its way in, ``inner | sub_graph (then_branch) | outer (If)``, which is cut off.
+    """
+    start, end = metadata.find("[ONNX Layer: "), metadata.rfind("]")
+    if start < 0:
+        return ()
+    entries = _ONNX_SEPARATOR.split(metadata[start + len("[ONNX Layer: ") : end])
+    return tuple(dict.fromkeys(entry.partition(_SUBGRAPH)[0] for entry in entries))
+
+
+def read_memory(messages: Iterable[str]) -> BuildMemory:
+    """Memory figures of a build's messages (the last of each)."""
+    text = "\n".join(message for message in messages if "Memory: " in message)
+    found = {field: re.findall(rf"{title}: (\d+) bytes", text) for field, title in _MEMORY.items()}
+    return BuildMemory(**{field: int(values[-1]) for field, values in found.items() if values})
+
+
+def read_sparsity(messages: Iterable[str]) -> tuple[str, ...]:
+    """What the builder says about 2:4 weights, in its own words; TensorRT-RTX says nothing because it uses none."""
+    return tuple(dict.fromkeys(message.strip() for message in messages if message.startswith("(Sparsity)")))
+
+
+def layers_of_nodes(layers: Iterable[LayerInfo]) -> dict[str, list[LayerInfo]]:
+    """ONNX node name -> the layers that execute it. A node folded away at build time has no entry."""
+    table: dict[str, list[LayerInfo]] = {}
+    for layer in layers:
+        for node in layer.onnx_nodes:
+            table.setdefault(node, []).append(layer)
+    return table

@@ -1,0 +1,240 @@
+"""Parse an ONNX model and build a plan from it, in this process. ``process.py`` runs it in a child."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from engines.engine import TensorSpec
+from engines.errors import BuildError, BuildFailure
+from engines.files import write_atomically
+from engines.profile import ShapeProfile
+from engines.tensorrt.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
+from engines.tensorrt.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
+from engines.tensorrt.failures import (
+    ParserMessage,
+    build_failure,
+    empty_network,
+    parse_failure,
+    uint8_quantization,
+)
+from engines.tensorrt.library import Library, listening, load_library, process_logger
+from engines.tensorrt.options import apply_options
+from engines.tensorrt.request import PlanBuilt, PlanRequest, StepDone
+
+OnStep: TypeAlias = Callable[[StepDone], None]
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "FP8": "float8_e4m3fn",
+}
+
+
+@dataclass
+class BuildMessages:
+    """Everything TensorRT said during one build, in order."""
+
+    all: list[tuple[str, str]] = field(default_factory=list)
+
+    def receive(self, level: str, message: str) -> None:
+        self.all.append((level, message))
+
+    def of(self, *levels: str) -> list[str]:
+        return [message for level, message in self.all if level in levels]
+
+    def texts(self) -> list[str]:
+        return [message for _, message in self.all]
+
+
+def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -> PlanBuilt:
+    """Build ``request.plan`` and describe it.
+
+    The network's types are the graph's own (strongly typed): nothing is cast or quantized by the builder. Raises
+    ``BuildError`` with the ONNX node where TensorRT names one, ``BadInput`` for an option that does not exist.
+    """
+    library = load_library(request.library)
+    with listening(messages.receive):
+        builder = library.module.Builder(process_logger(library))
+        started = time.perf_counter()
+        on_step(StepDone("parsing"))
+        network = _parse(library, builder, request.model, messages)
+        parsed = time.perf_counter()
+        config = _configure(library, builder, network, request)
+        _watch(library, config, on_step)
+        on_step(StepDone("building"))
+        plan = _build(builder, network, config, messages)
+        built = time.perf_counter()
+        on_step(StepDone("writing"))
+        with Path(request.plan).open("wb") as file:
+            file.write(memoryview(plan))
+        _save_timing_cache(library, config, request)
+    return PlanBuilt(
+        library_version=library.version,
+        inputs=_specs(network.get_input, network.num_inputs),
+        outputs=_specs(network.get_output, network.num_outputs),
+        layers=read_layers(reversed(messages.of("VERBOSE"))),
+        memory=read_memory(messages.of("INFO", "VERBOSE")),
+        warnings=tuple(dict.fromkeys(messages.of("WARNING"))),
+        sparsity=read_sparsity(messages.texts()),
+        parse_seconds=parsed - started,
+        build_seconds=built - parsed,
+    )
+
+
+def _parse(library: Library, builder: Any, model: str, messages: BuildMessages) -> Any:
+    module = library.module
+    flags = 0
+    if library.capabilities.needs_strongly_typed_flag:
+        flags |= 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)  # the parser keeps no reference: this one must outlive it
+    parser = module.OnnxParser(network, process_logger(library))
+    if not parser.parse_from_file(model):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        raise parse_failure([_message(error, model) for error in errors], messages.of("ERROR", "INTERNAL_ERROR"))
+    if network.num_layers == 0 or network.num_outputs == 0:
+        raise empty_network()
+    if any(UINT8_WARNING in warning for warning in messages.of("WARNING")):
+        raise uint8_quantization(_first_quantize(network))
+    return network
+
+
+def _odd_input(model: str) -> str:
+    """The first graph input of a type TensorRT cannot bind; its parser refuses it without saying which."""
+    import onnx
+
+    graph = onnx.load_model(model, load_external_data=False).graph
+    odd = (onnx.TensorProto.STRING, onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
+    return next((value.name for value in graph.input if value.type.tensor_type.elem_type in odd), "")
+
+
+def _message(error: Any, model: str) -> ParserMessage:
+    code, text = str(error.code()).rpartition(".")[2], error.desc() or ""
+    node = error.node_name() or (_odd_input(model) if UNKNOWN_TYPE in text else "")
+    return ParserMessage(code, node, error.node_operator() or "", text)
+
+
+def _first_quantize(network: Any) -> str:
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    return next((str(layer.name) for layer in layers if str(layer.type).endswith(".QUANTIZE")), "")
+
+
+def _configure(library: Library, builder: Any, network: Any, request: PlanRequest) -> Any:
+    module = library.module
+    config = builder.create_builder_config()
+    config.profiling_verbosity = module.ProfilingVerbosity.DETAILED
+    if request.sparse_weights:
+        config.set_flag(module.BuilderFlag.SPARSE_WEIGHTS)
+    _set_compute_capability(library, config, request.sm)
+    _add_profile(builder, network, config, request.profile)
+    _load_timing_cache(library, config, request)
+    apply_options(request.options, module, config)
+    return config
+
+
+def _set_compute_capability(library: Library, config: Any, sm: str) -> None:
+    """Always declare the GPU: an undeclared Turing gets plans that compute zeros (pytorch/TensorRT PR 4643)."""
+    known = library.capabilities.compute_capability_targets
+    if not known:
+        return  # full TensorRT builds for the GPU at hand
+    if sm not in known:
+        raise BuildError(
+            BuildFailure.UNSUPPORTED_TYPE, f"{library.title} does not build for {sm}", expected=", ".join(known)
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(getattr(library.module.ComputeCapability, sm), 0)
+
+
+def _add_profile(builder: Any, network: Any, config: Any, shapes: ShapeProfile) -> None:
+    inputs = {tensor.name: tensor for tensor in (network.get_input(i) for i in range(network.num_inputs))}
+    dynamic = {name: tensor for name, tensor in inputs.items() if -1 in tuple(tensor.shape)}
+    if not dynamic:
+        return
+    profile = builder.create_optimization_profile()
+    for name, tensor in dynamic.items():
+        if name not in shapes.inputs:
+            raise BuildError(
+                BuildFailure.SHAPE,
+                f"input has dynamic shape {tuple(tensor.shape)} and no shapes were given for it",
+                where=name,
+                fix=f"--shape {name}=MIN:OPT:MAX, or --data to take the shapes from",
+            )
+        given = shapes.inputs[name]
+        profile.set_shape(name, given.min, given.opt, given.max)
+    config.add_optimization_profile(profile)
+
+
+def _watch(library: Library, config: Any, on_step: OnStep) -> None:
+    if not library.capabilities.progress_monitor:
+        return
+    base: Any = library.module.IProgressMonitor
+
+    class Monitor(base):  # type: ignore[misc]  # the base is known only at run time
+        def __init__(self) -> None:
+            base.__init__(self)
+            self.totals: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.totals[phase_name] = num_steps
+            on_step(StepDone(phase_name, 0, num_steps))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            on_step(StepDone(phase_name, step + 1, self.totals.get(phase_name, 0)))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.totals.pop(phase_name, None)
+
+    config.progress_monitor = Monitor()
+
+
+def _build(builder: Any, network: Any, config: Any, messages: BuildMessages) -> Any:
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise build_failure(messages.of("ERROR", "INTERNAL_ERROR"), _nodes(network), _first_control_flow(network))
+    return plan
+
+
+def _nodes(network: Any) -> list[str]:
+    return [node for index in range(network.num_layers) for node in onnx_nodes(network.get_layer(index).metadata)]
+
+
+def _first_control_flow(network: Any) -> str:
+    for layer in (network.get_layer(index) for index in range(network.num_layers)):
+        if str(layer.type).endswith((".CONDITIONAL_OUTPUT", ".LOOP_OUTPUT")) and layer.metadata:
+            return next(iter(onnx_nodes(layer.metadata)), "")
+    return ""
+
+
+def _load_timing_cache(library: Library, config: Any, request: PlanRequest) -> None:
+    if request.timing_cache is None or not library.capabilities.timing_cache:
+        return
+    path = Path(request.timing_cache)
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+
+
+def _save_timing_cache(library: Library, config: Any, request: PlanRequest) -> None:
+    if request.timing_cache is None or not library.capabilities.timing_cache:
+        return
+    cache = config.get_timing_cache()
+    if cache is not None:
+        path = Path(request.timing_cache)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, bytes(cache.serialize()))
+
+
+def _specs(get: Callable[[int], Any], count: int) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(get(index)) for index in range(count))
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    dtype = str(tensor.dtype).rpartition(".")[2]
+    shape = tuple(
+        (tensor.get_dimension_name(axis) or "?") if size == -1 else int(size) for axis, size in enumerate(tensor.shape)
+    )
+    return TensorSpec(tensor.name, _DTYPES.get(dtype, dtype.lower()), shape)

@@ -1,0 +1,85 @@
+"""The builder child: ``python -m engines.tensorrt.child REQUEST.json [PARENT_PID]``.
+
+Reads a ``PlanRequest``, writes the plan, ``build.log.gz`` next to it and a ``PlanOutcome`` as ``result.json`` next to
+the request. Standard output carries one ``StepDone`` a line and nothing else. A child outlives neither a kill of its
+parent nor a crash of the builder: that is why it is a process of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gzip
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from engines.errors import BuildError, BuildFailure, EnginewrightError
+from engines.files import read_json, write_atomically, write_json
+from engines.tensorrt.builder import BuildMessages, build_plan
+from engines.tensorrt.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
+
+LOG_NAME = "build.log.gz"
+RESULT_NAME = "result.json"
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def main(arguments: list[str]) -> int:
+    """Build what the request file asks for; 0 when a result was written, a failed build included."""
+    request_file = Path(arguments[0])
+    _die_with_parent(int(arguments[1]) if len(arguments) > 1 else os.getppid())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crashing builder must not fill the disk
+    with _progress_stream() as stream:
+        outcome = _build(read_json(request_file, PlanRequest), stream)
+    write_json(request_file.with_name(RESULT_NAME), outcome)
+    return 0
+
+
+def _build(request: PlanRequest, stream: IO[bytes]) -> PlanOutcome:
+    def on_step(step: StepDone) -> None:
+        stream.write(msgspec.json.encode(step) + b"\n")
+        stream.flush()
+
+    messages = BuildMessages()
+    try:
+        built: PlanBuilt = build_plan(request, on_step, messages)
+        _write_log(Path(request.plan).with_name(LOG_NAME), messages)
+    except EnginewrightError as error:
+        return PlanOutcome(failed=PlanFailed.of(error))
+    except MemoryError:
+        return PlanOutcome(
+            failed=PlanFailed.of(BuildError(BuildFailure.OUT_OF_MEMORY, "the builder ran out of memory"))
+        )
+    except OSError as error:
+        where = str(error.filename or request.plan)
+        return PlanOutcome(failed=PlanFailed(None, f"cannot be read or written: {error.strerror}", where=where))
+    return PlanOutcome(built=built)
+
+
+def _write_log(path: Path, messages: BuildMessages) -> None:
+    text = "\n".join(f"[{level}] {message}" for level, message in messages.all)
+    write_atomically(path, gzip.compress(text.encode(), compresslevel=6, mtime=0))
+
+
+def _progress_stream() -> IO[bytes]:
+    """Keep standard output to ourselves: what native code prints there goes to standard error instead."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, however that happens (Linux)."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""What TensorRT's messages mean: patterns, the kind of failure, and words a user can act on.
+
+Seen from TensorRT-RTX 1.7 and read in the source of the ONNX parser; one row for one message.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engines.errors import BuildFailure
+
+UINT8_WARNING = "with UINT8 zero_point only on DLA"
+UNKNOWN_TYPE = "Failed to convert ONNX dat"  # "date type" in TensorRT's own spelling
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A message pattern and what it means. Named groups of the pattern, and ``{op}``, may be used in the texts.
+
+    A ``node`` group is the name the builder gives the operation, used where no parser message names a node;
+    ``at_control_flow`` rules concern the graph's first If, Loop or Scan.
+    """
+
+    pattern: re.Pattern[str]
+    failure: BuildFailure
+    what: str
+    expected: str = ""
+    fix: str = ""
+    at_control_flow: bool = False
+
+
+def _rule(
+    pattern: str, failure: BuildFailure, what: str, expected: str = "", fix: str = "", at_control_flow: bool = False
+) -> Rule:
+    return Rule(re.compile(pattern, re.DOTALL), failure, what, expected, fix, at_control_flow)
+
+
+LEAVE_TO_CPU = "build for --target cpu, or replace the node by operators the target knows (`optimize inspect MODEL`)"
+_NEEDS_GPU = "build on a machine with the GPU: pip install 'enginewright[tensorrt]'"
+
+PARSER_RULES = (
+    _rule(
+        r"Plugin not found",
+        BuildFailure.UNSUPPORTED_OP,
+        "no plugin for custom operator {op}",
+        fix=LEAVE_TO_CPU,
+    ),
+    _rule(
+        UNKNOWN_TYPE,
+        BuildFailure.UNSUPPORTED_TYPE,
+        "a data type that no GPU engine takes (such as STRING)",
+        expected="float, float16, bfloat16, int32, int64, int8, uint8 or bool tensors",
+        fix="cut the text handling off the model, or build for --target cpu",
+    ),
+    _rule(
+        r"Non-zero zero point is not supported",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "{op} has a non-zero zero point",
+        expected="symmetric int8: zero point 0",
+        fix="start from the float model and let --precision int8 place the Q/DQ nodes",
+    ),
+    _rule(
+        r"input has type Int32 but must have type FP8",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "{op} reads an int32 tensor (a quantized bias)",
+        expected="biases in float",
+        fix="start from the float model and let --precision int8 place the Q/DQ nodes",
+    ),
+    _rule(
+        r"must (?:be of|have) same (?:input )?types?\W.*?(?P<left>Half|Float|BFloat16|Int\d+|Bool|Double)\W.*?"
+        r"(?P<right>Half|Float|BFloat16|Int\d+|Bool|Double)\b",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "{op} mixes the types {left} and {right}",
+        expected="one type: TensorRT builds exactly what the graph states and never casts on its own",
+        fix="insert a Cast before the node, or start from the float32 model",
+    ),
+    _rule(
+        r"Kernel weight dimension failed to broadcast to input",
+        BuildFailure.SHAPE,
+        "{op}'s weight does not fit the channels of its input",
+        expected="weight [out, in/group, ...] with in = the input's axis 1",
+    ),
+    _rule(
+        r"broadcast|[Dd]imensions? (?:mismatch|must|not)|incompatible dimensions|volume mismatch",
+        BuildFailure.SHAPE,
+        "{op} gets tensors of shapes that do not fit: {text}",
+    ),
+    _rule(
+        r"Failed to parse the ONNX model|ParseFromCodedStream",
+        BuildFailure.OTHER,
+        "not an ONNX model",
+        fix="check the file with `optimize inspect MODEL`",
+    ),
+)
+
+BUILDER_RULES = (
+    _rule(
+        r"Cannot compile operation '(?P<node>[^']*)' for Turing \(SM75\): FP32 GEMM is not supported",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "TensorRT-RTX has no FP32 matrix product on SM75 (T4)",
+        expected="float16 matrix products",
+        fix="--precision fp16 (or int8, which keeps the rest in float16)",
+    ),
+    _rule(
+        r"Cannot compile operation '(?P<node>[^']*)' for (?P<gpu>Turing[^:]*): FP32 (?P<why>[^.\n]+) is not supported",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "{gpu} has no FP32 {why} in TensorRT-RTX",
+        expected="float16",
+        fix="--precision fp16 (or int8, which keeps the rest in float16)",
+    ),
+    _rule(
+        r"Assertion tScope\.getType\(\) != ScopeType::kUNDEFINED",
+        BuildFailure.UNSUPPORTED_OP,
+        "TensorRT cannot build this graph's control flow (If, Loop or Scan)",
+        expected="a graph with no branch that depends on an input's value",
+        fix="make the deciding input a constant in the model, or build for --target cpu",
+        at_control_flow=True,
+    ),
+    _rule(
+        r"Cannot compile operation '(?P<node>[^']*)' for (?P<gpu>[^:]+): (?P<why>[^.\n]+)",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "not possible on {gpu}: {why}",
+        fix="choose another --precision or --target",
+    ),
+    _rule(
+        r"Cannot compile for target\(s\) (?P<gpu>[\w, ]+?),? because the model contains HW-specific datatypes: "
+        r"(?P<type>[^.\n]+)",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "{gpu} has no {type}",
+        expected="a type every named target has",
+        fix="--precision int8 or fp16, or a newer --target",
+    ),
+    _rule(
+        r"Network has dynamic or shape inputs, but no optimization profile",
+        BuildFailure.SHAPE,
+        "the model has dynamic inputs and no shapes were given for them",
+        fix="--shape NAME=MIN:OPT:MAX, or --data to take the shapes from",
+    ),
+    _rule(
+        r"Dynamic input tensor (?P<tensor>.+?) is missing dimensions in profile",
+        BuildFailure.SHAPE,
+        "input '{tensor}' is dynamic and no shapes were given for it",
+        fix="--shape {tensor}=MIN:OPT:MAX",
+    ),
+    _rule(
+        r"Dimension mismatch for tensor (?P<tensor>.+?) and profile.*?(?P<why>At dimension axis.*?has -?\d+)",
+        BuildFailure.SHAPE,
+        "the shapes given for input '{tensor}' do not fit: {why}",
+        fix="--shape {tensor}=MIN:OPT:MAX that fits the model's own dimensions",
+    ),
+    _rule(
+        r"Unable to load library: (?P<library>libnvinfer_lean[\w.]*)",
+        BuildFailure.MISSING_LIBRARY,
+        "a version-compatible plan needs {library}, which is not installed",
+        fix="drop the option version_compatible, or install the TensorRT lean runtime",
+    ),
+    _rule(
+        r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)|requires? a CUDA device",
+        BuildFailure.OTHER,
+        "this kind of plan (refit, strip_plan) cannot be built without a GPU",
+        fix=_NEEDS_GPU,
+    ),
+    _rule(
+        r"BuildCanceled|Build canceled",
+        BuildFailure.CANCELLED,
+        "the build was cancelled",
+    ),
+    _rule(
+        r"OutOfMemory|[Oo]ut of memory|bad_alloc|insufficient memory",
+        BuildFailure.OUT_OF_MEMORY,
+        "the builder ran out of memory",
+        fix="smaller maximum shapes (--shape), a lower workspace_mb option, or a machine with more memory",
+    ),
+    _rule(
+        r"Could not find any implementation for node (?P<node>.+?)(?:\.|\s+due| \[|$)",
+        BuildFailure.UNSUPPORTED_OP,
+        "no kernel of this GPU runs the node at these shapes and types",
+        fix="more workspace (option workspace_mb), another --precision, or smaller maximum shapes",
+    ),
+)

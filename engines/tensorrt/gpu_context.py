@@ -1,0 +1,155 @@
+"""One TensorRT execution context: shapes and addresses set only when they change, and its creation per library."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.cuda.runtime import DeviceMemory, Stream
+from engines.errors import EngineError
+from engines.files import write_atomically
+from engines.profile import Shape
+from engines.tensorrt.library import Library
+
+_log = logging.getLogger(__name__)
+
+
+class ExecutionContext:
+    """An ``IExecutionContext`` that remembers what it was told.
+
+    TensorRT forbids two executions of one context in flight, so a context belongs to one slot.
+    """
+
+    def __init__(self, context: Any, where: str) -> None:
+        self._context, self._where = context, where
+        self._profile = 0  # a new context starts with profile 0
+        self._shapes: dict[str, Shape] = {}
+        self._addresses: dict[str, int] = {}
+
+    def use_profile(self, profile: int, stream: Stream) -> None:
+        if profile == self._profile:
+            return
+        if not self._context.set_optimization_profile_async(profile, stream.handle):
+            raise EngineError(f"optimization profile {profile} was refused", where=self._where)
+        stream.synchronise()  # the switch may copy; TensorRT leaves the ordering to the caller
+        self._profile = profile
+        self._shapes.clear()  # a profile switch forgets the input shapes
+
+    def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
+        for name, shape in shapes.items():
+            if self._shapes.get(name) == shape:
+                continue
+            if not self._context.set_input_shape(name, shape):
+                raise EngineError(f"shape {shape} was refused", where=f"{self._where}, input {name!r}")
+            self._shapes[name] = shape
+
+    def set_addresses(self, addresses: Mapping[str, int]) -> None:
+        for name, address in addresses.items():
+            if self._addresses.get(name) == address:
+                continue
+            if not self._context.set_tensor_address(name, address):
+                raise EngineError("its address was refused", where=f"{self._where}, tensor {name!r}")
+            self._addresses[name] = address
+
+    def output_shape(self, name: str) -> Shape:
+        """The shape of an output for the shapes now set."""
+        shape = tuple(int(extent) for extent in self._context.get_tensor_shape(name))
+        if any(extent < 0 for extent in shape):
+            raise EngineError(
+                f"output {name!r} has a shape that depends on the data",
+                where=self._where,
+                expected="output shapes that follow from the input shapes",
+            )
+        return shape
+
+    def require_specified(self) -> None:
+        missing = self._context.infer_shapes()
+        if missing:
+            raise EngineError(f"TensorRT lacks the shape or values of {', '.join(missing)}", where=self._where)
+
+    def output_bytes(self, name: str) -> int:
+        """The most bytes an output takes for the profile and shapes now set."""
+        nbytes = int(self._context.get_max_output_size(name))
+        if nbytes < 0:
+            raise EngineError(f"TensorRT knows no upper bound of the size of output {name!r}", where=self._where)
+        return nbytes
+
+    def enqueue(self, stream: Stream) -> None:
+        if not self._context.execute_async_v3(stream.handle):
+            raise EngineError("TensorRT refused to enqueue (its log has the reason)", where=self._where)
+
+
+class ContextFactory:
+    """Creates the contexts of one engine.
+
+    ``own_graphs`` says that the caller captures CUDA graphs: then activation memory is the caller's, shared by the
+    contexts of a slot, because a context must not change after capture and so every captured shape needs its own
+    (TensorRT documentation, "CUDA Graphs"). TensorRT-RTX captures by itself, and keeps the kernels it compiled in
+    ``runtime_cache`` so that the next start does not compile them again.
+    """
+
+    def __init__(self, library: Library, engine: Any, where: str, *, graphs: bool, runtime_cache: Path | None) -> None:
+        self._library, self._engine, self._where = library, engine, where
+        self._rtx_graphs = graphs and library.capabilities.cuda_graph_strategy
+        self.own_graphs = graphs and not self._rtx_graphs
+        self._cache_file = runtime_cache
+        self._cache: Any = None
+        self._cached = b""
+        self._config: Any = self._rtx_config() if library.capabilities.runtime_cache else None
+
+    @property
+    def activation_bytes(self) -> int:
+        """Device memory a caller-managed context needs; the most over all profiles."""
+        return int(self._engine.device_memory_size_v2)
+
+    def create(self, activations: DeviceMemory | None) -> ExecutionContext:
+        """A new context; with ``activations`` it works in that memory and allocates none."""
+        context = self._new(activations is not None)
+        if context is None:
+            raise EngineError(
+                "no execution context could be created (out of GPU memory is the usual cause)",
+                where=self._where,
+                fix="use fewer slots or a smaller maximum shape",
+            )
+        if activations is not None:
+            context.set_device_memory(activations.address, activations.nbytes)
+        return ExecutionContext(context, self._where)
+
+    def _new(self, caller_memory: bool) -> Any:
+        if self._config is not None:
+            return self._engine.create_execution_context(self._config)
+        strategy = self._library.module.ExecutionContextAllocationStrategy
+        return self._engine.create_execution_context(strategy.USER_MANAGED if caller_memory else strategy.STATIC)
+
+    def _rtx_config(self) -> Any:
+        trt, config = self._library.module, self._engine.create_runtime_config()
+        # EAGER: specialised kernels from the first run on. LAZY would answer with slow fallback kernels at first.
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        if self._rtx_graphs:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._cache = config.create_runtime_cache()
+        self._load_cache()
+        config.set_runtime_cache(self._cache)
+        return config
+
+    def _load_cache(self) -> None:
+        if self._cache_file is None or not self._cache_file.is_file():
+            return
+        self._cached = self._cache_file.read_bytes()
+        if not self._cache.deserialize(self._cached):
+            _log.warning("%s is of another GPU, driver or version; kernels are compiled again", self._cache_file)
+
+    def save_cache(self) -> None:
+        """Write the compiled kernels next to the plan. A folder that cannot be written costs time, not the run."""
+        if self._cache is None or self._cache_file is None:
+            return
+        content = bytes(self._cache.serialize())
+        if content == self._cached:
+            return
+        try:
+            write_atomically(self._cache_file, content)
+        except OSError as error:
+            _log.warning("the runtime cache was not saved: %s", error)
+        self._cached = content

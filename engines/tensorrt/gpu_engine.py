@@ -1,0 +1,200 @@
+"""A TensorRT or TensorRT-RTX plan running on a GPU, behind the ``Engine`` protocol, with several batches in flight."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from engines.cuda.device_array import DeviceArray
+from engines.cuda.runtime import CudaRuntime, open_runtime
+from engines.engine import Array, Feed, TensorSpec
+from engines.errors import EngineError
+from engines.profile import ShapeProfile
+from engines.tensorrt.gpu_context import ContextFactory
+from engines.tensorrt.gpu_layout import IoLayout, check_feed, choose_profile, read_layout
+from engines.tensorrt.gpu_plan import deserialize
+from engines.tensorrt.gpu_slot import DeviceTimes, Slot
+from engines.tensorrt.library import Library, LibraryName, load_library
+
+RUNTIME_CACHE_SUFFIX = ".runtime-cache"
+
+
+@dataclass(frozen=True)
+class GpuSettings:
+    """How a plan runs.
+
+    ``slots`` batches may be in flight; ``graphs`` replays captured CUDA graphs (off where the CUDA runtime has none);
+    ``runtime_cache`` keeps TensorRT-RTX's compiled kernels in ``PLAN.runtime-cache``; ``host_code`` lets a
+    version-compatible plan load the lean runtime it carries, which is code from the plan: only for plans you trust.
+    """
+
+    slots: int = 1
+    graphs: bool = True
+    runtime_cache: bool = True
+    host_code: bool = False
+
+
+@dataclass
+class Flight:
+    """A batch under way, from ``submit`` to ``collect``. ``times`` is there after ``collect``."""
+
+    slot: Slot = field(repr=False)
+    times: DeviceTimes | None = None
+
+
+class TensorRtEngine:
+    """A plan on one GPU. ``infer`` runs one feed; ``submit`` and ``collect`` keep several in flight.
+
+    Feeds are numpy arrays, or arrays on the device (``__cuda_array_interface__``, DLPack), which are read where they
+    are. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self, engine: Any, library: Library, runtime: CudaRuntime, settings: GpuSettings, plan: Path, owner: Any = None
+    ) -> None:
+        self._runtime, self._plan, self._owner = runtime, plan, owner
+        self._layout: IoLayout = read_layout(library.module, engine, str(plan))
+        self._contexts = ContextFactory(
+            library,
+            engine,
+            str(plan),
+            graphs=settings.graphs and (runtime.supports_graphs or library.capabilities.cuda_graph_strategy),
+            runtime_cache=plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX) if settings.runtime_cache else None,
+        )
+        self._slots: list[Slot] = []
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        try:
+            for _ in range(max(1, settings.slots)):
+                self._slots.append(Slot(runtime, self._layout, self._contexts))
+        except BaseException:
+            self._release()
+            raise
+        for slot in self._slots:
+            self._free.put(slot)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self._layout.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._layout.outputs
+
+    @property
+    def profiles(self) -> tuple[ShapeProfile, ...]:
+        return self._layout.profiles
+
+    @property
+    def slots(self) -> int:
+        return len(self._slots)
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        return self.collect(self.submit(feed))
+
+    def submit(self, feed: Mapping[str, Any], *, timeout_s: float = 60.0) -> Flight:
+        """Start a feed and return while it runs. Waits for a free slot; ``EngineError`` after ``timeout_s``."""
+        return self._start(feed, timeout_s, copy_out=True)
+
+    def collect(self, flight: Flight) -> dict[str, Array]:
+        """Wait for a flight and return its outputs; its slot is then free. A flight is collected once."""
+        self._runtime.activate()
+        self._require_flying(flight)
+        try:
+            flight.times = flight.slot.wait()
+            return flight.slot.outputs()
+        finally:
+            self._free.put(flight.slot)
+
+    @contextmanager
+    def infer_on_device(self, feed: Mapping[str, Any], *, timeout_s: float = 60.0) -> Iterator[dict[str, DeviceArray]]:
+        """Run a feed and lend its outputs on the device, with no copy to the host; they are valid inside ``with``."""
+        flight = self._start(feed, timeout_s, copy_out=False)
+        try:
+            flight.times = flight.slot.wait()
+            yield flight.slot.device_outputs()
+        finally:
+            self._free.put(flight.slot)
+
+    def _start(self, feed: Mapping[str, Any], timeout_s: float, *, copy_out: bool) -> Flight:
+        shapes = check_feed(self._layout, feed)
+        profile = choose_profile(self._layout, shapes)
+        self._runtime.activate()
+        slot = self._take_slot(timeout_s)
+        try:
+            slot.start(feed, profile, shapes, copy_out=copy_out)
+        except BaseException:
+            try:
+                slot.abandon()
+            finally:
+                self._free.put(slot)
+            raise
+        return Flight(slot)
+
+    def _take_slot(self, timeout_s: float) -> Slot:
+        if not self._slots:
+            raise EngineError("the engine is closed", where=str(self._plan))
+        try:
+            return self._free.get(timeout=timeout_s)
+        except queue.Empty:
+            raise EngineError(
+                f"all {len(self._slots)} slots were in flight for {timeout_s} s",
+                where=str(self._plan),
+                fix="collect a flight before the next submit, or open the engine with more slots",
+            ) from None
+
+    def _require_flying(self, flight: Flight) -> None:
+        if flight.times is not None:
+            raise EngineError("this flight was collected before", where=str(self._plan))
+        if not any(flight.slot is slot for slot in self._slots):
+            raise EngineError("this flight belongs to another or a closed engine", where=str(self._plan))
+
+    def save_runtime_cache(self) -> None:
+        """Keep what TensorRT-RTX compiled so far; ``close`` does it too."""
+        self._contexts.save_cache()
+
+    def close(self) -> None:
+        """Wait for the GPU and free everything. Safe to call twice."""
+        if self._slots:
+            self._runtime.activate()
+            self._runtime.synchronise()
+            self._contexts.save_cache()
+        self._release()
+        self._owner = None
+
+    def _release(self) -> None:
+        for slot in self._slots:
+            slot.close()
+        self._slots.clear()
+
+    def __enter__(self) -> TensorRtEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load_plan(
+    plan: Path,
+    library: LibraryName | None = None,
+    *,
+    settings: GpuSettings | None = None,
+    cuda_runtime: str | CudaRuntime = "cuda-python",
+    device: int = 0,
+) -> TensorRtEngine:
+    """Deserialize ``plan`` and make it ready to run on GPU ``device``.
+
+    Raises ``EngineError`` with what is missing (driver, GPU, package) or why TensorRT refused the plan, and
+    ``BuildError(MISSING_LIBRARY)`` where neither TensorRT nor TensorRT-RTX is installed.
+    """
+    chosen = settings or GpuSettings()
+    trt = load_library(library)
+    runtime = open_runtime(cuda_runtime, device) if isinstance(cuda_runtime, str) else cuda_runtime
+    owner, engine = deserialize(trt, plan, host_code=chosen.host_code)
+    return TensorRtEngine(engine, trt, runtime, chosen, plan, owner)

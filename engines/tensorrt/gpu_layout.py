@@ -1,0 +1,148 @@
+"""What a deserialized plan takes and gives: names, types, shapes and profiles, and the check of a feed against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engines.cuda.device_array import array_dtype
+from engines.engine import TensorSpec
+from engines.errors import EngineError
+from engines.profile import Shape, ShapeProfile, ShapeRange
+
+TENSORRT_TYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "FP8": "float8_e4m3fn",
+}
+
+
+@dataclass(frozen=True)
+class IoLayout:
+    """Inputs, outputs and optimization profiles of an engine.
+
+    ``host`` names the shape tensors, which TensorRT reads from (or writes to) host memory. Every profile covers every
+    input, static ones with min = opt = max.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    profiles: tuple[ShapeProfile, ...]
+    host: frozenset[str] = frozenset()
+
+    def largest(self, profile: int) -> dict[str, Shape]:
+        return {name: shapes.max for name, shapes in self.profiles[profile].inputs.items()}
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """A numpy dtype by name, with the ``ml_dtypes`` ones numpy has not (``bfloat16``, ``float8_e4m3fn``)."""
+    if name in ("bfloat16", "float8_e4m3fn"):
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
+    return np.dtype(name)
+
+
+def read_layout(trt: Any, engine: Any, where: str) -> IoLayout:
+    """The layout of an ``ICudaEngine``; ``EngineError`` for I/O that plain arrays cannot carry. ``where``: the plan."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    specs = {name: _spec(trt, engine, name, where) for name in names}
+    inputs = tuple(specs[n] for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
+    outputs = tuple(specs[n] for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.OUTPUT)
+    host = frozenset(n for n in names if engine.get_tensor_location(n) == trt.TensorLocation.HOST)
+    count = max(1, int(engine.num_optimization_profiles))
+    profiles = tuple(ShapeProfile({s.name: _range(engine, s, index) for s in inputs}) for index in range(count))
+    return IoLayout(inputs, outputs, profiles, host)
+
+
+def _spec(trt: Any, engine: Any, name: str, where: str) -> TensorSpec:
+    kind = str(engine.get_tensor_dtype(name)).rpartition(".")[2]
+    if kind not in TENSORRT_TYPES:
+        raise EngineError(f"tensor {name!r} has type {kind}, which no array holds", where=where)
+    if engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
+        raise EngineError(
+            f"tensor {name!r} is not in linear (row-major) format",
+            where=where,
+            fix="rebuild the plan without DIRECT_IO or per-tensor formats",
+        )
+    shape = tuple("?" if extent < 0 else int(extent) for extent in engine.get_tensor_shape(name))
+    return TensorSpec(name, TENSORRT_TYPES[kind], shape)
+
+
+def _range(engine: Any, spec: TensorSpec, profile: int) -> ShapeRange:
+    if spec.dynamic:
+        low, opt, high = (tuple(map(int, dims)) for dims in engine.get_tensor_profile_shape(spec.name, profile))
+        return ShapeRange(low, opt, high)
+    fixed = tuple(int(extent) for extent in spec.shape)
+    return ShapeRange(fixed, fixed, fixed)
+
+
+def check_feed(layout: IoLayout, feed: Mapping[str, Any]) -> dict[str, Shape]:
+    """The shape of every input of ``feed``. ``EngineError`` for a missing, unknown or wrongly typed input."""
+    expected = {spec.name: spec for spec in layout.inputs}
+    for name in feed:
+        if name not in expected:
+            raise EngineError("the engine has no such input", where=f"input {name!r}", expected=", ".join(expected))
+    for name, spec in expected.items():
+        if name not in feed:
+            raise EngineError("the feed lacks this input", where=f"input {name!r}", expected=_describe(spec))
+        given = array_dtype(feed[name])
+        if given != numpy_dtype(spec.dtype):
+            raise EngineError(f"dtype is {given}", where=f"input {name!r}", expected=_describe(spec))
+    return {name: tuple(int(extent) for extent in feed[name].shape) for name in expected}
+
+
+def choose_profile(layout: IoLayout, shapes: Mapping[str, Shape], preferred: int = 0) -> int:
+    """The profile that covers ``shapes``: ``preferred`` if it does, else the first that does.
+
+    Raises ``EngineError`` naming the input that is out of range, with min and max of each profile.
+    """
+    order = [preferred, *(index for index in range(len(layout.profiles)) if index != preferred)]
+    for index in order:
+        if all(_covers(layout.profiles[index].inputs[name], shape) for name, shape in shapes.items()):
+            return index
+    raise _out_of_range(layout, shapes)
+
+
+def _covers(shapes: ShapeRange, shape: Shape) -> bool:
+    same_rank = len(shape) == len(shapes.min)
+    return same_rank and all(a <= x <= b for a, x, b in zip(shapes.min, shape, shapes.max, strict=True))
+
+
+def _out_of_range(layout: IoLayout, shapes: Mapping[str, Shape]) -> EngineError:
+    misfits = {
+        name: [profile.inputs[name] for profile in layout.profiles]
+        for name, shape in shapes.items()
+        if not any(_covers(profile.inputs[name], shape) for profile in layout.profiles)
+    }
+    if not misfits:  # each input fits some profile, but no one profile fits all of them together
+        given = ", ".join(f"{name}={_text(shape)}" for name, shape in shapes.items())
+        return EngineError(f"no single optimization profile covers {given}", fix=_REBUILD)
+    name, ranges = next(iter(misfits.items()))
+    return EngineError(
+        f"shape {_text(shapes[name])} is outside the optimization profile",
+        where=f"input {name!r}",
+        expected=" or ".join(f"min {_text(r.min)}, max {_text(r.max)}" for r in ranges),
+        fix=_REBUILD,
+    )
+
+
+_REBUILD = "rebuild with --shape NAME=MIN:OPT:MAX that covers it"
+
+
+def _describe(spec: TensorSpec) -> str:
+    return f"{spec.dtype} of shape {_text(spec.shape)}"
+
+
+def _text(shape: tuple[int | str, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,60 @@
+"""Loading a plan: whether this GPU can run it, and the engine in it or the reason why there is none."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import EngineError
+from engines.tensorrt.library import Library, listening, process_logger
+
+
+@dataclass(frozen=True)
+class Validity:
+    """What ``get_engine_validity`` says of a plan on this GPU: valid, suboptimal, invalid, or unknown (not asked)."""
+
+    state: str
+    reasons: tuple[str, ...] = ()
+
+
+def deserialize(library: Library, plan: Path, *, host_code: bool = False) -> tuple[Any, Any]:
+    """(``trt.Runtime``, ``ICudaEngine``) of a plan. TensorRT answers None for a plan it refuses; here that raises."""
+    owner = library.module.Runtime(process_logger(library))
+    owner.engine_host_code_allowed = host_code
+    messages: list[str] = []
+    with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
+        validity = engine_validity(library, plan, owner)
+        engine = with_mapped(plan, owner.deserialize_cuda_engine)
+    if engine is None:
+        reasons = [*validity.reasons, *dict.fromkeys(messages)]
+        raise EngineError(
+            f"{library.title} could not load the plan: {'; '.join(reasons) or 'no reason given'}",
+            where=str(plan),
+            expected="a plan built by this very version for this GPU",
+            fix="rebuild it here: optimize MODEL.onnx --target native",
+        )
+    return owner, engine
+
+
+def engine_validity(library: Library, plan: Path, owner: Any = None) -> Validity:
+    """Whether this GPU can run ``plan``, asked before loading it. Only TensorRT-RTX can tell; others: ``unknown``."""
+    if not library.capabilities.engine_validity:
+        return Validity("unknown")
+    runtime = owner or library.module.Runtime(process_logger(library))
+    state, bits = with_mapped(plan, runtime.get_engine_validity)
+    known = library.module.EngineInvalidityDiagnostics.__members__
+    reasons = tuple(name.lower().replace("_", " ") for name, flag in known.items() if int(bits) & int(flag.value))
+    return Validity(str(state).rpartition(".")[2].lower(), reasons)
+
+
+def with_mapped(plan: Path, use: Callable[[Any], Any]) -> Any:
+    """Call ``use`` with the file's bytes mapped, not read: a plan is as large as its weights."""
+    if not plan.is_file():
+        raise EngineError("no such file", where=str(plan))
+    if plan.stat().st_size == 0:
+        raise EngineError("the plan is empty", where=str(plan), fix="rebuild it")
+    with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return use(mapped)

@@ -1,0 +1,204 @@
+"""Find the TensorRT library of this machine and probe what it can do.
+
+Two libraries share one Python surface: ``tensorrt`` (10.12 and later, 11.x; needs a GPU to build) and TensorRT-RTX
+(module ``tensorrt_rtx``, or ``tensorrt_rtx_bindings`` as its wheel installs it; builds ahead of time with no GPU).
+What differs between them and between versions is asked of the module itself (``Capabilities``), never derived from a
+version number, so that nothing else in the product has to know which one it talks to.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+from engines.errors import BuildError, BuildFailure
+from engines.target import Target
+
+LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
+LogReceiver: TypeAlias = Callable[[str, str], None]
+"""Called with (severity name: ERROR, WARNING, INFO, VERBOSE, INTERNAL_ERROR; message)."""
+
+_MODULES: dict[LibraryName, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+_INSTALL: dict[LibraryName, str] = {
+    "tensorrt": "pip install 'enginewright[tensorrt]'",
+    "tensorrt_rtx": "pip install 'enginewright[rtx]'",
+}
+_OLDEST_TENSORRT = (10, 12)  # the first release in which explicit types replaced the precision flags
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What one library offers; every field was asked of the module with ``hasattr``.
+
+    ``compute_capability_targets`` are the GPUs it builds for ahead of time (``"SM80"``), empty where it builds only
+    for the GPU at hand. ``timing_cache`` is False on TensorRT-RTX, whose timing cache calls are no-ops.
+    """
+
+    needs_strongly_typed_flag: bool
+    compute_capability_targets: tuple[str, ...]
+    runtime_config: bool
+    runtime_cache: bool
+    cuda_graph_strategy: bool
+    engine_validity: bool
+    progress_monitor: bool
+    timing_cache: bool
+
+
+@dataclass(frozen=True)
+class Library:
+    """An imported TensorRT library."""
+
+    module: ModuleType
+    name: LibraryName
+    version: str
+    capabilities: Capabilities
+
+    @property
+    def title(self) -> str:
+        return f"{'TensorRT-RTX' if self.name == 'tensorrt_rtx' else 'TensorRT'} {self.version}"
+
+
+@dataclass(frozen=True)
+class LibraryChoice:
+    """The library that builds for a target here; ``name`` None means skip, and ``reason`` says why and what to run."""
+
+    name: LibraryName | None
+    reason: str
+
+
+def installed(name: LibraryName) -> bool:
+    """Whether a module of this library is installed; nothing is imported."""
+    return _module_name(name) is not None
+
+
+def _module_name(name: LibraryName) -> str | None:
+    for module in _MODULES[name]:
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:  # no origin: a stray folder of that name, not the library
+            return module
+    return None
+
+
+def load_library(prefer: LibraryName | None = None) -> Library:
+    """Import ``prefer``, or the first of TensorRT and TensorRT-RTX that is there.
+
+    Raises ``BuildError(MISSING_LIBRARY)`` with the command that installs it.
+    """
+    names: tuple[LibraryName, ...] = (prefer,) if prefer else ("tensorrt", "tensorrt_rtx")
+    found = [name for name in names if installed(name)]
+    if not found:
+        wanted = names[0] if prefer else "tensorrt_rtx"
+        raise BuildError(
+            BuildFailure.MISSING_LIBRARY,
+            f"{' or '.join(names)} is not installed",
+            fix=_INSTALL[wanted],
+        )
+    return _load(found[0])
+
+
+@lru_cache(maxsize=2)
+def _load(name: LibraryName) -> Library:
+    module_name = _module_name(name) or name
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, OSError) as error:
+        raise BuildError(
+            BuildFailure.MISSING_LIBRARY, f"{module_name} cannot be imported: {error}", fix=_INSTALL[name]
+        ) from error
+    version = str(module.__version__)
+    if name == "tensorrt" and _release(version) < _OLDEST_TENSORRT:
+        raise BuildError(
+            BuildFailure.MISSING_LIBRARY,
+            f"tensorrt {version} is too old",
+            expected="tensorrt >= 10.12, the first with explicit types only",
+            fix=_INSTALL[name],
+        )
+    return Library(module, name, version, probe(module, name))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def probe(module: ModuleType, name: LibraryName) -> Capabilities:
+    """Ask a TensorRT module what it offers."""
+    runtime_config = getattr(module, "IRuntimeConfig", object)
+    return Capabilities(
+        needs_strongly_typed_flag=hasattr(getattr(module, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED"),
+        compute_capability_targets=_compute_capabilities(module),
+        runtime_config=hasattr(module.ICudaEngine, "create_runtime_config"),
+        runtime_cache=hasattr(runtime_config, "create_runtime_cache"),
+        cuda_graph_strategy=hasattr(runtime_config, "cuda_graph_strategy"),
+        engine_validity=hasattr(module.Runtime, "get_engine_validity"),
+        progress_monitor=hasattr(module, "IProgressMonitor"),
+        timing_cache=name == "tensorrt" and hasattr(module.IBuilderConfig, "create_timing_cache"),
+    )
+
+
+def _compute_capabilities(module: ModuleType) -> tuple[str, ...]:
+    if not hasattr(module.IBuilderConfig, "set_compute_capability"):
+        return ()
+    return tuple(name for name in module.ComputeCapability.__members__ if name.startswith("SM"))
+
+
+def choose_library(target: Target, native: Target | None) -> LibraryChoice:
+    """Who builds for ``target`` here; ``native`` is this machine's GPU, None without one.
+
+    Full TensorRT times kernels on the GPU, so it builds only where a GPU of the target's compute capability is;
+    elsewhere TensorRT-RTX builds ahead of time for the targets it knows.
+    """
+    there = f"optimize MODEL.onnx --target {target.name}"
+    at_hand = native is not None and native.compute_capability == target.compute_capability
+    if at_hand and installed("tensorrt"):
+        return LibraryChoice("tensorrt", f"a GPU of {target.title} is here")
+    if target.rtx and installed("tensorrt_rtx"):
+        return LibraryChoice("tensorrt_rtx", f"built ahead of time for {target.sm}")
+    if target.rtx:
+        return LibraryChoice(None, f"TensorRT-RTX is not installed: {_INSTALL['tensorrt_rtx']}, then `{there}`")
+    if at_hand:
+        return LibraryChoice(None, f"TensorRT is not installed: {_INSTALL['tensorrt']}, then `{there}`")
+    return LibraryChoice(
+        None,
+        f"{target.title} ({target.sm}) has no ahead-of-time builder; on such a machine run: "
+        f"{_INSTALL['tensorrt']} && {there}",
+    )
+
+
+# The first logger of a process wins in TensorRT, and later ones are ignored. So there is one, and it dispatches.
+_receivers: list[LogReceiver] = []
+
+
+@lru_cache(maxsize=2)
+def process_logger(library: Library) -> Any:
+    """The one ``ILogger`` of this process for ``library``; messages go to whoever listens (``listening``)."""
+    base: Any = library.module.ILogger
+
+    class ProcessLogger(base):  # type: ignore[misc]  # the base is known only at run time
+        def __init__(self) -> None:
+            base.__init__(self)  # pybind11 classes demand the direct call
+
+        def log(self, severity: Any, message: str) -> None:
+            level = str(severity).rpartition(".")[2]
+            for receiver in tuple(_receivers):
+                receiver(level, message)
+
+    return ProcessLogger()
+
+
+@contextmanager
+def listening(receiver: LogReceiver) -> Iterator[None]:
+    """Send every TensorRT message of this process to ``receiver`` while the context is open."""
+    _receivers.append(receiver)
+    try:
+        yield
+    finally:
+        _receivers.remove(receiver)

@@ -1,0 +1,178 @@
+"""Build a plan in a child process: progress, limits, cancelling, and crashes that stay the child's own."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+import engines
+from engines.errors import BuildError, BuildFailure
+from engines.files import read_json, write_json
+from engines.progress import BuildProgress, OnProgress
+from engines.tensorrt.child import RESULT_NAME
+from engines.tensorrt.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
+
+_TICK_S = 0.2
+_STDERR_BYTES = 8192
+_CHILD = "engines.tensorrt.child"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a build may use: wall time in seconds, memory in MiB (the child's own pages, mapped weights not counted)."""
+
+    time_s: float | None = None
+    memory_mb: int | None = None
+
+
+def build_in_child(
+    request: PlanRequest, *, limits: Limits | None = None, on_progress: OnProgress | None = None
+) -> PlanBuilt:
+    """Build ``request.plan`` in a process of its own; the file appears complete or not at all.
+
+    Raises what the child's build raised, and ``BuildError`` with ``TIMEOUT``, ``OUT_OF_MEMORY`` or ``CRASH``. Any
+    exception on the way here, ``KeyboardInterrupt`` included, kills the child before it goes on.
+    """
+    plan = Path(request.plan)
+    with tempfile.TemporaryDirectory(dir=plan.parent, prefix=".plan-") as work:
+        partial = Path(work) / plan.name
+        request_file = Path(work) / "request.json"
+        write_json(request_file, replace(request, plan=str(partial)))
+        with _Child(request_file) as child:
+            _follow(child, limits or Limits(), on_progress or (lambda _: None))
+            outcome = _outcome(child, Path(work) / RESULT_NAME)
+        if outcome.built is None:
+            assert outcome.failed is not None, "a result is one of the two"
+            raise outcome.failed.error()
+        for file in Path(work).glob("*.log.gz"):
+            file.replace(plan.with_name(file.name))
+        partial.replace(plan)
+    return outcome.built
+
+
+class _Child:
+    """A running child in its own process group; leaving the context leaves nothing of it behind."""
+
+    def __init__(self, request_file: Path) -> None:
+        self.stage = "starting"
+        self.error_text = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", _CHILD, str(request_file), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,  # a terminal's Ctrl-C reaches only the parent, which then kills the child
+        )
+
+    def steps(self) -> Iterator[StepDone | None]:
+        """Steps as they come, None at every tick without one, until the child has closed both its streams."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        pending = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            selector.register(self.process.stderr, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(_TICK_S)
+                for key, _ in ready:
+                    chunk = os.read(key.fd, 65536)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    elif key.fileobj is self.process.stderr:
+                        self.error_text = (self.error_text + chunk)[-_STDERR_BYTES:]
+                    else:
+                        *lines, pending = (pending + chunk).split(b"\n")
+                        yield from (msgspec.json.decode(line, type=StepDone) for line in lines)
+                if not ready:
+                    yield None
+
+    def memory_mb(self) -> float:
+        """Anonymous resident memory of the child now, MiB; 0 where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0.0
+        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon:")), 0.0)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _environment() -> dict[str, str]:
+    """The child must find this very package, and nothing of the folder the user happens to stand in."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    root = Path(engines.__file__).resolve().parent.parent
+    if root.name not in ("site-packages", "dist-packages"):
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
+    return environment
+
+
+def _follow(child: _Child, limits: Limits, on_progress: OnProgress) -> None:
+    started = time.monotonic()
+    step = StepDone(child.stage)
+    on_progress(BuildProgress(step.stage, 0.0))
+    for news in child.steps():
+        elapsed = time.monotonic() - started
+        step = news or step
+        child.stage = step.stage
+        on_progress(BuildProgress(step.stage, elapsed, step.done, step.total or None))
+        _check_limits(child, limits, elapsed)
+    child.process.wait()
+
+
+def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
+    if limits.time_s is not None and elapsed > limits.time_s:
+        raise BuildError(
+            BuildFailure.TIMEOUT,
+            f"stopped after {elapsed:.0f} s while {child.stage}",
+            expected=f"a build within {limits.time_s:g} s",
+            fix="raise the time limit, or lower the option optimization_level",
+        )
+    if limits.memory_mb is not None and (used := child.memory_mb()) > limits.memory_mb:
+        raise BuildError(
+            BuildFailure.OUT_OF_MEMORY,
+            f"stopped at {used:.0f} MiB while {child.stage}",
+            expected=f"a build within {limits.memory_mb} MiB",
+            fix="raise the memory limit; a build takes about three times the model's size",
+        )
+
+
+def _outcome(child: _Child, result_file: Path) -> PlanOutcome:
+    if child.process.returncode == 0 and result_file.exists():
+        return read_json(result_file, PlanOutcome)
+    code = child.process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    raise BuildError(
+        BuildFailure.CRASH,
+        f"the builder {how} while {child.stage}",
+        fix="the kernel ends processes when memory runs out: watch it with `dmesg`; else report the model with the log"
+        if code == -signal.SIGKILL
+        else "report the model with the log; other targets are not affected",
+        log=child.error_text.decode(errors="replace"),
+    )

@@ -1,0 +1,55 @@
+"""The Python API: one call does what the command does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engines.errors import BadInput
+from optimizer.events import Events, Listener
+from optimizer.result import Result
+from optimizer.settings import Precision, Settings, Sparsity, choice
+
+
+def optimize(
+    model: str | Path,
+    *,
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Result:
+    """Take an ONNX model to a bundle of proven engines.
+
+    ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
+    ``max_drop=0.01`` …). The bundle goes to ``out``, by default ``MODEL.optimized`` beside the working directory's
+    other files. ``listeners`` receive the events of ``optimizer.events``. Raises ``BadInput`` for anything the user can
+    mend; an interrupted call is taken up by the next one with the same arguments.
+    """
+    from optimizer.pipeline import run
+
+    path = Path(model)
+    chosen = apply_options(settings or Settings(), options)
+    folder = Path(out or f"{path.stem}.optimized").absolute()
+    return run(path, chosen, folder, Events(*listeners), force=force)
+
+
+def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
+    """``settings`` with keyword options; strings become enums and tuples. Raises ``BadInput`` for an unknown name."""
+    values = dict(options)
+    for name in values:
+        if name not in Settings.__dataclass_fields__:
+            known = ", ".join(Settings.__dataclass_fields__)
+            raise BadInput(f"unknown option {name!r}", where="optimize()", expected=f"one of {known}")
+    if "precision" in values:
+        values["precision"] = choice(Precision, values["precision"], "precision")
+    if "sparsity" in values:
+        values["sparsity"] = choice(Sparsity, values["sparsity"], "sparsity")
+    for name in ("targets", "shapes", "loadgen"):
+        if name in values:
+            given = values[name]
+            values[name] = tuple(given.split(",") if isinstance(given, str) else given or ())
+    return replace(settings, **values)

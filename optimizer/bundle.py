@@ -1,0 +1,182 @@
+"""The bundle: the folder a run leaves behind. It grows in ``<out>.partial`` and is renamed when complete."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.errors import BadInput, EnginewrightError
+from engines.files import read_json, sha256_file, write_json
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+WORK = ".work"
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """What the bundle was made from and with. ``key`` identifies the job: the same key means the same bundle."""
+
+    key: str
+    model_digest: str
+    data_digest: str
+    settings_digest: str
+    tools: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A finished bundle on disk. Raises ``BadInput`` on opening a folder that is none."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not (self.path / MANIFEST).is_file():
+            what = "is not a bundle" if self.path.exists() else "no such bundle"
+            raise BadInput(
+                what, where=str(self.path), expected=f"a folder with {MANIFEST}", fix="run `optimize MODEL.onnx`"
+            )
+
+    @property
+    def manifest(self) -> BundleManifest:
+        return read_json(self.path / MANIFEST, BundleManifest)
+
+    def engine_directory(self, target: str) -> Path:
+        """The folder of one target's engine. Raises ``BadInput`` listing the targets there are."""
+        directory = self.path / "engines" / target
+        if not (directory / "engine.json").is_file():
+            known = ", ".join(self.targets()) or "none"
+            raise BadInput(f"no engine for target {target!r}", where=str(self.path), expected=f"one of: {known}")
+        return directory
+
+    def targets(self) -> list[str]:
+        return sorted(path.parent.name for path in (self.path / "engines").glob("*/engine.json"))
+
+    def damaged_files(self) -> list[str]:
+        """Files whose content is not what the manifest says, or that are missing."""
+        files = self.manifest.files
+        return [name for name, digest in files.items() if not self._intact(name, digest)]
+
+    def _intact(self, name: str, digest: str) -> bool:
+        path = self.path / name
+        return path.is_file() and sha256_file(path) == digest
+
+
+@dataclass(frozen=True)
+class FinishedStage:
+    """``key`` covers everything the stage depended on; ``seconds`` it took."""
+
+    key: str
+    seconds: float
+
+
+class Workspace:
+    """The folder in which a bundle grows, and the record of which stages are done.
+
+    A stage is done when ``finish`` was called with the same key; the key must change with everything the stage's
+    artifacts depend on. Files under ``work`` help to resume and are dropped on publishing.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.path = out.with_name(f"{out.name}.partial")
+        self._old = out.with_name(f"{out.name}.old")
+
+    @property
+    def work(self) -> Path:
+        return self.path / WORK
+
+    @property
+    def _record(self) -> Path:
+        return self.work / "stages.json"
+
+    def open(self, force: bool) -> None:
+        """Create the folder or take up an interrupted run's. Raises ``BadInput`` where nothing can be written."""
+        if self._old.exists() and not self.out.exists():
+            self._old.rename(self.out)  # killed between the two renames of publish()
+        if self.out.exists() and not (self.out / MANIFEST).is_file() and not _empty(self.out):
+            raise BadInput("exists and is not a bundle", where=str(self.out), fix="choose another folder with -o")
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            if force:
+                shutil.rmtree(self.path, ignore_errors=True)
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.out, error) from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises ``EnginewrightError`` when another run has it."""
+        with (self.work / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise EnginewrightError("another run is writing this bundle", where=str(self.out)) from None
+            yield
+
+    def done(self, stage: str, key: str) -> float | None:
+        """The seconds the stage took when it finished with this key; None when it has not."""
+        finished = self._stages().get(stage)
+        return finished.seconds if finished is not None and finished.key == key else None
+
+    def finish(self, stage: str, key: str, seconds: float) -> None:
+        write_json(self._record, {**self._stages(), stage: FinishedStage(key, seconds)})
+
+    def _stages(self) -> dict[str, FinishedStage]:
+        return read_json(self._record, dict[str, FinishedStage]) if self._record.is_file() else {}
+
+    def publish(self, manifest: BundleManifest) -> Bundle:
+        """Hash every file, write the manifest and move the folder to its final place."""
+        shutil.rmtree(self.work)
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        hashes = {str(path.relative_to(self.path)): sha256_file(path) for path in files}
+        write_json(self.path / MANIFEST, _with_files(manifest, hashes))
+        if self.out.exists():
+            shutil.rmtree(self._old, ignore_errors=True)
+            self.out.rename(self._old)
+        self.path.rename(self.out)
+        shutil.rmtree(self._old, ignore_errors=True)
+        return Bundle(self.out)
+
+    def discard(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def finished_bundle(out: Path, key: str) -> Bundle | None:
+    """The bundle at ``out`` when it came from the same job and nothing in it is missing."""
+    try:
+        bundle = Bundle(out)
+        manifest = bundle.manifest
+    except BadInput:
+        return None
+    whole = manifest.key == key and all((out / name).is_file() for name in manifest.files)
+    return bundle if whole else None
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """The one message for a folder that cannot be written and for a full disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BadInput(
+            "no space left on the disk", where=str(path), fix="free some space or choose another folder with -o"
+        )
+    return BadInput(
+        f"cannot be written: {os.strerror(error.errno or 0)}", where=str(path), fix="choose another folder with -o"
+    )
+
+
+def _with_files(manifest: BundleManifest, files: dict[str, str]) -> BundleManifest:
+    return BundleManifest(
+        manifest.key, manifest.model_digest, manifest.data_digest, manifest.settings_digest, manifest.tools, files
+    )
+
+
+def _empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

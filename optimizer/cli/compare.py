@@ -1,0 +1,33 @@
+"""``optimize compare A B``: accuracy, latency and size of two bundles or models, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Side = Annotated[Path, typer.Argument(metavar="BUNDLE_OR_MODEL", show_default=False)]
+
+
+def compare(
+    first: Side,
+    second: Side,
+    data: Annotated[str, typer.Option(help="Inputs, as for the main job. Default: seeded random.")] = "random",
+    samples: Annotated[int, typer.Option(help="How many inputs.")] = 64,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Run two bundles or models on the same inputs, in turn: accuracy against the first, latency, size."""
+    import sys
+
+    from engines.files import to_json
+    from optimizer.comparison import compare_sides, render
+
+    found = compare_sides(first, second, data, samples)
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        from rich.console import Console
+
+        render(found, Console())
+    return 0

@@ -1,0 +1,29 @@
+"""``optimize explain BUNDLE``: why each node has its precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    node: Annotated[str, typer.Option("--node", help="One node by its ONNX name.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Why each node has its precision, and what was done to the graph."""
+    import sys
+
+    from engines.files import to_json
+    from optimizer.explanation import explain_bundle, render
+
+    found = explain_bundle(bundle, node or None)
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        from rich.console import Console
+
+        render(found, Console())
+    return 0

@@ -1,0 +1,90 @@
+"""The entry point: ``optimize MODEL.onnx …`` is the main job, a first word that is a verb selects that verb."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+
+import typer
+
+from engines.errors import EnginewrightError
+from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, verify
+
+MAIN_JOB = "model"
+INTERRUPTED = 130
+
+VERBS: dict[str, Callable[..., int]] = {
+    MAIN_JOB: model.model,
+    "bench": bench.bench,
+    "compare": compare.compare,
+    "explain": explain.explain,
+    "inspect": inspect.inspect,
+    "deploy": deploy.deploy,
+    "verify": verify.verify,
+    "doctor": doctor.doctor,
+    "demo": demo.demo,
+}
+TOP_LEVEL = ("--help", "-h", "--version")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit codes: 0 done · 1 failed · 2 usage or bad input · 3 over budget · 4 some targets only · 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
+        given = [MAIN_JOB, *given]
+    _application()(args=given, prog_name="optimize")
+
+
+def _application() -> typer.Typer:
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="""From an ONNX model to proven inference engines.
+
+        `optimize MODEL.onnx --precision int8` is the main job: import, calibrate, type the graph, build engines,
+        prove accuracy against FP32, measure with MLPerf LoadGen, write a bundle.
+        `optimize model --help` lists its options.
+        """,
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name, verb in VERBS.items():
+        app.command(name)(_exiting(verb))
+    return app
+
+
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from optimizer.version import version as installed
+
+        print(f"enginewright {installed()}")
+        raise typer.Exit
+
+
+def _exiting(verb: Callable[..., int]) -> Callable[..., None]:
+    """``verb`` with its exit code raised, and every expected failure as one message on standard error."""
+
+    @functools.wraps(verb)
+    def command(*arguments: object, **options: object) -> None:
+        try:
+            code = verb(*arguments, **options)
+        except KeyboardInterrupt:
+            code = _say("interrupted; the same command takes up where it stopped", INTERRUPTED)
+        except EnginewrightError as error:
+            code = _say(str(error), error.exit_code)
+        raise typer.Exit(code)
+
+    return command
+
+
+def _say(message: str, code: int) -> int:
+    first, *rest = message.splitlines()
+    print(f"optimize: {first}", *[f"  {line}" for line in rest], sep="\n", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""``optimize MODEL.onnx``: the main job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+Model = Annotated[Path, Argument(help="The ONNX model.", metavar="MODEL.onnx", show_default=False)]
+PRECISIONS = "fp32|fp16|bf16|int8|fp8|auto"
+METHODS = "auto|minmax|entropy|percentile|mse"
+TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
+SPEC = "PATH|module:function|random"
+RANGE = "NAME=MIN:OPT:MAX"
+
+
+def model(
+    model: Model,
+    precision: Annotated[str | None, Option(metavar=PRECISIONS, help="Of the heavy nodes. Default: int8.")] = None,
+    target: Annotated[str | None, Option(metavar=TARGETS, help="Default: cpu; native too with a GPU.")] = None,
+    data: Annotated[str | None, Option(metavar=SPEC, help="Calibration inputs. Default: random.")] = None,
+    eval_data: Annotated[str | None, Option(metavar="PATH", help="Held-back inputs. Default: part of --data.")] = None,
+    evaluate: Annotated[str | None, Option(metavar="file.py:function", help="Task metric: function(infer).")] = None,
+    calibration: Annotated[str | None, Option(metavar=METHODS, help="How ranges are chosen. Default: auto.")] = None,
+    samples: Annotated[int | None, Option(metavar="N", help="Calibration samples. Default: 128.")] = None,
+    max_drop: Annotated[str | None, Option(metavar="1%", help="Accuracy budget against FP32. Default: 1%.")] = None,
+    sparsity: Annotated[str | None, Option(metavar="none|2:4", help="2:4 prunes weights by magnitude.")] = None,
+    shape: Annotated[list[str] | None, Option(metavar=RANGE, help="Of a dynamic input; repeatable.")] = None,
+    loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help="Default: singlestream,offline.")] = None,
+    duration: Annotated[float | None, Option(metavar="SECONDS", help="Per LoadGen scenario. Default: 2.")] = None,
+    out: Annotated[Path | None, Option("-o", "--out", help="Bundle folder. Default: MODEL.optimized.")] = None,
+    config: Annotated[Path | None, Option(help="TOML file of these options; the command line wins.")] = None,
+    seed: Annotated[int | None, Option(metavar="N", help="Of everything that draws. Default: 0.")] = None,
+    jobs: Annotated[int | None, Option(metavar="N", help="Parallel builds. Default: one per core.")] = None,
+    force: Annotated[bool, Option("--force", help="Start again; take up nothing.")] = False,
+    json: Annotated[bool, Option("--json", help="Print report.json and nothing else.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Only warnings and the result.")] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Every note.")] = False,
+) -> int:
+    """Import, calibrate, type, build, prove, measure; leave a bundle."""
+    from optimizer.cli.running import run_job
+    from optimizer.settings import Precision, Settings, Sparsity, choice, load_config, parse_fraction
+
+    given: dict[str, Any] = {
+        "precision": precision and choice(Precision, precision, "--precision"),
+        "targets": words(target),
+        "data": data,
+        "eval_data": eval_data,
+        "evaluate": evaluate,
+        "calibration": calibration,
+        "samples": samples,
+        "max_drop": parse_fraction(max_drop) if max_drop else None,
+        "sparsity": sparsity and choice(Sparsity, sparsity, "--sparsity"),
+        "shapes": tuple(shape) if shape else None,
+        "loadgen": words(loadgen),
+        "duration": duration,
+        "seed": seed,
+        "jobs": jobs,
+    }
+    base = load_config(config, Settings()) if config else Settings()
+    settings = replace(base, **{name: value for name, value in given.items() if value is not None})
+    return run_job(model, settings, out=out, force=force, as_json=json, quiet=quiet, verbose=verbose)
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """``"t4, a100"`` -> ``("t4", "a100")``; ``"none"`` -> ``()``; None stays None (not given)."""
+    if text is None:
+        return None
+    return tuple(word.strip() for word in text.split(",") if word.strip() and word.strip() != "none")

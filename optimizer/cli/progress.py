@@ -1,0 +1,87 @@
+"""Stages and elapsed time on standard error: a live view on a terminal, plain lines elsewhere. Never a made-up bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from optimizer.events import Event, Note, Progress, StageFinished, StageResumed, StageStarted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+
+class ProgressLines:
+    """One line per finished stage, note and warning."""
+
+    def __init__(self, only_warnings: bool = False) -> None:
+        self._only_warnings, self._start, self._titles = only_warnings, time.perf_counter(), {"": ""}
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            self._line(f"warning: {event.message}")
+        elif self._only_warnings:
+            return
+        elif isinstance(event, StageStarted):
+            self._titles[event.stage] = event.title
+        elif isinstance(event, StageResumed):
+            self._line(f"{event.title}: kept from the earlier run")
+        elif isinstance(event, StageFinished):
+            self._line(f"{self._titles[event.stage]}  {event.seconds:.1f} s")
+        elif isinstance(event, Note):
+            self._line(f"  {event.message}")
+
+    def _line(self, text: str) -> None:
+        print(f"[{time.perf_counter() - self._start:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+class ProgressView(ProgressLines):
+    """The same lines, and below them what runs now with its own elapsed time."""
+
+    def __init__(self, verbose: bool = False) -> None:
+        super().__init__()
+        self._verbose = verbose
+        self._console, self._status = _console()
+        self._now, self._since, self._detail = "", time.perf_counter(), ""
+
+    def __enter__(self) -> ProgressView:
+        self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._now, self._since, self._detail = event.title, time.perf_counter(), ""
+        elif isinstance(event, Progress):
+            total = f" of {event.total}" if event.total else ""
+            self._detail = f"  {event.done}{total} {event.unit}"
+        elif isinstance(event, Note) and event.level == "info" and not self._verbose:
+            self._detail = f"  {event.message}"
+        if not (isinstance(event, Note) and event.level == "info" and not self._verbose):
+            super().__call__(event)
+        self._status.update(f"{self._now}{self._detail}  {time.perf_counter() - self._since:.0f} s")
+
+    def _line(self, text: str) -> None:
+        self._console.print(f"[{time.perf_counter() - self._start:6.1f} s] {text}", markup=False, highlight=False)
+
+
+def _console() -> tuple[Console, Status]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console, console.status("starting")

@@ -1,0 +1,47 @@
+"""Run the main job from the terminal: progress on standard error, the result on standard output."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engines.files import to_json
+from optimizer.api import optimize
+from optimizer.cli.progress import ProgressLines, ProgressView
+from optimizer.events import Listener
+from optimizer.settings import Settings
+
+EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4, "failed": 1}
+
+
+def run_job(
+    model: Path,
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Optimize and print; returns the exit code that the contract gives to the report's status."""
+    with _listener(quiet, verbose) as view:
+        result = optimize(model, settings=settings, out=out, force=force, listeners=[view])
+    if as_json:
+        sys.stdout.buffer.write(to_json(result.report))
+    else:
+        from rich.console import Console
+
+        from benchmarks.report.text import summarise
+
+        summarise(result.report, Console(), bundle=result.bundle)
+    return EXIT_CODES[result.report.status]
+
+
+def _listener(quiet: bool, verbose: bool) -> ProgressLines:
+    if quiet:
+        return ProgressLines(only_warnings=True)
+    return ProgressView(verbose) if sys.stderr.isatty() else ProgressLines()
+
+
+__all__ = ["EXIT_CODES", "Listener", "run_job"]

@@ -1,0 +1,27 @@
+"""``optimize verify BUNDLE``: hashes, loads, re-checks accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Check a bundle: every file's hash, every engine loads, and each engine that runs here gives finite outputs."""
+    import sys
+
+    from engines.files import to_json
+    from optimizer.verification import verify_bundle
+
+    result = verify_bundle(bundle)
+    if json:
+        sys.stdout.buffer.write(to_json(result))
+    else:
+        for check in result.checks:
+            print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    return 0 if result.ok else 1

@@ -1,0 +1,96 @@
+"""``optimize compare``: two bundles or models on the same inputs, side by side."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.accuracy import Accuracy, compare
+from benchmarks.latency import measure_latency
+from benchmarks.measurement import Latency
+from calibration.source import batchable, batches
+from calibration.sources.open import open_source
+from engines.engine import Engine
+from engines.errors import BadInput
+from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.open import open_engine
+from engines.target import CPU
+from optimizer.bundle import MANIFEST, Bundle
+from optimizer.importing import import_model
+from optimizer.stages.inputs import integer_bounds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: what it is, its size, its latency for one sample."""
+
+    path: str
+    bytes: int
+    latency_ms: Latency
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``accuracy`` is the second side's against the first; ``speedup`` the first's median latency over the second's."""
+
+    first: Side
+    second: Side
+    accuracy: Accuracy
+    speedup: float
+
+
+def compare_sides(first: Path, second: Path, data: str, samples: int) -> Comparison:
+    """Run both CPU engines in turn on the same inputs. Raises ``BadInput`` when they take different ones."""
+    with ExitStack() as stack:
+        engines = {"first": stack.enter_context(_open(first)), "second": stack.enter_context(_open(second))}
+        specs = engines["first"].inputs
+        if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
+            raise BadInput("the two take different inputs", where=f"{first}, {second}")
+        source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
+        feeds = batches(source.samples(), BATCH, joinable=batchable(specs))
+        accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
+        latency = measure_latency(engines, next(source.samples()))
+    sides = [Side(str(path), _size(path), latency[name]) for name, path in (("first", first), ("second", second))]
+    return Comparison(*sides, accuracy, latency["first"].p50 / latency["second"].p50)
+
+
+def _open(path: Path) -> Engine:
+    if (path / MANIFEST).is_file():
+        return open_engine(Bundle(path).engine_directory(CPU.name))
+    return OnnxRuntimeEngine(import_model(path).path)
+
+
+def _bounds(path: Path) -> dict[str, int]:
+    file = path / "model.onnx" if (path / MANIFEST).is_file() else path
+    return integer_bounds(import_model(file).model)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in Bundle(path).engine_directory(CPU.name).iterdir())
+
+
+def render(found: Comparison, console: Console) -> None:
+    """Print a table of the two and the accuracy of each output."""
+    from rich.table import Table
+
+    table = Table("", "p50 ms", "p99 ms", "MB", box=None, pad_edge=False)
+    for side in (found.first, found.second):
+        latency = side.latency_ms
+        table.add_row(side.path, f"{latency.p50:.3f}", f"{latency.p99:.3f}", f"{side.bytes / 1e6:.2f}")
+    console.print(table)
+    console.print(f"the second runs at {found.speedup:.2f}x of the first; accuracy of the second against the first:")
+    for name, output in found.accuracy.outputs.items():
+        console.print(
+            f"{name}: cosine {output.cosine:.6f}  SQNR {output.sqnr_db:.1f} dB  max error {output.max_abs:.3g}  "
+            f"agreement {output.agreement:.4f} ({output.agreement_kind})",
+            markup=False,
+        )

@@ -1,0 +1,54 @@
+"""``optimize explain``: the precision plan as rows a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import BadInput
+from engines.files import read_json
+from optimizer.bundle import Bundle
+from optimizer.precision import NodePrecision, PrecisionPlan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plan of a bundle, or of one of its nodes; ``notes`` tell what the passes did."""
+
+    nodes: dict[str, NodePrecision]
+    notes: list[str]
+
+
+def explain_bundle(path: Path, node: str | None) -> Explanation:
+    """Read precision.json. Raises ``BadInput`` for an unknown node, naming close ones."""
+    plan = read_json(Bundle(path).path / "precision.json", PrecisionPlan)
+    if node is None:
+        return Explanation(plan.nodes, plan.notes)
+    if node not in plan.nodes:
+        raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
+    return Explanation({node: plan.nodes[node]}, [])
+
+
+def _close(node: str, plan: PrecisionPlan) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(node, plan.nodes, n=3, cutoff=0.3) or list(plan.nodes)[:3]
+    return f"a node such as {', '.join(close)}"
+
+
+def render(found: Explanation, console: Console) -> None:
+    """Print the rows: node, op, dtype, share of MACs, reason."""
+    from rich.table import Table
+
+    total = sum(node.macs for node in found.nodes.values()) or 1
+    table = Table("node", "op", "dtype", "MACs", "why", box=None, pad_edge=False)
+    for name, node in found.nodes.items():
+        share = f"{100 * node.macs / total:.1f} %" if node.macs else ""
+        table.add_row(name, node.op_type, node.dtype.value, share, node.reason)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"- {note}", markup=False)

@@ -1,0 +1,153 @@
+"""Read an ONNX file, refuse what nothing downstream can take, and bring the rest to one form."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from google.protobuf.message import DecodeError
+
+from engines.errors import BadInput
+from engines.files import sha256_file
+from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
+from optimizer.importing.external_data import check_external_data, external_files, load_small
+from optimizer.importing.names import name_nodes
+from optimizer.importing.versions import convert_to_current
+
+MAX_FILE_BYTES = 2**31 - 1
+"""Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
+
+_NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A checked model. ``digest`` is the hex SHA-256 over the file and its external data; ``bytes`` their size;
+    ``parameters`` the number of weight elements; ``notes`` what a user should know about the import.
+    """
+
+    model: ir.Model
+    path: Path
+    digest: str
+    bytes: int
+    parameters: int
+    notes: tuple[str, ...]
+
+
+def import_model(path: Path) -> ImportedModel:
+    """Read any ONNX file without loading external weights.
+
+    Functions are inlined, initializers are no longer graph inputs, the opset is raised (see ``convert_to_current``),
+    and every node has a unique, stable name. Raises ``BadInput`` for anything that is not a runnable ONNX model,
+    naming the node, tensor or file at fault.
+    """
+    path = Path(path)
+    where = str(path)
+    model = _deserialize(_parse(path), where)
+    ir.external_data.set_base_dir(model.graph, path.resolve().parent)
+    for function in model.functions.values():
+        ir.external_data.set_base_dir(function.graph, path.resolve().parent)
+    check_external_data(model, where)
+    check_graph(model, where)
+    files = [path, *external_files(model)]
+    load_small(model)
+    notes = _normalize(model, where)
+    return ImportedModel(
+        model=model,
+        path=path,
+        digest=_digest(files),
+        bytes=sum(file.stat().st_size for file in files),
+        parameters=count_parameters(model),
+        notes=tuple(notes),
+    )
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    where = str(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=where, fix="check the path") from None
+    if path.is_dir():
+        raise BadInput("is a folder", where=where, expected="an .onnx file")
+    if size == 0:
+        raise BadInput("the file is empty", where=where, expected="an ONNX model", fix="export or download it again")
+    if size > MAX_FILE_BYTES:
+        raise BadInput(
+            f"the file has {size} bytes",
+            where=where,
+            expected="less than 2 GiB, the limit of protobuf",
+            fix="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
+        )
+    try:
+        return onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise BadInput(
+            f"not an ONNX file, or truncated ({error})",
+            where=where,
+            expected="a serialized onnx.ModelProto",
+            fix="export or download the model again",
+        ) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=where) from None
+
+
+def _deserialize(proto: onnx.ModelProto, where: str) -> ir.Model:
+    """Bytes of other formats can parse as an empty message, so an absent graph is the sign of a foreign file."""
+    if not proto.HasField("graph") or proto.ir_version == 0:
+        raise BadInput("not an ONNX model: it has no graph", where=where, expected="a serialized onnx.ModelProto")
+    try:
+        return ir.from_proto(proto)
+    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, ir.serde.SerdeError) as error:
+        raise BadInput(f"malformed ONNX graph: {_root_cause(error)}", where=where) from error
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _normalize(model: ir.Model, where: str) -> list[str]:
+    notes = notes_on(model)
+    if model.functions:
+        notes.append(f"{len(model.functions)} model functions inlined")
+        common.InlinePass()(model)
+    inputs = len(model.graph.inputs)
+    common.RemoveInitializersFromInputsPass()(model)
+    if removed := inputs - len(model.graph.inputs):
+        notes.append(f"{removed} graph inputs have initializers and are constants now")
+    name_nodes(model)
+    check_with_onnx(model, where)
+    notes += convert_to_current(model, where)
+    name_nodes(model)
+    return notes
+
+
+def _digest(files: Sequence[Path]) -> str:
+    if len(files) == 1:
+        return sha256_file(files[0])
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(bytes.fromhex(sha256_file(file)))
+    return digest.hexdigest()
+
+
+def count_parameters(model: ir.Model) -> int:
+    """Number of weight elements: initializers and constants that are not integers used for shapes and indices."""
+    total = 0
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if value.const_value is not None and value.const_value.dtype not in _NOT_PARAMETERS:
+                total += math.prod(value.const_value.shape.numpy())
+        for node in graph:
+            tensor = node.attributes.get("value") if node.op_type == "Constant" else None
+            if tensor is not None and tensor.as_tensor().dtype not in _NOT_PARAMETERS:
+                total += math.prod(tensor.as_tensor().shape.numpy())
+    return total

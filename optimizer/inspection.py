@@ -1,0 +1,124 @@
+"""``optimize inspect``: what is in a model, what it costs, and what a target cannot run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from benchmarks.macs import count_macs, int8_mac_share, total_macs
+from calibration.sources.observed import observed_shapes
+from calibration.sources.open import open_source
+from engines.engine import TensorSpec
+from engines.errors import BadInput
+from optimizer.bundle import MANIFEST
+from optimizer.importing import import_model
+from optimizer.stages.inputs import integer_bounds, model_inputs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CONTROL_FLOW = ("If", "Loop", "Scan")
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
+    run, by node; ``top_nodes`` are the costliest by MACs.
+    """
+
+    name: str
+    digest: str
+    bytes: int
+    parameters: int
+    opset: int
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    sample_shapes: dict[str, tuple[int, ...]]
+    ops: dict[str, int]
+    flops: int
+    top_nodes: dict[str, int]
+    quantize_nodes: int
+    int8_mac_share: float
+    limits: list[str]
+    notes: list[str]
+
+
+def inspect_model(path: Path) -> Inspection:
+    """Look at an ONNX file or a bundle's ``model.onnx``. Raises ``BadInput`` where it cannot be read."""
+    file = path / "model.onnx" if (path / MANIFEST).is_file() else path
+    imported = import_model(file)
+    model = imported.model
+    specs = model_inputs(model)
+    shapes = _sample_shapes(model, specs)
+    costs = count_macs(model, shapes)
+    ops = Counter(node.op_type for node in _nodes(model))
+    ranked = sorted(costs.items(), key=lambda item: -item[1].macs)[:5]
+    return Inspection(
+        name=file.name,
+        digest=imported.digest,
+        bytes=imported.bytes,
+        parameters=imported.parameters,
+        opset=model.graph.opset_imports.get("", 0),
+        inputs=list(specs),
+        outputs=[_output(value) for value in model.graph.outputs],
+        sample_shapes=shapes,
+        ops=dict(ops.most_common()),
+        flops=2 * total_macs(costs),
+        top_nodes={name: cost.macs for name, cost in ranked if cost.macs},
+        quantize_nodes=ops["QuantizeLinear"] + ops["DequantizeLinear"],
+        int8_mac_share=int8_mac_share(model, shapes),
+        limits=_limits(model),
+        notes=list(imported.notes),
+    )
+
+
+def _sample_shapes(model: ir.Model, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+    source = open_source("random", specs, samples=1, integer_bounds=integer_bounds(model))
+    return {name: shapes[0] for name, shapes in observed_shapes(source).items()}
+
+
+def _nodes(model: ir.Model) -> list[ir.Node]:
+    return [node for graph in model.graphs() for node in graph]
+
+
+def _output(value: ir.Value) -> TensorSpec:
+    dims = tuple(d if isinstance(d, int) else (d.value or "?") for d in value.shape) if value.shape else ()
+    return TensorSpec(str(value.name), value.dtype.numpy().name if value.dtype else "?", dims)
+
+
+def _limits(model: ir.Model) -> list[str]:
+    """What TensorRT is known not to take, by node; a build says the rest."""
+    found = []
+    for node in _nodes(model):
+        if node.domain not in STANDARD_DOMAINS:
+            found.append(f"{node.name}: {node.domain}.{node.op_type} needs a TensorRT plugin")
+        elif node.op_type in CONTROL_FLOW:
+            found.append(f"{node.name}: {node.op_type} stays in float; TensorRT takes it only with static conditions")
+    return found
+
+
+def render(found: Inspection, console: Console) -> None:
+    """Print it as a short page."""
+    from rich.table import Table
+
+    if not found.ops:
+        raise BadInput("the graph is empty", where=found.name)
+    console.print(f"[bold]{found.name}[/bold]  opset {found.opset}  {found.bytes / 1e6:.1f} MB")
+    console.print(f"{found.parameters:,} parameters, {found.flops / 1e9:.3f} GFLOPs for one sample")
+    for title, specs in (("input", found.inputs), ("output", found.outputs)):
+        for spec in specs:
+            console.print(f"{title} {spec.name}: {spec.dtype} {'x'.join(map(str, spec.shape))}", highlight=False)
+    table = Table("op", "count", box=None, pad_edge=False)
+    for op, count in found.ops.items():
+        table.add_row(op, str(count))
+    console.print(table)
+    for name, macs in found.top_nodes.items():
+        console.print(f"{2 * macs / max(found.flops, 1):6.1%} of the FLOPs in {name}", highlight=False)
+    console.print(f"{found.quantize_nodes} Q/DQ nodes, {found.int8_mac_share:.1%} of the MACs in INT8")
+    for line in [*found.limits, *found.notes]:
+        console.print(f"- {line}", markup=False)

@@ -1,0 +1,47 @@
+"""Evaluate what does not depend on the inputs, within limits that keep large weights where they are."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript.optimizer import fold_constants
+
+from benchmarks.shapes import fold_small_fills
+from optimizer.passes.base import PassResult
+
+INPUT_LIMIT = 1 << 16
+"""Elements of the largest operand folded; a transposed weight is folded whatever its size."""
+OUTPUT_LIMIT = 1 << 18
+
+
+class FoldConstants:
+    """onnxscript's folder (shapes, constant If, transposed weights), then Constant nodes become initializers."""
+
+    name = "fold constants"
+
+    def apply(self, model: ir.Model) -> PassResult:
+        before = sum(len(graph) for graph in model.graphs())
+        fold_constants(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=INPUT_LIMIT,
+            output_size_limit=OUTPUT_LIMIT,
+            should_fold=fold_small_fills,
+        )
+        _forget_dead_branches(model)
+        common.RemoveUnusedNodesPass()(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        common.LiftSubgraphInitializersToMainGraphPass()(model)
+        folded = before - sum(len(graph) for graph in model.graphs())
+        return PassResult(folded, (f"{folded} constant nodes folded",) if folded else ())
+
+
+def _forget_dead_branches(model: ir.Model) -> None:
+    """Detach the nodes of If branches that were folded away: they would still count as users of outer values."""
+    live = set(model.graphs())
+    for graph in live:
+        values = [*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+        for value in values:
+            for user, index in tuple(value.uses()):
+                if user.graph not in live:
+                    user.replace_input_with(index, None)

@@ -1,0 +1,252 @@
+"""Type a graph in half precision: every float not on an FP32 island becomes FP16 or BF16, inputs and outputs stay FP32.
+
+TensorRT networks are strongly typed: an elementwise operator whose operands differ in type is an error. So types are
+decided per node and made true with Casts at the borders, once per tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript import version_converter
+
+from optimizer.passes.base import PassResult
+from optimizer.passes.constants import free_name, new_initializer
+from optimizer.passes.half_islands import LARGEST, MASK_FILL, IslandRules, choose_islands
+from optimizer.passes.half_types import half_slots
+
+_FLOAT = ir.DataType.FLOAT
+_SUFFIX = {ir.DataType.FLOAT: "fp32", ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
+_EAGER_ELEMENTS = 4096
+"""Smaller constants are converted at once; larger ones when they are written."""
+
+
+class HalfPrecision:
+    """Types everything left in FP32 as ``dtype`` (FLOAT16 or BFLOAT16), in place.
+
+    ``keep`` names nodes to leave in FP32; ``absmax`` maps tensors to their largest observed magnitude. After ``apply``,
+    ``kept`` maps the names of FP32 nodes to reasons. A graph with half-precision weights of its own is left as it is.
+    """
+
+    name = "half precision"
+
+    def __init__(
+        self,
+        dtype: ir.DataType = ir.DataType.FLOAT16,
+        keep: Collection[str] = (),
+        absmax: Mapping[str, float] | None = None,
+    ) -> None:
+        if dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            raise ValueError(f"{dtype.name} is no half-precision type")
+        self.dtype, self.keep, self.absmax = dtype, frozenset(keep), dict(absmax or {})
+        self.kept: dict[str, str] = {}
+
+    def apply(self, model: ir.Model) -> PassResult:
+        self.kept = {}
+        if _typed_already(model):
+            return PassResult(0, ("the model has half-precision weights of its own: its types stay as they are",))
+        if self.dtype == ir.DataType.BFLOAT16 and model.opset_imports.get("", 0) < 22:
+            version_converter.ConvertVersionPass(target_version=22)(model)  # Conv and pooling in BF16 are new in 22
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.absmax))
+        typing = _Typing(model, self.dtype, islands)
+        typing.run()
+        self.kept = {str(node.name): reason for node, reason in islands.items() if _has_floats(node)}
+        notes = tuple(f"{name}: stays FP32: {reason}" for name, reason in self.kept.items())
+        return PassResult(typing.typed, (*notes, *typing.notes))
+
+
+def _typed_already(model: ir.Model) -> bool:
+    half = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+    return any(v.dtype in half and v.uses() for g in model.graphs() for v in g.initializers.values())
+
+
+def _has_floats(node: ir.Node) -> bool:
+    return any(value is not None and value.dtype == _FLOAT for value in (*node.inputs, *node.outputs))
+
+
+class _Typing:
+    """One run over one model. ``typed`` counts nodes that became half precision."""
+
+    def __init__(self, model: ir.Model, dtype: ir.DataType, islands: Mapping[ir.Node, str]) -> None:
+        self._model, self._dtype, self._islands = model, dtype, islands
+        self._opset = model.opset_imports.get("", 21)
+        self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+        self._constants: dict[tuple[ir.Value, bool], ir.Value] = {}
+        self.typed = 0
+        self.notes: list[str] = []
+
+    def run(self) -> None:
+        self._graph(self._model.graph)
+        self._restore_outputs(self._model.graph)
+        self._drop_originals()
+
+    def _graph(self, graph: ir.Graph) -> None:
+        for node in list(graph):
+            if node.op_type == "If" and node.domain == "":
+                self._branches(node)
+            elif node in self._islands:
+                self._widen_inputs(node)
+            else:
+                self._narrow(node)
+
+    def _narrow(self, node: ir.Node) -> None:
+        """Give a node half-precision operands where its schema takes them; its outputs follow."""
+        slots = half_slots(node.op_type, self._opset, self._dtype)
+        assert slots is not None, node.op_type
+        narrowed = False
+        for index, value in enumerate(node.inputs):
+            if value is None:
+                continue
+            if slots.input(index):
+                if value.dtype == _FLOAT:
+                    node.replace_input_with(index, self._to(value, self._dtype, node))
+                    narrowed = True
+            elif value.dtype == self._dtype:
+                node.replace_input_with(index, self._to(value, _FLOAT, node))
+        narrowed |= self._retarget(node)
+        follows = narrowed or any(value is not None and value.dtype == self._dtype for value in node.inputs)
+        for index, output in enumerate(node.outputs):
+            if follows and slots.output(index) and output.dtype in (_FLOAT, None):
+                output.type = ir.TensorType(self._dtype)
+        self.typed += narrowed or any(value.dtype == self._dtype for value in node.outputs)
+
+    def _retarget(self, node: ir.Node) -> bool:
+        """Casts and fills say their output type in an attribute."""
+        if node.op_type == "Cast" and node.attributes.get_int("to", 0) == _FLOAT.value:
+            node.attributes["to"] = ir.AttrInt64("to", self._dtype.value)
+        elif node.op_type == "ConstantOfShape" and node.outputs[0].dtype == _FLOAT:
+            fill = node.attributes.get("value")
+            array = np.zeros(1, np.float32) if fill is None else fill.as_tensor().numpy()
+            tensor = _convert(array, self._dtype, saturate=LARGEST)
+            node.attributes["value"] = ir.AttrTensor("value", tensor)
+        else:
+            return False
+        node.outputs[0].type = ir.TensorType(self._dtype)
+        return True
+
+    def _widen_inputs(self, node: ir.Node) -> None:
+        """Give an FP32 node, and a loop body it may carry, FP32 operands."""
+        for index, value in enumerate(node.inputs):
+            if value is not None and value.dtype == self._dtype:
+                node.replace_input_with(index, self._to(value, _FLOAT, node))
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                self._widen_captures(attribute.as_graph(), node)
+
+    def _widen_captures(self, body: ir.Graph, outer: ir.Node) -> None:
+        for node in body:
+            self._widen_inputs(node)
+        for index, value in enumerate(body.outputs):
+            if value.dtype == self._dtype:
+                body.outputs[index] = self._to(value, _FLOAT, outer)
+
+    def _branches(self, node: ir.Node) -> None:
+        """Both branches of an If deliver the same type: FP32 on an island, half precision elsewhere."""
+        wanted = _FLOAT if node in self._islands else self._dtype
+        for attribute in node.attributes.values():
+            branch = attribute.as_graph()
+            self._graph(branch)
+            for index, value in enumerate(branch.outputs):
+                if value.dtype in (_FLOAT, self._dtype) and (value.dtype != wanted or value.graph is not branch):
+                    branch.outputs[index] = self._append_cast(branch, value, wanted)
+        for output in node.outputs:
+            if output.dtype == _FLOAT:
+                output.type = ir.TensorType(wanted)
+
+    def _append_cast(self, graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        cast = _cast_node(value, dtype)
+        graph.append(cast)
+        return cast.outputs[0]
+
+    def _to(self, value: ir.Value, dtype: ir.DataType, user: ir.Node) -> ir.Value:
+        """``value`` in ``dtype``: a converted constant, or the one Cast placed right behind its producer."""
+        if value.is_initializer() and not value.is_graph_input():
+            return self._constant(value, saturate=user.op_type in ("Clip", "Max", "Min"))
+        key = (value, dtype)
+        if key not in self._casts:
+            cast = _cast_node(value, dtype)
+            producer = value.producer()
+            if producer is not None:
+                assert producer.graph is not None
+                producer.graph.insert_after(producer, cast)
+            else:
+                graph = value.graph
+                assert isinstance(graph, ir.Graph)
+                graph.insert_before(graph[0], cast)
+            self._casts[key] = cast.outputs[0]
+        return self._casts[key]
+
+    def _constant(self, value: ir.Value, *, saturate: bool) -> ir.Value:
+        """A half-precision initializer beside ``value``; the original goes when nobody needs it any more."""
+        key = (value, saturate)
+        if key not in self._constants:
+            tensor, graph = value.const_value, value.graph
+            assert tensor is not None and isinstance(graph, ir.Graph)
+            limit = LARGEST if saturate else LARGEST / 2
+            if self._dtype == ir.DataType.BFLOAT16:
+                limit = float("inf")
+            half: ir.TensorProtocol
+            if tensor.size <= _EAGER_ELEMENTS:
+                array = tensor.numpy()
+                if limit < float("inf") and np.any(np.isfinite(array) & (np.abs(array) >= MASK_FILL)):
+                    self.notes.append(f"{value.name}: values beyond FP16 saturate at {limit:g}")
+                half = _convert(array, self._dtype, limit)
+            else:
+                half = _convert_lazily(tensor, self._dtype, limit)
+            name = free_name(graph, f"{value.name}_{_SUFFIX[self._dtype]}")
+            self._constants[key] = new_initializer(graph, name, half)
+        return self._constants[key]
+
+    def _drop_originals(self) -> None:
+        """Remove float constants that lost all users, and let their half-precision form take the name."""
+        for (original, _), half in self._constants.items():
+            graph = original.graph
+            if original.uses() or original.is_graph_output() or not isinstance(graph, ir.Graph):
+                continue
+            assert original.name is not None and half.name is not None
+            graph.initializers.pop(original.name)
+            graph.initializers.pop(half.name)
+            half.name = original.name
+            graph.register_initializer(half)
+
+    def _restore_outputs(self, graph: ir.Graph) -> None:
+        """Graph outputs stay FP32 under their own names."""
+        restored: dict[ir.Value, ir.Value] = {}
+        for index, value in enumerate(graph.outputs):
+            if value.dtype != self._dtype:
+                continue
+            if value not in restored:
+                name = value.name
+                cast = _cast_node(value, _FLOAT)
+                value.name = f"{name}_{_SUFFIX[self._dtype]}"
+                cast.outputs[0].name = name
+                graph.append(cast)
+                restored[value] = cast.outputs[0]
+            graph.outputs[index] = restored[value]
+
+
+def _cast_node(value: ir.Value, dtype: ir.DataType) -> ir.Node:
+    name = f"{value.name}_to_{_SUFFIX[dtype]}"
+    cast = ir.node("Cast", [value], attributes={"to": dtype.value}, name=name)
+    output = cast.outputs[0]
+    output.name, output.shape, output.type = name, value.shape, ir.TensorType(dtype)
+    return cast
+
+
+def _convert(array: np.ndarray, dtype: ir.DataType, saturate: float) -> ir.TensorProtocol:
+    """Round to half precision; finite values beyond FP16 become ``saturate``, infinities stay."""
+    if dtype == ir.DataType.FLOAT16:
+        beyond = np.isfinite(array) & (np.abs(array) > LARGEST)
+        if beyond.any():
+            array = np.where(beyond, np.copysign(np.float32(saturate), array), array)
+    return ir.Tensor(array.astype(dtype.numpy()), dtype=dtype)
+
+
+def _convert_lazily(tensor: ir.TensorProtocol, dtype: ir.DataType, saturate: float) -> ir.LazyTensor:
+    return ir.LazyTensor(
+        lambda: _convert(tensor.numpy(), dtype, saturate), dtype=dtype, shape=ir.Shape(tensor.shape.numpy())
+    )

@@ -1,0 +1,106 @@
+"""The pipeline: the stages in order, from a model file to a published bundle.
+
+Every stage's result is recorded under a key that covers model, data, settings and library versions, so that an
+interrupted run is taken up by the same command, and a finished one is recognised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report.model import read_report
+from engines.engine import TensorSpec
+from engines.errors import BadInput
+from engines.gpu import native_target
+from engines.profile import ShapeRange, parse_shape_options
+from engines.target import CPU, Target, resolve_targets
+from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle, unwritable
+from optimizer.events import Events
+from optimizer.importing import ImportedModel, import_model
+from optimizer.result import Result
+from optimizer.settings import Settings
+from optimizer.stages.chain import run_stages
+from optimizer.stages.inputs import Inputs, model_inputs, open_inputs
+from optimizer.version import tool_versions
+
+UNCALIBRATED = (
+    "no calibration data: INT8 ranges come from seeded synthetic inputs and the report is stamped uncalibrated; "
+    "give representative inputs with --data"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the imported model, its data, and what was asked for."""
+
+    imported: ImportedModel
+    specs: tuple[TensorSpec, ...]
+    inputs: Inputs
+    settings: Settings
+    targets: list[Target]
+    shapes: dict[str, ShapeRange]
+    tools: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """Digest of model, data, settings, targets and library versions: equal keys make equal bundles."""
+        parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
+        parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False) -> Result:
+    """Take ``path`` through every stage; returns the report and the published bundle.
+
+    A bundle that the same job has already left is returned as it is, unless ``force``. Raises ``BadInput`` for anything
+    the user can mend, and then leaves nothing behind.
+    """
+    with events.stage("import", "import the model"):
+        job = _prepare(path, settings, events)
+    if not force and (bundle := finished_bundle(out, job.key)):
+        events.note("import", f"{out} already holds this job's bundle; --force makes it again")
+        return Result(read_report(bundle.path / "report.json"), bundle.path)
+    workspace = Workspace(out)
+    workspace.open(force)
+    with workspace.lock():
+        return _run_locked(job, workspace, events)
+
+
+def _prepare(path: Path, settings: Settings, events: Events) -> Job:
+    native = native_target()
+    targets = resolve_targets(settings.targets or _default_targets(native), native)
+    shapes = parse_shape_options(settings.shapes)
+    imported = import_model(path)
+    for note in imported.notes:
+        events.note("import", note)
+    specs = model_inputs(imported.model)
+    inputs = open_inputs(settings, imported.model, specs, shapes)
+    for note in inputs.notes:
+        events.note("import", note)
+    if not inputs.calibrated and settings.precision.quantized:
+        events.warn("import", UNCALIBRATED)
+    return Job(imported, specs, inputs, settings, targets, shapes, tool_versions())
+
+
+def _default_targets(native: Target | None) -> Sequence[str]:
+    return (CPU.name, "native") if native else (CPU.name,)
+
+
+def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
+    try:
+        report = run_stages(job, workspace, events)
+        return Result(report, _publish(job, workspace).path)
+    except BadInput:
+        workspace.discard()
+        raise
+    except OSError as error:
+        workspace.discard()
+        raise unwritable(workspace.out, error) from error
+
+
+def _publish(job: Job, workspace: Workspace) -> Bundle:
+    digests = job.imported.digest, job.inputs.digest, job.settings.digest()
+    return workspace.publish(BundleManifest(job.key, *digests, job.tools))

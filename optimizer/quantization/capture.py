@@ -1,0 +1,119 @@
+"""Look inside a graph while it runs: values of named activations over a few feeds, a bounded number at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.collect import stored
+from calibration.table import CalibrationTable, TensorRange
+from engines.engine import Array, Feed
+from engines.onnxruntime_engine import OnnxRuntimeEngine
+from optimizer.quantization.graph_edits import values_by_name
+from optimizer.quantization.weights import Floats
+
+CHUNK_BYTES = 192 << 20
+"""Activations fetched in one run stay below this (a single larger one is fetched alone)."""
+_UNKNOWN_DIMENSION = 128
+
+
+def observe(
+    model: ir.Model, names: Sequence[str], feeds: Sequence[Feed], visit: Callable[[str, Array, int], None]
+) -> None:
+    """Call ``visit(name, value, feed index)`` for each activation in ``names`` and each feed.
+
+    Q/DQ nodes run as they stand (simulation). Names are fetched in chunks of ``CHUNK_BYTES``, one run of all feeds per
+    chunk. Graph inputs are taken from the feed.
+    """
+    values = values_by_name(model.graph)
+    fed = [name for name in names if values[name].is_graph_input()]
+    for index, feed in enumerate(feeds):
+        for name in fed:
+            visit(name, feed[name], index)
+    for chunk in _chunks([values[name] for name in names if not values[name].is_graph_input()]):
+        with exposed(model, chunk), stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False) as engine:
+            for index, feed in enumerate(feeds):
+                fetched = engine.infer(feed)
+                for value in chunk:
+                    visit(str(value.name), fetched[str(value.name)], index)
+
+
+def outputs_of(model: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    """The graph outputs for every feed, Q/DQ simulated."""
+    with stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False) as engine:
+        return [engine.infer(feed) for feed in feeds]
+
+
+@contextmanager
+def exposed(model: ir.Model, values: Sequence[ir.Value]) -> Iterator[None]:
+    """``values`` as graph outputs, in place of the model's own, for the time being."""
+    outputs = model.graph.outputs
+    own = list(outputs)
+    outputs.clear()
+    outputs.extend(values)
+    try:
+        yield
+    finally:
+        outputs.clear()
+        outputs.extend(own)
+
+
+def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
+    chunk: list[ir.Value] = []
+    size = 0
+    for value in dict.fromkeys(values):
+        bytes_ = _bytes(value)
+        if chunk and size + bytes_ > CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(value)
+        size += bytes_
+    if chunk:
+        yield chunk
+
+
+def _bytes(value: ir.Value) -> int:
+    """Size for one sample, as far as the shape is known: axis 0 unknown is a batch of one."""
+    if value.shape is None:
+        return CHUNK_BYTES // 8
+    known = [
+        d if isinstance(d, int) else (1 if axis == 0 else _UNKNOWN_DIMENSION) for axis, d in enumerate(value.shape)
+    ]
+    return 4 * math.prod(known)
+
+
+def capture_rows(
+    model: ir.Model, channel_axes: Mapping[str, int], feeds: Sequence[Feed], *, rows: int, seed: int
+) -> dict[str, Floats]:
+    """Channel vectors of activations: name -> [up to ``rows``, channels], drawn at random over positions and feeds."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[Floats]] = {name: [] for name in channel_axes}
+    each = max(rows // max(len(feeds), 1), 1)
+
+    def visit(name: str, value: Array, _: int) -> None:
+        flat = np.moveaxis(value, channel_axes[name], -1).reshape(-1, value.shape[channel_axes[name]])
+        if len(flat) > each:
+            flat = flat[rng.choice(len(flat), each, replace=False)]
+        found[name].append(np.ascontiguousarray(flat, dtype=np.float32))
+
+    observe(model, list(channel_axes), feeds, visit)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> CalibrationTable:
+    """Extremes of activations over a few feeds: enough for guards to compare ranges, not for scales."""
+    extremes: dict[str, tuple[float, float]] = {}
+
+    def visit(name: str, value: Array, _: int) -> None:
+        low, high = extremes.get(name, (np.inf, -np.inf))
+        extremes[name] = min(low, float(value.min())), max(high, float(value.max()))
+
+    observe(model, names, feeds, visit)
+    ranges = {
+        name: TensorRange(low, high, low, high, max(-low, high), "extremes") for name, (low, high) in extremes.items()
+    }
+    return CalibrationTable(ranges, "extremes", len(feeds), True, "", "")

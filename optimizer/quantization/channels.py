@@ -1,0 +1,167 @@
+"""Weighted ops seen along their input channels: rescaling those channels, and moving constants into the bias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from optimizer.quantization.graph_edits import constant, describe, drop_if_unread, initializer
+from optimizer.quantization.rules.weighted import WeightedOp, constant_of, group
+from optimizer.quantization.weights import Floats, as_float32, per_channel
+
+Edit = Callable[[Floats], Floats]
+
+
+def data_axis(op: WeightedOp) -> int:
+    """The axis of the op's data input that its weight's input channels contract with."""
+    return 1 if op.node.op_type in ("Conv", "ConvTranspose") else -1
+
+
+def input_axis(op: WeightedOp) -> int | None:
+    """The weight axis of the input channels; None for grouped convolutions, whose channels are interleaved."""
+    if op.node.op_type == "Conv":
+        return 1 if group(op.node) == 1 else None
+    if op.node.op_type == "ConvTranspose":
+        return 0 if group(op.node) == 1 else None
+    if op.node.op_type == "Gemm":
+        return 1 - op.axis
+    return 0 if len(op.tensor.shape) == 2 else None
+
+
+def unpadded(op: WeightedOp) -> bool:
+    """Whether a constant added to the data reaches every output in full: no border where part of the kernel is cut."""
+    if op.node.op_type in ("Gemm", "MatMul"):
+        return True
+    if op.node.op_type != "Conv":
+        return False
+    auto = op.node.attributes.get("auto_pad")
+    pads = op.node.attributes.get("pads")
+    explicit = auto is None or auto.as_string() in ("NOTSET", "VALID")
+    return explicit and (pads is None or not any(pads.as_ints()))
+
+
+def edit_weight(graph: ir.Graph, op: WeightedOp, edit: Edit, suffix: str) -> ir.Value:
+    """Give ``op`` its own weight ``edit(old)``, computed when it is read; other readers keep the old one."""
+    old, tensor = op.weight, op.tensor
+    name = _free_name(graph, f"{old.name}/{suffix}")
+
+    def evaluate() -> ir.TensorProtocol:
+        return ir.Tensor(edit(as_float32(tensor)).astype(tensor.dtype.numpy()), name=name)
+
+    value = initializer(graph, ir.LazyTensor(evaluate, tensor.dtype, ir.Shape(tensor.shape.numpy()), name=name))
+    op.node.replace_input_with(1, value)
+    drop_if_unread(graph, old)
+    return value
+
+
+def scale_inputs(graph: ir.Graph, op: WeightedOp, factor: Floats) -> ir.Value:
+    """Multiply the weight's input channels by ``factor`` [channels]; returns the new weight."""
+    axis = input_axis(op)
+    assert axis is not None
+    return edit_weight(graph, op, lambda old: old * per_channel(old, axis, factor), "rescaled")
+
+
+def scale_outputs(graph: ir.Graph, op: WeightedOp, factor: Floats) -> None:
+    """Multiply the op's output channels, weight and bias, by ``factor`` [channels]."""
+    edit_weight(graph, op, lambda old: old * per_channel(old, op.axis, factor), "scaled")
+    bias = bias_of(op)
+    if bias is not None:
+        _replace_bias(graph, op, as_float32(bias) * factor)
+
+
+def bias_of(op: WeightedOp) -> ir.TensorProtocol | None:
+    """The constant bias input of a Conv, ConvTranspose or Gemm."""
+    return constant_of(op.node.inputs[2]) if len(op.node.inputs) > 2 else None
+
+
+def can_add_bias(op: WeightedOp) -> bool:
+    """Whether ``add_to_bias`` applies: no bias yet, or a constant one with a value per output channel."""
+    node = op.node
+    if node.op_type == "MatMul":
+        return True
+    if node.op_type == "Gemm" and any(_factor(node, name) != 1.0 for name in ("alpha", "beta")):
+        return False
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return True
+    bias = bias_of(op)
+    return bias is not None and tuple(bias.shape.numpy()) == (op.channels,)
+
+
+def add_to_bias(graph: ir.Graph, op: WeightedOp, delta: Floats) -> None:
+    """Add ``delta`` [output channels] to what ``op`` yields: into its bias, or the Add behind a MatMul."""
+    if op.node.op_type == "MatMul":
+        _add_behind(graph, op, delta)
+        return
+    bias = bias_of(op)
+    _replace_bias(graph, op, delta if bias is None else as_float32(bias) + delta)
+
+
+def _factor(node: ir.Node, name: str) -> float:
+    attribute = node.attributes.get(name)
+    return attribute.as_float() if attribute is not None else 1.0
+
+
+def _replace_bias(graph: ir.Graph, op: WeightedOp, bias: Floats) -> None:
+    node = op.node
+    old = node.inputs[2] if len(node.inputs) > 2 else None
+    dtype = op.weight.dtype or ir.DataType.FLOAT
+    value = constant(graph, _free_name(graph, f"{node.name}/bias"), bias, dtype)
+    if len(node.inputs) < 3:
+        node.resize_inputs(3)
+    node.replace_input_with(2, value)
+    if old is not None:
+        drop_if_unread(graph, old)
+
+
+def _add_behind(graph: ir.Graph, op: WeightedOp, delta: Floats) -> None:
+    output = op.node.outputs[0]
+    existing = _bias_add(output, op.channels)
+    if existing is not None:
+        add, index, tensor = existing
+        old = add.inputs[index]
+        add.replace_input_with(
+            index, constant(graph, _free_name(graph, f"{add.name}/bias"), as_float32(tensor) + delta, tensor.dtype)
+        )
+        if old is not None:
+            drop_if_unread(graph, old)
+        return
+    value = constant(graph, _free_name(graph, f"{op.node.name}/bias"), delta, output.dtype or ir.DataType.FLOAT)
+    add = ir.node("Add", [output, value], name=_free_name(graph, f"{op.node.name}/add_bias"))
+    describe(add.outputs[0], f"{output.name}/biased", output.dtype or ir.DataType.FLOAT, output.shape)
+    graph.insert_after(op.node, add)
+    for use in tuple(output.uses()):
+        if use.node is not add:
+            use.node.replace_input_with(use.idx, add.outputs[0])
+    for index, result in enumerate(graph.outputs):
+        if result is output:
+            graph.outputs[index] = add.outputs[0]
+            output.name, add.outputs[0].name = f"{output.name}/unbiased", output.name
+
+
+def _bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
+    uses = tuple(output.uses())
+    if len(uses) != 1 or uses[0].node.op_type != "Add" or output.is_graph_output():
+        return None
+    index = 1 - uses[0].idx
+    tensor = constant_of(uses[0].node.inputs[index])
+    if tensor is None or tuple(tensor.shape.numpy()) != (channels,):
+        return None
+    return uses[0].node, index, tensor
+
+
+def _free_name(graph: ir.Graph, name: str) -> str:
+    count, candidate = 1, name
+    while candidate in graph.initializers:
+        count += 1
+        candidate = f"{name}{count}"
+    return candidate
+
+
+def contraction(op: WeightedOp, weight: Floats) -> Floats:
+    """The weight as [input channels, outputs * taps], taps of one output contiguous."""
+    axis = input_axis(op)
+    assert axis is not None
+    moved = np.moveaxis(weight, (axis, op.axis), (0, 1))
+    return moved.reshape(moved.shape[0], -1)

@@ -1,0 +1,128 @@
+"""Give the branches of a Concat like ranges, exactly: scale a branch down, its channels of the reader's weight up.
+
+A quantized reader of a Concat sees one scale for all branches (rule 8). Where one branch is many times wider, the
+others round to zero (the skip connections of a U-Net). Scaling a branch by a power of two and dividing the reader's
+weights for those channels by it leaves the float result as it was; where a branch comes straight out of a weighted op
+(through ReLU or none) the factor goes into that op's weights and costs nothing, elsewhere it is one Mul.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.table import CalibrationTable
+from optimizer.passes.base import PassResult
+from optimizer.quantization.channels import data_axis, input_axis, scale_inputs, scale_outputs
+from optimizer.quantization.graph_edits import constant, describe
+from optimizer.quantization.rules.guards import unlike
+from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, weighted_op
+
+_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
+
+
+@dataclass(frozen=True)
+class _Join:
+    concat: ir.Node
+    readers: tuple[WeightedOp, ...]
+    amaxes: tuple[float, ...]
+
+
+class EqualizeConcatBranches:
+    """Rescales unlike branches of Concats that only weighted ops read. ``table`` needs the branches' ranges."""
+
+    name = "equalize Concat branches"
+
+    def __init__(self, table: CalibrationTable, keep_float: Mapping[str, str] | None = None) -> None:
+        self._table, self._keep = table, keep_float or {}
+
+    def apply(self, model: ir.Model) -> PassResult:
+        notes = []
+        for node in tuple(model.graph):
+            join = self._join(node) if node.op_type == "Concat" else None
+            if join is not None:
+                notes.append(_rescale(model.graph, join))
+        return PassResult(len(notes), tuple(notes))
+
+    def _join(self, concat: ir.Node) -> _Join | None:
+        output = concat.outputs[0]
+        readers = [
+            weighted_op(use.node) if use.node.op_type in WEIGHTED and use.idx == 0 else "" for use in output.uses()
+        ]
+        ops = tuple(op for op in readers if isinstance(op, WeightedOp) and input_axis(op) is not None)
+        ranges = [self._table.tensors.get(str(value.name)) for value in concat.inputs if value is not None]
+        known = [found.amax for found in ranges if found is not None]
+        if not ops or len(ops) != len(readers) or output.is_graph_output() or len(known) != len(concat.inputs):
+            return None
+        if not unlike(known) or not all(_joins_channels(concat, op) for op in ops):
+            return None
+        return _Join(concat, ops, tuple(known))
+
+
+def _joins_channels(concat: ir.Node, op: WeightedOp) -> bool:
+    axis = concat.attributes["axis"].as_int()
+    rank = len(concat.outputs[0].shape) if concat.outputs[0].shape is not None else None
+    wanted = data_axis(op)
+    if rank is None:
+        return axis == wanted and all(_width(value, axis) is not None for value in concat.inputs)
+    return axis % rank == wanted % rank and all(_width(value, axis % rank) is not None for value in concat.inputs)
+
+
+def _width(value: ir.Value | None, axis: int) -> int | None:
+    if value is None or value.shape is None:
+        return None
+    width = value.shape[axis]
+    return width if isinstance(width, int) else None
+
+
+def _rescale(graph: ir.Graph, join: _Join) -> str:
+    """Bring every branch to the range of one that cannot be scaled for free (else the smallest)."""
+    concat = join.concat
+    axis = concat.attributes["axis"].as_int()
+    free = [_scalable(value) for value in concat.inputs]
+    fixed = [amax for amax, op in zip(join.amaxes, free, strict=True) if op is None and amax > 0]
+    target = min(fixed or [amax for amax in join.amaxes if amax > 0])
+    factors = [2.0 ** round(math.log2(target / amax)) if amax > 0 else 1.0 for amax in join.amaxes]
+    inverse = []
+    for index, (factor, op) in enumerate(zip(factors, free, strict=True)):
+        width = _width(concat.inputs[index], axis)
+        assert width is not None
+        inverse.append(np.full(width, 1 / factor, np.float32))
+        if factor == 1.0:
+            continue
+        if op is not None:
+            scale_outputs(graph, op, np.full(op.channels, factor, np.float32))
+        else:
+            _multiply(graph, concat, index, factor)
+    for reader in join.readers:
+        scale_inputs(graph, reader, np.concatenate(inverse))
+    ranges = ", ".join(f"±{amax:.3g}" for amax in join.amaxes)
+    return f"{concat.name}: branches with ranges {ranges} scaled by {', '.join(f'{f:g}' for f in factors)}"
+
+
+def _scalable(value: ir.Value | None) -> WeightedOp | None:
+    """The weighted op behind ``value`` whose outputs can be scaled instead of ``value`` itself."""
+    while value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        producer = value.producer()
+        if producer is None:
+            return None
+        if producer.op_type in WEIGHTED and producer.op_type != "MatMul":
+            op = weighted_op(producer)
+            return op if isinstance(op, WeightedOp) and len(op.weight.uses()) == 1 else None
+        value = producer.inputs[0] if producer.op_type in _HOMOGENEOUS else None
+    return None
+
+
+def _multiply(graph: ir.Graph, concat: ir.Node, index: int, factor: float) -> None:
+    value = concat.inputs[index]
+    assert value is not None
+    dtype = value.dtype or ir.DataType.FLOAT
+    by = constant(graph, f"{concat.name}/branch{index}/factor", np.float32(factor), dtype)
+    node = ir.node("Mul", [value, by], name=f"{concat.name}/branch{index}/scale")
+    describe(node.outputs[0], f"{concat.name}/branch{index}/scaled", dtype, value.shape)
+    graph.insert_before(concat, node)
+    concat.replace_input_with(index, node.outputs[0])

@@ -1,0 +1,95 @@
+"""Insert the Q/DQ pairs of an ONNX Runtime placement: uint8 activations, int8 weights per channel, int32 bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.table import CalibrationTable, TensorRange
+from optimizer.quantization.graph_edits import after, constant, describe, drop_if_unread, rewire, values_by_name
+from optimizer.quantization.points import ActivationPoint, Form, Placement
+from optimizer.quantization.qdq import QuantizedWeight, insert_weight
+from optimizer.quantization.rules.weighted import constant_of
+from optimizer.quantization.weights import Floats, ScaleSearch, amax_scales, as_float32
+
+_INT32_SAFE = 2.0**30
+_WITH_BIAS = ("Conv", "Gemm")
+
+
+def insert_for_cpu(
+    model: ir.Model,
+    placement: Placement,
+    table: CalibrationTable,
+    *,
+    weight_scales: ScaleSearch = amax_scales,
+    settled: Mapping[str, QuantizedWeight] | None = None,
+) -> None:
+    """Put the Q/DQ of a ``Form.ONNXRUNTIME`` placement into ``model``, in place (arguments as in ``qdq.insert``)."""
+    if placement.form is not Form.ONNXRUNTIME:
+        raise ValueError(f"a {placement.form.value} placement has its own inserter")
+    graph = model.graph
+    nodes = {str(node.name): node for node in graph}
+    values = values_by_name(graph)
+    scales: dict[str, float] = {}
+    for point in placement.activations:
+        scales.update(_activation(graph, nodes, values[point.tensor], point, table))
+    for weight in placement.weights:
+        known = (settled or {}).get(weight.tensor)
+        scale = insert_weight(graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known)
+        for use in weight.uses:
+            _bias(graph, nodes[use.node], scales[use.node], scale)
+
+
+def uint8_parameters(found: TensorRange) -> tuple[float, int]:
+    """(scale, zero point) of an activation, clipped to codes uint8 has."""
+    scale, zero = found.uint8_scale()
+    return scale, min(max(zero, 0), 255)
+
+
+def _activation(
+    graph: ir.Graph, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, table: CalibrationTable
+) -> dict[str, float]:
+    """Insert one pair; returns the scale each weighted reader sees on its data input, by node name."""
+    scale, zero = uint8_parameters(table.tensors[point.range_name])
+    inputs = [
+        constant(graph, f"{value.name}/scale", np.float32(scale)),
+        constant(graph, f"{value.name}/zero", np.uint8(zero)),
+    ]
+    quantize = ir.node("QuantizeLinear", [value, *inputs], name=f"{value.name}/Q")
+    describe(quantize.outputs[0], f"{value.name}/uint8", ir.DataType.UINT8, value.shape)
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *inputs], name=f"{value.name}/DQ")
+    describe(dequantize.outputs[0], f"{value.name}/dequantized", ir.DataType.FLOAT, value.shape)
+    after(graph, value, [quantize, dequantize])
+    rewire(nodes, point.uses, dequantize.outputs[0])
+    return {use.node: float(np.float32(scale)) for use in point.uses if use.index == 0}
+
+
+def _bias(graph: ir.Graph, node: ir.Node, data_scale: float, weight_scale: Floats) -> None:
+    """Replace a constant float bias by int32 codes at ``data_scale * weight_scale``, which the kernels add exactly."""
+    value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
+    tensor = constant_of(value)
+    if value is None or tensor is None or not value.name:
+        return
+    bias = as_float32(tensor).astype(np.float64)
+    scale = data_scale * weight_scale.astype(np.float64)
+    if bias.shape != scale.shape or (np.abs(bias) > _INT32_SAFE * scale).any() or not _default_gemm(node):
+        return
+    codes = np.rint(bias / scale).astype(np.int32)
+    name = f"{node.name}/bias"
+    inputs = [
+        constant(graph, f"{name}/int32", codes),
+        constant(graph, f"{name}/scale", scale.astype(np.float32)),
+        constant(graph, f"{name}/zero", np.zeros(len(codes), np.int32)),
+    ]
+    dequantize = ir.node("DequantizeLinear", inputs, {"axis": 0}, name=f"{name}/DQ")
+    describe(dequantize.outputs[0], f"{name}/dequantized", ir.DataType.FLOAT, ir.Shape(bias.shape))
+    graph.insert_before(node, dequantize)
+    node.replace_input_with(2, dequantize.outputs[0])
+    drop_if_unread(graph, value)
+
+
+def _default_gemm(node: ir.Node) -> bool:
+    beta = node.attributes.get("beta")
+    return beta is None or beta.as_float() == 1.0

@@ -1,0 +1,70 @@
+"""What a placement is made of: which tensors get Q/DQ, for which inputs of which nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from optimizer.precision import PrecisionPlan
+from optimizer.quantization.rules.catalogue import Rule
+
+
+class Form(str, Enum):
+    """The dialect of Q/DQ a runtime executes well.
+
+    ``TENSORRT``: signed symmetric int8, float bias, nothing on outputs. ``ONNXRUNTIME``: unsigned asymmetric
+    activations, int32 bias, outputs quantized too so that chains stay integer.
+    """
+
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, order=True)
+class Use:
+    """Input ``index`` of the node called ``node``."""
+
+    node: str
+    index: int
+
+
+@dataclass(frozen=True)
+class ActivationPoint:
+    """One shared Q/DQ pair on ``tensor``, read by ``uses``; ``scale_of`` names the tensor whose range it takes."""
+
+    tensor: str
+    uses: tuple[Use, ...]
+    rule: Rule
+    scale_of: str = ""
+
+    @property
+    def range_name(self) -> str:
+        return self.scale_of or self.tensor
+
+
+@dataclass(frozen=True)
+class WeightPoint:
+    """A constant quantized along ``axis`` (one scale per slice), read by ``uses``."""
+
+    tensor: str
+    axis: int
+    uses: tuple[Use, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Everything ``qdq.insert`` needs, and the reason for every node's precision.
+
+    ``tensors`` are all activations whose ranges the placement looks at: those of the points and those only guards read.
+    """
+
+    form: Form
+    activations: tuple[ActivationPoint, ...]
+    weights: tuple[WeightPoint, ...]
+    plan: PrecisionPlan
+    tensors: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def quantizes(self) -> bool:
+        return bool(self.weights)

@@ -1,0 +1,126 @@
+"""Insert the Q/DQ pairs of a TensorRT placement into the graph.
+
+Signed int8 with a zero point of int8 zero, one pair per activation tensor, weights stored as int8 codes behind a
+DequantizeLinear, bias untouched (rules 1 to 5). Scales take the dtype of the tensor they scale and values that FP16
+holds exactly, so that later typing changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.table import CalibrationTable
+from engines.errors import BadInput
+from optimizer.quantization.graph_edits import (
+    after,
+    constant,
+    describe,
+    drop_if_unread,
+    initializer,
+    rewire,
+    values_by_name,
+)
+from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
+from optimizer.quantization.weights import (
+    Codes,
+    Floats,
+    ScaleSearch,
+    amax_scales,
+    as_float32,
+    fp16_representable,
+    lazy_codes,
+)
+
+MIN_OPSET = 19
+"""First opset whose QuantizeLinear takes FP16 (needed once the graph is typed FP16)."""
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """Codes and scales a correction settled on for one weight, in place of plain rounding."""
+
+    codes: Codes
+    scale: Floats
+
+
+def insert(
+    model: ir.Model,
+    placement: Placement,
+    table: CalibrationTable,
+    *,
+    weight_scales: ScaleSearch = amax_scales,
+    settled: Mapping[str, QuantizedWeight] | None = None,
+) -> None:
+    """Put the Q/DQ of a ``Form.TENSORRT`` placement into ``model``, in place.
+
+    ``settled`` holds weights already rounded by a correction, by tensor name. Weight codes are computed lazily: each is
+    materialized when the model is serialized. Raises ``BadInput`` when the opset is below 19.
+    """
+    if placement.form is not Form.TENSORRT:
+        raise ValueError(f"a {placement.form.value} placement has its own inserter")
+    _check_opset(model)
+    graph = model.graph
+    nodes = {str(node.name): node for node in graph}
+    values = values_by_name(graph)
+    for point in placement.activations:
+        scale = fp16_representable(table.tensors[point.range_name].int8_scale())
+        _activation(graph, nodes, values[point.tensor], point, scale)
+    for weight in placement.weights:
+        known = (settled or {}).get(weight.tensor)
+        insert_weight(graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known)
+
+
+def _check_opset(model: ir.Model) -> None:
+    version = model.graph.opset_imports.get("", 0)
+    if version < MIN_OPSET:
+        raise BadInput(
+            f"the model is at opset {version}", expected=f"opset {MIN_OPSET} or later", fix="convert on import"
+        )
+
+
+def _activation(
+    graph: ir.Graph, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, scale: Floats
+) -> None:
+    dtype = value.dtype or ir.DataType.FLOAT
+    inputs = [constant(graph, f"{value.name}/scale", scale, dtype), constant(graph, f"{value.name}/zero", np.int8(0))]
+    quantize = ir.node("QuantizeLinear", [value, *inputs], name=f"{value.name}/Q")
+    describe(quantize.outputs[0], f"{value.name}/int8", ir.DataType.INT8, value.shape)
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *inputs], name=f"{value.name}/DQ")
+    describe(dequantize.outputs[0], f"{value.name}/dequantized", dtype, value.shape)
+    after(graph, value, [quantize, dequantize])
+    rewire(nodes, point.uses, dequantize.outputs[0])
+
+
+def insert_weight(
+    graph: ir.Graph,
+    nodes: Mapping[str, ir.Node],
+    value: ir.Value,
+    point: WeightPoint,
+    search: ScaleSearch,
+    settled: QuantizedWeight | None = None,
+) -> Floats:
+    """Put one weight's codes and DequantizeLinear into the graph; returns its scales, one per channel."""
+    tensor = value.const_value
+    assert tensor is not None
+    name = f"{value.name}/axis{point.axis}" if f"{value.name}/int8" in graph.initializers else str(value.name)
+    scale = settled.scale if settled is not None else search(as_float32(tensor), point.axis)
+    codes: ir.TensorProtocol
+    if settled is not None:
+        codes = ir.Tensor(settled.codes, name=f"{name}/int8")
+    else:
+        codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8")
+    inputs = [
+        initializer(graph, codes),
+        constant(graph, f"{name}/scale", scale, tensor.dtype),
+        constant(graph, f"{name}/zero", np.zeros(len(scale), np.int8)),
+    ]
+    dequantize = ir.node("DequantizeLinear", inputs, {"axis": point.axis}, name=f"{name}/DQ")
+    describe(dequantize.outputs[0], f"{name}/dequantized", tensor.dtype, value.shape)
+    graph.insert_before(graph[0], dequantize)
+    rewire(nodes, point.uses, dequantize.outputs[0])
+    drop_if_unread(graph, value)
+    return scale

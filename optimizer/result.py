@@ -1,0 +1,26 @@
+"""What a run leaves in the hands of a Python caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.report.model import Report
+    from engines.engine import Engine
+
+
+@dataclass(frozen=True)
+class Result:
+    """The report, and the bundle's folder."""
+
+    report: Report
+    bundle: Path
+
+    def engine(self, target: str = "cpu") -> Engine:
+        """Open the engine of one target; a context manager. Raises ``EngineError`` where it cannot run here."""
+        from engines.open import open_engine
+        from optimizer.bundle import Bundle
+
+        return open_engine(Bundle(self.bundle).engine_directory(target))

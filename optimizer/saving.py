@@ -1,0 +1,87 @@
+"""Write a model: one file when it is small, else the graph and one external data file, streamed tensor by tensor."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from engines.errors import BadInput, EnginewrightError
+
+SINGLE_FILE_BYTES = 1_800_000_000
+"""Protobuf ends at 2 GiB; the graph itself needs room too."""
+
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_FILE_BYTES) -> list[Path]:
+    """Write ``model`` to ``path``, its weights to ``<name>.data`` beside it when they exceed ``single_file_bytes``.
+
+    Returns the files written. Both appear under their names only when complete, and nothing is left behind on failure.
+    Lazy and mapped tensors are read one at a time. Raises ``BadInput`` for a path that cannot be written and
+    ``EnginewrightError`` when the disk is full.
+    """
+    path = Path(path)
+    token = f".{os.getpid()}.partial"
+    data = path.with_name(f"{path.name}.data")
+    partial, partial_data = path.with_name(f".{path.name}{token}"), path.with_name(f".{data.name}{token}")
+    try:
+        if _weight_bytes(model) > single_file_bytes:
+            ir.save(model, partial, format="protobuf", external_data=partial_data.name)
+            _rename_location(partial, data.name)
+            partial_data.replace(data)
+            partial.replace(path)
+            return [path, data]
+        partial.write_bytes(ir.to_proto(_in_memory(model)).SerializeToString())
+        partial.replace(path)
+        return [path]
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        for leftover in (partial, partial_data):
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    values = (value for graph in model.graphs() for value in graph.initializers.values())
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
+
+
+def _in_memory(model: ir.Model) -> ir.Model:
+    """A shallow copy whose external tensors are read when the file is written, so that the file stands alone."""
+    copy = model.clone()
+    for graph in copy.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=value.name)
+    return copy
+
+
+def _rename_location(path: Path, location: str) -> None:
+    """Point every external tensor at the final name of the data file."""
+    proto = onnx.load(path, format="protobuf", load_external_data=False)
+    for graph in _graphs(proto.graph):
+        for tensor in graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = location
+    path.write_bytes(proto.SerializeToString())
+
+
+def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    subgraphs = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    subgraphs += [g for node in graph.node for a in node.attribute for g in a.graphs]
+    return [graph, *(inner for subgraph in subgraphs for inner in _graphs(subgraph))]
+
+
+def _explain(error: OSError, path: Path) -> EnginewrightError:
+    reason = error.strerror or str(error)
+    if error.errno in _UNWRITABLE:
+        return BadInput(f"cannot be written: {reason}", where=str(path), fix="choose another folder with -o")
+    fix = "free some space, or choose another folder with -o" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return EnginewrightError(f"writing failed: {reason}", where=str(path), fix=fix)

@@ -1,0 +1,164 @@
+"""What a user asks for: one frozen object that every stage reads, checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engines.errors import BadInput
+
+
+class Precision(str, Enum):
+    """What the heavy nodes should compute in; ``auto`` is int8 where it stays within the accuracy budget."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+    AUTO = "auto"
+
+    @property
+    def quantized(self) -> bool:
+        return self in (Precision.INT8, Precision.FP8, Precision.AUTO)
+
+
+class Sparsity(str, Enum):
+    NONE = "none"
+    TWO_FOUR = "2:4"
+
+
+CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
+SCENARIOS = ("singlestream", "multistream", "server", "offline")
+
+DataSpec = str | Path | Callable[[], Any] | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything but the model.
+
+    ``data``/``eval_data`` are a path, ``module:function``, ``file.py:function``, ``"random"`` or (from Python) a
+    callable; ``samples`` calibration samples are drawn from ``data``; ``max_drop`` is a fraction of the FP32 task
+    metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
+    ``jobs`` bounds the builds that run at the same time (0: as many as there are cores).
+    """
+
+    precision: Precision = Precision.INT8
+    targets: tuple[str, ...] = ()
+    data: DataSpec = None
+    eval_data: DataSpec = None
+    evaluate: str | Callable[..., Any] | None = None
+    calibration: str = "auto"
+    samples: int = 128
+    max_drop: float = 0.01
+    sparsity: Sparsity = Sparsity.NONE
+    shapes: tuple[str, ...] = ()
+    loadgen: tuple[str, ...] = ("singlestream", "offline")
+    duration: float = 2.0
+    seed: int = 0
+    jobs: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
+        for scenario in self.loadgen:
+            _check_choice("--loadgen", scenario, SCENARIOS)
+        if not 0 <= self.max_drop < 1:
+            raise BadInput(f"{self.max_drop} is out of range", where="--max-drop", expected="0 to 100%, for example 1%")
+        if self.samples < 1:
+            raise BadInput(f"{self.samples} is too few", where="--samples", expected="1 or more")
+        if self.duration <= 0:
+            raise BadInput(f"{self.duration} is not a duration", where="--duration", expected="seconds above 0")
+        if self.jobs < 0:
+            raise BadInput(f"{self.jobs} is negative", where="--jobs", expected="0 (all cores) or more")
+
+    @property
+    def parallel_builds(self) -> int:
+        return self.jobs or os.cpu_count() or 1
+
+    def digest(self, *fields: str) -> str:
+        """Hex digest of the named fields (all when none is named): what an artifact made from them depends on."""
+        values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
+        return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
+
+
+def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise BadInput(f"unknown value {value!r}", where=option, expected=f"one of {', '.join(allowed)}")
+
+
+def _plain(value: Any) -> Any:
+    """A callable is known by its name only: the data's own digest tells whether what it yields has changed."""
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(value))}"
+    return str(value) if isinstance(value, Path) else value
+
+
+def parse_fraction(text: str, where: str = "--max-drop") -> float:
+    """``"1%"`` -> 0.01, ``"0.01"`` -> 0.01. Raises ``BadInput``."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is not a fraction", where=where, expected="for example 1% or 0.01") from None
+
+
+def load_config(path: Path, base: Settings) -> Settings:
+    """``base`` with the values of a TOML file whose keys are the long options (``max-drop = "1%"``).
+
+    Raises ``BadInput`` for a file that is not TOML and for unknown keys or wrong types.
+    """
+    table = _read_toml(path)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = {"target": "targets", "shape": "shapes"}.get(key, key.replace("-", "_"))
+        if name not in Settings.__dataclass_fields__:
+            known = ", ".join(field.replace("_", "-") for field in Settings.__dataclass_fields__)
+            raise BadInput(f"unknown key {key!r}", where=str(path), expected=f"one of {known}")
+        values[name] = _from_toml(name, value)
+    try:
+        checked: dict[str, Any] = msgspec.convert(values, dict[str, Any])
+        return replace(base, **checked)
+    except (TypeError, ValueError) as error:
+        raise BadInput(str(error), where=str(path)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"cannot be read as TOML: {error}", where=str(path)) from None
+
+
+def _from_toml(name: str, value: Any) -> Any:
+    if name in ("targets", "shapes", "loadgen"):
+        items = value if isinstance(value, list) else str(value).split(",")
+        return tuple(str(item) for item in items if str(item) != "none")
+    if name == "precision":
+        return choice(Precision, str(value), "precision")
+    if name == "sparsity":
+        return choice(Sparsity, str(value), "sparsity")
+    if name == "max_drop":
+        return parse_fraction(str(value), "max-drop")
+    return value
+
+
+def choice(kind: type[Any], value: str, where: str) -> Any:
+    """The enum member with this value; raises ``BadInput`` listing the values there are."""
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise BadInput(f"unknown value {value!r}", where=where, expected=f"one of {known}") from None

@@ -1,0 +1,186 @@
+"""The chain of stages: each arrow of the architecture, in order, with its resumable record."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.loadgen.settings import LoadgenResult
+from benchmarks.macs import count_macs, total_macs
+from benchmarks.report.model import ModelSummary, Report
+from calibration.sources.observed import observed_shapes
+from engines.build import BuildRequest, build_engine
+from engines.profile import Shape, ShapeProfile, infer_profile
+from engines.target import CPU, Backend
+from optimizer.bundle import Workspace
+from optimizer.events import Events
+from optimizer.passes.clean import clean
+from optimizer.saving import save_model
+from optimizer.stages.build import BuildOutcome, build_targets, outcome
+from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.loadgen import measure_scenarios
+from optimizer.stages.publish import write_pages
+from optimizer.stages.reporting import Findings, assemble
+from optimizer.stages.resume import Stage, resumable
+from optimizer.stages.typed import TypedForms, type_and_prove
+
+if TYPE_CHECKING:
+    from optimizer.pipeline import Job
+
+LARGEST_BATCH_BYTES = 64 << 20
+LARGEST_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The float graph: where it is, the profile its inputs get, its cost per sample."""
+
+    path: Path
+    profile: ShapeProfile
+    sample_shapes: dict[str, Shape]
+    macs: int
+    notes: list[str]
+
+
+def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
+    """From the imported model to a finished workspace, ready to be published."""
+    first = Stage("job", "", job.key)
+    settings, bundle = job.settings, workspace.path
+
+    stage = first.then("clean", "clean the graph")
+    cleaned = resumable(stage, Cleaned, lambda: _clean(job, workspace.work / "float.onnx"), workspace, events)
+
+    stage = stage.then("type", "calibrate, type the graph and prove it against FP32")
+    forms = resumable(stage, TypedForms, lambda: type_and_prove(job, cleaned, workspace, events), workspace, events)
+
+    stage = stage.then("build", f"build engines for {', '.join(target.name for target in job.targets)}")
+    builds = resumable(
+        stage,
+        list[BuildOutcome],
+        lambda: build_targets(
+            bundle / "model.onnx",
+            job.targets,
+            cleaned.profile,
+            bundle,
+            precision=settings.precision.value,
+            sparse_weights=forms.sparse,
+            jobs=settings.parallel_builds,
+            events=events,
+        ),
+        workspace,
+        events,
+    )
+    cpu: CpuChoice | None = None
+    if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
+        stage = stage.then("cpu", "measure the CPU engine against FP32")
+        cpu = resumable(stage, CpuChoice, lambda: _cpu_engine(job, cleaned, forms, workspace), workspace, events)
+        builds = [*builds, _built_cpu(bundle)]
+
+    loadgen: dict[str, dict[str, LoadgenResult]] = {}
+    if cpu is not None and settings.loadgen:
+        stage = stage.then("loadgen", f"measure with MLPerf LoadGen: {', '.join(settings.loadgen)}")
+        loadgen = resumable(
+            stage,
+            dict[str, dict[str, LoadgenResult]],
+            lambda: {CPU.name: _measure(job, workspace, events)},
+            workspace,
+            events,
+        )
+    report = assemble(_findings(job, cleaned, forms, builds, cpu, loadgen, workspace, events))
+    write_pages(report, forms.plan, cpu, bundle)
+    return report
+
+
+def _clean(job: Job, path: Path) -> Cleaned:
+    model = job.imported.model
+    notes = [note for result in clean(model) for note in result.notes]
+    save_model(model, path)
+    observed = observed_shapes(job.inputs.calibration)
+    sample = {name: shapes[0] for name, shapes in observed.items()}
+    profile = infer_profile(job.specs, observed, job.shapes, max_batch=_largest_batch(job, sample))
+    costs = count_macs(model, sample)
+    return Cleaned(path, profile, sample, total_macs(costs), notes)
+
+
+def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:
+    """As many samples as fit in 64 MiB of inputs, at most 32: a profile for 32 volumes would help nobody."""
+    size = 0
+    for spec in job.specs:
+        elements = 1
+        for dimension in sample[spec.name]:
+            elements *= dimension
+        size += elements * spec.numpy_dtype().itemsize
+    return max(1, min(LARGEST_BATCH, LARGEST_BATCH_BYTES // max(size, 1)))
+
+
+def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Workspace) -> CpuChoice:
+    candidates = {"fp32": cleaned.path}
+    if forms.cpu is not None:
+        candidates["int8"] = forms.cpu
+    feed = next(job.inputs.held_back.samples())
+    choice = choose_cpu_form(candidates, forms.proofs.get("cpu"), feed, cleaned.profile)
+    build_engine(
+        BuildRequest(
+            model=candidates[choice.form],
+            target=CPU,
+            profile=cleaned.profile,
+            out=workspace.path / "engines" / CPU.name,
+            precision=choice.form,
+        )
+    )
+    return choice
+
+
+def _built_cpu(bundle: Path) -> BuildOutcome:
+    from engines.manifest import EngineManifest
+
+    directory = bundle / "engines" / CPU.name
+    return outcome(CPU.name, directory, EngineManifest.load(directory))
+
+
+def _measure(job: Job, workspace: Workspace, events: Events) -> dict[str, LoadgenResult]:
+    settings = job.settings
+    return measure_scenarios(
+        workspace.path, CPU.name, settings.loadgen, settings.duration, job.inputs.held_back, workspace.work, events
+    )
+
+
+def _findings(
+    job: Job,
+    cleaned: Cleaned,
+    forms: TypedForms,
+    builds: list[BuildOutcome],
+    cpu: CpuChoice | None,
+    loadgen: dict[str, dict[str, LoadgenResult]],
+    workspace: Workspace,
+    events: Events,
+) -> Findings:
+    from optimizer.machine import cpu_name
+
+    imported = job.imported
+    return Findings(
+        model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
+        requested=job.settings.precision.value,
+        plan=forms.plan,
+        int8_mac_share=forms.int8_mac_share,
+        calibrated=job.inputs.calibrated,
+        held_back=job.inputs.held_back.description,
+        max_drop=job.settings.max_drop,
+        targets=job.targets,
+        builds={build.target: build for build in builds},
+        proofs=forms.proofs,
+        cpu=cpu,
+        loadgen=loadgen,
+        timings=events.timings,
+        warnings=events.warnings,
+        bundle=str(workspace.out),
+        command=shlex.join(["optimize", *sys.argv[1:]]),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        calibration=forms.calibration,
+        machine={"cpu": cpu_name()},
+        versions=job.tools,
+    )

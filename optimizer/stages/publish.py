@@ -1,0 +1,32 @@
+"""The files of a bundle that people read: report.json, report.html, precision.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.report.extras import Extras, NodeRow
+from benchmarks.report.model import Report, write_report
+from benchmarks.report.page import render_page
+from engines.files import write_atomically
+from engines.manifest import EngineManifest
+from engines.target import CPU
+from optimizer.precision import PrecisionPlan
+from optimizer.stages.cpu import CpuChoice
+
+
+def write_pages(report: Report, plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> None:
+    """Write ``report.json`` and ``report.html`` into the bundle."""
+    write_report(bundle / "report.json", report)
+    page = render_page(report, _extras(plan, cpu, bundle))
+    write_atomically(bundle / "report.html", page.encode())
+
+
+def _extras(plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> Extras:
+    manifests = {path.parent.name: EngineManifest.load(path.parent) for path in bundle.glob("engines/*/engine.json")}
+    return Extras(
+        nodes=[
+            NodeRow(name, node.op_type, node.dtype.value, node.reason, node.macs) for name, node in plan.nodes.items()
+        ],
+        latencies={CPU.name: cpu.latency} if cpu else {},
+        layers={name: manifest.layers for name, manifest in sorted(manifests.items()) if manifest.layers},
+    )

@@ -1,0 +1,213 @@
+"""From what the stages measured to the report's dataclasses. Nothing is computed here that was not measured."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.accuracy import Accuracy
+from benchmarks.loadgen.settings import LoadgenResult, Scenario
+from benchmarks.measurement import Latency, Verdict
+from benchmarks.report.model import (
+    AccuracySummary,
+    LoadgenSummary,
+    ModelSummary,
+    OutputFidelity,
+    Percentiles,
+    Plaster,
+    PlasterFigure,
+    PrecisionSummary,
+    Report,
+    TargetSummary,
+)
+from engines.target import CPU, Target
+from optimizer.precision import PrecisionPlan
+from optimizer.stages.build import BuildOutcome
+from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.proof import Proof
+
+SIMULATED = "simulated: ONNX Runtime with the Q/DQ nodes executed in float"
+MEASURED = "measured on the engine itself"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found out, stage by stage."""
+
+    model: ModelSummary
+    requested: str
+    plan: PrecisionPlan
+    int8_mac_share: float | None
+    calibrated: bool
+    held_back: str
+    max_drop: float
+    targets: Sequence[Target]
+    builds: Mapping[str, BuildOutcome]
+    proofs: Mapping[str, Proof]
+    cpu: CpuChoice | None
+    loadgen: Mapping[str, Mapping[str, LoadgenResult]]
+    timings: Mapping[str, float]
+    warnings: Sequence[str]
+    bundle: str
+    command: str = ""
+    created: str = ""
+    calibration: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def assemble(found: Findings) -> Report:
+    """The report of a run."""
+    targets = {target.name: _target(target, found) for target in found.targets}
+    over_budget = [reason for proof in _judged(found) for reason in proof.reasons]
+    missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
+    status = "over_budget" if over_budget else "partial" if missing else "ok"
+    return Report(
+        status=status,
+        verdict=Verdict(status == "ok", tuple(over_budget + missing)),
+        calibrated=found.calibrated,
+        model=found.model,
+        precision=PrecisionSummary.of(
+            found.requested, [node.dtype.value for node in found.plan.nodes.values()], found.int8_mac_share
+        ),
+        accuracy=_accuracy(found),
+        targets=targets,
+        loadgen={
+            name: {scenario: loadgen_summary(result) for scenario, result in runs.items()}
+            for name, runs in found.loadgen.items()
+        },
+        plaster=_plaster(found, targets),
+        timings={stage: round(seconds, 3) for stage, seconds in found.timings.items()},
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        created=found.created,
+        command=found.command,
+        calibration=dict(found.calibration),
+        machine=dict(found.machine),
+        versions=dict(found.versions),
+        warnings=list(found.warnings),
+    )
+
+
+def peak_rss_mb() -> float:
+    """Largest resident size this process has had, in MB (10^6 bytes); Linux counts it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _judged(found: Findings) -> list[Proof]:
+    """The forms that are shipped: the typed graph, and the CPU's own form when it was chosen."""
+    names = ["typed"] + (["cpu"] if found.cpu is not None and found.cpu.form == "int8" else [])
+    return [found.proofs[name] for name in names if name in found.proofs]
+
+
+def _accuracy(found: Findings) -> AccuracySummary | None:
+    proof = found.proofs.get("typed")
+    if proof is None:
+        return None
+    outputs = _outputs(proof.accuracy)
+    return AccuracySummary(proof.accuracy.samples, outputs, proof.task, found.max_drop, found.held_back)
+
+
+def _outputs(accuracy: Accuracy) -> dict[str, OutputFidelity]:
+    return {name: OutputFidelity.of(output) for name, output in accuracy.outputs.items()}
+
+
+def _target(target: Target, found: Findings) -> TargetSummary:
+    build = found.builds[target.name]
+    if build.engine is None:
+        return TargetSummary(build.backend, "skipped", build.reason, title=target.title)
+    if target is CPU and found.cpu is not None:
+        return _cpu_target(build, found.cpu, found)
+    typed = found.proofs.get("typed")
+    return TargetSummary(
+        backend=build.backend,
+        status="built",
+        reason=f"no {target.title} in this machine",
+        engine=build.engine,
+        engine_bytes=build.engine_bytes,
+        build_seconds=build.build_seconds,
+        title=target.title,
+        next_command=f"optimize bench {found.bundle} --target {target.name}",
+        kept_precision=found.requested,
+        accuracy=_outputs(typed.accuracy) if typed else None,
+        accuracy_how=SIMULATED,
+    )
+
+
+def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:
+    proof = found.proofs.get("cpu") if cpu.form == "int8" else None
+    return TargetSummary(
+        backend=build.backend,
+        status="measured",
+        engine=build.engine,
+        engine_bytes=build.engine_bytes,
+        build_seconds=build.build_seconds,
+        latency_ms=_percentiles(cpu.latency[cpu.form]),
+        throughput=cpu.throughput[cpu.form].samples_per_s,
+        speedup_vs_fp32=cpu.speedup,
+        kept_precision=cpu.form,
+        why=cpu.why,
+        title=CPU.title,
+        batch=cpu.batch,
+        accuracy=_outputs(proof.accuracy) if proof else None,
+        accuracy_how=MEASURED if proof else "the FP32 model as given",
+        fp32_latency_ms=_percentiles(cpu.latency["fp32"]),
+        fp32_throughput=cpu.throughput["fp32"].samples_per_s,
+        fp32_bytes=found.model.bytes,
+    )
+
+
+def _percentiles(latency: Latency) -> Percentiles:
+    return Percentiles(latency.p50, latency.p90, latency.p99)
+
+
+def loadgen_summary(result: LoadgenResult) -> LoadgenSummary:
+    """A LoadGen run as the report stores it."""
+    return LoadgenSummary(
+        valid=result.valid,
+        metric=f"{result.metric} ({result.unit})",
+        value=result.value,
+        reasons=result.reasons,
+        p50=result.p50,
+        p90=result.p90,
+        p99=result.p99,
+        samples=result.samples,
+        duration_s=result.duration_s,
+        log_dir=result.log_dir,
+    )
+
+
+def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
+    built = [target for target in targets.values() if target.status != "skipped"]
+    single = found.loadgen.get(CPU.name, {}).get(Scenario.SINGLE_STREAM.value)
+    offline = found.loadgen.get(CPU.name, {}).get(Scenario.OFFLINE.value)
+    proof = found.proofs.get("typed")
+    task = proof.task if proof else None
+    smallest = min((target.engine_bytes for target in built if target.engine_bytes), default=None)
+    return Plaster(
+        programmability=PlasterFigure(
+            len(built) / len(targets), "share of targets", "asked targets that took the graph as exported, no flags"
+        ),
+        latency=_figure(single, "ms", "LoadGen SingleStream p90 on this CPU", "run LoadGen: --loadgen singlestream"),
+        accuracy=PlasterFigure(
+            task.optimized
+            if task
+            else min((o.cosine for o in proof.accuracy.outputs.values()), default=None)
+            if proof
+            else None,
+            task.metric if task else "cosine to FP32",
+            "typed graph on the task's data" if task else "typed graph, worst output, held-back samples",
+        ),
+        size=PlasterFigure(smallest and smallest / 1e6, "MB", "smallest engine file"),
+        throughput=_figure(offline, "samples/s", "LoadGen Offline on this CPU", "run LoadGen: --loadgen offline"),
+        energy=PlasterFigure(None, "inferences/J", "not measurable here: no NVML and no RAPL counter"),
+        rate_of_learning=PlasterFigure(
+            round(sum(found.timings.values()), 1), "s", "from new weights to proven engines, this run, cold"
+        ),
+    )
+
+
+def _figure(result: LoadgenResult | None, unit: str, how: str, missing: str) -> PlasterFigure:
+    if result is None:
+        return PlasterFigure(None, unit, missing)
+    return PlasterFigure(result.value if result.valid else None, unit, how if result.valid else "the run was invalid")

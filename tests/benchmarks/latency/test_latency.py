@@ -1,0 +1,76 @@
+"""Latency and throughput: statistics, interleaving, bounds in time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.batching import joinable, repeat_to_batch, sample_count
+from benchmarks.latency import measure_latency, measure_throughput
+from benchmarks.measurement import summarize_latency
+from engines.engine import TensorSpec
+
+
+class Sleeping:
+    """Takes ``seconds`` per call; writes its name into ``log``."""
+
+    inputs = (TensorSpec("x", "float32", ("batch", 2)),)
+    outputs = ()
+
+    def __init__(self, seconds: float, log: list[str] | None = None, name: str = "") -> None:
+        self._seconds, self._log, self._name = seconds, log, name
+
+    def infer(self, feed: Any) -> dict[str, Any]:
+        time.sleep(self._seconds)
+        if self._log is not None:
+            self._log.append(self._name)
+        return {}
+
+
+FEED = {"x": np.zeros((1, 2), np.float32)}
+
+
+def test_engines_take_turns_and_their_ratio_holds() -> None:
+    log: list[str] = []
+    engines: Any = {"a": Sleeping(0.002, log, "a"), "b": Sleeping(0.006, log, "b")}
+    found = measure_latency(engines, FEED, seconds=0.15, min_runs=10)
+    assert 1.8 < found["b"].p50 / found["a"].p50 < 3.3
+    assert found["a"].n >= 10 and found["b"].n >= 10
+    turns = [name for name, before in zip(log[7:], log[6:], strict=False) if name != before]
+    assert len(turns) >= 3, "bursts alternate"
+
+
+def test_a_slow_engine_stops_early_and_says_how_many_runs() -> None:
+    start = time.perf_counter()
+    engines: Any = {"slow": Sleeping(0.1)}
+    found = measure_latency(engines, FEED, seconds=0.1, min_runs=100, warmup_runs=1)
+    assert time.perf_counter() - start < 2
+    assert 3 <= found["slow"].n <= 5
+
+
+def test_throughput_counts_the_samples_of_a_batch() -> None:
+    engine: Any = Sleeping(0.005)
+    batch = repeat_to_batch(engine.inputs, FEED, 8)
+    assert batch is not None and batch["x"].shape == (8, 2)
+    found = measure_throughput({"e": engine}, batch, seconds=0.1)["e"]
+    assert found.batch == 8
+    assert 400 < found.samples_per_s <= 1600
+
+
+def test_a_static_model_takes_no_batches() -> None:
+    specs = (TensorSpec("x", "float32", (1, 2)),)
+    assert not joinable(specs)
+    assert repeat_to_batch(specs, FEED, 8) is None
+    assert sample_count(specs, FEED) == 1
+
+
+def test_statistics_of_known_timings() -> None:
+    latency = summarize_latency([0.001] * 99 + [0.1])
+    assert latency.p50 == pytest.approx(1.0)
+    assert latency.mean == pytest.approx(1.99)
+    assert latency.outliers == 1
+    assert latency.quantiles_ms[-1] == pytest.approx(100.0)
+    assert latency.steady

@@ -1,0 +1,45 @@
+"""The search for the highest valid Server rate, on a model of an engine with a known limit."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.loadgen.search import bisect, search_server
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
+
+
+@given(limit=st.floats(20, 1e5), start=st.floats(20, 1e5))
+def test_bisection_finds_the_limit_from_any_start(limit: float, start: float) -> None:
+    found = bisect(lambda qps: qps <= limit, start, 0.02, 200)
+    assert limit / 1.021 <= found <= limit
+
+
+def test_nothing_valid_gives_zero() -> None:
+    assert bisect(lambda qps: False, 100.0, 0.05, 10) == 0.0
+
+
+def test_the_confirming_run_backs_off_when_a_lucky_probe_does_not_hold() -> None:
+    seen: list[tuple[Scenario, float]] = []
+
+    def run(request: LoadgenRequest) -> LoadgenResult:
+        settings = request.settings
+        qps = settings.target_qps or 1000.0
+        seen.append((settings.scenario, settings.duration_s))
+        limit = 900.0 if settings.duration_s < 10 else 800.0  # short runs are lucky
+        offline = settings.scenario is Scenario.OFFLINE
+        return LoadgenResult(
+            settings.scenario, Mode.PERFORMANCE, offline or qps <= limit, "", 1000.0 if offline else qps, "",
+            p99=qps / 10, target_qps=qps,
+        )  # fmt: skip
+
+    request = LoadgenRequest("engine", (), LoadgenSettings(Scenario.SERVER, duration_s=10.0), "logs")
+    search = search_server(request, run=run)
+    assert 700 < search.qps <= 800
+    assert search.confirmed.valid
+    assert math.isclose(search.share_of_offline, search.qps / 1000)
+    assert seen[0][0] is Scenario.OFFLINE
+    assert [point.qps for point in search.curve] == sorted(point.qps for point in search.curve)
+    assert {point.valid for point in search.curve} == {True, False}

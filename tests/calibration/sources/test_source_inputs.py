@@ -1,0 +1,74 @@
+"""One sample against the model's inputs: only conversions that keep values, finite values, consistent axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration.sources.inputs import convert, fit_sample
+from engines.engine import TensorSpec
+from engines.errors import BadInput
+
+INTEGER_TYPES = ["int8", "uint64", "uint8", "int16", "int32", "int64", "float32", "float16", "bool"]
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=8), st.sampled_from(INTEGER_TYPES))
+def test_integers_are_kept_exactly_or_refused(values, wanted):
+    array = np.array(values, np.int64)
+    try:
+        converted = convert(array, TensorSpec("x", wanted, ("n",)), "x")
+    except BadInput:
+        with np.errstate(all="ignore"):
+            assert array.astype(wanted).astype(object).tolist() != array.tolist()
+    else:
+        assert converted.dtype == wanted
+        assert [int(v) for v in converted] == values
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"), [("uint8", "float32"), ("float64", "float32"), ("float32", "float16"), ("int32", "int64")]
+)
+def test_converts(stored, wanted):
+    sample = fit_sample({"x": np.array([[1, 2]], stored)}, [TensorSpec("x", wanted, ("n", 2))], "d")
+    assert sample["x"].dtype == wanted
+    assert sample["x"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "words"),
+    [
+        (np.array([[1.0, 2.0]]), "int64", "not rounded"),
+        (np.array([[1e300, 2.0]]), "float32", "do not all fit"),
+        (np.array([[300, 2]]), "uint8", "do not all fit"),
+        (np.array([[-1, 2]], np.int32), "uint32", "do not all fit"),
+        (np.array([["a", "b"]]), "float32", "only numbers"),
+        (np.array([[1j, 2]]), "float32", "only numbers"),
+    ],
+)
+def test_refuses_lossy_conversion(values, wanted, words):
+    with pytest.raises(BadInput, match=words):
+        fit_sample({"x": values}, [TensorSpec("x", wanted, ("n", 2))], "d")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite_names_place_and_index(bad):
+    values = np.zeros((1, 2, 2), np.float32)
+    values[0, 1, 0] = bad
+    with pytest.raises(BadInput, match=r"d: 'x'.*1 of 4 values.*\[0, 1, 0\]"):
+        fit_sample({"x": values}, [TensorSpec("x", "float32", ("n", 2, 2))], "d")
+
+
+def test_one_symbol_has_one_length():
+    specs = [TensorSpec("ids", "int64", ("n", "seq")), TensorSpec("mask", "int64", ("n", "seq"))]
+    with pytest.raises(BadInput, match=r"axis 1 of 'mask' has length 4, but 'ids' has 3"):
+        fit_sample({"ids": np.ones((1, 3), np.int64), "mask": np.ones((1, 4), np.int64)}, specs, "d")
+
+
+def test_big_endian_and_column_major_become_native():
+    values = np.asfortranarray(np.arange(6, dtype=">f4").reshape(1, 2, 3))
+    sample = fit_sample({"x": values}, [TensorSpec("x", "float32", ("n", 2, 3))], "d")["x"]
+    assert sample.dtype.isnative
+    assert sample.flags.c_contiguous
+    assert np.array_equal(sample, values)

@@ -1,0 +1,52 @@
+"""The KServe manifest is YAML that says what was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployment.kserve import ServiceOptions, inference_service
+from engines.errors import BadInput
+
+
+def load(text: str) -> Any:
+    return pytest.importorskip("yaml").safe_load(text)
+
+
+def test_a_gpu_service_asks_for_its_gpu() -> None:
+    options = ServiceOptions("pvc://models/net", gpu_resource="nvidia.com/mig-1g.10gb", gpu_product="NVIDIA-A100")
+    service = load(inference_service("net", options))
+    predictor = service["spec"]["predictor"]
+    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert predictor["model"]["modelFormat"] == {"name": "triton"}
+    assert predictor["model"]["storageUri"] == "pvc://models/net"
+    assert predictor["model"]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
+    assert predictor["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-A100"}
+
+
+def test_a_cpu_service_asks_for_none() -> None:
+    predictor = load(inference_service("net", ServiceOptions("s3://b/net", gpu_resource="", gpu_product="x")))["spec"][
+        "predictor"
+    ]
+    assert set(predictor["model"]["resources"]["limits"]) == {"cpu", "memory"}
+    assert "nodeSelector" not in predictor
+
+
+def test_no_value_can_break_out_of_its_field() -> None:
+    uri = 's3://a"\nkind: Secret\n#: {x'
+    service = load(inference_service("net", ServiceOptions(uri, namespace="a: b")))
+    assert service["spec"]["predictor"]["model"]["storageUri"] == uri
+    assert service["metadata"]["namespace"] == "a: b"
+    assert service["kind"] == "InferenceService"
+
+
+@pytest.mark.parametrize("name", ["", "Net", "a_b", "-a", "a" * 64])
+def test_names_kubernetes_refuses_are_refused_here(name: str) -> None:
+    with pytest.raises(BadInput, match="no Kubernetes name"):
+        inference_service(name, ServiceOptions("pvc://m"))
+
+
+def test_replicas_the_wrong_way_round_are_refused() -> None:
+    with pytest.raises(BadInput, match="3 to 1 replicas"):
+        inference_service("net", ServiceOptions("pvc://m", min_replicas=3))

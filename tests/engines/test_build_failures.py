@@ -1,0 +1,97 @@
+"""Messages seen from TensorRT, and what a user is told. The builds that provoke them are in test_rtx_builds.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.errors import BuildFailure
+from engines.tensorrt.failures import ParserMessage, build_failure, clean, parse_failure
+
+NO_DRIVER = (
+    "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "
+    "/_src/common/dispatch/checkMacros.cpp:250 (cudaError 35: CUDA driver version is insufficient for CUDA runtime "
+    "version))"
+)
+
+
+def test_the_missing_driver_is_never_the_reason() -> None:
+    text = f"{NO_DRIVER}\nITensor::getDimensions: Error Code 4: API Usage Error (fc: odd. In check at /_src/a/b.cpp:40)"
+    assert clean(text) == "API Usage Error (fc: odd."
+    error = parse_failure([ParserMessage("INVALID_NODE", "fc", "MatMul", text)])
+    assert (error.failure, error.where, error.what) == (BuildFailure.OTHER, "fc", "API Usage Error (fc: odd.")
+    assert "cudaError" not in str(error)
+
+
+def test_types_that_differ_are_both_named() -> None:
+    text = (
+        "Invalid Node - add0\nITensor::getDimensions: Error Code 4: API Usage Error (add0: ElementWiseOperation SUM must "
+        f"have same input types. But they are of types Half and Float. In validateTypes at /_src/e.cpp:40)\n{NO_DRIVER}"
+    )
+    error = parse_failure([ParserMessage("INVALID_NODE", "add0", "Add", text)])
+    assert error.what == "Add mixes the types Half and Float"
+
+
+def test_an_operator_without_importer() -> None:
+    error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "det0", "Det", "false")])
+    assert (error.failure, error.where) == (BuildFailure.UNSUPPORTED_OP, "det0")
+    assert "Det" in error.what
+
+
+def test_no_message_at_all() -> None:
+    assert "no reason" in parse_failure([]).what
+    assert "no reason" in build_failure([]).what
+
+
+@pytest.mark.parametrize(
+    ("text", "failure", "where", "words"),
+    [
+        (
+            "Myelin ([pass.cpp:337: check_turing_op_compatibility] Cannot compile operation '/fc/Gemm' for Turing (SM75): "
+            "FP32 GEMM is not supported. In compileGraph at /_src/c.cpp:2012)",
+            BuildFailure.UNSUPPORTED_TYPE,
+            "/fc/Gemm",
+            "FP32 matrix product",
+        ),
+        (
+            "Cannot compile operation 'Conv__172' for Turing (SM75): FP32 3D convolution is not supported. In x",
+            BuildFailure.UNSUPPORTED_TYPE,
+            "Conv__172",
+            "FP32 3D convolution",
+        ),
+        (
+            "Cannot compile for target(s) sm75, because the model contains HW-specific datatypes: int4. In x",
+            BuildFailure.UNSUPPORTED_TYPE,
+            "",
+            "sm75 has no int4",
+        ),
+        (
+            "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has dynamic or shape inputs, but no "
+            "optimization profile has been defined. In validate at /_src/n.cpp:4023)",
+            BuildFailure.SHAPE,
+            "",
+            "dynamic inputs",
+        ),
+        (
+            "[optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation for node "
+            "/fc/Gemm + act.)",
+            BuildFailure.UNSUPPORTED_OP,
+            "/fc/Gemm",
+            "no kernel",
+        ),
+        ("Error Code 2: OutOfMemory (Requested size was 8589934592 bytes.)", BuildFailure.OUT_OF_MEMORY, "", "memory"),
+        ("Error Code 7: BuildCanceled (Build canceled by user ...)", BuildFailure.CANCELLED, "", "cancelled"),
+        (
+            "[graphScope.cpp::analyze::471] Error Code 2: Internal Error (Assertion tScope.getType() != "
+            "ScopeType::kUNDEFINED failed. )",
+            BuildFailure.UNSUPPORTED_OP,
+            "if0",
+            "control flow",
+        ),
+        ("Something new (In f at /_src/a.cpp:1)", BuildFailure.OTHER, "", "Something new"),
+    ],
+)
+def test_builder_messages(text: str, failure: BuildFailure, where: str, words: str) -> None:
+    error = build_failure([NO_DRIVER, text], ["/fc/Gemm", "/fc", "Conv__172"], control_flow="if0")
+    assert (error.failure, error.where) == (failure, where)
+    assert words in error.what
+    assert text in error.log

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from engines.gpu import Gpu, detect_gpus, native_target, target_of
+
+
+class NvmlError(Exception):
+    pass
+
+
+def nvml(**functions) -> SimpleNamespace:
+    return SimpleNamespace(NVMLError=NvmlError, nvmlShutdown=lambda: None, **functions)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "target"),
+    [
+        ("Tesla T4", (7, 5), "t4"),
+        ("NVIDIA A100-SXM4-80GB", (8, 0), "a100"),
+        ("NVIDIA H100 80GB HBM3", (9, 0), "h100"),
+        ("NVIDIA H200", (9, 0), "h200"),
+        ("NVIDIA L40S", (8, 9), "sm89"),
+        ("NVIDIA L4", (8, 9), "l4"),
+        ("NVIDIA GeForce RTX 3090", (8, 6), "sm86"),
+        ("Tesla V100-SXM2-16GB", (7, 0), "sm70"),
+    ],
+)
+def test_target_of_a_gpu(name: str, capability: tuple[int, int], target: str) -> None:
+    found = target_of(Gpu(0, name, capability, 1000, "580.1"))
+    assert (found.name, found.compute_capability) == (target, capability)
+
+
+def test_an_unlisted_gpu_can_what_its_generation_can() -> None:
+    volta = target_of(Gpu(0, "Tesla V100-SXM2-16GB", (7, 0), 16384, "580.1"))
+    assert not (volta.rtx or volta.bfloat16 or volta.sparse_tensor_cores)
+    rtx3090 = target_of(Gpu(0, "NVIDIA GeForce RTX 3090", (8, 6), 24576, "580.1"))
+    assert rtx3090.rtx
+    assert rtx3090.title == "NVIDIA GeForce RTX 3090"
+
+
+def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise NvmlError("NVML Shared Library Not Found")
+
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlInit=fail))
+    assert detect_gpus() == []
+    assert native_target() is None
+
+
+def test_reads_gpus_from_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = nvml(
+        nvmlInit=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "580.65",
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetCudaComputeCapability=lambda handle: (7, 5),
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=16 << 30),
+        nvmlDeviceGetName=lambda handle: b"Tesla T4",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    assert detect_gpus() == [Gpu(0, "Tesla T4", (7, 5), 16384, "580.65")]
+    target = native_target()
+    assert target is not None
+    assert target.name == "t4"

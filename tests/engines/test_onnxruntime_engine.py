@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.engine import Engine, TensorSpec
+from engines.errors import EngineError
+from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
+
+QDQ = """
+agraph (float[batch,4] x) => (float[batch,4] y)
+<float scale = {0.1}, int8 zero = {0}> {
+    q = QuantizeLinear(x, scale, zero)
+    d = DequantizeLinear(q, scale, zero)
+    [act] y = Relu(d)
+}
+"""
+
+
+def test_runs_and_describes_a_model(matmul_model: Path) -> None:
+    with OnnxRuntimeEngine(matmul_model) as engine:
+        assert isinstance(engine, Engine)
+        assert engine.inputs == (TensorSpec("x", "float32", ("batch", 4)),)
+        assert engine.outputs == (TensorSpec("y", "float32", ("batch", 8)),)
+        outputs = engine.infer({"x": np.ones((3, 4), np.float32)})
+    weight = np.array([(i % 5 - 2) / 10 for i in range(32)], np.float32).reshape(4, 8)
+    np.testing.assert_allclose(outputs["y"], np.maximum(np.ones((3, 4)) @ weight, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("feed", "expected"),
+    [
+        ({}, "input 'x': missing"),
+        ({"x": np.ones((2, 5), np.float32)}, r"input 'x': got float32 \[2, 5\]\nexpected: float32 \[batch, 4\]"),
+        ({"x": np.ones((2, 4), np.float64)}, "input 'x': got float64"),
+        ({"x": np.ones(4, np.float32)}, r"input 'x': got float32 \[4\]"),
+        ({"x": [[1.0, 2.0, 3.0, 4.0]]}, "input 'x': got list"),
+        ({"x": np.ones((2, 4), np.float32), "z": np.ones(1)}, "the model has no input 'z'"),
+    ],
+)
+def test_names_the_input_that_does_not_fit(matmul_model: Path, feed: dict[str, np.ndarray], expected: str) -> None:
+    with OnnxRuntimeEngine(matmul_model) as engine, pytest.raises(EngineError, match=expected):
+        engine.infer(feed)
+
+
+def test_an_error_inside_onnxruntime_is_ours_and_printed_once(save_model, capfd: pytest.CaptureFixture[str]) -> None:
+    model = save_model("agraph (float[n,4] a, float[m,4] b) => (float[?,4] y) { y = Add(a, b) }")
+    with OnnxRuntimeEngine(model) as engine, pytest.raises(EngineError, match="Add"):
+        engine.infer({"a": np.ones((2, 4), np.float32), "b": np.ones((3, 4), np.float32)})
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(EngineError) as caught:
+        OnnxRuntimeEngine(path)
+    assert caught.value.where == str(path)
+
+
+def test_closed_engine_says_so(matmul_model: Path) -> None:
+    engine = OnnxRuntimeEngine(matmul_model)
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.infer({"x": np.ones((1, 4), np.float32)})
+
+
+def test_uses_every_core_it_may_run_on(matmul_model: Path) -> None:
+    engine = OnnxRuntimeEngine(matmul_model)
+    assert engine._session.get_session_options().intra_op_num_threads == available_cores()
+    assert available_cores() == len(os.sched_getaffinity(0))
+
+
+def test_unfused_qdq_rounds_to_the_grid_in_float(save_model) -> None:
+    x = np.array([[0.04, 0.06, 1.26, 99.0]], np.float32)
+    with OnnxRuntimeEngine(save_model(QDQ), fuse_qdq=False) as engine:
+        options = engine._session.get_session_options()
+        assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+        np.testing.assert_allclose(engine.infer({"x": x})["y"], [[0.0, 0.1, 1.3, 12.7]], atol=1e-6)
+
+
+def test_serialized_model_runs(matmul_model: Path) -> None:
+    with OnnxRuntimeEngine(matmul_model.read_bytes(), threads=1) as engine:
+        assert engine.infer({"x": np.zeros((1, 4), np.float32)})["y"].shape == (1, 8)

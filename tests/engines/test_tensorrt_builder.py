@@ -1,0 +1,69 @@
+"""The builder in this process, where its use of the library can be watched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engines.profile import ShapeProfile
+from engines.tensorrt import builder
+from engines.tensorrt.builder import BuildMessages, build_plan
+from engines.tensorrt.library import load_library
+from engines.tensorrt.request import PlanRequest, StepDone
+
+pytestmark = pytest.mark.usefixtures("rtx")
+
+
+@pytest.fixture
+def request_for(conv_model: Path, conv_profile: ShapeProfile, tmp_path: Path):
+    def make(**more) -> PlanRequest:
+        plan = str(tmp_path / "engine.plan")
+        return PlanRequest(str(conv_model), plan, "tensorrt_rtx", "SM80", conv_profile, **more)
+
+    return make
+
+
+def test_steps_are_told_and_the_plan_is_written(request_for) -> None:
+    steps: list[StepDone] = []
+    request = request_for()
+    built = build_plan(request, steps.append, BuildMessages())
+    assert [step.stage for step in steps][:2] == ["parsing", "building"]
+    assert steps[-1].stage == "writing"
+    assert any(step.total > 1 and step.done == step.total for step in steps)
+    assert Path(request.plan).stat().st_size > 1000
+    assert built.build_seconds > 0
+
+
+def test_two_builds_give_the_same_bytes(request_for) -> None:
+    request = request_for()
+    build_plan(request, lambda _: None, BuildMessages())
+    first = Path(request.plan).read_bytes()
+    build_plan(request, lambda _: None, BuildMessages())
+    assert Path(request.plan).read_bytes() == first
+
+
+def test_workspace_option_reaches_the_library(request_for) -> None:
+    messages = BuildMessages()
+    build_plan(request_for(options={"workspace_mb": "64", "optimization_level": "1"}), lambda _: None, messages)
+    assert messages.of("VERBOSE")
+
+
+def test_timing_cache_is_read_and_rewritten_where_the_library_has_one(
+    request_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = load_library("tensorrt_rtx")  # its timing cache does nothing, but its calls are those of full TensorRT
+    full = replace(trt, capabilities=replace(trt.capabilities, timing_cache=True))
+    monkeypatch.setattr(builder, "load_library", lambda name: full)
+    path = tmp_path / "timing" / "cache.bin"
+    for _ in range(2):
+        build_plan(request_for(timing_cache=str(path)), lambda _: None, BuildMessages())
+        assert path.stat().st_size > 0
+
+
+def test_a_gpu_the_library_does_not_know_is_refused(request_for) -> None:
+    from engines.errors import BuildError
+
+    with pytest.raises(BuildError, match="does not build for SM90"):
+        build_plan(replace(request_for(), sm="SM90"), lambda _: None, BuildMessages())
