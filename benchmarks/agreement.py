@@ -5,7 +5,8 @@ Which decision an output makes is read from the reference:
 - ``exact``: integers, booleans and strings; the share of equal elements.
 - ``argmax``: a floating [N, C], [N, L, C] or [N, C, H, W, ...] output with C >= 2: the share of equal argmax along C.
   Ties are fair: a candidate that picks another class of equal reference value agrees.
-- ``threshold 0.5``: one value per sample, all reference values in [0, 1] (a probability): the share on the same side.
+- ``threshold 0.5``: one value per sample or per pixel (a map with a single channel), all reference values in [0, 1]
+  (probabilities, a mask): the share on the same side.
 - ``within 1% of range``: anything else: the share of elements whose error is at most 1 % of the reference's range. The
   range is known only at the end, so errors are kept in a histogram of 16 bins per octave (the share is exact but for
   errors within 4.5 % of the limit, which count as outside).
@@ -61,7 +62,7 @@ class Agreement:
         if finite.any():
             self._low = min(self._low, float(r[finite].min()))
             self._high = max(self._high, float(r[finite].max()))
-        self._single = self._single and (r.ndim == 0 or r.size == r.shape[0])
+        self._single = self._single and (r.ndim == 0 or r.size == r.shape[0] or _one_channel(r))
         self._same_side += int(np.count_nonzero(((r >= 0.5) == (c >= 0.5)) & np.isfinite(c)))
         self._total += r.size
         with np.errstate(invalid="ignore"):
@@ -92,8 +93,15 @@ def class_axis(output: Array) -> int | None:
     """The axis a decision is taken along: 1 for [N, C] and images [N, C, H, W, ...], 2 for sequences [N, L, C]."""
     if output.dtype.kind != "f" or output.ndim < 2 or not output.size:
         return None
+    if _one_channel(output):
+        return None
     axis = 2 if output.ndim == 3 else 1
     return axis if output.shape[axis] >= 2 else None
+
+
+def _one_channel(output: Array) -> bool:
+    """A map [N, 1, H, W, ...] or [N, H, W, ..., 1]."""
+    return output.ndim >= 4 and 1 in (output.shape[1], output.shape[-1])
 
 
 def _equal_choice(reference: Array, candidate: Array, axis: int) -> Array:

@@ -56,10 +56,15 @@ def _tapped(
 ) -> Iterator[OnnxRuntimeEngine]:
     """An engine whose outputs are ``tensors``; ONNX Runtime infers their types.
 
-    External weights are found relative to the file, so the tapped graph is written next to it for as long as it runs.
+    External weights are found relative to the file, so where there are any, the tapped graph is written next to it for
+    as long as it runs.
     """
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    if all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        with OnnxRuntimeEngine(model.SerializeToString(), threads=threads, fuse_qdq=fuse_qdq) as engine:
+            yield engine
+        return
     tapped = path.with_name(f".{path.stem}.{os.getpid()}.tapped.onnx")
     tapped.write_bytes(model.SerializeToString())
     try:

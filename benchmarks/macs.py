@@ -45,9 +45,13 @@ class NodeCost:
 def count_macs(model: ir.Model, shapes: Shapes) -> dict[str, NodeCost]:
     """Cost of every node by name, in graph order. ``shapes`` maps input names to concrete shapes.
 
-    Of the branches of an If, only the costlier one is counted. The body of a Loop or Scan counts once.
+    Of the branches of an If, only the costlier one is counted. The body of a Loop or Scan counts once. What fixed
+    shapes make constant costs nothing.
     """
-    return _graph_costs(with_shapes(model, shapes).graph)
+    found = _graph_costs(with_shapes(model, shapes).graph)
+    main = {node.name for node in model.graph}
+    names = [(str(node.name), node.op_type) for node in _nodes(model.graph) if node.name in main or node.name in found]
+    return {name: found.get(name, NodeCost(op_type, 0, 0, 0)) for name, op_type in names}
 
 
 def total_macs(costs: Mapping[str, NodeCost]) -> int:

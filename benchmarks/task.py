@@ -88,9 +88,15 @@ def _load_module(place: str) -> ModuleType:
     return module
 
 
-def evaluate_task(spec: str, reference: Engine, candidates: Mapping[str, Engine]) -> dict[str, TaskAccuracy]:
-    """Score the reference once and every candidate against it. Raises ``BadInput`` naming what is wrong in ``spec``."""
-    function: Evaluate = load_callable(spec)
+def evaluate_task(
+    evaluate: str | Evaluate, reference: Engine, candidates: Mapping[str, Engine]
+) -> dict[str, TaskAccuracy]:
+    """Score the reference once and every candidate against it; ``evaluate`` is the function or ``file.py:name``.
+
+    Raises ``BadInput`` naming what is wrong in ``evaluate``.
+    """
+    spec = evaluate if isinstance(evaluate, str) else getattr(evaluate, "__name__", repr(evaluate))
+    function: Evaluate = load_callable(evaluate) if isinstance(evaluate, str) else evaluate
     before = score(spec, function, reference)
     return {label: compare_scores(spec, before, score(spec, function, engine)) for label, engine in candidates.items()}
 

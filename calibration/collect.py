@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from calibration.plan import CollectionPlan, plan_collection
+from calibration.plan import GROUP, CollectionPlan, plan_collection
 from calibration.statistics import (
     NOTHING_SEEN,
     JoinedNeeds,
@@ -26,13 +26,13 @@ from calibration.statistics import (
     TensorStatistics,
     join_needs,
 )
-from calibration.summary import NonFinite
+from calibration.summary import NonFinite, Observation, summarize
 from calibration.taps import Tap, add_taps
 from engines.engine import Array, Feed
 from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
 
-Sample = dict[str, TensorStatistics]
+Tensors = dict[str, TensorStatistics]
 
 
 def collect(
@@ -53,7 +53,7 @@ def collect(
     ``on_progress`` the number of samples done. Raises ``BadInput`` naming a tensor that cannot be observed, or the
     tensor and sample (counted from 0) with the first value that is not finite.
     """
-    rows = _rows(samples, joinable)
+    rows = rows_of(samples, joinable)
     first = next(rows, None)
     if first is None:
         raise BadInput("no samples to calibrate with", fix="check --data and --samples")
@@ -67,7 +67,7 @@ def collect(
         taps = add_taps(proto, ordered, plan.reduced)
         tapped = path.with_name("tapped.onnx")
         onnx.save(proto, tapped)
-        with OnnxRuntimeEngine(tapped, threads=plan.threads_each) as engine:
+        with OnnxRuntimeEngine(tapped, threads=plan.threads_each, memory_pattern=False) as engine:
             return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
 
 
@@ -80,7 +80,8 @@ def stored(model: ir.Model | Path) -> Iterator[Path]:
         yield path
 
 
-def _rows(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
+def rows_of(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
+    """One feed per sample: a joinable feed whose inputs have several rows is taken apart."""
     for feed in samples:
         rows = min((len(array) for array in feed.values() if array.ndim), default=1) if joinable else 1
         if rows <= 1:
@@ -121,9 +122,10 @@ def _accumulate(
     workers: int,
     on_progress: Callable[[int], None] | None,
 ) -> Statistics:
-    total: Sample = {tap.needs.tensor: NOTHING_SEEN for tap in taps}
+    total: Tensors = {tap.needs.tensor: NOTHING_SEEN for tap in taps}
     done = 0
-    for done, part in enumerate(_observe_all(engine, taps, samples, workers), start=1):
+    for size, part in _observe_all(engine, taps, samples, workers):
+        done += size
         for name, statistics in part.items():
             total[name] = total[name].merged(statistics)
         if on_progress is not None:
@@ -131,28 +133,50 @@ def _accumulate(
     return Statistics(total, done)
 
 
-def _observe_all(engine: OnnxRuntimeEngine, taps: list[Tap], samples: Iterator[Feed], workers: int) -> Iterator[Sample]:
-    """Statistics of each sample, in the order of the samples; at most ``workers + 1`` are held."""
-    numbered = enumerate(samples)
-    pending: deque[Future[Sample]] = deque()
+def _observe_all(
+    engine: OnnxRuntimeEngine, taps: list[Tap], samples: Iterator[Feed], workers: int
+) -> Iterator[tuple[int, Tensors]]:
+    """Size and statistics of each group of samples, in their order; at most ``workers + 1`` groups are held."""
+    groups = _groups(samples)
+    pending: deque[tuple[int, Future[Tensors]]] = deque()
+
+    def submit(count: int) -> None:
+        for start, group in islice(groups, count):
+            pending.append((len(group), pool.submit(_observe, engine, taps, start, group)))
+
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for index, sample in islice(numbered, workers + 1):
-                pending.append(pool.submit(_observe, engine, taps, index, sample))
+            submit(workers + 1)
             while pending:
-                part = pending.popleft().result()
-                for index, sample in islice(numbered, 1):
-                    pending.append(pool.submit(_observe, engine, taps, index, sample))
-                yield part
+                size, future = pending.popleft()
+                part = future.result()
+                submit(1)
+                yield size, part
         finally:
-            for future in pending:
+            for _, future in pending:
                 future.cancel()
 
 
-def _observe(engine: OnnxRuntimeEngine, taps: list[Tap], index: int, sample: Feed) -> Sample:
+def _groups(samples: Iterator[Feed]) -> Iterator[tuple[int, list[Feed]]]:
+    """Consecutive samples in groups, with the index of the first."""
+    start = 0
+    while group := list(islice(samples, GROUP)):
+        yield start, group
+        start += len(group)
+
+
+def _observe(engine: OnnxRuntimeEngine, taps: list[Tap], start: int, group: list[Feed]) -> Tensors:
+    observed = [_observe_one(engine, taps, index, sample) for index, sample in enumerate(group, start)]
+    parts = (
+        (tap.needs.tensor, summarize(of_tap)) for tap, of_tap in zip(taps, zip(*observed, strict=True), strict=True)
+    )
+    return {tensor: part for tensor, part in parts if part is not None}
+
+
+def _observe_one(engine: OnnxRuntimeEngine, taps: list[Tap], index: int, sample: Feed) -> list[Observation | None]:
     values: dict[str, Array] = {**sample, **(engine.infer(sample) if engine.outputs else {})}
     try:
-        return {tap.needs.tensor: tap.read(values) for tap in taps}
+        return [tap.read(values) for tap in taps]
     except NonFinite as problem:
         raise BadInput(
             f"holds {problem.found} in sample {index}",

@@ -7,14 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 
 from calibration.histogram import BITS_PER_SIDE
 from calibration.statistics import JoinedNeeds
+from calibration.summary import sampling_step
 from calibration.taps import REDUCIBLE_OPSET, TensorKind
 from engines.engine import Feed
 from engines.errors import BadInput
 
+GROUP = 4  # samples whose histogram values are counted together
 _FETCH_LIMIT = 128 << 20  # bytes of activations one running sample may hand to numpy
 _ACTIVATION_LIMIT = 512 << 20  # bytes of activations of all running samples, when more than one runs
 _FLOATS = (
@@ -30,8 +33,9 @@ class CollectionPlan:
     """``workers`` samples run at once on ``threads_each`` cores; ``reduced`` tensors never leave the runtime.
 
     ``memory_bound`` is bytes on top of the process as it stands: weights (held twice while the runtime packs them),
-    every activation of the running samples, histograms. It holds for samples no larger than the first and grows with
-    their size, never with their number. Activations whose shape cannot be inferred are not in it: see ``unsized``.
+    every activation of the running samples (twice: the runtime's arena is rounded up), the values kept for histograms
+    and their bins. It holds for samples no larger than the first and grows with their size, never with their number.
+    Activations whose shape cannot be inferred are not in it: see ``unsized``.
     """
 
     workers: int
@@ -50,13 +54,24 @@ def plan_collection(
     activations = sum(kind.bytes for kind in kinds.values())
     workers = max(1, min(threads, _ACTIVATION_LIMIT // max(activations, 1)))
     histogram_bytes = len(needs) * (2 << BITS_PER_SIDE) * 8
+    sampled_bytes = sum(_sampled_bytes(kinds[need.tensor]) for need in needs if need.tensor in kinds)
     return CollectionPlan(
         workers,
         max(threads // workers, 1),
         _to_reduce(model, needs, kinds),
-        2 * weight_bytes + (workers + 1) * activations + (workers + 3) * histogram_bytes,
+        2 * weight_bytes
+        + 2 * workers * activations  # the runtime's arena grows by powers of two
+        + 3 * workers * GROUP * sampled_bytes
+        + (workers + 3) * histogram_bytes
+        + (workers + 1) * GROUP * sum(array.nbytes for array in sample.values()),
         tuple(need.tensor for need in needs if need.tensor not in kinds),
     )
+
+
+def _sampled_bytes(kind: TensorKind) -> int:
+    """Bytes of the float32 values of one activation that enter the histogram."""
+    size = int(np.prod(kind.shape, dtype=np.int64))
+    return -(-size // sampling_step(size)) * 4
 
 
 def infer_kinds(model: onnx.ModelProto, sample: Feed) -> dict[str, TensorKind]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,13 @@ class TensorStatistics:
             min(self.minimum, other.minimum),
             max(self.maximum, other.maximum),
             histogram,
-            {axis: part.merged(other.channels[axis]) for axis, part in self.channels.items()},
+            merge_channels([self.channels, other.channels]),
         )
+
+
+def merge_channels(parts: Sequence[Mapping[int, ChannelStatistics]]) -> dict[int, ChannelStatistics]:
+    """Channel statistics of several streams, added in the order given."""
+    return {axis: reduce(ChannelStatistics.merged, (part[axis] for part in parts)) for axis in parts[0]}
 
 
 NOTHING_SEEN = TensorStatistics(0, 0.0, 0.0)

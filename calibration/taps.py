@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from calibration.histogram import histogram_of
-from calibration.statistics import NOTHING_SEEN, ChannelStatistics, JoinedNeeds, TensorStatistics
-from calibration.summary import STEP_SHIFT, STEPS, NonFinite, check_finite, summarize
+from calibration.statistics import ChannelStatistics, JoinedNeeds
+from calibration.summary import STEP_SHIFT, STEPS, NonFinite, Observation, check_finite, observe
 from engines.engine import Array
 
 _PREFIX = "calibration_tap"
@@ -30,8 +29,8 @@ class FetchedTap:
 
     needs: JoinedNeeds
 
-    def read(self, values: Mapping[str, Array]) -> TensorStatistics:
-        return summarize(values[self.needs.tensor], self.needs)
+    def read(self, values: Mapping[str, Array]) -> Observation | None:
+        return observe(values[self.needs.tensor], self.needs)
 
 
 @dataclass(frozen=True)
@@ -43,23 +42,22 @@ class ReducedTap:
     reductions: Mapping[int, tuple[str, str, str]]
     sampled: str | None
 
-    def read(self, values: Mapping[str, Array]) -> TensorStatistics:
+    def read(self, values: Mapping[str, Array]) -> Observation | None:
         count = int(values[self.size])
         if not count:
-            return NOTHING_SEEN
+            return None
         parts = [[values[name] for name in names] for names in self.reductions.values()]
         low, high = float(parts[0][0].min()), float(parts[0][1].max())
         check_finite(self.needs.tensor, low, high)
         # The runtime's min and max may pass over NaN, its sum does not; it overflows only on values no range can hold.
         if not all(np.isfinite(total).all() for _, _, total in parts):
             raise NonFinite(self.needs.tensor, "NaN, infinity or values whose sum is beyond float32")
-        histogram = None if self.sampled is None else histogram_of(values[self.sampled], low, high)
         channels = {
             axis: ChannelStatistics(least.astype(float), most.astype(float), total.astype(float), count // least.size)
             for axis, (least, most, total) in zip(self.reductions, parts, strict=True)
             if axis in self.needs.channel_axes
         }
-        return TensorStatistics(count, low, high, histogram, channels)
+        return Observation(count, low, high, None if self.sampled is None else values[self.sampled], channels)
 
 
 Tap = FetchedTap | ReducedTap

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deployment.config_pbtxt import to_pbtxt
 from deployment.served_engine import read_served_engines
-from deployment.triton_model import TritonOptions, describe_models
+from deployment.triton_model import ModelFolder, TritonOptions, describe_models
 from engines.errors import BadInput
 from engines.files import write_atomically
 
@@ -39,7 +39,8 @@ def write_triton_repository(
     Runtime backend hands to TensorRT on the server; its ``config.pbtxt`` says so. ``max_batch`` defaults to what the
     engine's profile covers; 0 turns batching off. Engines are hard-linked where the file system allows it, else copied.
 
-    A model is written in a hidden folder and renamed when complete; a server that polls never sees half of one.
+    Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
+    one.
     Raises ``BadInput`` for a folder that is no bundle, an unknown target, a batch beyond the profile, a name Triton
     cannot use, or a model that is already in ``out``.
     """
@@ -50,15 +51,12 @@ def write_triton_repository(
     for model in models:
         if (out / model.config.name).exists():
             raise BadInput("already there", where=str(out / model.config.name), fix="remove it, or choose another name")
-    written: list[Path] = []
-    for model in models:
-        with _new_folder(out, model.config.name) as folder:
-            for filename, source in model.files.items():
-                _place(source, folder / "1" / filename)
-            comment = "".join(f"# {line}\n" for line in model.comment)
-            write_atomically(folder / "config.pbtxt", (comment + to_pbtxt(model.config.message())).encode())
-        written += sorted(path for path in (out / model.config.name).rglob("*") if path.is_file())
-    return written
+    with _staging(out) as staging:
+        for model in models:
+            _write_model(staging / model.config.name, model)
+        for model in models:
+            (staging / model.config.name).rename(out / model.config.name)
+    return sorted(path for model in models for path in (out / model.config.name).rglob("*") if path.is_file())
 
 
 def _check_name(name: str) -> None:
@@ -66,28 +64,47 @@ def _check_name(name: str) -> None:
         raise BadInput(f"{name!r} is no model name", where="--name", expected="letters, digits, _ . -")
 
 
-@contextmanager
-def _new_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A hidden folder that becomes ``parent/name`` when the block ends well, and is removed when it does not."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
-    except OSError as error:
-        raise BadInput(f"cannot write: {error.strerror}", where=str(parent)) from None
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(parent / name)
-    except OSError as error:
-        raise BadInput(f"cannot write: {error.strerror}", where=str(parent / name)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _write_model(folder: Path, model: ModelFolder) -> None:
+    version = folder / "1"
+    version.mkdir(parents=True)
+    for filename, source in model.files.items():
+        _place(source, version / filename)
+    comment = "".join(f"# {line}\n" for line in model.comment)
+    write_atomically(folder / "config.pbtxt", (comment + to_pbtxt(model.config.message())).encode())
 
 
 def _place(source: Path, destination: Path) -> None:
     """Hard-link, or copy where that is not possible (another file system, or one without links)."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, destination)
     except OSError:
         shutil.copyfile(source, destination)
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder to write models in before they are renamed into ``out``; gone afterwards, with ``out`` if it is new.
+
+    It lies beside ``out``, since Triton takes every folder in a repository for a model, hidden ones too; inside it
+    only where ``out`` is a file system of its own or its parent cannot be written.
+    """
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=_staging_parent(out)))
+    except OSError as error:
+        raise BadInput(f"cannot write: {error.strerror}", where=str(out)) from None
+    try:
+        yield staging
+    except OSError as error:
+        raise BadInput(f"cannot write: {error.strerror}", where=str(out)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _staging_parent(out: Path) -> Path:
+    beside = out.resolve().parent
+    same_file_system = beside.stat().st_dev == out.stat().st_dev
+    return beside if same_file_system and os.access(beside, os.W_OK) else out

@@ -60,7 +60,8 @@ def build_engine(
 
     TensorRT builds run in a child process and go through the engine cache (``cache=False`` turns it off, an
     ``EngineCache`` says where). Raises ``BuildError`` saying why the target cannot take the graph, ``BadInput`` for a
-    model, option or output place that cannot be used. ``KeyboardInterrupt`` stops a build at once.
+    model, option or output place that cannot be used. ``KeyboardInterrupt`` stops a build at once, and so does any
+    exception of ``on_progress``, which is how a build in a worker thread is stopped.
     """
     report: OnProgress = on_progress or (lambda _: None)
     check_options(request.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -32,6 +33,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """The one message for a folder that cannot be written and for a full disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BadInput(
+            "no space left on the disk", where=str(path), fix="free some space or choose another folder with -o"
+        )
+    return BadInput(
+        f"cannot be written: {os.strerror(error.errno or 0)}", where=str(path), fix="choose another folder with -o"
+    )
 
 
 def _encode_numpy(value: Any) -> Any:

@@ -10,6 +10,7 @@ from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.files import read_json, sha256_file, write_json
 from engines.profile import ShapeProfile
+from engines.target import NATIVE, TARGETS
 from engines.tensorrt.build_log import BuildMemory, LayerInfo
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
@@ -65,7 +66,8 @@ class EngineManifest:
     @property
     def rebuild(self) -> str:
         """The command that makes this engine anew on the machine it is for."""
-        return f"optimize MODEL.onnx --target {self.target} --precision {self.precision}"
+        target = self.target if self.target in TARGETS else NATIVE  # a GPU with no name of its own
+        return f"optimize MODEL.onnx --target {target} --precision {self.precision}"
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,16 @@ class OnnxRuntimeEngine:
     ``model`` is a path (external data is found next to it, weights are read by ONNX Runtime itself) or a serialized
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
-    computes on a GPU. Raises ``EngineError`` naming the file when ONNX Runtime refuses the model.
+    computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
+    ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
+    refuses the model.
     """
 
-    def __init__(self, model: Path | bytes, *, threads: int | None = None, fuse_qdq: bool = True) -> None:
+    def __init__(
+        self, model: Path | bytes, *, threads: int | None = None, fuse_qdq: bool = True, memory_pattern: bool = True
+    ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
-        self._session: Any = _open_session(model, self._where, threads or available_cores(), fuse_qdq)
+        self._session: Any = _open_session(model, self._where, threads or available_cores(), fuse_qdq, memory_pattern)
         self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self._outputs]
@@ -128,10 +132,11 @@ class _InputCheck:
         raise EngineError(f"got {got}", where=self._where, expected=self.form)
 
 
-def _open_session(model: Path | bytes, where: str, threads: int, fuse_qdq: bool) -> Any:
+def _open_session(model: Path | bytes, where: str, threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
+    options.enable_mem_pattern = memory_pattern
     if not fuse_qdq:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.errors import BadInput, EnginewrightError
-from engines.files import read_json, sha256_file, write_json
+from engines.files import read_json, sha256_file, unwritable, write_json
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 WORK = ".work"
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -98,29 +97,36 @@ class Workspace:
     def _record(self) -> Path:
         return self.work / "stages.json"
 
-    def open(self, force: bool) -> None:
-        """Create the folder or take up an interrupted run's. Raises ``BadInput`` where nothing can be written."""
+    @contextmanager
+    def opened(self, force: bool) -> Iterator[None]:
+        """Hold the folder for this process, taking up an interrupted run's work unless ``force``.
+
+        Raises ``BadInput`` where nothing can be written, ``EnginewrightError`` when another run has the folder.
+        """
         if self._old.exists() and not self.out.exists():
             self._old.rename(self.out)  # killed between the two renames of publish()
         if self.out.exists() and not (self.out / MANIFEST).is_file() and not _empty(self.out):
             raise BadInput("exists and is not a bundle", where=str(self.out), fix="choose another folder with -o")
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            if force:
-                shutil.rmtree(self.path, ignore_errors=True)
             self.work.mkdir(parents=True, exist_ok=True)
+            file = (self.work / LOCK).open("w")
         except OSError as error:
             raise unwritable(self.out, error) from None
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises ``EnginewrightError`` when another run has it."""
-        with (self.work / "lock").open("w") as file:
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise EnginewrightError("another run is writing this bundle", where=str(self.out)) from None
+            if force:
+                self._clear()
             yield
+
+    def _clear(self) -> None:
+        for path in (*self.path.iterdir(), *self.work.iterdir()):
+            if path.is_dir() and path != self.work:
+                shutil.rmtree(path)
+            elif path.is_file() and path.name != LOCK:
+                path.unlink()
 
     def done(self, stage: str, key: str) -> float | None:
         """The seconds the stage took when it finished with this key; None when it has not."""
@@ -159,17 +165,6 @@ def finished_bundle(out: Path, key: str) -> Bundle | None:
         return None
     whole = manifest.key == key and all((out / name).is_file() for name in manifest.files)
     return bundle if whole else None
-
-
-def unwritable(path: Path, error: OSError) -> BadInput:
-    """The one message for a folder that cannot be written and for a full disk."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BadInput(
-            "no space left on the disk", where=str(path), fix="free some space or choose another folder with -o"
-        )
-    return BadInput(
-        f"cannot be written: {os.strerror(error.errno or 0)}", where=str(path), fix="choose another folder with -o"
-    )
 
 
 def _with_files(manifest: BundleManifest, files: dict[str, str]) -> BundleManifest:

@@ -57,8 +57,13 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         feeds = batches(source.samples(), BATCH, joinable=batchable(specs))
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
         latency = measure_latency(engines, next(source.samples()))
-    sides = [Side(str(path), _size(path), latency[name]) for name, path in (("first", first), ("second", second))]
-    return Comparison(*sides, accuracy, latency["first"].p50 / latency["second"].p50)
+    speedup = latency["first"].p50 / latency["second"].p50
+    return Comparison(
+        Side(str(first), _size(first), latency["first"]),
+        Side(str(second), _size(second), latency["second"]),
+        accuracy,
+        speedup,
+    )
 
 
 def _open(path: Path) -> Engine:

@@ -49,7 +49,15 @@ class Note:
     level: str = "info"
 
 
-Event: TypeAlias = StageStarted | StageFinished | StageResumed | Progress | Note
+@dataclass(frozen=True)
+class Detail:
+    """What a stage is doing at this moment: worth showing while it lasts, not worth a line of its own."""
+
+    stage: str
+    text: str
+
+
+Event: TypeAlias = StageStarted | StageFinished | StageResumed | Progress | Detail | Note
 Listener: TypeAlias = Callable[[Event], None]
 
 

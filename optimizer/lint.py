@@ -168,7 +168,10 @@ def _source_of_dequantize(node: ir.Node) -> _Found:
 
 
 def _dequantize(value: ir.Value | None) -> ir.Node | None:
+    """The DQ a value comes from, directly or through the Cast of an FP32 pair in a half-precision graph."""
     producer = value.producer() if value is not None else None
+    if producer is not None and producer.op_type == "Cast" and producer.inputs[0] is not None:
+        producer = producer.inputs[0].producer()
     return producer if producer is not None and producer.op_type == "DequantizeLinear" else None
 
 

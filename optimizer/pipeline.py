@@ -14,10 +14,11 @@ from pathlib import Path
 from benchmarks.report.model import read_report
 from engines.engine import TensorSpec
 from engines.errors import BadInput
+from engines.files import unwritable
 from engines.gpu import native_target
 from engines.profile import ShapeRange, parse_shape_options
 from engines.target import CPU, Target, resolve_targets
-from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle, unwritable
+from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
 from optimizer.importing import ImportedModel, import_model
 from optimizer.result import Result
@@ -64,8 +65,7 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
         events.note("import", f"{out} already holds this job's bundle; --force makes it again")
         return Result(read_report(bundle.path / "report.json"), bundle.path)
     workspace = Workspace(out)
-    workspace.open(force)
-    with workspace.lock():
+    with workspace.opened(force):
         return _run_locked(job, workspace, events)
 
 

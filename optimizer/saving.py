@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,20 +9,18 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from engines.errors import BadInput, EnginewrightError
+from engines.files import unwritable
 
 SINGLE_FILE_BYTES = 1_800_000_000
 """Protobuf ends at 2 GiB; the graph itself needs room too."""
-
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_FILE_BYTES) -> list[Path]:
     """Write ``model`` to ``path``, its weights to ``<name>.data`` beside it when they exceed ``single_file_bytes``.
 
     Returns the files written. Both appear under their names only when complete, and nothing is left behind on failure.
-    Lazy and mapped tensors are read one at a time. Raises ``BadInput`` for a path that cannot be written and
-    ``EnginewrightError`` when the disk is full.
+    Lazy and mapped tensors are read one at a time. Raises ``BadInput`` for a path that cannot be written and for a
+    full disk.
     """
     path = Path(path)
     token = f".{os.getpid()}.partial"
@@ -39,8 +36,11 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
         partial.write_bytes(ir.to_proto(_in_memory(model)).SerializeToString())
         partial.replace(path)
         return [path]
-    except OSError as error:
-        raise _explain(error, path) from error
+    except (OSError, ir.serde.SerdeError) as error:
+        cause = _os_error(error)
+        if cause is None:
+            raise
+        raise unwritable(path, cause) from error
     finally:
         for leftover in (partial, partial_data):
             with suppress(OSError):
@@ -79,9 +79,8 @@ def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
     return [graph, *(inner for subgraph in subgraphs for inner in _graphs(subgraph))]
 
 
-def _explain(error: OSError, path: Path) -> EnginewrightError:
-    reason = error.strerror or str(error)
-    if error.errno in _UNWRITABLE:
-        return BadInput(f"cannot be written: {reason}", where=str(path), fix="choose another folder with -o")
-    fix = "free some space, or choose another folder with -o" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return EnginewrightError(f"writing failed: {reason}", where=str(path), fix=fix)
+def _os_error(error: BaseException | None) -> OSError | None:
+    """The operating system's error behind a serialization error: reading a mapped weight can fail as well."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 
 from benchmarks.gpu_check.candidates import Job, candidates
@@ -78,10 +79,16 @@ def _check(options: argparse.Namespace, gpu: Gpu) -> tuple[Path, list[CandidateR
             energy.close()
     conditions = _conditions(options, gpu, reason)
     name = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-")
-    out = Path(options.out) / f"{name}-{conditions.date}.md"
+    out = _new_file(Path(options.out), f"{name}-{conditions.date}")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page(conditions, results).encode())
     return out, results
+
+
+def _new_file(folder: Path, stem: str) -> Path:
+    """``stem.md``, or ``stem-2.md`` and so on: an earlier page is a measurement and is kept."""
+    names = (f"{stem}.md" if number == 1 else f"{stem}-{number}.md" for number in count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _run(options: argparse.Namespace, gpu: Gpu, work: Path, energy: EnergyCounter) -> list[CandidateResult]:

@@ -34,30 +34,43 @@ from engines.files import read_json, write_json
 BEAT_SECONDS = 0.2
 
 
-def beat(activity: Activity, pipe: int) -> None:
-    """Send the counters until the parent is gone, then end the process: nobody waits for its result."""
-    while True:
+class Pulse:
+    """Tells the parent what is going on: at every stage, and each fifth of a second."""
+
+    def __init__(self, activity: Activity, pipe: int) -> None:
+        self.activity, self._pipe = activity, pipe
+
+    def enter(self, stage: str) -> None:
+        self.activity.stage = stage
+        self.beat()
+
+    def beat(self) -> None:
+        """Send the counters; end the process when the parent is gone, for nobody waits for its result."""
         try:
-            os.write(pipe, (json.dumps(asdict(activity)) + "\n").encode())
+            os.write(self._pipe, (json.dumps(asdict(self.activity)) + "\n").encode())
         except OSError:
             os._exit(1)
-        time.sleep(BEAT_SECONDS)
+
+    def keep_beating(self) -> None:
+        while True:
+            self.beat()
+            time.sleep(BEAT_SECONDS)
 
 
-def run(job: ChildRequest, activity: Activity) -> ChildReport:
+def run(job: ChildRequest, pulse: Pulse) -> ChildReport:
     """Open, probe, plan and run."""
-    request, failures = job.request, Failures()
+    request, failures, activity = job.request, Failures(), pulse.activity
     settings = request.settings
     engines = [open_source(request.engine) for _ in range(_workers(settings))]
     library = SampleLibrary(request.samples, engines[0].inputs)
     executors = [Executor(engine, library, failures, activity) for engine in engines]
-    activity.stage = "warm-up"
+    pulse.enter("warm-up")
     library.load(range(min(len(library), library.performance_count, 64)))
     probed = _probe_all(executors, settings)
     if probed.failed:
         return ChildReport(failures=[f"already the warm-up failed: {probed.failed}"])
     plan = make_plan(settings, probed, job.offline_qps)
-    return _measure(request, plan, executors, library, failures, activity)
+    return _measure(request, plan, executors, library, failures, pulse)
 
 
 def _workers(settings: LoadgenSettings) -> int:
@@ -68,9 +81,10 @@ def _probe_all(executors: Sequence[Executor], settings: LoadgenSettings) -> Prob
     """The first engine is probed; the others run once to be warm."""
     probed = probe(executors[0], 1 if settings.scenario is Scenario.SINGLE_STREAM else settings.max_batch)
     for executor in executors[1:]:
-        executor.run([0])
+        executor.learn_splitting()
     for executor in executors:
         executor.histogram.clear()
+        executor.engine_s = 0.0
     return probed
 
 
@@ -80,38 +94,43 @@ def _measure(
     executors: Sequence[Executor],
     library: SampleLibrary,
     failures: Failures,
-    activity: Activity,
+    pulse: Pulse,
 ) -> ChildReport:
-    log_dir = Path(request.log_dir)
-    accuracy = request.settings.mode is Mode.ACCURACY
-    recorder = AnswerRecorder(executors[0].engine.outputs, library.joinable) if accuracy else None
-    answers = [answering(executor, Completer(activity), recorder) for executor in executors]
-    guard = Guard(failures, activity)
-    sut = _make_sut(request.settings, plan, answers, library, guard)
-    activity.stage = "run"
+    log_dir, settings = Path(request.log_dir), request.settings
+    accuracy = settings.mode is Mode.ACCURACY
+    recorder = AnswerRecorder(executors[0].engine.outputs, executors[0].splits) if accuracy else None
+    answers = [answering(executor, Completer(pulse.activity), recorder) for executor in executors]
+    sut = _make_sut(settings, plan, answers, library, Guard(failures, pulse.activity))
+    pulse.enter("run")
     start = time.monotonic()
     for executor in executors:
         executor.deadline = start + plan.deadline_s
-    run_test(native_settings(request.settings, plan), sut, library, log_dir)
+    run_test(native_settings(settings, plan), sut, library, log_dir)
     duration = time.monotonic() - start
     if recorder is not None:
         recorder.save(log_dir)
-    if LATE in failures.first:
-        failures.first[LATE] = (
-            f"asked for {plan.qps:.4g} per second of an engine that reaches about {plan.capacity:.4g}; "
-            f"try {0.8 * plan.capacity:.3g}"
-        )
+    _advise_late(failures, plan)
     histogram = sum((executor.histogram for executor in executors), Counter[int]())
     return ChildReport(
         failures=failures.sentences(),
         notes=plan.notes,
         batch=plan.batch,
         batch_histogram={str(size): count for size, count in sorted(histogram.items())},
-        completed=activity.completed,
+        completed=pulse.activity.completed,
         duration_s=duration,
-        target_qps=plan.qps if request.settings.scenario is Scenario.SERVER else None,
+        engine_s=sum(executor.engine_s for executor in executors) / len(executors),
+        target_qps=plan.qps if settings.scenario is Scenario.SERVER else None,
         loadgen_version=str(getattr(mlperf_loadgen, "__version__", "")),
     )
+
+
+def _advise_late(failures: Failures, plan: RunPlan) -> None:
+    """Where samples were given up, say which load the engine can take."""
+    if LATE in failures.first:
+        failures.first[LATE] = (
+            f"asked for {plan.qps:.4g} per second of an engine that reaches about {plan.capacity:.4g}; "
+            f"try {0.8 * plan.capacity:.3g}"
+        )
 
 
 def _make_sut(
@@ -126,10 +145,10 @@ def _make_sut(
 
 def main(arguments: Sequence[str]) -> None:
     request_path, report_path, pipe = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
-    activity = Activity()
-    threading.Thread(target=beat, args=(activity, pipe), daemon=True).start()
+    pulse = Pulse(Activity(), pipe)
+    threading.Thread(target=pulse.keep_beating, daemon=True).start()
     try:
-        report = run(read_json(request_path, ChildRequest), activity)
+        report = run(read_json(request_path, ChildRequest), pulse)
     except BadInput as error:
         report = ChildReport(bad_input=str(error))
     except EnginewrightError as error:

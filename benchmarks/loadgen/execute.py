@@ -84,7 +84,11 @@ def _all_finite(array: Array) -> bool:
 
 
 class Executor:
-    """One engine and its share of the work; each worker thread owns one."""
+    """One engine and its share of the work; each worker thread owns one.
+
+    ``splits`` tells that axis 0 of every output counts the samples, which ``learn_splitting`` finds out; ``engine_s``
+    is the time spent inside the engine, so that what is left of a run's duration is the harness's.
+    """
 
     def __init__(
         self, engine: Engine, library: SampleLibrary, failures: Failures, activity: Activity, *, checked: bool = True
@@ -94,8 +98,8 @@ class Executor:
         self.histogram: Counter[int] = Counter()
         self.deadline = math.inf
         self._specs = engine.outputs if checked else ()
-        # Where inputs are joined along axis 0, so are the outputs whose first axis is dynamic.
-        self._splits = library.joinable
+        self.splits = False
+        self.engine_s = 0.0
 
     def run(self, indices: Sequence[int]) -> dict[str, Array] | None:
         """Infer on loaded samples; None when that failed (recorded) or came after the deadline."""
@@ -112,16 +116,34 @@ class Executor:
         self.failures.add(kind, len(indices), message)
         return None
 
+    def learn_splitting(self) -> None:
+        """A dynamic first output axis need not be the batch (detections after NMS are not): ask the engine."""
+        others = [0, 1] if self.library.loaded > 1 and self.library.uniform else [0, 0]
+        self.splits = self.library.joinable and all(self._rows(part) == len(part) for part in ([0], others[1:], others))
+
+    def _rows(self, indices: Sequence[int]) -> int | None:
+        """The common length of axis 0 of every output; None where there is none, or the inference fails."""
+        answer = self._infer(indices)
+        if not isinstance(answer, dict):
+            return None
+        if not answer:
+            return len(indices)
+        lengths = {array.shape[0] if array.ndim else None for array in answer.values()}
+        return lengths.pop() if len(lengths) == 1 else None
+
     def _infer(self, indices: Sequence[int]) -> dict[str, Array] | tuple[str, str]:
         """The outputs, or (kind, message) of the failure."""
         self.activity.started += 1
         try:
-            outputs = self.engine.infer(self.library.feed(indices))
+            feed = self.library.feed(indices)
+            start = time.perf_counter()
+            outputs = self.engine.infer(feed)
+            self.engine_s += time.perf_counter() - start
         except Exception as error:  # whatever a backend raises must end up in the verdict, not in LoadGen's C++
             return RAISED, f"{type(error).__name__}: {error}"[:500]
         finally:
             self.activity.finished += 1
-        problem = output_problem(outputs, self._specs, len(indices) if self._splits else None)
+        problem = output_problem(outputs, self._specs, len(indices) if self.splits else None)
         return problem or outputs
 
     def _culprit(self, indices: Sequence[int], kind: str) -> str:

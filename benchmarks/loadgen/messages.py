@@ -18,6 +18,7 @@ class ChildReport:
     batch_histogram: dict[str, int] = field(default_factory=dict)
     completed: int = 0
     duration_s: float = 0.0
+    engine_s: float = 0.0
     target_qps: float | None = None
     loadgen_version: str = ""
 

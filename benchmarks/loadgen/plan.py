@@ -52,7 +52,9 @@ def _limits(settings: LoadgenSettings, needed: float) -> tuple[float, float, lis
     least = MIN_QUERIES[settings.scenario]
     if needed <= limit:
         return settings.duration_s, limit, [f"extended to about {needed:.0f} s: {least} queries are the minimum"]
-    return settings.duration_s, limit, [f"{least} queries, the minimum, need about {needed:.0f} s of {limit:.0f} s"]
+    # It cannot be valid, so the time is not spent; the short run still shows the latencies.
+    note = f"{least} queries, the minimum, need about {needed:.0f} s and the limit is {limit:g} s: shortened"
+    return settings.duration_s, settings.duration_s, [note]
 
 
 def _stream(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan:
@@ -67,7 +69,7 @@ def _stream(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
         batch=batch,
         duration_s=duration,
         limit_s=limit,
-        deadline_s=_deadline(settings, limit),
+        deadline_s=math.inf,  # LoadGen itself stops issuing at the limit, and only one query is ever under way
         # LoadGen makes duration / expected latency queries beforehand and must not run out: half the fastest seen.
         expected_latency_s=0.5 * calls * by_batch.get(batch, speed).fastest,
         qps=1.0 / per_query,
@@ -78,7 +80,8 @@ def _stream(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
 
 
 def _server(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan:
-    speed = probe.best(longest=settings.latency_bound_ms / 1e3 / 3)
+    longest = settings.latency_bound_ms / 1e3 / 4
+    speed = probe.best(longest)
     capacity = 1.0 / (1.0 / (speed.samples_per_s * settings.workers) + SERVER_OVERHEAD_S)
     notes = list(probe.notes)
     qps = settings.target_qps
@@ -87,7 +90,7 @@ def _server(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
         notes.append(f"target {qps:.4g} qps: 60 % of the {capacity:.4g} samples/s probed")
     duration, limit, more = _limits(settings, 1.05 * MIN_QUERIES[Scenario.SERVER] / qps)
     return RunPlan(
-        batch=settings.max_batch or speed.batch,
+        batch=settings.max_batch or probe.roomiest(longest).batch,
         duration_s=duration,
         limit_s=limit,
         deadline_s=_deadline(settings, max(duration, min(limit, 1.05 * MIN_QUERIES[Scenario.SERVER] / qps))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass, field
 
@@ -14,15 +15,22 @@ GAIN = 1.03  # a larger batch must bring 3 % more samples per second to be worth
 
 @dataclass(frozen=True)
 class BatchSpeed:
-    """Seconds per inference of ``batch`` samples: the fastest, and the mean."""
+    """Seconds per inference of ``batch`` samples. The mean plans how long a run takes; the median, which other
+    processes disturb less, ranks batch sizes.
+    """
 
     batch: int
     fastest: float
+    median: float
     mean: float
 
     @property
     def samples_per_s(self) -> float:
         return self.batch / self.mean
+
+    @property
+    def undisturbed_rate(self) -> float:
+        return self.batch / self.median
 
 
 @dataclass(frozen=True)
@@ -42,15 +50,25 @@ class Probe:
         usable = [s for s in self.speeds if longest is None or s.mean <= longest] or self.speeds[:1]
         best = usable[0]
         for speed in usable[1:]:
-            if speed.samples_per_s > best.samples_per_s * GAIN:
+            if speed.undisturbed_rate > best.undisturbed_rate * GAIN:
                 best = speed
         return best
+
+    def roomiest(self, longest: float) -> BatchSpeed:
+        """The largest batch no slower than ``longest`` seconds that loses at most a tenth of the best rate.
+
+        Where queries queue up, larger batches drain the queue; where they do not, batches stay small by themselves.
+        """
+        best = self.best(longest)
+        able = [s for s in self.speeds if s.mean <= longest and s.undisturbed_rate >= 0.9 * best.undisturbed_rate]
+        return max([best, *able], key=lambda speed: speed.batch)
 
 
 def probe(executor: Executor, max_batch: int | None) -> Probe:
     """Time batch 1, then growing batches while they pay; samples must be loaded. Takes about two seconds at most
     unless one inference is slower than that.
     """
+    executor.learn_splitting()
     sizes = _sizes(executor, max_batch)
     speeds: list[BatchSpeed] = []
     notes: list[str] = []
@@ -73,12 +91,12 @@ def _still_gaining(speeds: list[BatchSpeed]) -> bool:
     """Whether one of the last two batch sizes beat all smaller ones."""
     if len(speeds) < 3:
         return True
-    before = max(speed.samples_per_s for speed in speeds[:-2])
-    return max(speed.samples_per_s for speed in speeds[-2:]) > before * GAIN
+    before = max(speed.undisturbed_rate for speed in speeds[:-2])
+    return max(speed.undisturbed_rate for speed in speeds[-2:]) > before * GAIN
 
 
 def _sizes(executor: Executor, max_batch: int | None) -> list[int]:
-    if max_batch == 1 or not executor.library.joinable:
+    if max_batch == 1 or not executor.splits:
         return [1]
     limit = max_batch or BATCHES[-1]
     return [1, *sorted({size for size in BATCHES if size <= limit} | ({limit} if max_batch else set()))]
@@ -86,7 +104,7 @@ def _sizes(executor: Executor, max_batch: int | None) -> list[int]:
 
 def _time(executor: Executor, size: int) -> BatchSpeed | None:
     """None when an inference failed."""
-    count = executor.library.performance_count
+    count = executor.library.loaded
     indices = [0] * size if not executor.library.uniform else [k % count for k in range(size)]
     if executor.run(indices) is None:
         return None
@@ -96,4 +114,4 @@ def _time(executor: Executor, size: int) -> BatchSpeed | None:
         if executor.run(indices) is None:
             return None
         times.append(time.perf_counter() - start)
-    return BatchSpeed(size, min(times), sum(times) / len(times))
+    return BatchSpeed(size, min(times), statistics.median(times), sum(times) / len(times))

@@ -85,6 +85,11 @@ class SampleLibrary:
         return max(1, min(len(self), MEMORY_BYTES // self._sample_bytes))
 
     @property
+    def loaded(self) -> int:
+        """How many samples are in memory now."""
+        return len(self._feeds)
+
+    @property
     def uniform(self) -> bool:
         """Whether any loaded samples can be joined: all have one shape."""
         return bool(self._stores)

@@ -93,7 +93,8 @@ class LoadgenResult:
 
     ``metric``/``value``/``unit``: p90 latency (ms) for SingleStream, p99 (ms) for MultiStream (both early-stopping
     estimates), completed queries per second for Server, samples per second for Offline. ``p50``/``p90``/``p99`` are
-    milliseconds per query, None for Offline where every sample waits for the one query.
+    milliseconds per query, None for Offline where every sample waits for the one query. ``engine_s`` is the part of
+    ``duration_s`` spent inside the engine (mean over workers).
     """
 
     scenario: Scenario
@@ -110,6 +111,7 @@ class LoadgenResult:
     samples: int = 0
     queries: int = 0
     duration_s: float = 0.0
+    engine_s: float = 0.0
     log_dir: str = ""
     batch: int = 1
     batch_histogram: dict[str, int] = field(default_factory=dict)

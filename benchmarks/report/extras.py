@@ -22,7 +22,10 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class DriftRow:
-    """How far one node's output has drifted from FP32 (``sqnr_db``, None = exact); rows come in graph order."""
+    """How far one node's output has drifted from FP32, by node (or tensor) name; rows come in graph order.
+
+    ``sqnr_db`` None, or at the cap of ``benchmarks.accuracy``, is exact.
+    """
 
     node: str
     op_type: str

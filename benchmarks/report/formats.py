@@ -80,9 +80,11 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def decibels(fidelity: OutputFidelity | None) -> str:
-    """SQNR, ``exact`` where the output is bit-equal to FP32."""
+    """SQNR; ``exact`` where the output is bit-equal to FP32, ``failed`` where its figures must not be trusted."""
     if fidelity is None:
         return MISSING
+    if fidelity.failure:
+        return "failed"
     if fidelity.exact:
         return "exact"
     return MISSING if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f} dB"

@@ -44,7 +44,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in _PLASTER],
         latency_charts=_latency_charts(extras),
         drift_chart=Markup(
-            charts.drift_chart([row.sqnr_db for row in extras.drift], [fall.index for fall in worst[:5]], "drift")
+            charts.drift_chart(view.fidelity_levels(extras.drift), [fall.index for fall in worst[:5]], "drift")
         ),
     )
 

@@ -110,6 +110,9 @@ def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
         sides = f"{formats.significant(task.fp32, 4)} in FP32, {formats.significant(task.optimized, 4)} optimized"
         yield "accuracy", f"{task.metric}: {sides}, drop {view.drop(task)}"
     for name, output in accuracy.outputs.items():
+        if output.failure:
+            yield "accuracy", f"{name}: {output.failure}"
+            continue
         agreement = "" if output.agreement is None else f", agreement {formats.percent(output.agreement)}"
         figures = f"SQNR {formats.decibels(output)}, cosine {formats.cosine(output.cosine)}{agreement}"
         yield "accuracy", f"{name}: {figures} ({accuracy.samples:,} samples)"

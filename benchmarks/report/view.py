@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.accuracy import SQNR_CAP_DB
 from benchmarks.report import formats
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
@@ -159,6 +160,15 @@ def shares(nodes: Sequence[NodeRow]) -> list[Share]:
     ]
 
 
+def fidelity_levels(rows: Sequence[DriftRow]) -> list[float | None]:
+    """SQNR per row for drawing: None where exact; a value that is not even finite (-200 dB) is drawn at -20."""
+    return [None if _exact(row) else max(row.sqnr_db or 0.0, -20.0) for row in rows]
+
+
+def _exact(row: DriftRow) -> bool:
+    return row.sqnr_db is None or row.sqnr_db >= SQNR_CAP_DB
+
+
 @dataclass(frozen=True)
 class Fall:
     """A node at which fidelity falls by ``decibels`` against the node before; ``index`` is its place in the graph."""
@@ -176,7 +186,7 @@ def worst_falls(rows: Sequence[DriftRow], top: int = 10) -> list[Fall]:
     falls: list[Fall] = []
     before: float | None = None
     for index, row in enumerate(rows):
-        if row.sqnr_db is None:
+        if row.sqnr_db is None or _exact(row):
             continue
         if before is not None and row.sqnr_db < before:
             falls.append(Fall(index, before - row.sqnr_db, row))

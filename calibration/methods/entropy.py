@@ -17,6 +17,7 @@ from calibration.statistics import TensorStatistics
 Counts = npt.NDArray[np.int64]
 
 SIGNED_CODES = 128  # codes for magnitudes in int8
+MOST_CLIPPED = 0.001  # share of the values a threshold may clip
 UNSIGNED_CODES = 256  # codes of a one-sided tensor in uint8
 
 
@@ -34,8 +35,14 @@ def entropy(statistics: TensorStatistics) -> Chosen:
 
 
 def best_bin_count(counts: Counts, codes: int) -> int:
-    """How many leading bins to keep; ``len(counts)`` where there are no more bins than codes."""
-    candidates = np.arange(codes, len(counts) + 1)
+    """How many leading bins to keep; ``len(counts)`` where there are no more bins than codes.
+
+    Where one value is very frequent (the background of an image) a threshold just there hides any clipped tail in that
+    value's bin, and the published search clips a quarter of the data. So thresholds that clip more than
+    ``MOST_CLIPPED`` are not considered.
+    """
+    fewest = np.searchsorted(np.cumsum(counts), (1 - MOST_CLIPPED) * counts.sum()) + 1
+    candidates = np.arange(max(codes, int(fewest)), len(counts) + 1)
     # A clipped tail is added to the last bin kept; were that bin empty, its quantized form would have no mass there.
     candidates = candidates[counts[candidates - 1] > 0] if len(candidates) else candidates
     if not len(candidates):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from engines.cuda.runtime import DeviceMemory, Stream
 from engines.errors import EngineError
 from engines.files import write_atomically
 from engines.profile import Shape
-from engines.tensorrt.library import Library
+from engines.tensorrt.library import Library, listening
 
 _log = logging.getLogger(__name__)
 
 
 class ExecutionContext:
-    """An ``IExecutionContext`` that remembers what it was told.
+    """An ``IExecutionContext`` that remembers what it was told, and says why TensorRT refused a thing.
 
     TensorRT forbids two executions of one context in flight, so a context belongs to one slot.
     """
@@ -27,34 +28,55 @@ class ExecutionContext:
         self._profile = 0  # a new context starts with profile 0
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
+        self._output_shapes: dict[str, Shape] = {}  # empty: to be asked again
 
     def use_profile(self, profile: int, stream: Stream) -> None:
         if profile == self._profile:
             return
-        if not self._context.set_optimization_profile_async(profile, stream.handle):
-            raise EngineError(f"optimization profile {profile} was refused", where=self._where)
+        with _heard() as errors:
+            accepted = self._context.set_optimization_profile_async(profile, stream.handle)
+        if not accepted:
+            raise self._refused(f"optimization profile {profile} was refused", "", errors)
         stream.synchronise()  # the switch may copy; TensorRT leaves the ordering to the caller
         self._profile = profile
         self._shapes.clear()  # a profile switch forgets the input shapes
+        self._output_shapes.clear()
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
         for name, shape in shapes.items():
             if self._shapes.get(name) == shape:
                 continue
-            if not self._context.set_input_shape(name, shape):
-                raise EngineError(f"shape {shape} was refused", where=f"{self._where}, input {name!r}")
+            with _heard() as errors:
+                accepted = self._context.set_input_shape(name, shape)
+            if not accepted:
+                raise self._refused(f"shape {shape} was refused", f", input {name!r}", errors)
             self._shapes[name] = shape
+            self._output_shapes.clear()
 
     def set_addresses(self, addresses: Mapping[str, int]) -> None:
         for name, address in addresses.items():
             if self._addresses.get(name) == address:
                 continue
-            if not self._context.set_tensor_address(name, address):
-                raise EngineError("its address was refused", where=f"{self._where}, tensor {name!r}")
+            with _heard() as errors:
+                accepted = self._context.set_tensor_address(name, address)
+            if not accepted:
+                raise self._refused("its address was refused", f", tensor {name!r}", errors)
             self._addresses[name] = address
 
-    def output_shape(self, name: str) -> Shape:
-        """The shape of an output for the shapes now set."""
+    def values_changed(self) -> None:
+        """Shape tensors have new values: output shapes must be asked again."""
+        self._output_shapes.clear()
+
+    def output_shapes(self, names: Iterable[str]) -> dict[str, Shape]:
+        """The shapes of the outputs for the shapes now set; asked of TensorRT only when something changed."""
+        if not self._output_shapes:
+            missing = self._context.infer_shapes()
+            if missing:
+                raise EngineError(f"TensorRT lacks the shape or values of {', '.join(missing)}", where=self._where)
+            self._output_shapes = {name: self._output_shape(name) for name in names}
+        return dict(self._output_shapes)
+
+    def _output_shape(self, name: str) -> Shape:
         shape = tuple(int(extent) for extent in self._context.get_tensor_shape(name))
         if any(extent < 0 for extent in shape):
             raise EngineError(
@@ -64,11 +86,6 @@ class ExecutionContext:
             )
         return shape
 
-    def require_specified(self) -> None:
-        missing = self._context.infer_shapes()
-        if missing:
-            raise EngineError(f"TensorRT lacks the shape or values of {', '.join(missing)}", where=self._where)
-
     def output_bytes(self, name: str) -> int:
         """The most bytes an output takes for the profile and shapes now set."""
         nbytes = int(self._context.get_max_output_size(name))
@@ -77,8 +94,21 @@ class ExecutionContext:
         return nbytes
 
     def enqueue(self, stream: Stream) -> None:
-        if not self._context.execute_async_v3(stream.handle):
-            raise EngineError("TensorRT refused to enqueue (its log has the reason)", where=self._where)
+        with _heard() as errors:
+            accepted = self._context.execute_async_v3(stream.handle)
+        if not accepted:
+            raise self._refused("TensorRT did not start the run", "", errors)
+
+    def _refused(self, what: str, where: str, errors: list[str]) -> EngineError:
+        return EngineError(": ".join([what, *dict.fromkeys(errors)]), where=self._where + where)
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """The errors TensorRT logs meanwhile: it answers False and keeps the reason for its log."""
+    errors: list[str] = []
+    with listening(lambda level, text: errors.append(text) if "ERROR" in level else None):
+        yield errors
 
 
 class ContextFactory:

@@ -55,9 +55,17 @@ class TensorRtEngine:
     """
 
     def __init__(
-        self, engine: Any, library: Library, runtime: CudaRuntime, settings: GpuSettings, plan: Path, owner: Any = None
+        self,
+        engine: Any,
+        library: Library,
+        runtime: CudaRuntime,
+        settings: GpuSettings,
+        plan: Path,
+        *,
+        owner: Any = None,
+        owns_runtime: bool = False,
     ) -> None:
-        self._runtime, self._plan, self._owner = runtime, plan, owner
+        self._runtime, self._plan, self._owner, self._owns_runtime = runtime, plan, owner, owns_runtime
         self._layout: IoLayout = read_layout(library.module, engine, str(plan))
         self._contexts = ContextFactory(
             library,
@@ -165,6 +173,9 @@ class TensorRtEngine:
             self._contexts.save_cache()
         self._release()
         self._owner = None
+        if self._owns_runtime:
+            self._owns_runtime = False
+            self._runtime.close()
 
     def _release(self) -> None:
         for slot in self._slots:
@@ -195,6 +206,7 @@ def load_plan(
     """
     chosen = settings or GpuSettings()
     trt = load_library(library)
+    owns = isinstance(cuda_runtime, str)
     runtime = open_runtime(cuda_runtime, device) if isinstance(cuda_runtime, str) else cuda_runtime
     owner, engine = deserialize(trt, plan, host_code=chosen.host_code)
-    return TensorRtEngine(engine, trt, runtime, chosen, plan, owner)
+    return TensorRtEngine(engine, trt, runtime, chosen, plan, owner=owner, owns_runtime=owns)

@@ -54,6 +54,7 @@ class Slot:
 
     def __init__(self, runtime: CudaRuntime, layout: IoLayout, contexts: ContextFactory) -> None:
         self._runtime, self._layout, self._contexts = runtime, layout, contexts
+        self._output_names = [spec.name for spec in layout.outputs]
         self._resources: list[Any] = []  # everything with close(), in order of creation
         self._graphs: OrderedDict[ShapeKey, _Captured] = OrderedDict()
         try:
@@ -147,8 +148,9 @@ class Slot:
         context.use_profile(profile, self.stream)
         context.set_shapes(shapes)
         context.set_addresses(addresses)
-        context.require_specified()
-        self._read_output_shapes(context)
+        if self._layout.host:
+            context.values_changed()
+        self._output_shapes = context.output_shapes(self._output_names)
         context.enqueue(self.stream)
 
     def _capture(self, key: ShapeKey, profile: int, shapes: Mapping[str, Shape]) -> None:
@@ -166,9 +168,6 @@ class Slot:
         except EngineError as error:
             _log.warning("runs without a CUDA graph for %s: %s", dict(shapes), error.what)
         self._graphs[key] = _Captured(context, graph, self._output_shapes)
-
-    def _read_output_shapes(self, context: ExecutionContext) -> None:
-        self._output_shapes = {spec.name: context.output_shape(spec.name) for spec in self._layout.outputs}
 
     def _copy_out(self) -> None:
         for spec in self._layout.outputs:

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from optimizer.events import Event, Note, Progress, StageFinished, StageResumed, StageStarted
+from optimizer.events import Detail, Event, Note, Progress, StageFinished, StageResumed, StageStarted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,8 +70,8 @@ class ProgressView(ProgressLines):
         elif isinstance(event, Progress):
             total = f" of {event.total}" if event.total else ""
             self._detail = f"  {event.done}{total} {event.unit}"
-        elif isinstance(event, Note) and event.level == "info" and not self._verbose:
-            self._detail = f"  {event.message}"
+        elif isinstance(event, Detail):
+            self._detail = f"  {event.text}"
         if not (isinstance(event, Note) and event.level == "info" and not self._verbose):
             super().__call__(event)
         self._status.update(f"{self._now}{self._detail}  {time.perf_counter() - self._since:.0f} s")

@@ -1,1 +1,1 @@
-"""The demo: a Fashion-MNIST ResNet-14 with its labelled test images (model trained by benchmarks/demo_model/train.py)."""
+"""The demo: a Fashion-MNIST ResNet-14, its calibration images and its 10,000 labelled test images."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +105,20 @@ def _deserialize(proto: onnx.ModelProto, where: str) -> ir.Model:
     if not proto.HasField("graph") or proto.ir_version == 0:
         raise BadInput("not an ONNX model: it has no graph", where=where, expected="a serialized onnx.ModelProto")
     try:
-        return ir.from_proto(proto)
+        with _quiet(logging.getLogger("onnx_ir")):  # it warns about wiring that check_with_onnx refuses
+            return ir.from_proto(proto)
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, ir.serde.SerdeError) as error:
         raise BadInput(f"malformed ONNX graph: {_root_cause(error)}", where=where) from error
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -82,3 +82,11 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     if len(uses) != 1 or value.is_graph_output():
         return None
     return next(iter(uses))[0]
+
+
+def drop_unused_initializers(model: ir.Model) -> None:
+    """Remove weights nobody reads, such as those of branches that were folded away."""
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                graph.initializers.pop(name)

@@ -14,7 +14,7 @@ import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import free_name, new_initializer
+from optimizer.passes.constants import drop_unused_initializers, free_name, new_initializer
 from optimizer.passes.half_islands import LARGEST, MASK_FILL, IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots
 
@@ -46,14 +46,15 @@ class HalfPrecision:
 
     def apply(self, model: ir.Model) -> PassResult:
         self.kept = {}
-        if _typed_already(model):
-            return PassResult(0, ("the model has half-precision weights of its own: its types stay as they are",))
         if self.dtype == ir.DataType.BFLOAT16 and model.opset_imports.get("", 0) < 22:
             version_converter.ConvertVersionPass(target_version=22)(model)  # Conv and pooling in BF16 are new in 22
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        if _typed_already(model):
+            return PassResult(0, ("the model has half-precision weights of its own: its types stay as they are",))
         islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.absmax))
         typing = _Typing(model, self.dtype, islands)
         typing.run()
+        drop_unused_initializers(model)
         self.kept = {str(node.name): reason for node, reason in islands.items() if _has_floats(node)}
         notes = tuple(f"{name}: stays FP32: {reason}" for name, reason in self.kept.items())
         return PassResult(typing.typed, (*notes, *typing.notes))

@@ -17,7 +17,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import bypass, constant_array
+from optimizer.passes.constants import bypass, constant_array, drop_unused_initializers
 
 
 class RemoveDropout:
@@ -88,17 +88,9 @@ class RemoveRedundant:
         _rewrites()(model)
         common.CommonSubexpressionEliminationPass()(model)
         common.RemoveUnusedNodesPass()(model)
-        _drop_unused_initializers(model)
+        drop_unused_initializers(model)
         removed = before - _size(model)
         return PassResult(removed, (f"{removed} redundant nodes removed",) if removed else ())
-
-
-def _drop_unused_initializers(model: ir.Model) -> None:
-    """Weights lifted out of branches that were folded away have no user left."""
-    for graph in model.graphs():
-        for name, value in list(graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-                graph.initializers.pop(name)
 
 
 def _rewrites() -> RewritePass:

@@ -72,7 +72,7 @@ def ineligible(node: ir.Node, model: ir.Model) -> str:
     if _reads_graph_input(node, model):
         return "first layer: too sensitive, and few channels"
     axis = reduction_axis(node, len(shape))
-    outputs = shape[0] if axis == 1 else shape[-1]
+    outputs = shape[0] if axis == 1 and node.op_type != "MatMul" else shape[-1]
     if shape[axis] % 4:
         return f"{shape[axis]} input channels are no multiple of 4"
     if min(shape[axis], outputs) < SMALLEST_CHANNELS:

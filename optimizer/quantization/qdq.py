@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from calibration.table import CalibrationTable
+from calibration.table import CalibrationTable, TensorRange
 from engines.errors import BadInput
 from optimizer.quantization.graph_edits import (
     after,
@@ -25,11 +25,13 @@ from optimizer.quantization.graph_edits import (
     values_by_name,
 )
 from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
+from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import (
     Codes,
     Floats,
     ScaleSearch,
     amax_scales,
+    anchored,
     as_float32,
     fp16_representable,
     lazy_codes,
@@ -41,10 +43,12 @@ MIN_OPSET = 19
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """Codes and scales a correction settled on for one weight, in place of plain rounding."""
+    """Codes and scales a correction settled on for one weight, in place of plain rounding; ``bias`` [output channels]
+    is what the rounded op's output needs on top."""
 
     codes: Codes
     scale: Floats
+    bias: Floats | None = None
 
 
 def insert(
@@ -67,11 +71,21 @@ def insert(
     nodes = {str(node.name): node for node in graph}
     values = values_by_name(graph)
     for point in placement.activations:
-        scale = fp16_representable(table.tensors[point.range_name].int8_scale())
-        _activation(graph, nodes, values[point.tensor], point, scale)
+        value = values[point.tensor]
+        _activation(graph, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
         insert_weight(graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known)
+
+
+def activation_scale(value: ir.Value, found: TensorRange) -> Floats:
+    """The scale of an activation: from its range, and such that the lower bound of a Clip before it is a code."""
+    scale = fp16_representable(found.int8_scale())
+    producer = value.producer()
+    if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 2:
+        return scale
+    bound = constant_of(producer.inputs[1])
+    return anchored(scale, float(bound.numpy())) if bound is not None else scale
 
 
 def _check_opset(model: ir.Model) -> None:

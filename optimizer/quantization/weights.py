@@ -21,6 +21,15 @@ def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
     return clipped.astype(np.float16).astype(np.float32)
 
 
+def anchored(scale: Floats, anchor: float) -> Floats:
+    """``scale`` moved a little so that ``anchor`` (a value many elements share) is a whole number of steps.
+
+    Where half of a tensor sits at one value, its rounding error is a bias, not noise.
+    """
+    steps = round(abs(anchor) / float(scale))
+    return fp16_representable(abs(anchor) / steps) if steps else scale
+
+
 def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:
     """``scale`` shaped to broadcast along ``axis`` of ``values``."""
     shape = [1] * values.ndim

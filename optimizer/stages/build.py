@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.build import BuildProgress, BuildRequest, build_engine
-from engines.errors import BuildError
+from engines.errors import BadInput, BuildError, BuildFailure
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.target import Backend, Target
-from optimizer.events import Events, Note
+from optimizer.events import Detail, Events
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class BuildOutcome:
     build_seconds: float | None
     backend: str
     reason: str = ""
+    failure: BuildFailure | None = None
+
+
+_REFUSALS = (BuildFailure.UNSUPPORTED_OP, BuildFailure.UNSUPPORTED_TYPE, BuildFailure.SHAPE)
+_STOPPED = (BuildFailure.CANCELLED,)
 
 
 def build_targets(
@@ -53,20 +58,32 @@ def build_targets(
         return _build_one(request, events)
 
     with ThreadPoolExecutor(max_workers=max(jobs, 1)) as pool:
-        return list(pool.map(build, gpu))
+        outcomes = list(pool.map(build, gpu))
+    if len(gpu) == len(targets):
+        _refuse_a_model_nobody_takes(outcomes)
+    return outcomes
+
+
+def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
+    """A graph that every asked target refuses is bad input; a library or GPU that is missing here is not."""
+    if outcomes and all(outcome.failure in _REFUSALS for outcome in outcomes):
+        names = ", ".join(outcome.target for outcome in outcomes)
+        raise BadInput(f"no asked target takes this model ({names}): {outcomes[0].reason}")
 
 
 def _build_one(request: BuildRequest, events: Events) -> BuildOutcome:
     target = request.target
 
     def show(progress: BuildProgress) -> None:
-        events.emit(Note("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s"))
+        events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s"))
 
     try:
         manifest = build_engine(request, show)
     except BuildError as error:
+        if error.failure in _STOPPED:
+            raise
         events.warn("build", f"no {target.name} engine: {error}")
-        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, str(error))
+        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, str(error), error.failure)
     return outcome(target.name, request.out, manifest)
 
 

@@ -165,6 +165,7 @@ def _findings(
     return Findings(
         model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
         requested=job.settings.precision.value,
+        sparse=forms.sparse,
         plan=forms.plan,
         int8_mac_share=forms.int8_mac_share,
         calibrated=job.inputs.calibrated,

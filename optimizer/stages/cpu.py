@@ -16,6 +16,8 @@ from optimizer.stages.proof import Proof
 
 LEAST_GAIN = 1.02
 SECONDS = 1.0
+LONGEST_BATCH_MS = 250.0
+"""A batch that takes longer is not tried: slow models gain nothing from one and would measure for minutes."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,25 @@ def choose_cpu_form(forms: Mapping[str, Path], proof: Proof | None, feed: Feed, 
     """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget."""
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
     try:
-        specs = engines["fp32"].inputs
-        batch = max((shapes.opt[0] for shapes in profile.inputs.values() if shapes.opt), default=1)
-        many = repeat_to_batch(specs, feed, batch)
         latency = measure_latency(engines, feed, seconds=SECONDS)
-        throughput = measure_throughput(engines, many or feed, seconds=SECONDS)
+        batch = _batch(profile, latency["fp32"])
+        many = repeat_to_batch(engines["fp32"].inputs, feed, batch) if batch > 1 else None
+        throughput = measure_throughput(engines, many, seconds=SECONDS) if many else _one_by_one(latency)
     finally:
         for engine in engines.values():
             engine.close()
     form, why = _decide(throughput, proof)
     return CpuChoice(form, why, batch if many else 1, latency, throughput)
+
+
+def _batch(profile: ShapeProfile, fp32: Latency) -> int:
+    """The profile's usual batch, or one for a model so slow that a batch would take too long."""
+    usual = max((shapes.opt[0] for shapes in profile.inputs.values() if shapes.opt), default=1)
+    return usual if usual * fp32.p50 <= LONGEST_BATCH_MS else 1
+
+
+def _one_by_one(latency: Mapping[str, Latency]) -> dict[str, Throughput]:
+    return {name: Throughput(1e3 / found.p50, 1, found.n, found.cv) for name, found in latency.items()}
 
 
 def _decide(throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:

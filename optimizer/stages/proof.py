@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,22 +36,17 @@ class Proof:
 
 def prove(
     original: Path,
-    forms: Mapping[str, Form],
+    form: Form,
     held_back: SampleSource,
     evaluate: str | Callable[..., Any] | None,
     max_drop: float,
-) -> dict[str, Proof]:
-    """Compare each form with ``original`` and judge it by the budget."""
-    with ExitStack() as stack:
-        reference = stack.enter_context(OnnxRuntimeEngine(original))
-        engines = {
-            name: stack.enter_context(OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated))
-            for name, form in forms.items()
-        }
+) -> Proof:
+    """Run the form and ``original`` side by side and judge the form by the budget."""
+    with OnnxRuntimeEngine(original) as reference, OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated) as engine:
         feeds = batches(held_back.samples(), BATCH, joinable=batchable(held_back.specs))
-        accuracy = compare(reference, engines, feeds)
-        tasks = evaluate_task(evaluate, reference, engines) if evaluate else {}
-    return {name: judge(accuracy[name], tasks.get(name), max_drop) for name in forms}
+        accuracy = compare(reference, {"form": engine}, feeds)["form"]
+        task = evaluate_task(evaluate, reference, {"form": engine})["form"] if evaluate else None
+    return judge(accuracy, task, max_drop)
 
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:

@@ -19,6 +19,7 @@ from benchmarks.report.model import (
     PlasterFigure,
     PrecisionSummary,
     Report,
+    Status,
     TargetSummary,
 )
 from engines.target import CPU, Target
@@ -37,6 +38,7 @@ class Findings:
 
     model: ModelSummary
     requested: str
+    sparse: bool
     plan: PrecisionPlan
     int8_mac_share: float | None
     calibrated: bool
@@ -62,7 +64,7 @@ def assemble(found: Findings) -> Report:
     targets = {target.name: _target(target, found) for target in found.targets}
     over_budget = [reason for proof in _judged(found) for reason in proof.reasons]
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
-    status = "over_budget" if over_budget else "partial" if missing else "ok"
+    status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
         status=status,
         verdict=Verdict(status == "ok", tuple(over_budget + missing)),
@@ -129,9 +131,18 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         title=target.title,
         next_command=f"optimize bench {found.bundle} --target {target.name}",
         kept_precision=found.requested,
+        why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=SIMULATED,
     )
+
+
+def _sparsity_note(target: Target, backend: str) -> str:
+    if not target.sparse_tensor_cores:
+        return f"2:4 sparsity gains nothing on {target.sm}: sparse tensor cores came with SM80"
+    if backend == "tensorrt_rtx":
+        return "weights are 2:4 and the build is marked; TensorRT-RTX takes the flag without using it, TensorRT uses it"
+    return "weights are 2:4 and the build is marked sparse"
 
 
 def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:

@@ -2,7 +2,7 @@
 
 ``model.onnx`` is what TensorRT builds from: INT8 Q/DQ, FP16 for the rest. The CPU engine has a Q/DQ form of its own.
 Where a form is over the accuracy budget, the nodes that hurt most are kept in high precision and it is typed again:
-the only loop of the pipeline, bounded by ``ROUNDS``.
+the only loop of the pipeline, bounded by ``FLOAT_SHARES``.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
-from calibration.ranges import choose_ranges
 
 from benchmarks.macs import count_macs, int8_mac_share
 from calibration.collect import collect
+from calibration.ranges import choose_ranges
 from calibration.source import batchable
 from calibration.table import CalibrationTable
 from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Events, Progress
-from optimizer.passes.sparsity import prune_two_four
-from optimizer.precision import NodePrecision, PrecisionPlan
+from optimizer.lint import lint
+from optimizer.passes.sparsity import Sparsity as PruneTwoFour
+from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.points import Form as QdqForm
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
-from optimizer.stages.high_precision import HIGH_DTYPE, type_rest
+from optimizer.stages.high_precision import HIGH_DTYPE, type_rest, with_rounded_weights
 from optimizer.stages.proof import Form, Proof, prove
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from optimizer.stages.chain import Cleaned
 
 CORRECTION_SAMPLES = 16
+FLOAT_SHARES = (0.095, 0.25, 0.5)
+"""Shares of the MACs that may stay in high precision, tried in turn until the form is within the accuracy budget."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class TypedForms:
     calibration: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Typed:
+    path: Path
+    plan: PrecisionPlan
+    int8_mac_share: float
+    proof: Proof
+
+
 def type_and_prove(job: Job, cleaned: Cleaned, workspace: Workspace, events: Events) -> TypedForms:
     """Make every form, prove it, and write ``model.onnx``, ``precision.json`` and ``calibration.json``."""
     return _Typing(job, cleaned, workspace, events).run()
@@ -64,35 +75,70 @@ class _Typing:
         self._job, self._cleaned, self._workspace, self._events = job, cleaned, workspace, events
         self._settings = job.settings
         self._float = ir.load(cleaned.path)
-        self._costs = {name: cost.macs for name, cost in count_macs(self._float, cleaned.sample_shapes).items()}
+        costs = count_macs(self._float, cleaned.sample_shapes)
+        self._costs = {name: cost.macs for name, cost in costs.items() if cost.macs}
         self._notes: list[str] = list(cleaned.notes)
         self._tables: list[CalibrationTable] = []
 
     def run(self) -> TypedForms:
-        typed_path = self._workspace.path / "model.onnx"
-        sparse = self._settings.sparsity is Sparsity.TWO_FOUR
-        if sparse:
-            self._notes += prune_two_four(self._float).notes
-        plan, share = self._typed_form(typed_path)
-        plan = PrecisionPlan(plan.nodes, [*self._notes, *plan.notes])
+        if self._settings.sparsity is Sparsity.TWO_FOUR:
+            self._notes += PruneTwoFour().apply(self._float).notes
         cpu_path = self._cpu_form() if self._wants_cpu() else None
-        proofs = self._prove(typed_path, cpu_path)
+        typed = self._type_within_budget()
+        proofs = {"typed": typed.proof}
+        if cpu_path is not None:
+            proofs["cpu"] = self._prove(Form(cpu_path, simulated=False))
+        plan = PrecisionPlan(typed.plan.nodes, list(dict.fromkeys([*self._notes, *typed.plan.notes])))
         write_json(self._workspace.path / "precision.json", plan)
-        return TypedForms(typed_path, cpu_path, plan, share, sparse, proofs, self._save_table())
+        return TypedForms(
+            typed=typed.path,
+            cpu=cpu_path,
+            plan=plan,
+            int8_mac_share=typed.int8_mac_share,
+            sparse=self._settings.sparsity is Sparsity.TWO_FOUR,
+            proofs=proofs,
+            calibration=self._save_table(),
+        )
 
-    def _typed_form(self, path: Path) -> tuple[PrecisionPlan, float]:
-        """``model.onnx``: quantized where asked, the rest in the high precision of the targets."""
+    def _type_within_budget(self) -> _Typed:
+        """Type and prove; while over budget, leave a larger share of the MACs in high precision and do it again."""
+        for share in FLOAT_SHARES:
+            typed = self._typed_form(share)
+            if typed.proof.ok or not self._settings.precision.quantized:
+                break
+            over = "; ".join(typed.proof.reasons)
+            self._events.note("type", f"with up to {share:.0%} of the MACs kept in high precision: {over}")
+        return typed
+
+    def _typed_form(self, float_share: float) -> _Typed:
+        """``model.onnx``: quantized where asked, the rest in the high precision of the targets; and its proof."""
+        path = self._workspace.path / "model.onnx"
         model, plan, table = self._float.clone(), self._float_plan(), None
         if self._settings.precision.quantized:
-            quantized = self._quantize(QdqForm.TENSORRT)
+            quantized = self._quantize(QdqForm.TENSORRT, float_share)
             model, plan, table = quantized.model, quantized.plan, quantized.table
+            plan = PrecisionPlan(plan.nodes, list(quantized.notes))
         plan = type_rest(model, plan, self._settings.precision, table)
         save_model(model, path)
-        share = int8_mac_share(ir.load(path), self._cleaned.sample_shapes)
-        return plan, share
+        written = ir.load(path)
+        for finding in lint(written):
+            self._events.warn("type", f"{finding.where}: {finding.message} ({finding.rule.value})")
+        share = int8_mac_share(written, self._cleaned.sample_shapes)
+        return _Typed(path, plan, share, self._prove(Form(self._stand_in(path), simulated=True)))
+
+    def _stand_in(self, typed: Path) -> Path:
+        """What is run in place of the typed graph: itself, or, for BF16, FP32 with weights rounded to BF16.
+
+        ONNX Runtime has no BF16 convolution or matrix product on CPUs.
+        """
+        if HIGH_DTYPE[self._settings.precision] is not Dtype.BF16:
+            return typed
+        path = self._workspace.work / "bf16_weights.onnx"
+        save_model(with_rounded_weights(self._float, ir.DataType.BFLOAT16), path)
+        return path
 
     def _cpu_form(self) -> Path | None:
-        quantized = self._quantize(QdqForm.ONNXRUNTIME)
+        quantized = self._quantize(QdqForm.ONNXRUNTIME, FLOAT_SHARES[0])
         if not quantized.placement.quantizes:
             return None
         path = self._workspace.work / "cpu.onnx"
@@ -103,11 +149,10 @@ class _Typing:
         on_cpu = any(target.backend is Backend.ONNXRUNTIME for target in self._job.targets)
         return on_cpu and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
-    def _quantize(self, form: QdqForm) -> QuantizedModel:
+    def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
         samples = list(islice(self._job.inputs.calibration.samples(), CORRECTION_SAMPLES))
-        quantized = quantize(self._float, samples, self._calibrate, QuantizeSettings(form=form, costs=self._costs))
-        self._notes += [note for note in quantized.notes if note not in self._notes]
-        return quantized
+        settings = QuantizeSettings(form=form, costs=self._costs, float_share=float_share, seed=self._settings.seed)
+        return quantize(self._float, samples, self._calibrate, settings)
 
     def _calibrate(self, model: ir.Model, tensors: Sequence[str]) -> CalibrationTable:
         """One streaming pass over the calibration samples: the ranges of ``tensors`` of ``model``."""
@@ -122,6 +167,9 @@ class _Typing:
             tensors,
             inputs.calibration.samples(),
             joinable=batchable(inputs.calibration.specs),
+            on_plan=lambda plan: self._events.note(
+                "type", f"calibrating {len(tensors)} tensors takes at most {plan.memory_bound / 1e6:.0f} MB more"
+            ),
             on_progress=show,
         )
         table = choose_ranges(
@@ -161,9 +209,6 @@ class _Typing:
             }
         )
 
-    def _prove(self, typed: Path, cpu: Path | None) -> dict[str, Proof]:
-        forms = {"typed": Form(typed, simulated=True)}
-        if cpu is not None:
-            forms["cpu"] = Form(cpu, simulated=False)
-        job = self._job
-        return prove(job.imported.path, forms, job.inputs.held_back, self._settings.evaluate, self._settings.max_drop)
+    def _prove(self, form: Form) -> Proof:
+        job, settings = self._job, self._settings
+        return prove(job.imported.path, form, job.inputs.held_back, settings.evaluate, settings.max_drop)

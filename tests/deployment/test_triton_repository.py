@@ -153,14 +153,40 @@ def test_engines_are_copied_where_links_are_refused(
 def test_a_write_that_fails_leaves_nothing(
     bundle: Path, add_engine: AddEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(triton, "write_atomically", full)
     add_engine("cpu", "onnxruntime")
+    add_engine("t4", "tensorrt")
+    before = sorted(tmp_path.rglob("*"))
+    written: list[Path] = []
+    real = triton.write_atomically
+
+    def full_at_the_second(path: Path, content: bytes) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(triton, "write_atomically", full_at_the_second)
     with pytest.raises(BadInput, match="No space left on device"):
         write_triton_repository(bundle, tmp_path / "repo", name="net")
-    assert list((tmp_path / "repo").iterdir()) == []
+    assert len(written) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_models_are_written_outside_the_repository_that_a_server_polls(
+    bundle: Path, add_engine: AddEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    real = triton.write_atomically
+
+    def look(path: Path, content: bytes) -> None:
+        seen.append([path.name for path in (tmp_path / "repo").iterdir()])
+        real(path, content)
+
+    monkeypatch.setattr(triton, "write_atomically", look)
+    add_engine("cpu", "onnxruntime")
+    write_triton_repository(bundle, tmp_path / "repo", name="net")
+    assert seen == [[]]
+    assert [path.name for path in (tmp_path / "repo").iterdir()] == ["net"]
 
 
 @pytest.mark.parametrize(

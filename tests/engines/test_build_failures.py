@@ -24,8 +24,8 @@ def test_the_missing_driver_is_never_the_reason() -> None:
 
 def test_types_that_differ_are_both_named() -> None:
     text = (
-        "Invalid Node - add0\nITensor::getDimensions: Error Code 4: API Usage Error (add0: ElementWiseOperation SUM must "
-        f"have same input types. But they are of types Half and Float. In validateTypes at /_src/e.cpp:40)\n{NO_DRIVER}"
+        "Invalid Node - add0\nITensor::getDimensions: Error Code 4: API Usage Error (add0: ElementWiseOperation SUM "
+        f"must have same input types. But they are of types Half and Float. In check at /_src/e.cpp:40)\n{NO_DRIVER}"
     )
     error = parse_failure([ParserMessage("INVALID_NODE", "add0", "Add", text)])
     assert error.what == "Add mixes the types Half and Float"
@@ -46,8 +46,8 @@ def test_no_message_at_all() -> None:
     ("text", "failure", "where", "words"),
     [
         (
-            "Myelin ([pass.cpp:337: check_turing_op_compatibility] Cannot compile operation '/fc/Gemm' for Turing (SM75): "
-            "FP32 GEMM is not supported. In compileGraph at /_src/c.cpp:2012)",
+            "Myelin ([pass.cpp:337: check_turing_op_compatibility] Cannot compile operation '/fc/Gemm' for Turing "
+            "(SM75): FP32 GEMM is not supported. In compileGraph at /_src/c.cpp:2012)",
             BuildFailure.UNSUPPORTED_TYPE,
             "/fc/Gemm",
             "FP32 matrix product",
@@ -65,15 +65,15 @@ def test_no_message_at_all() -> None:
             "sm75 has no int4",
         ),
         (
-            "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has dynamic or shape inputs, but no "
-            "optimization profile has been defined. In validate at /_src/n.cpp:4023)",
+            "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has dynamic or shape inputs, but "
+            "no optimization profile has been defined. In validate at /_src/n.cpp:4023)",
             BuildFailure.SHAPE,
             "",
             "dynamic inputs",
         ),
         (
-            "[optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation for node "
-            "/fc/Gemm + act.)",
+            "[optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation for "
+            "node /fc/Gemm + act.)",
             BuildFailure.UNSUPPORTED_OP,
             "/fc/Gemm",
             "no kernel",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,10 @@ def test_a_plan_that_does_not_fit_is_refused_before_it_is_read(tmp_path: Path, r
     with pytest.raises(EngineError, match=words) as caught:
         check_loadable(PLAN, tmp_path, runtime)
     assert "--target a100" in caught.value.fix
+
+
+def test_a_gpu_without_a_name_is_rebuilt_as_native() -> None:
+    assert "--target native" in replace(PLAN, target="sm86").rebuild
 
 
 def test_a_truncated_or_changed_plan_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
@@ -209,3 +212,19 @@ def test_h100_without_a_gpu_names_the_command_to_run_there(
     error = refused(conv_model, tmp_path / "h100", "h100")
     assert error.failure is BuildFailure.MISSING_LIBRARY
     assert "--target h100" in error.what
+
+
+def test_external_data_is_found_and_part_of_the_cache_key(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    weight = numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], "fc")], "g", [value], [result], [weight])
+    proto = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+    model = tmp_path / "source" / "model.onnx"
+    onnx.save_model(proto, model, save_as_external_data=True, location="w.bin", size_threshold=0)
+    first = build(model, tmp_path / "first")
+    (tmp_path / "source" / "w.bin").write_bytes(np.full((4, 4), 2, np.float32).tobytes())
+    second = build(model, tmp_path / "second")
+    assert second.file_digest != first.file_digest
+    assert _executing(second.layers, "fc").constants[0] == "float32"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from engines.errors import BuildError
 from engines.profile import ShapeProfile
 from engines.tensorrt import builder
 from engines.tensorrt.builder import BuildMessages, build_plan
-from engines.tensorrt.library import load_library
+from engines.tensorrt.library import load_library, process_logger
+from engines.tensorrt.options import apply_options
 from engines.tensorrt.request import PlanRequest, StepDone
 
 pytestmark = pytest.mark.usefixtures("rtx")
@@ -44,12 +46,16 @@ def test_two_builds_give_the_same_bytes(request_for) -> None:
     assert Path(request.plan).read_bytes() == first
 
 
-def test_workspace_option_reaches_the_library(request_for) -> None:
-    messages = BuildMessages()
-    build_plan(request_for(options={"workspace_mb": "64", "optimization_level": "1"}), lambda _: None, messages)
-    assert messages.of("VERBOSE")
+def test_options_reach_the_builder_configuration() -> None:
+    trt = load_library("tensorrt_rtx")
+    config = trt.module.Builder(process_logger(trt)).create_builder_config()
+    apply_options({"workspace_mb": "64", "optimization_level": "1", "tf32": "off"}, trt.module, config)
+    assert config.get_memory_pool_limit(trt.module.MemoryPoolType.WORKSPACE) == 64 << 20
+    assert config.builder_optimization_level == 1
+    assert not config.get_flag(trt.module.BuilderFlag.TF32)
 
 
+@pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 def test_timing_cache_is_read_and_rewritten_where_the_library_has_one(
     request_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +69,5 @@ def test_timing_cache_is_read_and_rewritten_where_the_library_has_one(
 
 
 def test_a_gpu_the_library_does_not_know_is_refused(request_for) -> None:
-    from engines.errors import BuildError
-
     with pytest.raises(BuildError, match="does not build for SM90"):
         build_plan(replace(request_for(), sm="SM90"), lambda _: None, BuildMessages())

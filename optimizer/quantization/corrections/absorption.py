@@ -89,13 +89,13 @@ def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | 
     """
     producer = value.producer()
     alone = len(value.uses()) == len(readers) and not value.is_graph_output()
+    feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
     if producer is None:
-        return None
+        return None if feeds_convolution else Absorber(_Kind.NODES)
     if alone and producer.op_type == "LayerNormalization" and _norm_is_ours(producer, value):
         return Absorber(_Kind.NORM, producer)
     if alone and (found := _behind_weighted(producer, value)) is not None:
         return found
-    feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
     return None if feeds_convolution else Absorber(_Kind.NODES)
 
 

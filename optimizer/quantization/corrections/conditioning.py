@@ -7,8 +7,9 @@ one transform:
   a shift to the middle of the range gives them back. Per channel it is Outlier Suppression+ (Wei et al. 2023).
 * *SmoothQuant* (Xiao et al. 2022): ``m = w^(1−α) / a^α`` moves outlier channels of the activation into the weights.
 
-A shift is exact only where every output sees the whole kernel (MatMul, Gemm, unpadded Conv). Each candidate is judged
-by the error it leaves at the outputs of the ops that read the tensor, on captured activations, and kept only if it gains.
+A shift is exact only where every output sees the whole kernel (MatMul, Gemm, unpadded Conv). Candidates are judged by
+the error they leave at the outputs of the ops that read the tensor, on activations they were not made from, and kept
+only where they gain. The mean error counts as gone where the reader has a bias: bias correction takes it away.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ ALPHAS = (0.35, 0.5, 0.65, 0.8)
 WORTH_FREE = 0.95
 """A free transform is kept when it leaves at most this part of the error; one that costs a node must do better."""
 WORTH_NODE = 0.8
+MIN_ROWS = 32
 _MOST = 64.0
+_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Transform:
 
     shift: Floats
     scale: Floats
+
+    @property
+    def anchor(self) -> np.float32:
+        """The magnitude that zeros land on, where it is one for all channels."""
+        alike = (self.shift == self.shift[0]).all() and (self.scale == 1).all()
+        return np.abs(self.shift[0]) if alike else np.float32(0)
 
     def apply(self, rows: Floats) -> Floats:
         return (rows - self.shift) * self.scale
@@ -83,14 +92,18 @@ class ConditionActivations:
         return PassResult(len(notes), tuple(notes))
 
     def _improve(self, graph: ir.Graph, site: _Site, rows: Floats) -> str:
+        """Candidates are made from one half of the rows and judged on the other, so that none wins by overfitting."""
+        if len(rows) < MIN_ROWS:
+            return ""
+        seen, unseen = rows[::2], rows[1::2]
         weights = [contraction(op, as_float32(op.tensor)) for op in site.ops]
         taps = [matrix.shape[1] // op.channels for matrix, op in zip(weights, site.ops, strict=True)]
-        exact = [rows @ matrix for matrix in weights]
+        exact = [unseen @ matrix for matrix in weights]
         identity = Transform(np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32))
-        start = _error(identity, rows, weights, taps, exact)
-        best, transform = start, identity
-        for candidate in self._candidates(site, rows, weights):
-            error = _error(candidate, rows, weights, taps, exact)
+        start = best = _error(identity, seen, unseen, weights, taps, exact)
+        transform = identity
+        for candidate in self._candidates(site, seen, weights):
+            error = _error(candidate, seen, unseen, weights, taps, exact)
             if error < best:
                 best, transform = error, candidate
         worth = WORTH_FREE if site.absorber.free else WORTH_NODE
@@ -110,12 +123,9 @@ class ConditionActivations:
         yield zero
         if not (site.shiftable and self._symmetric):
             return
-        low, high = rows.min(axis=0), rows.max(axis=0)
-        for quantile in (0.0, 0.0005):
-            ends = np.quantile(rows, (quantile, 1 - quantile)) if quantile else (rows.min(), rows.max())
-            yield zero + np.float32((ends[0] + ends[1]) / 2)
+        yield zero + middle_of_best_range(rows)
         if site.absorber.shift_per_channel:
-            yield ((low + high) / 2).astype(np.float32)
+            yield ((rows.min(axis=0) + rows.max(axis=0)) / 2).astype(np.float32)
 
 
 def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site]:
@@ -149,29 +159,51 @@ def _scales(site: _Site, rows: Floats, weights: Sequence[Floats]) -> Iterator[Fl
 
 
 def _error(
-    transform: Transform, rows: Floats, weights: Sequence[Floats], taps: Sequence[int], exact: Sequence[Floats]
+    transform: Transform,
+    seen: Floats,
+    unseen: Floats,
+    weights: Sequence[Floats],
+    taps: Sequence[int],
+    exact: Sequence[Floats],
 ) -> float:
     """Squared error at the readers' outputs when both operands are quantized after ``transform``."""
-    codes = round_symmetric(transform.apply(rows))
+    step = best_step(transform.apply(seen))
+    if transform.anchor:
+        step = transform.anchor / max(round(float(transform.anchor / step)), 1)
+    codes = np.clip(np.rint(transform.apply(unseen) / step), -CODE_MAX, CODE_MAX) * step
     total = 0.0
     for matrix, count, wanted in zip(weights, taps, exact, strict=True):
         scaled = matrix / transform.scale[:, None]
         offset = transform.shift @ matrix
-        total += float(np.square(codes @ _round_weight(scaled, count) + offset - wanted).sum())
+        error = codes @ _round_weight(scaled, count) + offset - wanted
+        total += float(np.square(error - error.mean(axis=0)).sum())
     return total
 
 
-def round_symmetric(values: Floats) -> Floats:
-    """``values`` through symmetric int8 at the threshold with the least squared error."""
+def best_step(values: Floats) -> np.float32:
+    """The symmetric int8 step with the least squared error on ``values``."""
     top = float(np.abs(values).max(initial=0.0)) or 1.0
-    best, found = np.inf, values
-    for fraction in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4):
-        scale = np.float32(top * fraction / CODE_MAX)
-        rounded = np.clip(np.rint(values / scale), -CODE_MAX, CODE_MAX) * scale
-        error = float(np.square(rounded - values).sum())
-        if error < best:
-            best, found = error, rounded
-    return found
+    steps = [np.float32(top * fraction / CODE_MAX) for fraction in _FRACTIONS]
+    errors = [
+        float(np.square(np.clip(np.rint(values / step), -CODE_MAX, CODE_MAX) * step - values).sum()) for step in steps
+    ]
+    return steps[int(np.argmin(errors))]
+
+
+def middle_of_best_range(values: Floats) -> np.float32:
+    """Centre of the asymmetric 8-bit range with the least squared error on ``values``."""
+    some = values.ravel()[:: max(values.size // 16384, 1)]
+    low, high = float(some.min()), float(some.max())
+    best, middle = np.inf, np.float32(0)
+    for top in _FRACTIONS:
+        for bottom in _FRACTIONS if low < -0.05 * high else (1.0,):
+            start, end = low * bottom, high * top
+            step = max(end - start, 1e-12) / (2 * CODE_MAX)
+            rounded = np.clip(np.rint((some - start) / step), 0, 2 * CODE_MAX) * step + start
+            error = float(np.square(rounded - some).sum())
+            if error < best:
+                best, middle = error, np.float32((start + end) / 2)
+    return middle
 
 
 def _round_weight(matrix: Floats, taps: int) -> Floats:

@@ -2,7 +2,7 @@
 
 All ops sit in one graph behind switches, so the graph is loaded once and each measurement is a plain run. Errors of
 different ops are nearly independent, so their noise powers at the output add up; that is what makes a budgeted choice
-(``cheapest_relief``) a sum and not a search.
+(``best_relief``) a sum and not a search.
 """
 
 from __future__ import annotations
@@ -18,13 +18,22 @@ from calibration.table import CalibrationTable
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from optimizer.quantization.graph_edits import constant, describe, values_by_name
-from optimizer.quantization.points import Placement
-from optimizer.quantization.qdq import QuantizedWeight, insert
-from optimizer.quantization.weights import ScaleSearch, mse_scales
+from optimizer.quantization.points import Placement, Use, WeightPoint
+from optimizer.quantization.qdq import QuantizedWeight, activation_scale
+from optimizer.quantization.weights import (
+    Floats,
+    ScaleSearch,
+    as_float32,
+    mse_scales,
+    per_channel,
+    quantize,
+)
 
 SWITCHES = "enginewright/switches"
 MEASURED_MACS = 1e11
-"""Total multiply-accumulates spent on one sensitivity sweep; decides how many samples each op is measured on."""
+"""Multiply-accumulates one sensitivity sweep may spend; decides how many samples each op is measured on."""
+LEAST_PART = 0.01
+_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Sensitivity:
 
 def sample_count(ops: int, macs_per_sample: int, available: int) -> int:
     """How many samples a sweep over ``ops`` can afford."""
-    return int(np.clip(MEASURED_MACS / max(ops * macs_per_sample, 1), 1, min(available, 8)))
+    return int(np.clip(MEASURED_MACS / max(ops * macs_per_sample, 1), 1, min(available, 4)))
 
 
 def measure(
@@ -82,24 +91,24 @@ def relative_noise(reference: Sequence[Mapping[str, Array]], outputs: Sequence[M
     return float(np.mean(ratios)) if ratios else 0.0
 
 
-def cheapest_relief(
-    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, float_share: float, least: float = 0.01
+def best_relief(
+    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, budget: float, least: float = LEAST_PART
 ) -> dict[str, float]:
-    """Which ops to leave in high precision so that at most ``float_share`` of the MACs leave int8.
+    """The ops to leave in high precision that take most noise away for at most ``budget`` multiply-accumulates.
 
-    Greedy by noise per MAC, a knapsack whose items are small; ops causing under ``least`` of the noise stay in int8.
-    Returns node -> its part of the noise.
+    A 0/1 knapsack over ops causing at least the part ``least`` of all noise (exact up to a thousandth of the budget).
+    Ops without MACs (residual adds) are not candidates: leaving them out splits a fusion. Returns node -> its part.
     """
-    total_noise = sum(item.noise for item in sensitivities)
-    budget = float_share * sum(costs.values())
-    chosen: dict[str, float] = {}
-    for item in sorted(sensitivities, key=lambda item: item.noise / max(costs.get(item.node, 0), 1), reverse=True):
-        cost = costs.get(item.node, 0)
-        if cost <= 0 or cost > budget or item.noise < least * total_noise:
-            continue
-        chosen[item.node] = item.noise / total_noise
-        budget -= cost
-    return chosen
+    total = sum(item.noise for item in sensitivities)
+    items = [i for i in sensitivities if 0 < costs.get(i.node, 0) <= budget and i.noise >= least * total > 0]
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] * (_STEPS + 1)
+    for index, item in enumerate(items):
+        weight = int(np.ceil(costs[item.node] / budget * _STEPS))
+        for room in range(_STEPS, weight - 1, -1):
+            value = best[room - weight][0] + item.noise
+            if value > best[room][0]:
+                best[room] = value, (*best[room - weight][1], index)
+    return {items[index].node: items[index].noise / total for index in best[_STEPS][1]}
 
 
 def _with_switches(
@@ -109,34 +118,103 @@ def _with_switches(
     settled: Mapping[str, QuantizedWeight] | None,
     weight_scales: ScaleSearch,
 ) -> tuple[ir.Model, list[str]]:
+    """``model`` with every quantized node replaced by ``If(switch, quantized twin, node)``: only one of them runs."""
     work = model.clone()
     graph = work.graph
     values = values_by_name(graph)
-    uses = {(use.node, use.index): values[point.tensor] for point in placement.activations for use in point.uses}
-    uses |= {(use.node, use.index): values[weight.tensor] for weight in placement.weights for use in weight.uses}
-    insert(work, placement, table, weight_scales=weight_scales, settled=settled)
-    for value in uses.values():
-        if value.const_value is not None and value.name not in graph.initializers:
-            graph.register_initializer(value)
-    reading = {name for name, _ in uses}
-    order = [str(node.name) for node in graph if node.name in reading]
-    switches = ir.Value(name=SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(order)]))
+    scales = {
+        use: activation_scale(values[point.tensor], table.tensors[point.range_name])
+        for point in placement.activations
+        for use in point.uses
+    }
+    rounded = {
+        use: _rounded(graph, weight, (settled or {}).get(weight.tensor), weight_scales)
+        for weight in placement.weights
+        for use in weight.uses
+    }
+    nodes = [node for node in graph if any(Use(str(node.name), slot) in scales for slot in (0, 1))]
+    switches = ir.Value(name=SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)]))
     graph.inputs.append(switches)
-    by_name = {str(node.name): node for node in graph}
-    for index, name in enumerate(order):
-        node = by_name[name]
-        picked = ir.node("Gather", [switches, constant(graph, f"{name}/switch", np.int64(index))], name=f"{name}/pick")
-        describe(picked.outputs[0], f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
-        graph.insert_before(node, picked)
-        for slot in (0, 1):
-            if (name, slot) in uses:
-                _switch(graph, node, slot, picked.outputs[0], uses[name, slot])
-    return work, order
+    biases = {
+        use.node: (settled or {})[w.tensor].bias
+        for w in placement.weights
+        if w.tensor in (settled or {})
+        for use in w.uses
+    }
+    for index, node in enumerate(nodes):
+        _switch(graph, node, index, switches, scales, rounded, biases.get(str(node.name)))
+    return work, [str(node.name) for node in nodes]
 
 
-def _switch(graph: ir.Graph, node: ir.Node, slot: int, on: ir.Value, plain: ir.Value) -> None:
-    quantized = node.inputs[slot]
-    where = ir.node("Where", [on, quantized, plain], name=f"{node.name}/switch{slot}")
-    describe(where.outputs[0], f"{node.name}/switched{slot}", plain.dtype or ir.DataType.FLOAT, plain.shape)
-    graph.insert_before(node, where)
-    node.replace_input_with(slot, where.outputs[0])
+def _rounded(graph: ir.Graph, point: WeightPoint, settled: QuantizedWeight | None, search: ScaleSearch) -> ir.Value:
+    """The weight as int8 would have it, in float."""
+    tensor = graph.initializers[point.tensor].const_value
+    assert tensor is not None
+    values = as_float32(tensor)
+    scale = settled.scale if settled is not None else search(values, point.axis)
+    codes = settled.codes if settled is not None else quantize(values, point.axis, scale)
+    name = f"{point.tensor}/rounded{point.axis}"
+    return constant(graph, name, codes * per_channel(values, point.axis, scale), tensor.dtype)
+
+
+def _switch(
+    graph: ir.Graph,
+    node: ir.Node,
+    index: int,
+    switches: ir.Value,
+    scales: Mapping[Use, Floats],
+    rounded: Mapping[Use, ir.Value],
+    bias: Floats | None,
+) -> None:
+    name = str(node.name)
+    picked = ir.node("Gather", [switches, constant(graph, f"{name}/switch", np.int64(index))], name=f"{name}/pick")
+    describe(picked.outputs[0], f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
+    zero = constant(graph, f"{name}/switch_zero", np.int8(0))
+    inputs, body = list(node.inputs), []
+    for slot in (0, 1):
+        use, value = Use(name, slot), node.inputs[slot]
+        if use in rounded:
+            inputs[slot] = rounded[use]
+        elif use in scales and value is not None:
+            dtype = value.dtype or ir.DataType.FLOAT
+            scale = constant(graph, f"{name}/switch_scale{slot}", scales[use], dtype)
+            first = ir.node("QuantizeLinear", [value, scale, zero], name=f"{name}/switch_Q{slot}")
+            describe(first.outputs[0], f"{name}/switch_int8_{slot}", ir.DataType.INT8, value.shape)
+            second = ir.node("DequantizeLinear", [first.outputs[0], scale, zero], name=f"{name}/switch_DQ{slot}")
+            describe(second.outputs[0], f"{name}/switch_dequantized_{slot}", dtype, value.shape)
+            body += [first, second]
+            inputs[slot] = second.outputs[0]
+    quantized, plain = _twin(node, inputs, "quantized"), _twin(node, node.inputs, "plain")
+    body.append(quantized)
+    if bias is not None:
+        channels_last = node.op_type in ("MatMul", "Gemm")
+        rank = node.inputs[1].shape.rank() if node.inputs[1] is not None and node.inputs[1].shape is not None else 0
+        shaped = bias if channels_last else bias.reshape(-1, *[1] * (rank - 2))
+        offset = constant(graph, f"{name}/switch_bias", shaped, node.outputs[0].dtype or ir.DataType.FLOAT)
+        corrected = ir.node("Add", [quantized.outputs[0], offset], name=f"{name}/corrected")
+        describe(corrected.outputs[0], f"{name}/corrected_out", node.outputs[0].dtype or ir.DataType.FLOAT, None)
+        body.append(corrected)
+    branches = {
+        "then_branch": ir.Graph([], body[-1].outputs, nodes=body, name=f"{name}/int8"),
+        "else_branch": ir.Graph([], plain.outputs, nodes=[plain], name=f"{name}/float"),
+    }
+    choice = ir.Node(
+        "",
+        "If",
+        [picked.outputs[0]],
+        [ir.AttrGraph(key, branch) for key, branch in branches.items()],
+        name=f"{name}/if",
+    )
+    output = node.outputs[0]
+    describe(choice.outputs[0], f"{output.name}/switched", output.dtype or ir.DataType.FLOAT, output.shape)
+    graph.insert_before(node, [picked, choice])
+    output.replace_all_uses_with(choice.outputs[0], replace_graph_outputs=True)
+    if choice.outputs[0].is_graph_output():
+        choice.outputs[0].name, output.name = output.name, f"{output.name}/unswitched"
+    graph.remove(node, safe=True)
+
+
+def _twin(node: ir.Node, inputs: Sequence[ir.Value | None], kind: str) -> ir.Node:
+    twin = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), name=f"{node.name}/{kind}")
+    describe(twin.outputs[0], f"{node.outputs[0].name}/{kind}", node.outputs[0].dtype or ir.DataType.FLOAT, None)
+    return twin

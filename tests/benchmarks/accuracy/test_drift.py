@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
+import pytest
 from onnx import numpy_helper
 
 from benchmarks.drift import drift
@@ -29,11 +30,12 @@ def save(path: Path, w1: np.ndarray, w2: np.ndarray, *, external: bool = False) 
     return path
 
 
-def test_error_starts_at_the_changed_weight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("external", [True, False])
+def test_error_starts_at_the_changed_weight(external: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     w1, w2 = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    reference = save(tmp_path / "a.onnx", w1, w2, external=True)
-    candidate = save(tmp_path / "b.onnx", w1, w2 * np.float32(1.01), external=True)
+    reference = save(tmp_path / "a.onnx", w1, w2, external=external)
+    candidate = save(tmp_path / "b.onnx", w1, w2 * np.float32(1.01), external=external)
     before = sorted(tmp_path.iterdir())
     feeds = [{"x": rng.standard_normal((3, 8)).astype(np.float32)} for _ in range(2)]
     found = drift(reference, candidate, ["b", "a", "nothing", "y"], feeds, threads=1)

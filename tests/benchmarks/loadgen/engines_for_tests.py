@@ -98,6 +98,15 @@ class Dying(Misbehaving):
         return outputs
 
 
+class Detecting(Misbehaving):
+    """Returns as many rows as the sample has positive features: axis 0 of the output is not the batch."""
+
+    outputs = (TensorSpec("boxes", "float32", ("detections", 3)),)
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        return {"boxes": np.ones((int((feed["x"] > 0).sum()), 3), np.float32)}
+
+
 class Slow(Misbehaving):
     per_sample_s = 0.05
 

@@ -12,7 +12,11 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.source import open_source
+from benchmarks.task import load_callable
+from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
+from engines.profile import ShapeProfile, ShapeRange
+from engines.target import CPU
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)
@@ -40,6 +44,22 @@ def test_a_real_engine_is_valid_in_every_scenario(scenario: Scenario, samples: t
     assert (result.p99 is None) == (scenario is Scenario.OFFLINE)
 
 
+def test_an_engine_folder_is_opened_from_any_current_folder(
+    samples: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(load_callable(f"{ENGINES}:tiny_model")())
+    profile = ShapeProfile({"x": ShapeRange((1, 16), (8, 16), (32, 16))})
+    build_engine(BuildRequest(model, CPU, profile, tmp_path / "engines" / "cpu", "fp32", threads=1))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "audit.config").write_text("*.*.mode = 0\n")  # LoadGen reads a stray one unless told otherwise
+    settings = LoadgenSettings(Scenario.OFFLINE, duration_s=0.3)
+    result = run_loadgen(LoadgenRequest("engines/cpu", samples, settings, "logs/cpu/offline"))
+    assert result.valid, result.reasons
+    assert Path(result.log_dir) == tmp_path / "logs" / "cpu" / "offline"
+    assert result.engine_s < result.duration_s
+
+
 @pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.OFFLINE])
 def test_accuracy_mode_equals_direct_evaluation(scenario: Scenario, samples: tuple[str, ...], tmp_path: Path) -> None:
     settings = LoadgenSettings(scenario, Mode.ACCURACY, max_batch=16)
@@ -51,6 +71,18 @@ def test_accuracy_mode_equals_direct_evaluation(scenario: Scenario, samples: tup
         expected = engine.infer({"x": X})["logits"]
     for index, outputs in answers.items():
         np.testing.assert_allclose(outputs["logits"], expected[index : index + 1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_an_output_that_does_not_split_by_sample_is_run_one_by_one(
+    mode: Mode, samples: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = run("Detecting", LoadgenSettings(Scenario.OFFLINE, mode, duration_s=0.3), samples, tmp_path)
+    assert result.valid, result.reasons
+    assert set(result.batch_histogram) == {"1"}
+    if mode is Mode.ACCURACY:
+        shapes = {index: outputs["boxes"].shape for index, outputs in read_answers(tmp_path)}
+        assert shapes == {k: (int((row > 0).sum()), 3) for k, row in enumerate(X)}
 
 
 def test_a_slow_engine_is_extended_to_the_least_number_of_queries(samples: tuple[str, ...], tmp_path: Path) -> None:
@@ -67,7 +99,7 @@ def test_an_engine_too_slow_for_the_limit_is_invalid_and_says_what_would_pass(
     result = run("Slow", settings, samples, tmp_path)
     assert not result.valid
     assert "of the 64 queries needed; a limit of 4 s would pass" in result.reasons[0]
-    assert result.duration_s < 10
+    assert result.duration_s < 3, "what cannot become valid is not waited for"
 
 
 def test_an_overloaded_server_suggests_a_rate(samples: tuple[str, ...], tmp_path: Path) -> None:

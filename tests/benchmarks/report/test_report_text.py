@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.report.model import Report
+from benchmarks.report.model import OutputFidelity, Report
 from benchmarks.report.text import summarise
 
 
@@ -58,3 +58,12 @@ def test_uncalibrated_is_shouted(report: Report) -> None:
 def test_square_brackets_in_names_are_text(report: Report) -> None:
     model = dataclasses.replace(report.model, name="[red]net[/red]")
     assert "[red]net[/red]" in shown(dataclasses.replace(report, model=model, warnings=["[bold]x"]))
+
+
+def test_an_output_that_failed_says_how_and_shows_no_figures(report: Report) -> None:
+    assert report.accuracy is not None
+    failed = OutputFidelity(0.0, -200.0, None, 0.1, "same arg-max", "3 values are NaN")
+    accuracy = dataclasses.replace(report.accuracy, outputs={"logits": failed})
+    text = shown(dataclasses.replace(report, accuracy=accuracy))
+    assert "logits: 3 values are NaN" in text
+    assert "-200" not in text

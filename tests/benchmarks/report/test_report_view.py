@@ -22,7 +22,7 @@ def test_the_node_where_fidelity_falls_is_named_not_those_after_it() -> None:
 
 
 def test_exact_nodes_are_no_fall() -> None:
-    assert view.worst_falls(drift(None, None, 30.0)) == []
+    assert view.worst_falls(drift(None, 200.0, 30.0)) == []
     assert [fall.index for fall in view.worst_falls(drift(40.0, None, 30.0))] == [2]
 
 
@@ -60,3 +60,7 @@ def test_a_latency_chart_survives_odd_distributions(timings: list[float]) -> Non
 
 def test_no_percentiles_no_chart() -> None:
     assert latency_chart({"int8": Latency(1, 1, 1, 1, 1, 0, 0)}, "none") == ""
+
+
+def test_levels_leave_exact_nodes_out_and_keep_broken_ones_on_the_chart() -> None:
+    assert view.fidelity_levels(drift(200.0, None, 31.5, -200.0)) == [None, None, 31.5, -20.0]

@@ -180,7 +180,8 @@ def test_the_memory_bound_is_told_first_and_counts_activations_not_samples():
             on_plan=lambda plan, heard=heard: (bounds.append(plan.memory_bound), heard.append("plan")),
             on_progress=lambda done, heard=heard: heard.append(str(done)),
         )
-        assert heard == ["plan", *map(str, range(1, count + 1))]
+        assert heard[0] == "plan"
+        assert heard[-1] == str(count)
     assert bounds[0] == bounds[1] > (3 + 4 + 4) * 64 * 64 * 4
 
 

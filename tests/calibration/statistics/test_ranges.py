@@ -143,6 +143,13 @@ def test_divergences_are_those_of_the_published_algorithm(seed):
     np.testing.assert_allclose(divergences(counts, candidates, 32), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_entropy_does_not_clip_at_a_frequent_value():
+    """Pixels of a mostly dark image: half the values lie at one point, and the rest above it in magnitude."""
+    rng = np.random.default_rng(0)
+    levels = (np.where(rng.random(20_000) < 0.5, 40, rng.integers(0, 256, 20_000)) / 100 - 0.8).astype(np.float32)
+    assert np.mean(np.abs(levels) > choose_range(statistics_of(levels), "entropy").amax) < 0.002
+
+
 def test_entropy_clips_a_lone_outlier():
     found = choose_range(statistics_of(values_of("outlier")), "entropy")
     assert found.amax < 15

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.tensorrt import library
 from engines.tensorrt.library import Capabilities, Library
 from tests.engines.cuda.fake_cuda import FakeCuda
 
@@ -132,6 +133,7 @@ class FakeContext:
         self.shape: Shape | None = None
         self.addresses: dict[str, int] = {}
         self.shape_calls, self.address_calls = 0, 0
+        self.refuses_with = ""
 
     def _changed(self) -> None:
         self.edition += 1
@@ -169,6 +171,10 @@ class FakeContext:
         return [] if self.shape else ["x"]
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        if self.refuses_with:
+            for receiver in tuple(library._receivers):  # TensorRT answers False and logs the reason
+                receiver("ERROR", self.refuses_with)
+            return False
         shape, edition = self.shape, self.edition
         source, target = self.addresses["x"], self.addresses["y"]
         stream = self.engine.cuda.streams[stream_handle]

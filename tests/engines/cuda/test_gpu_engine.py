@@ -85,7 +85,10 @@ def test_old_graphs_are_dropped_and_freed(tmp_path: Path) -> None:
     for rows in range(1, MAX_GRAPHS + 3):
         bench.engine.infer({"x": batch(rows)})
     assert bench.cuda.closed.count("graph") == 2
+    bench.engine.infer({"x": batch(3)})  # the oldest that is left becomes the youngest
+    assert bench.cuda.captures == MAX_GRAPHS + 2
     bench.engine.infer({"x": batch(1)})
+    bench.engine.infer({"x": batch(3)})
     assert bench.cuda.captures == MAX_GRAPHS + 3
 
 
@@ -101,7 +104,7 @@ def test_without_graph_support_shapes_and_addresses_are_set_only_on_change(tmp_p
     (context,) = bench.contexts
     calls = context.shape_calls
     for rows in (4, 4, 2, 2):
-        bench.engine.infer({"x": batch(rows)})
+        np.testing.assert_array_equal(bench.engine.infer({"x": batch(rows)})["y"], 2 * batch(rows) + 1)
     assert context.shape_calls - calls == 2
     assert context.address_calls == 2
     assert bench.cuda.captures == 0
@@ -115,6 +118,21 @@ def test_the_profile_that_covers_the_shape_is_used(tmp_path: Path) -> None:
         bench.engine.infer({"x": batch(6)})
     assert "input 'x'" in caught.value.where
     assert caught.value.expected == "min 1x3, max 4x3 or min 8x3, max 32x3"
+
+
+def test_profiles_may_share_their_largest_shape(tmp_path: Path) -> None:
+    profiles = [((1, 3), (2, 3), (16, 3)), ((8, 3), (16, 3), (16, 3))]
+    bench = Bench(tmp_path, profiles=profiles, graphs=False)
+    np.testing.assert_array_equal(bench.engine.infer({"x": batch(16)})["y"], 2 * batch(16) + 1)
+
+
+def test_what_tensorrt_logged_is_the_reason(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, graphs=False)
+    bench.contexts[0].refuses_with = "Error Code 1: Cask (misaligned address)"
+    with pytest.raises(EngineError, match="did not start the run: Error Code 1: Cask"):
+        bench.engine.infer({"x": batch(4)})
+    bench.contexts[0].refuses_with = ""
+    np.testing.assert_array_equal(bench.engine.infer({"x": batch(4)})["y"], 2 * batch(4) + 1)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +181,14 @@ def test_device_arrays_are_read_where_they_are(tmp_path: Path) -> None:
         np.testing.assert_array_equal(view.reshape(4, 3), 2 * data + 1)
     assert bench.cuda.launches == 0
     np.testing.assert_array_equal(bench.engine.infer({"x": batch(4)})["y"], 2 * batch(4) + 1)
+
+
+def test_a_device_array_is_read_after_its_producer_is_done(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    data, producer = np.zeros((2, 3), np.float32), bench.cuda.stream()
+    producer.put(lambda: np.copyto(data, batch(2, 5)))
+    given = DeviceArray(int(data.ctypes.data), (2, 3), data.dtype, data, stream=producer.handle)
+    np.testing.assert_array_equal(bench.engine.infer({"x": given})["y"], 2 * batch(2, 5) + 1)
 
 
 def test_closing_frees_everything_once(tmp_path: Path) -> None:

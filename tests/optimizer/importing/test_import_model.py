@@ -1,4 +1,5 @@
 """What import takes, what it refuses and how it says so."""
+# ruff: noqa: E501 (models as text)
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ def test_refuses_what_is_no_model(tmp_path: Path, content: bytes, reason: str) -
 def test_refuses_a_truncated_file(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", linear())
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(BadInput, match="truncated|malformed|no graph|not a valid"):
+    with pytest.raises(BadInput, match=r"truncated|malformed|no graph|not a valid"):
         import_model(path)
 
 
@@ -137,7 +138,7 @@ def test_refuses_links_out_of_the_folder(tmp_path: Path, link: object) -> None:
 
 def test_names_tensor_and_file_of_missing_and_short_data(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", linear(external="w.bin"))
-    with pytest.raises(BadInput, match="'W'.*'w.bin'.*does not exist"):
+    with pytest.raises(BadInput, match=r"'W'.*'w.bin'.*does not exist"):
         import_model(path)
     (tmp_path / "w.bin").write_bytes(bytes(16383))
     with pytest.raises(BadInput, match="ends at byte 16384, but the file has 16383"):
@@ -243,9 +244,7 @@ UPGRADES = {
     "opset 9": """<ir_version: 6, opset_import: ["" : 9]>
     g (float[2, 8] x, bool c) => (float[2, 1] y) { a = Softmax<axis = 1>(x) y = ReduceSum<axes = [1], keepdims = 1>(a) }""",
     "opset 11": """<ir_version: 6, opset_import: ["" : 11]>
-    g (float[2, 8] x, bool c) => (float[8] y) { a = Slice_(x) y = Squeeze<axes = [0]>(a) }""".replace(
-        "a = Slice_(x)", "a = ReduceL2<axes = [0]>(x)"
-    ),
+    g (float[2, 8] x, bool c) => (float[8] y) { a = ReduceL2<axes = [0]>(x) y = Squeeze<axes = [0]>(a) }""",
 }
 
 

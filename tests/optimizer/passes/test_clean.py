@@ -1,4 +1,5 @@
 """Cleaning: fewer nodes, the same results."""
+# ruff: noqa: E501 (models as text)
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Half precision: strongly typed, FP32 inputs and outputs, FP32 islands where FP16 cannot hold the numbers."""
+# ruff: noqa: E501 (models as text)
 
 from __future__ import annotations
 
@@ -232,7 +233,9 @@ def test_scales_out_of_fp16_stay_fp32_behind_casts(weight: float, data: float) -
 
 
 def test_a_model_with_its_own_half_precision_is_left_alone() -> None:
-    model = parse("g (float16[N] x) => (float16[N] y) <float16 h = {2.0}> { y = Mul(x, h) }")
+    model = parse(
+        "g (float16[N] x) => (float[N] y) { h = Constant<value = float16 {2}>() p = Mul(x, h) y = Cast<to = 1>(p) }"
+    )
     result = HalfPrecision().apply(model)
     assert result.modified == 0 and "of its own" in result.notes[0]
 

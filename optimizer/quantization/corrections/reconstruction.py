@@ -1,0 +1,260 @@
+"""Round weights so that each op reproduces its float outputs from the quantized inputs it will see.
+
+For one op with float input rows ``X``, the same rows quantized ``X̂`` and weight ``W`` the best int8 weight solves
+``min ‖X·W − X̂·Ŵ − 1·δ‖²``. Without rounding it is a ridge regression in closed form, which absorbs part of the
+activations' quantization error; rounding then goes column by column, each error spread over the columns to come by the
+inverse Hessian (GPTQ, Frantar et al. 2023, after Optimal Brain Surgeon). ``δ`` is the bias correction of Nagel et al.
+2019, in closed form too. It matters most: an error that is the same everywhere does not average out in a pooling layer.
+
+``X̂`` is ``X`` through this op's own quantizer, not what the quantized ops before it would yield: every op then repairs
+its own error only, and all can be solved independently. Candidates are judged on rows the solution has not seen; plain
+rounding is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from engines.engine import Array, Feed
+from optimizer.quantization.capture import observe
+from optimizer.quantization.channels import add_to_bias, can_add_bias
+from optimizer.quantization.patches import geometry, sample_rows
+from optimizer.quantization.points import Placement
+from optimizer.quantization.qdq import QuantizedWeight
+from optimizer.quantization.rules.weighted import WeightedOp, group, weighted_op
+from optimizer.quantization.weights import CODE_MAX, Codes, Floats, as_float32, mse_scales, quantize
+
+MAX_REDUCTION = 4608
+"""Longest dot product solved: the Hessian is reduction² floats and its inversion cubic."""
+ROWS = 2048
+MIN_ROWS = 64
+WORTH = 0.97
+Quantizer = Callable[[Floats], Floats]
+"""Sends values through the quantizer of an activation and back."""
+STORED_BYTES = 256 << 20
+RIDGE = 0.01
+_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The outcome for one op: its weight and bias correction, and the error it saves on unseen rows (dB)."""
+
+    node: str
+    tensor: str
+    weight: QuantizedWeight
+    gain_db: float
+
+
+def reconstruct(
+    model: ir.Model, placement: Placement, quantizers: Mapping[str, Quantizer], feeds: Sequence[Feed], *, seed: int = 0
+) -> list[Rounding]:
+    """Solve every weight of ``placement`` that one op reads, on rows captured from the float ``model``.
+
+    ``quantizers`` round the data of each op, by node name. Rows are captured for as many ops at a time as
+    ``STORED_BYTES`` allows.
+    """
+    found = []
+    for chunk in _chunks(list(_solvable(model.graph, placement))):
+        captured = _capture(model, {op: str(_data(op.node).name) for op in chunk}, feeds, seed)
+        for op in chunk:
+            rows = captured.pop(op.node)
+            rounding = _solve(op, rows, quantizers[str(op.node.name)](rows))
+            if rounding is not None:
+                found.append(rounding)
+    return found
+
+
+def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
+    """Add each solution's bias correction to ``model``'s float biases; returns a note for the user."""
+    nodes = {str(node.name): node for node in model.graph}
+    for rounding in roundings:
+        op = weighted_op(nodes[rounding.node])
+        if rounding.weight.bias is not None and isinstance(op, WeightedOp):
+            add_to_bias(model.graph, op, rounding.weight.bias)
+    mean = float(np.mean([rounding.gain_db for rounding in roundings])) if roundings else 0.0
+    return f"least-squares rounding of {len(roundings)} weights, {mean:.1f} dB less error each on unseen rows"
+
+
+def _solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
+    nodes = {str(node.name): node for node in graph}
+    for weight in placement.weights:
+        op = weighted_op(nodes[weight.uses[0].node])
+        if len(weight.uses) != 1 or not isinstance(op, WeightedOp) or len(op.tensor.shape) < 2:
+            continue
+        if op.node.op_type == "ConvTranspose" or op.reduction > MAX_REDUCTION:
+            continue
+        if op.node.op_type == "MatMul" and len(op.tensor.shape) != 2:
+            continue
+        if op.node.op_type == "Conv" and geometry(op) is None:
+            continue
+        yield op
+
+
+def _chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
+    chunk: list[WeightedOp] = []
+    size = 0
+    for op in ops:
+        bytes_ = 2 * 4 * ROWS * op.reduction * group(op.node)
+        if chunk and size + bytes_ > STORED_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(op)
+        size += bytes_
+    if chunk:
+        yield chunk
+
+
+def _data(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    assert value is not None
+    return value
+
+
+def _capture(
+    model: ir.Model, tensors: Mapping[WeightedOp, str], feeds: Sequence[Feed], seed: int
+) -> dict[ir.Node, Floats]:
+    """Input rows of every op: node -> [rows, groups, reduction]; the same positions whatever the model."""
+    readers: dict[str, list[WeightedOp]] = {}
+    for op, name in tensors.items():
+        readers.setdefault(name, []).append(op)
+    parts: dict[ir.Node, list[Floats]] = {op.node: [] for op in tensors}
+
+    def visit(name: str, value: Array, index: int) -> None:
+        for op in readers[name]:
+            rng = np.random.default_rng((seed, index))
+            count = max(ROWS // (len(feeds) * (8 if group(op.node) > 1 else 1)), 1)
+            parts[op.node].append(sample_rows(op, value, count, rng))
+
+    observe(model, list(readers), feeds, visit)
+    return {node: np.concatenate(rows) for node, rows in parts.items()}
+
+
+def _solve(op: WeightedOp, plain: Floats, noisy: Floats) -> Rounding | None:
+    """The better of plain rounding and least squares, each with its bias correction."""
+    if len(plain) < MIN_ROWS:
+        return None
+    weight = _as_rows(op, as_float32(op.tensor))
+    fit, check = slice(None, None, 2), slice(1, None, 2)
+    biased = can_add_bias(op)
+    split = weight.reshape(plain.shape[1], -1, weight.shape[1])
+    moments = [_moments(plain[fit, g], noisy[fit, g], biased) for g in range(len(split))]
+    candidates = [_rounded(split, moments, biased), _least_squares(split, moments, biased)]
+    errors = [_unseen_error(candidate, split, plain[check], noisy[check]) for candidate in candidates]
+    best = int(errors[1] < WORTH * errors[0])
+    chosen = candidates[best]
+    gain = 10 * np.log10(errors[0] / max(errors[best], 1e-30))
+    settled = QuantizedWeight(_as_tensor(op, chosen.codes), chosen.scale, chosen.bias if biased else None)
+    return Rounding(str(op.node.name), str(op.weight.name), settled, float(gain))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    codes: Codes
+    scale: Floats
+    bias: Floats
+
+    def values(self) -> Floats:
+        return self.codes * self.scale[:, None]
+
+
+def _rounded(split: Floats, moments: Sequence[_Moments], biased: bool) -> _Candidate:
+    """Plain rounding of [groups, outputs, reduction]."""
+    scales = [mse_scales(weight, 0) for weight in split]
+    codes = [quantize(weight, 0, scale) for weight, scale in zip(split, scales, strict=True)]
+    return _candidate(split, moments, codes, scales, biased)
+
+
+def _least_squares(split: Floats, moments: Sequence[_Moments], biased: bool) -> _Candidate:
+    codes, scales = [], []
+    for weight, moment in zip(split, moments, strict=True):
+        target = moment.compensated(weight)
+        scales.append(mse_scales(target, 0))
+        codes.append(gptq(target, moment.hessian, scales[-1]))
+    return _candidate(split, moments, codes, scales, biased)
+
+
+def _candidate(
+    split: Floats, moments: Sequence[_Moments], codes: list[Codes], scales: list[Floats], biased: bool
+) -> _Candidate:
+    bias = np.zeros(split.shape[:2], np.float32)
+    if biased:
+        for index, (weight, moment) in enumerate(zip(split, moments, strict=True)):
+            rounded = codes[index] * scales[index][:, None]
+            bias[index] = weight @ moment.mean_plain - rounded @ moment.mean_noisy
+    return _Candidate(np.concatenate(codes), np.concatenate(scales), bias.ravel())
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Second moments of one group's rows: ``hessian`` = X̂ᵀX̂ + λI, ``cross`` = X̂ᵀX + λI (centred when biased)."""
+
+    hessian: Floats
+    cross: Floats
+    mean_plain: Floats
+    mean_noisy: Floats
+
+    def compensated(self, weight: Floats) -> Floats:
+        return np.asarray(np.linalg.solve(self.hessian, self.cross @ weight.T).T, np.float32)
+
+
+def _moments(plain: Floats, noisy: Floats, biased: bool) -> _Moments:
+    rows, size = noisy.shape
+    mean_plain, mean_noisy = plain.mean(axis=0), noisy.mean(axis=0)
+    if biased:
+        plain, noisy = plain - mean_plain, noisy - mean_noisy
+    hessian, cross = noisy.T @ noisy / rows, noisy.T @ plain / rows
+    ridge = float(np.trace(hessian)) / size * max(RIDGE, size / rows * RIDGE * 10) + 1e-12
+    hessian[np.diag_indices(size)] += ridge
+    cross[np.diag_indices(size)] += ridge
+    return _Moments(hessian, cross, mean_plain, mean_noisy)
+
+
+def gptq(weight: Floats, hessian: Floats, scale: Floats) -> Codes:
+    """int8 codes of ``weight`` [outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` small.
+
+    Columns are rounded in order of falling curvature; the rounding error of each is pushed onto those not yet rounded
+    along the rows of the Cholesky factor of H⁻¹.
+    """
+    order = np.argsort(-np.diag(hessian))
+    remaining = weight[:, order].copy()
+    inverse = np.linalg.inv(hessian[np.ix_(order, order)].astype(np.float64))
+    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+    codes = np.empty(weight.shape, np.int8)
+    for start in range(0, weight.shape[1], _BLOCK):
+        end = min(start + _BLOCK, weight.shape[1])
+        errors = np.empty((len(weight), end - start), np.float32)
+        for column in range(start, end):
+            values = remaining[:, column]
+            codes[:, column] = np.clip(np.rint(values / scale), -CODE_MAX, CODE_MAX)
+            error = (values - codes[:, column] * scale) / factor[column, column]
+            remaining[:, column:end] -= error[:, None] * factor[column, column:end]
+            errors[:, column - start] = error
+        remaining[:, end:] -= errors @ factor[start:end, end:]
+    restored = np.empty_like(codes)
+    restored[:, order] = codes
+    return restored
+
+
+def _unseen_error(candidate: _Candidate, split: Floats, plain: Floats, noisy: Floats) -> float:
+    values = candidate.values().reshape(split.shape)
+    bias = candidate.bias.reshape(split.shape[:2])
+    return sum(
+        float(np.square(noisy[:, g] @ values[g].T + bias[g] - plain[:, g] @ weight.T).sum())
+        for g, weight in enumerate(split)
+    )
+
+
+def _as_rows(op: WeightedOp, weight: Floats) -> Floats:
+    """The weight as [outputs, reduction]."""
+    return np.ascontiguousarray(np.moveaxis(weight, op.axis, 0).reshape(op.channels, -1))
+
+
+def _as_tensor(op: WeightedOp, codes: Codes) -> Codes:
+    """Undo ``_as_rows`` (weights of matrix products have rank two, convolutions have their outputs first)."""
+    shape = tuple(op.tensor.shape.numpy())
+    return np.ascontiguousarray(codes.T) if op.axis == 1 else codes.reshape(shape)
