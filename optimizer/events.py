@@ -82,10 +82,10 @@ class Events:
         self.emit(Note(stage, message))
 
     @contextmanager
-    def stage(self, name: str, title: str) -> Iterator[None]:
-        """Time a stage; it counts as finished only when it did not raise."""
+    def stage(self, name: str, title: str) -> Iterator[Callable[[], float]]:
+        """Time a stage; it counts as finished only when it did not raise. Yields its elapsed seconds as a function."""
         self.emit(StageStarted(name, title))
         start = time.perf_counter()
-        yield
+        yield lambda: time.perf_counter() - start
         self.timings[name] = time.perf_counter() - start
         self.emit(StageFinished(name, self.timings[name]))

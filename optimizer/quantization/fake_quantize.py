@@ -33,7 +33,8 @@ def symmetric(scale: float) -> Callable[[Floats], Floats]:
     """int8 with zero point 0. QuantizeLinear saturates at -128."""
 
     def apply(values: Floats) -> Floats:
-        return np.clip(np.rint(values / np.float32(scale)), -CODE_MAX - 1, CODE_MAX) * np.float32(scale)
+        codes = np.clip(np.rint(values / np.float32(scale)), -CODE_MAX - 1, CODE_MAX)
+        return np.asarray(codes * np.float32(scale), np.float32)
 
     return apply
 
@@ -42,6 +43,7 @@ def unsigned(scale: float, zero: int) -> Callable[[Floats], Floats]:
     """uint8 with a zero point."""
 
     def apply(values: Floats) -> Floats:
-        return (np.clip(np.rint(values / np.float32(scale)) + zero, 0, 255) - zero) * np.float32(scale)
+        codes = np.clip(np.rint(values / np.float32(scale)) + zero, 0, 255)
+        return np.asarray((codes - zero) * np.float32(scale), np.float32)
 
     return apply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import onnx_ir as ir
 
@@ -23,6 +24,9 @@ from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.weights import mse_scales
 
+CORRECTION_MACS = 6e9
+FEWEST, MOST = 4, 64
+"""Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
 Calibrate = Callable[[ir.Model, Sequence[str]], CalibrationTable]
@@ -64,7 +68,7 @@ def quantize(
 ) -> QuantizedModel:
     """Quantize a copy of ``model`` (its weights are shared, not copied) in the form ``settings.form``.
 
-    ``samples`` are a few calibration feeds (8 to 32) that corrections measure on; they are iterated several times.
+    ``samples`` are calibration feeds; corrections hold and measure on the first few, as many as the cost allows.
     ``calibrate`` is called once, with the graph as it will be quantized and the names of the activations to measure.
     """
     settings = settings or QuantizeSettings()
@@ -72,10 +76,10 @@ def quantize(
     notes: list[str] = []
     if not _place(work, settings, None).tensors:
         return _nothing_to_do(work, settings)
-    feeds = list(samples)
+    feeds = list(islice(samples, affordable(settings.costs)))
     notes.extend(_rewrite(work, feeds, settings))
     names = _place(work, settings, None).tensors
-    table = calibrate(work, names)
+    table = _unclipped_inputs(work, calibrate(work, names))
     placement = _place(work, settings, table)
     roundings = _round(work, placement, table, feeds, settings)
     settled = {rounding.tensor: rounding.weight for rounding in roundings}
@@ -101,6 +105,16 @@ def _rewrite(model: ir.Model, feeds: Sequence[Feed], settings: QuantizeSettings)
         symmetric = settings.form is Form.TENSORRT
         notes += ConditionActivations(points, feeds, symmetric=symmetric, seed=settings.seed).apply(model).notes
     return notes
+
+
+def _unclipped_inputs(model: ir.Model, table: CalibrationTable) -> CalibrationTable:
+    """``table`` with graph inputs at their observed extremes: raw features drift, and a clipped one is a wrong one."""
+    ranges = dict(table.tensors)
+    for name in (str(value.name) for value in model.graph.inputs if value.name in ranges):
+        found = ranges[name]
+        top = max(abs(found.minimum), abs(found.maximum))
+        ranges[name] = replace(found, low=found.minimum, high=found.maximum, amax=top, method="minmax (graph input)")
+    return replace(table, tensors=ranges)
 
 
 def _round(
@@ -135,6 +149,12 @@ def _relieve(
         node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
         for node, part in chosen.items()
     }
+
+
+def affordable(costs: Mapping[str, int]) -> int:
+    """How many samples corrections measure on: enough rows for small models, few runs of heavy ones."""
+    total = sum(costs.values())
+    return int(min(max(CORRECTION_MACS / max(total, 1), FEWEST), MOST))
 
 
 def spread(feeds: Sequence[Feed], count: int) -> list[Feed]:

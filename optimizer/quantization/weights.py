@@ -63,7 +63,8 @@ def mse_scales(values: Floats, axis: int, *, steps: int = 24, smallest: float = 
 
 def quantize(values: Floats, axis: int, scale: Floats) -> Codes:
     """``clip(rint(values / scale), -127, 127)`` as int8."""
-    return np.clip(np.rint(values / per_channel(values, axis, scale)), -CODE_MAX, CODE_MAX).astype(np.int8)
+    codes: Codes = np.clip(np.rint(values / per_channel(values, axis, scale)), -CODE_MAX, CODE_MAX).astype(np.int8)
+    return codes
 
 
 def as_float32(tensor: ir.TensorProtocol) -> Floats:

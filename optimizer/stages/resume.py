@@ -36,8 +36,8 @@ def resumable(stage: Stage, kind: type[T], work: Callable[[], T], workspace: Wor
         events.timings[stage.name] = seconds
         events.emit(StageResumed(stage.name, stage.title))
         return read_json(record, kind)
-    with events.stage(stage.name, stage.title):
+    with events.stage(stage.name, stage.title) as elapsed:
         result = work()
         write_json(record, result)
-    workspace.finish(stage.name, stage.key, events.timings[stage.name])
+        workspace.finish(stage.name, stage.key, elapsed())
     return result

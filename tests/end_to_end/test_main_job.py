@@ -69,7 +69,10 @@ def test_a_target_that_cannot_be_built_here_makes_the_result_partial(folder: Pat
 
 def test_over_the_task_budget_is_exit_3(folder: Path, optimize: Command) -> None:
     (folder / "score.py").write_text(
-        "calls = []\ndef score(infer):\n    calls.append(1)\n    return {'metric': 'made up', 'value': 1.0 / len(calls)}\n"
+        "calls = []\n"
+        "def score(infer):\n"
+        "    calls.append(1)\n"
+        "    return {'metric': 'made up', 'value': 1.0 / len(calls)}\n"
     )
     done = optimize("cnn.onnx", *QUICK, "--evaluate", "score.py:score", "--target", "a100")
     assert done.returncode == 3, done.stderr

@@ -64,7 +64,7 @@ class Absorber:
                 taps = matrix.shape[1] // reader.channels
                 add_to_bias(graph, reader, (shift @ matrix).reshape(-1, taps).sum(axis=1))
             if (scale != 1).any():
-                scale_inputs(graph, reader, 1 / scale)
+                scale_inputs(graph, reader, (1 / scale).astype(np.float32))
         if self.kind is _Kind.NODES:
             _insert_nodes(graph, value, readers, shift, scale)
         elif self.kind is _Kind.NORM:
@@ -91,7 +91,9 @@ def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | 
     alone = len(value.uses()) == len(readers) and not value.is_graph_output()
     feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
     if producer is None:
-        return None if feeds_convolution else Absorber(_Kind.NODES)
+        return (
+            None  # raw inputs drift between data sets: per-channel numbers would tie the graph to the calibration data
+        )
     if alone and producer.op_type == "LayerNormalization" and _norm_is_ours(producer, value):
         return Absorber(_Kind.NORM, producer)
     if alone and (found := _behind_weighted(producer, value)) is not None:

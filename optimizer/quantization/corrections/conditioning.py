@@ -210,7 +210,7 @@ def _round_weight(matrix: Floats, taps: int) -> Floats:
     """[inputs, outputs * taps] through int8, one scale per output."""
     folded = matrix.reshape(matrix.shape[0], -1, taps)
     scale = np.maximum(np.abs(folded).max(axis=(0, 2), keepdims=True) / CODE_MAX, 1e-12)
-    return (np.rint(folded / scale) * scale).reshape(matrix.shape)
+    return np.asarray(np.rint(folded / scale) * scale, np.float32).reshape(matrix.shape)
 
 
 def _describe(transform: Transform) -> str:
