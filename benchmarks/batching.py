@@ -6,12 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec
-
-
-def joinable(specs: Sequence[TensorSpec]) -> bool:
-    """Whether samples may be joined along axis 0: every tensor has a dynamic first axis."""
-    return bool(specs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
+from engines.engine import Array, Feed, TensorSpec, joinable
 
 
 def sample_count(specs: Sequence[TensorSpec], feed: Feed) -> int:

@@ -88,28 +88,42 @@ def _load_module(place: str) -> ModuleType:
     return module
 
 
+@dataclass(frozen=True)
+class TaskMetric:
+    """The user's evaluation; ``spec`` names it in messages."""
+
+    spec: str
+    function: Evaluate
+
+    @staticmethod
+    def load(evaluate: str | Evaluate) -> TaskMetric:
+        """From a function or ``file.py:name``. Raises ``BadInput`` where there is none."""
+        if isinstance(evaluate, str):
+            return TaskMetric(evaluate, load_callable(evaluate))
+        return TaskMetric(getattr(evaluate, "__name__", repr(evaluate)), evaluate)
+
+    def score(self, engine: Engine) -> Score:
+        """One call of the user's function, its result checked. Raises ``BadInput`` for an unusable one."""
+        try:
+            returned = self.function(engine.infer)
+        except EnginewrightError:
+            raise
+        except Exception as error:
+            raise BadInput(f"raised {_describe(error)}", where=self.spec, expected=CONTRACT) from error
+        return _as_score(self.spec, returned)
+
+    def compare(self, before: Score, after: Score) -> TaskAccuracy:
+        """The drop from ``before`` to ``after`` with its interval."""
+        return compare_scores(self.spec, before, after)
+
+
 def evaluate_task(
     evaluate: str | Evaluate, reference: Engine, candidates: Mapping[str, Engine]
 ) -> dict[str, TaskAccuracy]:
-    """Score the reference once and every candidate against it; ``evaluate`` is the function or ``file.py:name``.
-
-    Raises ``BadInput`` naming what is wrong in ``evaluate``.
-    """
-    spec = evaluate if isinstance(evaluate, str) else getattr(evaluate, "__name__", repr(evaluate))
-    function: Evaluate = load_callable(evaluate) if isinstance(evaluate, str) else evaluate
-    before = score(spec, function, reference)
-    return {label: compare_scores(spec, before, score(spec, function, engine)) for label, engine in candidates.items()}
-
-
-def score(spec: str, function: Evaluate, engine: Engine) -> Score:
-    """One call of the user's function, its result checked."""
-    try:
-        returned = function(engine.infer)
-    except EnginewrightError:
-        raise
-    except Exception as error:
-        raise BadInput(f"raised {_describe(error)}", where=spec, expected=CONTRACT) from error
-    return _as_score(spec, returned)
+    """Score the reference once and every candidate against it. Raises ``BadInput`` naming what is wrong."""
+    task = TaskMetric.load(evaluate)
+    before = task.score(reference)
+    return {label: task.compare(before, task.score(engine)) for label, engine in candidates.items()}
 
 
 def _as_score(spec: str, returned: object) -> Score:

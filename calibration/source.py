@@ -51,11 +51,6 @@ class Indexed(Protocol):
         ...
 
 
-def batchable(specs: Sequence[TensorSpec]) -> bool:
-    """Whether samples may be joined along axis 0: every input has a dynamic first axis."""
-    return bool(specs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
-
-
 def batches(samples: Iterable[Feed], size: int, *, joinable: bool) -> Iterator[Feed]:
     """Join consecutive samples of equal shapes into feeds of up to ``size``; pass them through where not joinable."""
     if not joinable or size == 1:

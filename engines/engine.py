@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -32,6 +32,11 @@ class TensorSpec:
 
     def numpy_dtype(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
+
+
+def joinable(specs: Sequence[TensorSpec]) -> bool:
+    """Whether samples may be joined along axis 0: every tensor has a dynamic first axis."""
+    return bool(specs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
 
 
 @runtime_checkable

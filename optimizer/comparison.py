@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy import Accuracy, compare
 from benchmarks.latency import measure_latency
 from benchmarks.measurement import Latency
-from calibration.source import batchable, batches
+from calibration.source import batches
 from calibration.sources.open import open_source
-from engines.engine import Engine
+from engines.engine import Engine, joinable
 from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.open import open_engine
@@ -54,7 +54,7 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput("the two take different inputs", where=f"{first}, {second}")
         source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
-        feeds = batches(source.samples(), BATCH, joinable=batchable(specs))
+        feeds = batches(source.samples(), BATCH, joinable=joinable(specs))
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
         latency = measure_latency(engines, next(source.samples()))
     speedup = latency["first"].p50 / latency["second"].p50

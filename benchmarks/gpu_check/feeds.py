@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.batching import joinable
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 
 RANDOM_SAMPLES = 32

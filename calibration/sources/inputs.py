@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.source import batchable
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 
 UNNAMED = {"?", "", "None"}
@@ -44,16 +43,16 @@ def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> dict[st
     infinity, or two axes of the same ONNX symbol with different lengths (TensorRT requires them equal: "Named
     Dimensions", TensorRT developer guide).
     """
-    joinable = batchable(specs)
-    fitted = {s.name: fit_array(np.asarray(sample[s.name]), s, f"{where}: {s.name!r}", joinable) for s in specs}
+    joins = joinable(specs)
+    fitted = {s.name: fit_array(np.asarray(sample[s.name]), s, f"{where}: {s.name!r}", joins) for s in specs}
     _check_symbols(fitted, specs, where)
     return fitted
 
 
-def fit_array(array: Array, spec: TensorSpec, where: str, joinable: bool) -> Array:
+def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
     """One array as ``spec`` wants it; where samples are joinable its first axis must have length one."""
-    if not shape_fits(array.shape, spec, joinable):
-        wanted = (1, *spec.shape[1:]) if joinable else spec.shape
+    if not shape_fits(array.shape, spec, joins):
+        wanted = (1, *spec.shape[1:]) if joins else spec.shape
         raise BadInput(
             f"a sample has shape {shape_text(array.shape)}",
             where=where,

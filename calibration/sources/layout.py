@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from calibration.source import batchable
 from calibration.sources.inputs import shape_fits, shape_text, spec_text
-from engines.engine import Array, TensorSpec
+from engines.engine import Array, TensorSpec, joinable
 from engines.errors import BadInput
 
 Shape = tuple[int, ...]
@@ -60,7 +59,7 @@ def plan_layout(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], where:
 
 
 def _cut_own_rank(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec]) -> dict[str, Cut]:
-    if batchable(specs):
+    if joinable(specs):
         return {s.name: ROW for s in specs}
     batched = [s for s in specs if s.shape and isinstance(s.shape[0], str)]
     if all(shape_fits(shapes[s.name], s) for s in specs):

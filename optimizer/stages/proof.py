@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 from benchmarks.accuracy import Accuracy, compare
-from benchmarks.task import TaskAccuracy, evaluate_task
-from calibration.source import SampleSource, batchable, batches
+from benchmarks.task import Evaluate, Score, TaskAccuracy, TaskMetric
+from calibration.source import SampleSource, batches
+from engines.engine import Engine, joinable
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 
 BATCH = 8
@@ -34,19 +34,41 @@ class Proof:
     reasons: list[str] = field(default_factory=list)
 
 
-def prove(
-    original: Path,
-    form: Form,
-    held_back: SampleSource,
-    evaluate: str | Callable[..., Any] | None,
-    max_drop: float,
-) -> Proof:
-    """Run the form and ``original`` side by side and judge the form by the budget."""
-    with OnnxRuntimeEngine(original) as reference, OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated) as engine:
-        feeds = batches(held_back.samples(), BATCH, joinable=batchable(held_back.specs))
-        accuracy = compare(reference, {"form": engine}, feeds)["form"]
-        task = evaluate_task(evaluate, reference, {"form": engine})["form"] if evaluate else None
-    return judge(accuracy, task, max_drop)
+class Prover:
+    """Runs forms beside the model as given; FP32's own task score is taken once.
+
+    A context manager: it holds the FP32 engine. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    """
+
+    def __init__(
+        self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
+    ) -> None:
+        self._reference = OnnxRuntimeEngine(original)
+        self._held_back, self._max_drop = held_back, max_drop
+        self._task = TaskMetric.load(evaluate) if evaluate else None
+        self._fp32: Score | None = None
+
+    def __enter__(self) -> Prover:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reference.close()
+
+    def prove(self, form: Form) -> Proof:
+        """Run the form and FP32 side by side and judge the form by the budget."""
+        feeds = batches(self._held_back.samples(), BATCH, joinable=joinable(self._held_back.specs))
+        with OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated) as engine:
+            accuracy = compare(self._reference, {"form": engine}, feeds)["form"]
+            task = self._score(engine) if self._task else None
+        return judge(accuracy, task, self._max_drop)
+
+    def _score(self, engine: Engine) -> TaskAccuracy:
+        assert self._task is not None
+        if self._fp32 is None:
+            self._fp32 = self._task.score(self._reference)
+        return self._task.compare(self._fp32, self._task.score(engine))
 
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from benchmarks.macs import count_macs, int8_mac_share
 from calibration.collect import collect
 from calibration.ranges import choose_ranges
-from calibration.source import batchable
 from calibration.table import CalibrationTable
+from engines.engine import joinable
 from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Events, Progress
@@ -30,7 +30,7 @@ from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, qu
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.high_precision import HIGH_DTYPE, type_rest, with_rounded_weights
-from optimizer.stages.proof import Form, Proof, prove
+from optimizer.stages.proof import Form, Proof, Prover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +67,15 @@ class _Typed:
 
 def type_and_prove(job: Job, cleaned: Cleaned, workspace: Workspace, events: Events) -> TypedForms:
     """Make every form, prove it, and write ``model.onnx``, ``precision.json`` and ``calibration.json``."""
-    return _Typing(job, cleaned, workspace, events).run()
+    settings = job.settings
+    with Prover(job.imported.path, job.inputs.held_back, settings.evaluate, settings.max_drop) as prover:
+        return _Typing(job, cleaned, workspace, events, prover).run()
 
 
 class _Typing:
-    def __init__(self, job: Job, cleaned: Cleaned, workspace: Workspace, events: Events) -> None:
+    def __init__(self, job: Job, cleaned: Cleaned, workspace: Workspace, events: Events, prover: Prover) -> None:
         self._job, self._cleaned, self._workspace, self._events = job, cleaned, workspace, events
+        self._prover = prover
         self._settings = job.settings
         self._float = ir.load(cleaned.path)
         costs = count_macs(self._float, cleaned.sample_shapes)
@@ -87,7 +90,7 @@ class _Typing:
         typed = self._type_within_budget()
         proofs = {"typed": typed.proof}
         if cpu_path is not None:
-            proofs["cpu"] = self._prove(Form(cpu_path, simulated=False))
+            proofs["cpu"] = self._prover.prove(Form(cpu_path, simulated=False))
         plan = PrecisionPlan(typed.plan.nodes, list(dict.fromkeys([*self._notes, *typed.plan.notes])))
         write_json(self._workspace.path / "precision.json", plan)
         return TypedForms(
@@ -124,7 +127,7 @@ class _Typing:
         for finding in lint(written):
             self._events.warn("type", f"{finding.where}: {finding.message} ({finding.rule.value})")
         share = int8_mac_share(written, self._cleaned.sample_shapes)
-        return _Typed(path, plan, share, self._prove(Form(self._stand_in(path), simulated=True)))
+        return _Typed(path, plan, share, self._prover.prove(Form(self._stand_in(path), simulated=True)))
 
     def _stand_in(self, typed: Path) -> Path:
         """What is run in place of the typed graph: itself, or, for BF16, FP32 with weights rounded to BF16.
@@ -166,7 +169,7 @@ class _Typing:
             model,
             tensors,
             inputs.calibration.samples(),
-            joinable=batchable(inputs.calibration.specs),
+            joinable=joinable(inputs.calibration.specs),
             on_plan=lambda plan: self._events.note(
                 "type", f"calibrating {len(tensors)} tensors takes at most {plan.memory_bound / 1e6:.0f} MB more"
             ),
@@ -208,7 +211,3 @@ class _Typing:
                 for node in self._float.graph
             }
         )
-
-    def _prove(self, form: Form) -> Proof:
-        job, settings = self._job, self._settings
-        return prove(job.imported.path, form, job.inputs.held_back, settings.evaluate, settings.max_drop)

@@ -36,6 +36,8 @@ ALPHAS = (0.35, 0.5, 0.65, 0.8)
 WORTH_FREE = 0.95
 """A free transform is kept when it leaves at most this part of the error; one that costs a node must do better."""
 WORTH_NODE = 0.8
+FINE = 1e-4
+"""Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data."""
 MIN_ROWS = 32
 _MOST = 64.0
 _FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -102,6 +104,8 @@ class ConditionActivations:
         identity = Transform(np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32))
         start = best = _error(identity, seen, unseen, weights, taps, exact)
         transform = identity
+        if start < FINE * sum(float(np.square(wanted).sum()) for wanted in exact):
+            return ""
         for candidate in self._candidates(site, seen, weights):
             error = _error(candidate, seen, unseen, weights, taps, exact)
             if error < best:

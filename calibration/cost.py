@@ -1,6 +1,6 @@
-"""What a statistics pass costs, beside bare FP32 inference of the same samples. A script, not a test.
+"""What a statistics pass costs, beside bare FP32 inference of the same samples.
 
-    python -m tests.calibration.statistics.cost MODEL.onnx DATA [--samples 32 512]
+    python -m calibration.cost MODEL.onnx DATA [--samples 32 512]
 
 Every figure comes from a process of its own, so that peak memory is its own. The first 32 samples of DATA are read
 beforehand and repeated: reading images is not what is measured. ``statistics`` holds histograms of every activation
@@ -33,7 +33,9 @@ def activations(model: Path) -> list[str]:
     """Float inputs of the nodes that int8 is for."""
     values = (value for node in ir.load(model).graph if node.op_type in QUANTIZED for value in node.inputs)
     floats = {ir.DataType.FLOAT, ir.DataType.FLOAT16, None}
-    return list(dict.fromkeys(v.name for v in values if v is not None and v.const_value is None and v.dtype in floats))
+    return list(
+        dict.fromkeys(str(v.name) for v in values if v is not None and v.const_value is None and v.dtype in floats)
+    )
 
 
 def read(model: Path, data: str) -> list[Feed]:
@@ -74,7 +76,7 @@ def measured(
 
 def in_child(*arguments: object) -> dict[str, float]:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measured, arguments)  # type: ignore[arg-type]
+        return pool.apply(measured, arguments)
 
 
 def main() -> None:

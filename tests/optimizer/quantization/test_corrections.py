@@ -1,0 +1,192 @@
+"""Corrections: exact where they claim to be, and better than doing without."""
+# ruff: noqa: E501 (models as text)
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
+from optimizer.quantization.corrections.conditioning import ConditionActivations
+from optimizer.quantization.corrections.reconstruction import gptq, reconstruct
+from optimizer.quantization.corrections.sensitivity import Sensitivity, best_relief, measure
+from optimizer.quantization.fake_quantize import quantizers
+from optimizer.quantization.patches import sample_rows
+from optimizer.quantization.placement import place
+from optimizer.quantization.points import Form
+from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
+from optimizer.quantization.weights import mse_scales, quantize
+from tests.optimizer.quantization.models import conv_weight, normal, parse, table
+from tests.optimizer.quantization.test_placement import HEAD
+
+RNG = np.random.default_rng(3)
+
+
+def run(model: ir.Model, **feed: np.ndarray) -> np.ndarray:
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto)
+    return ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feed)[0]
+
+
+def unet_join() -> ir.Model:
+    """A skip connection whose two branches differ two hundredfold in range."""
+    return parse(
+        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] u, float[16] ub, float[16,32,3,3] w) => (float[1,16,6,6] y) {{
+            up = Conv(x, u, ub)
+            r = Relu(up)
+            skip = Tanh(x)
+            c = Concat <axis=1> (r, skip)
+            y = Conv(c, w)
+        }}""",
+        {"u": conv_weight(16, 16, 1) * 500, "ub": normal(16), "w": conv_weight(16, 32) / 20},
+    )
+
+
+def test_concat_branches_are_brought_together_exactly() -> None:
+    x = normal(1, 16, 8, 8, scale=1.0)
+    model, before = unet_join(), run(unet_join(), x=x)
+    ranges = table(x=3.0, r=400.0, skip=1.0, c=400.0)
+    assert not any(w.tensor == "w" for w in place(model, form=Form.TENSORRT, keep_float={}, table=ranges).weights)
+    result = EqualizeConcatBranches(ranges).apply(model)
+    assert result.modified == 1 and "scaled by" in result.notes[0]
+    np.testing.assert_allclose(run(model, x=x), before, rtol=1e-5, atol=1e-5)
+    assert "Mul" not in {node.op_type for node in model.graph}, "the factor belongs in the weights before the ReLU"
+
+
+def test_alike_branches_are_left_alone() -> None:
+    assert EqualizeConcatBranches(table(x=3.0, r=2.0, skip=1.0, c=2.0)).apply(unet_join()).modified == 0
+
+
+def outlier_feeds(count: int, channels: int = 32) -> list[dict[str, np.ndarray]]:
+    """Activations with two channels a hundred times wider than the rest, all of them off centre."""
+    width = np.ones(channels, np.float32)
+    width[[3, 17]] = 60
+    return [{"x": ((RNG.standard_normal((1, 64, channels)) + 1) * width).astype(np.float32)} for _ in range(count)]
+
+
+def normed() -> ir.Model:
+    return parse(
+        f"""{HEAD} g (float[1,64,32] x, float[32] gain, float[32] shift, float[32,48] w) => (float[1,64,48] y) {{
+            n = LayerNormalization <axis=-1> (x, gain, shift)
+            y = MatMul(n, w)
+        }}""",
+        {"gain": np.abs(normal(32, scale=1.0)) + 0.1, "shift": normal(32, scale=1.0), "w": normal(32, 48)},
+    )
+
+
+def activated(op: str) -> ir.Model:
+    return parse(
+        f"""{HEAD} g (float[4,32,6,6] x, float[32,32,1,1] w, float[32] b, float low, float high, float[16,32,1,1] v) => (float[4,16,6,6] y) {{
+            a = Conv(x, w, b)
+            r = {op}
+            y = Conv(r, v)
+        }}""",
+        {
+            "w": conv_weight(32, 32, 1) * np.exp(normal(32, 1, 1, 1, scale=10)),
+            "b": normal(32, scale=1.0),
+            "v": conv_weight(16, 32, 1),
+            "low": np.array(0, np.float32),
+            "high": np.array(6, np.float32),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "tensor", "free"),
+    [
+        (normed, "n", True),
+        (lambda: activated("Relu(a)"), "r", True),
+        (lambda: activated("Clip(a, low, high)"), "r", True),
+    ],
+)
+def test_conditioning_is_exact_and_free_where_the_producer_takes_it(model, tensor: str, free: bool) -> None:
+    shape = (1, 64, 32) if tensor == "n" else (4, 32, 6, 6)
+    feeds = [{"x": normal(*shape, seed=i, scale=2.0)} for i in range(8)]
+    changed, count = model(), len(list(model().graph))
+    points = place(changed, form=Form.TENSORRT, keep_float={}).activations
+    result = ConditionActivations([p for p in points if p.tensor == tensor], feeds).apply(changed)
+    assert result.modified == 1, "this tensor gains from it"
+    np.testing.assert_allclose(run(changed, **feeds[0]), run(model(), **feeds[0]), rtol=1e-3, atol=1e-3)
+    assert (len(list(changed.graph)) <= count + (tensor == "n")) is free
+
+
+def test_conditioning_lowers_the_error_of_outlier_channels() -> None:
+    model = parse(
+        f"""{HEAD} g (float[1,64,32] x, float[32,48] w) => (float[1,64,48] y) {{ t = Identity(x) y = MatMul(t, w) }}""",
+        {"w": normal(32, 48)},
+    )
+    feeds = outlier_feeds(8)
+    before = run(model, **feeds[0])
+    points = place(model, form=Form.TENSORRT, keep_float={}).activations
+    (note,) = ConditionActivations(points, feeds).apply(model).notes
+    assert float(note.split(", ")[-1].split(" dB")[0]) > 6
+    np.testing.assert_allclose(run(model, **feeds[0]), before, rtol=1e-3, atol=1e-3)
+
+
+def test_a_shift_never_crosses_a_padded_convolution() -> None:
+    model = activated("Clip(a, low, high)")
+    model.graph[2].attributes["pads"] = ir.AttrInt64s("pads", [1, 1, 1, 1])
+    points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
+    feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(4)]
+    assert ConditionActivations(points, feeds).apply(model).modified == 0
+
+
+def test_patches_times_weight_are_the_convolution() -> None:
+    model = parse(
+        f"{HEAD} g (float[2,8,9,7] x, float[16,4,3,2] w) => (float[2,16,5,8] y) {{ y = Conv <group=2, strides=[2,1], pads=[1,1,1,1], dilations=[1,1]> (x, w) }}",
+        {"w": normal(16, 4, 3, 2)},
+    )
+    op = weighted_op(model.graph[0])
+    assert isinstance(op, WeightedOp)
+    x = normal(2, 8, 9, 7, scale=1.0)
+    expected = run(model, x=x)
+    rows = sample_rows(op, x, 10**6, np.random.default_rng(0))
+    weight = op.tensor.numpy().reshape(2, 8, -1)
+    got = np.concatenate([rows[:, g] @ weight[g].T for g in range(2)], axis=1)
+    np.testing.assert_allclose(got, np.moveaxis(expected, 1, -1).reshape(len(got), 16), rtol=1e-4, atol=1e-5)
+
+
+def test_gptq_beats_rounding_on_correlated_inputs() -> None:
+    rows = RNG.standard_normal((512, 8)) @ RNG.standard_normal((8, 48)) + 0.1 * RNG.standard_normal((512, 48))
+    rows = rows.astype(np.float32)
+    weight = normal(16, 48)
+    scale = mse_scales(weight, 0) * 8  # coarse codes, so that the effect is plain
+    hessian = rows.T @ rows / len(rows) + 0.01 * np.eye(48, dtype=np.float32)
+
+    def error(codes: np.ndarray) -> float:
+        return float(np.square(rows @ (codes * scale[:, None] - weight).T).sum())
+
+    assert error(gptq(weight, hessian, scale)) < 0.5 * error(quantize(weight, 0, scale))
+
+
+def test_reconstruction_removes_the_mean_error() -> None:
+    model = activated("Relu(a)")
+    feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(8)]
+    ranges = table(x=8.0, r=2.0)  # clips: the mean of what comes out is wrong
+    placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
+    found = {r.node: r for r in reconstruct(model, placement, quantizers(model, placement, ranges), feeds)}
+    bias = found["y"].weight.bias
+    assert bias is not None and np.abs(bias).max() > 0.01
+    assert found["y"].weight.codes.shape == (16, 32, 1, 1)
+
+
+def test_sensitivity_names_the_node_that_hurts_and_the_budget_is_kept() -> None:
+    model = activated("Relu(a)")
+    feeds = [{"x": normal(4, 32, 6, 6, scale=2.0)}]
+    ranges = table(x=8.0, r=0.05)  # the second conv's input is clipped to nothing
+    placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
+    found = {item.node: item.noise for item in measure(model, placement, ranges, feeds)}
+    assert found["y"] > 100 * found["a"]
+    items = [Sensitivity(node, noise) for node, noise in found.items()]
+    assert set(best_relief(items, {"a": 1024, "y": 512}, budget=600)) == {"y"}
+    assert not best_relief(items, {"a": 1024, "y": 512}, budget=500)
+
+
+def test_relief_is_the_best_set_and_not_the_greedy_one() -> None:
+    items = [Sensitivity("big", 6.0), Sensitivity("small", 1.2), Sensitivity("other", 5.0)]
+    costs = {"big": 80, "small": 10, "other": 85}
+    assert set(best_relief(items, costs, budget=90)) == {"big", "small"}
+    assert set(best_relief(items, {"big": 80, "small": 20, "other": 85}, budget=90)) == {"big"}

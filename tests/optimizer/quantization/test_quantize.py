@@ -1,0 +1,140 @@
+"""The entry point on whole small models."""
+# ruff: noqa: E501 (models as text)
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from calibration.collect import collect
+from calibration.ranges import choose_ranges
+from calibration.table import CalibrationTable
+from optimizer.precision import Dtype
+from optimizer.quantization.points import Form
+from optimizer.quantization.quantize import QuantizeSettings, quantize
+from tests.optimizer.quantization.models import conv_weight, normal, parse
+from tests.optimizer.quantization.test_corrections import normed
+from tests.optimizer.quantization.test_placement import HEAD
+
+
+def run(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.log_severity_level = 3
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feed)[
+        0
+    ]
+
+
+def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(reference).sum() / max(np.square(reference - value).sum(), 1e-30)))
+
+
+def calibrator(feeds: list[dict[str, np.ndarray]]):
+    def calibrate(model: ir.Model, names) -> CalibrationTable:
+        found = collect(model, list(names), feeds, joinable=False)
+        return choose_ranges(found, "minmax", model_digest="", data_digest="", calibrated=True)
+
+    return calibrate
+
+
+def volume() -> ir.Model:
+    """3-D convolutions, a transposed one, and a 1x1 head."""
+    return parse(
+        f"""{HEAD} g (float[1,1,8,8,8] x, float[16,1,3,3,3] w, float[16,16,2,2,2] u, float[16,16,3,3,3] v) => (float[1,16,14,14,14] y) {{
+            a = Conv <pads=[1,1,1,1,1,1]> (x, w)
+            r = Relu(a)
+            t = ConvTranspose <strides=[2,2,2]> (r, u)
+            y = Conv(t, v)
+        }}""",
+        {"w": normal(16, 1, 3, 3, 3), "u": normal(16, 16, 2, 2, 2), "v": normal(16, 16, 3, 3, 3)},
+    )
+
+
+def audio() -> ir.Model:
+    return parse(
+        f"""{HEAD} g (float[1,1,640] x, float[64,1,256] w, float[32,64,3] v) => (float[1,32,2] y) {{
+            a = Conv <strides=[128]> (x, w)
+            p = Abs(a)
+            y = Conv(p, v)
+        }}""",
+        {"w": normal(64, 1, 256), "v": normal(32, 64, 3)},
+    )
+
+
+def recommender() -> ir.Model:
+    return parse(
+        f"""{HEAD} g (int64[4,8] x, float[100,32] table, float[32,32] w, float[32] b) => (float[4,8,32] y) {{
+            e = Gather(table, x)
+            h = MatMul(e, w)
+            y = Add(h, b)
+        }}""",
+        {"table": normal(100, 32, scale=1.0), "w": normal(32, 32), "b": normal(32)},
+    )
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize(
+    ("model", "shape"), [(volume, (1, 1, 8, 8, 8)), (audio, (1, 1, 640)), (normed, (1, 64, 32)), (recommender, None)]
+)
+def test_every_family_survives_in_both_forms(model, shape, form: Form) -> None:
+    def sample(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return rng.standard_normal(shape).astype(np.float32) if shape else rng.integers(0, 100, (4, 8))
+
+    feeds = [{"x": sample(seed)} for seed in range(8)]
+    result = quantize(model(), feeds, calibrator(feeds), QuantizeSettings(form=form))
+    assert result.placement.quantizes
+    unseen = {"x": sample(99)}
+    assert sqnr(run(model(), unseen), run(result.model, unseen)) > 25
+    assert all(point.range_name in result.table.tensors for point in result.placement.activations)
+
+
+def test_the_given_model_is_not_changed() -> None:
+    model = normed()
+    before = ir.to_proto(model).SerializeToString()
+    feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(8)]
+    quantize(model, feeds, calibrator(feeds))
+    assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_the_same_inputs_give_the_same_graph() -> None:
+    feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(8)]
+    one, two = (ir.to_proto(quantize(normed(), feeds, calibrator(feeds)).model).SerializeToString() for _ in range(2))
+    assert one == two
+
+
+def test_a_model_with_nothing_to_quantize_says_so() -> None:
+    model = parse(f"{HEAD} g (float[4,4] x) => (float[4,4] y) {{ y = Relu(x) }}")
+    result = quantize(model, [{"x": normal(4, 4)}], calibrator([{"x": normal(4, 4)}]))
+    assert not result.placement.quantizes
+    assert "no node can be quantized" in result.notes[0]
+    assert [node.op_type for node in result.model.graph] == ["Relu"]
+
+
+def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
+    """A conv fed by a heavy-tailed tensor, cheap beside its neighbour."""
+    model = parse(
+        f"""{HEAD} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
+            c = Mul(x, x)
+            d = Mul(c, c)
+            a = Conv(d, w)
+            n = Tanh(a)
+            y = Conv(n, v)
+        }}""",
+        {"w": conv_weight(16, 16, 1), "v": conv_weight(64, 16)},
+    )
+    feeds = [{"x": normal(1, 16, 16, 16, seed=i, scale=1.0)} for i in range(4)]
+    costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
+    kept = quantize(model, feeds, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.0))
+    relieved = quantize(model, feeds, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.1))
+    assert kept.plan.nodes["a"].dtype is Dtype.INT8
+    assert relieved.plan.nodes["a"].dtype is Dtype.FP16
+    assert "measured" in relieved.plan.nodes["a"].reason
+    reference = run(model, feeds[0])
+    assert sqnr(reference, run(relieved.model, feeds[0])) > sqnr(reference, run(kept.model, feeds[0])) + 3
