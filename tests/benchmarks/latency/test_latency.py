@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.batching import joinable, repeat_to_batch, sample_count
 from benchmarks.latency import measure_latency, measure_throughput
 from benchmarks.measurement import summarize_latency
-from engines.engine import TensorSpec
+from engines.engine import TensorSpec, joinable, repeat_to_batch, sample_count
 
 
 class Sleeping:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.source import batchable, batches, split
+from calibration.source import batches, split
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec
+from engines.engine import TensorSpec, joinable
 from engines.errors import BadInput
 
 X = (TensorSpec("x", "float32", ("batch", 4)),)
@@ -75,7 +75,7 @@ def test_stateful_stack_gives_the_models_own_shapes(tmp_path):
         {"audio": (1, 16), "state": (2, 1, 8), "rate": ()}
     ] * 5
     assert samples[0]["rate"] == 16000
-    assert not batchable(specs)
+    assert not joinable(specs)
 
 
 @settings(max_examples=25, deadline=None)
@@ -102,7 +102,7 @@ def test_choice_split_and_batches(tmp_path_factory, sizes, samples, seed, data):
         assert calibration.digest != held_back.digest
 
     size = data.draw(st.integers(1, 7))
-    joined = list(batches(source.samples(), size, joinable=batchable(X)))
+    joined = list(batches(source.samples(), size, joinable=joinable(X)))
     assert np.array_equal(np.concatenate([b["x"] for b in joined]), values(source))
     assert all(len(b["x"]) == size for b in joined[:-1])
 
