@@ -12,12 +12,11 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from benchmarks.measurement import Verdict
-from benchmarks.report.model import Report, read_report
+from benchmarks.report.model import LoadgenSummary, Report, read_report
 from calibration.sources.open import open_source
 from engines.open import open_engine
 from optimizer.bundle import Bundle
 from optimizer.settings import choice
-from optimizer.stages.reporting import loadgen_summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +45,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     directory = bundle.engine_directory(settings.target)
     with tempfile.TemporaryDirectory(prefix="optimize-bench-") as scratch:
         result = _measure(directory, scenario, settings, Path(scratch))
-    runs = {settings.target: {scenario.value: loadgen_summary(result)}}
+    runs = {settings.target: {scenario.value: LoadgenSummary.of(result, "")}}
     report = read_report(bundle.path / "report.json")
     return replace(report, loadgen=runs, verdict=Verdict(result.valid, tuple(result.reasons)))
 
@@ -75,7 +74,7 @@ def render(report: Report, settings: BenchSettings, console: Console) -> None:
     run = next(iter(report.loadgen[settings.target].values()))
     verdict = "[green]VALID[/green]" if run.valid else "[red]INVALID[/red]"
     value = f"{run.value:,.2f}" if run.value is not None else "no value"
-    console.print(f"{settings.target} {settings.scenario}: {verdict}  {run.metric} {value}")
+    console.print(f"{settings.target} {settings.scenario}: {verdict}  {run.metric} {value} {run.unit}")
     if run.p50 is not None:
         console.print(f"p50 {run.p50:.3f} ms  p90 {run.p90:.3f} ms  p99 {run.p99:.3f} ms  {run.samples} samples")
     for reason in run.reasons:

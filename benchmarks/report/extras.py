@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.measurement import Latency
+from benchmarks.op_times import OpTime
 from engines.tensorrt.build_log import LayerInfo
 
 
@@ -34,15 +35,6 @@ class DriftRow:
 
 
 @dataclass(frozen=True)
-class TimeRow:
-    """Time one operator type takes in an engine, over ``calls`` kernels; milliseconds per inference."""
-
-    op_type: str
-    milliseconds: float
-    calls: int
-
-
-@dataclass(frozen=True)
 class Extras:
     """Optional material for ``render_page``; whatever is empty leaves its section out.
 
@@ -53,5 +45,5 @@ class Extras:
     nodes: list[NodeRow] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
     latencies: dict[str, dict[str, Latency]] = field(default_factory=dict)
-    op_times: dict[str, list[TimeRow]] = field(default_factory=dict)
+    op_times: dict[str, list[OpTime]] = field(default_factory=dict)
     layers: dict[str, Sequence[LayerInfo]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.capture import rough_table
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
+from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.reconstruction import Rounding, correct_biases, reconstruct
 from optimizer.quantization.corrections.sensitivity import best_relief, measure, sample_count
 from optimizer.quantization.cpu_placement import place_for_cpu
@@ -24,7 +25,7 @@ from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.weights import mse_scales
 
-CORRECTION_MACS = 6e9
+CORRECTION_MACS = 2e10
 FEWEST, MOST = 4, 64
 """Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
@@ -44,6 +45,7 @@ class QuantizeSettings:
     keep_float: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, int] = field(default_factory=dict)
     condition: bool = True
+    search_ranges: bool = True
     reconstruct: bool = True
     float_share: float = 0.095
     seed: int = 0
@@ -81,6 +83,8 @@ def quantize(
     names = _place(work, settings, None).tensors
     table = _unclipped_inputs(work, calibrate(work, names))
     placement = _place(work, settings, table)
+    if settings.search_ranges and settings.form is Form.TENSORRT:
+        table = refine_ranges(work, placement, table, feeds, seed=settings.seed)
     roundings = _round(work, placement, table, feeds, settings)
     settled = {rounding.tensor: rounding.weight for rounding in roundings}
     if settings.form is Form.TENSORRT and settings.float_share > 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.batching import repeat_to_batch
 from benchmarks.latency import measure_latency, measure_throughput
 from benchmarks.measurement import Latency, Throughput
+from benchmarks.op_times import OpTime, profile_ops
 from engines.engine import Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
@@ -24,7 +25,8 @@ LONGEST_BATCH_MS = 250.0
 class CpuChoice:
     """Which form the CPU engine ships in and what both measured in the same, interleaved run.
 
-    ``form`` is ``"int8"`` or ``"fp32"``; ``speedup`` the throughput of the shipped form over FP32's.
+    ``form`` is ``"int8"`` or ``"fp32"``; ``speedup`` the throughput of the shipped form over FP32's; ``op_times`` where
+    the shipped form spends one inference.
     """
 
     form: str
@@ -32,6 +34,7 @@ class CpuChoice:
     batch: int
     latency: dict[str, Latency]
     throughput: dict[str, Throughput]
+    op_times: list[OpTime]
 
     @property
     def speedup(self) -> float:
@@ -43,14 +46,14 @@ def choose_cpu_form(forms: Mapping[str, Path], proof: Proof | None, feed: Feed, 
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
     try:
         latency = measure_latency(engines, feed, seconds=SECONDS)
-        batch = _batch(profile, latency["fp32"])
-        many = repeat_to_batch(engines["fp32"].inputs, feed, batch) if batch > 1 else None
+        many = repeat_to_batch(engines["fp32"].inputs, feed, _batch(profile, latency["fp32"]))
         throughput = measure_throughput(engines, many, seconds=SECONDS) if many else _one_by_one(latency)
+        batch = throughput["fp32"].batch
     finally:
         for engine in engines.values():
             engine.close()
     form, why = _decide(throughput, proof)
-    return CpuChoice(form, why, batch if many else 1, latency, throughput)
+    return CpuChoice(form, why, batch, latency, throughput, profile_ops(forms[form], feed))
 
 
 def _batch(profile: ShapeProfile, fp32: Latency) -> int:

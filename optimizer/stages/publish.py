@@ -28,5 +28,6 @@ def _extras(plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> Extras:
             NodeRow(name, node.op_type, node.dtype.value, node.reason, node.macs) for name, node in plan.nodes.items()
         ],
         latencies={CPU.name: cpu.latency} if cpu else {},
+        op_times={CPU.name: cpu.op_times} if cpu else {},
         layers={name: manifest.layers for name, manifest in sorted(manifests.items()) if manifest.layers},
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.accuracy import Accuracy
 from benchmarks.loadgen.settings import LoadgenResult, Scenario
-from benchmarks.measurement import Latency, Verdict
+from benchmarks.measurement import Verdict
 from benchmarks.report.model import (
     AccuracySummary,
     LoadgenSummary,
@@ -76,7 +76,7 @@ def assemble(found: Findings) -> Report:
         accuracy=_accuracy(found),
         targets=targets,
         loadgen={
-            name: {scenario: loadgen_summary(result) for scenario, result in runs.items()}
+            name: {scenario: LoadgenSummary.of(result, result.log_dir) for scenario, result in runs.items()}
             for name, runs in found.loadgen.items()
         },
         plaster=_plaster(found, targets),
@@ -153,7 +153,7 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
         engine=build.engine,
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
-        latency_ms=_percentiles(cpu.latency[cpu.form]),
+        latency_ms=Percentiles.of(cpu.latency[cpu.form]),
         throughput=cpu.throughput[cpu.form].samples_per_s,
         speedup_vs_fp32=cpu.speedup,
         kept_precision=cpu.form,
@@ -162,29 +162,9 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
         batch=cpu.batch,
         accuracy=_outputs(proof.accuracy) if proof else None,
         accuracy_how=MEASURED if proof else "the FP32 model as given",
-        fp32_latency_ms=_percentiles(cpu.latency["fp32"]),
+        fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]),
         fp32_throughput=cpu.throughput["fp32"].samples_per_s,
         fp32_bytes=found.model.bytes,
-    )
-
-
-def _percentiles(latency: Latency) -> Percentiles:
-    return Percentiles(latency.p50, latency.p90, latency.p99)
-
-
-def loadgen_summary(result: LoadgenResult) -> LoadgenSummary:
-    """A LoadGen run as the report stores it."""
-    return LoadgenSummary(
-        valid=result.valid,
-        metric=f"{result.metric} ({result.unit})",
-        value=result.value,
-        reasons=result.reasons,
-        p50=result.p50,
-        p90=result.p90,
-        p99=result.p99,
-        samples=result.samples,
-        duration_s=result.duration_s,
-        log_dir=result.log_dir,
     )
 
 

@@ -59,8 +59,8 @@ def reconstruct(
     ``STORED_BYTES`` allows.
     """
     found = []
-    for chunk in _chunks(list(_solvable(model.graph, placement))):
-        captured = _capture(model, {op: str(_data(op.node).name) for op in chunk}, feeds, seed)
+    for chunk in chunks(list(solvable(model.graph, placement))):
+        captured = capture_inputs(model, chunk, feeds, seed)
         for op in chunk:
             rows = captured.pop(op.node)
             rounding = _solve(op, rows, quantizers[str(op.node.name)](rows))
@@ -80,7 +80,8 @@ def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
     return f"least-squares rounding of {len(roundings)} weights, {mean:.1f} dB less error each on unseen rows"
 
 
-def _solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
+def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
+    """The ops of ``placement`` whose product can be written as rows times a weight of their own."""
     nodes = {str(node.name): node for node in graph}
     for weight in placement.weights:
         op = weighted_op(nodes[weight.uses[0].node])
@@ -95,7 +96,8 @@ def _solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
         yield op
 
 
-def _chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
+def chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
+    """``ops`` in runs whose captured rows fit ``STORED_BYTES``."""
     chunk: list[WeightedOp] = []
     size = 0
     for op in ops:
@@ -115,14 +117,14 @@ def _data(node: ir.Node) -> ir.Value:
     return value
 
 
-def _capture(
-    model: ir.Model, tensors: Mapping[WeightedOp, str], feeds: Sequence[Feed], seed: int
+def capture_inputs(
+    model: ir.Model, ops: Sequence[WeightedOp], feeds: Sequence[Feed], seed: int
 ) -> dict[ir.Node, Floats]:
-    """Input rows of every op: node -> [rows, groups, reduction]; the same positions whatever the model."""
+    """Input rows of every op: node -> [about ``ROWS``, groups, reduction], at random positions of all feeds."""
     readers: dict[str, list[WeightedOp]] = {}
-    for op, name in tensors.items():
-        readers.setdefault(name, []).append(op)
-    parts: dict[ir.Node, list[Floats]] = {op.node: [] for op in tensors}
+    for op in ops:
+        readers.setdefault(str(_data(op.node).name), []).append(op)
+    parts: dict[ir.Node, list[Floats]] = {op.node: [] for op in ops}
 
     def visit(name: str, value: Array, index: int) -> None:
         for op in readers[name]:

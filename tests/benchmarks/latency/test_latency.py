@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.latency import measure_latency, measure_throughput
 from benchmarks.measurement import summarize_latency
-from engines.engine import TensorSpec, joinable, repeat_to_batch, sample_count
+from engines.engine import TensorSpec, joinable
 
 
 class Sleeping:

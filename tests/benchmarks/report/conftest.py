@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.loadgen.settings import LoadgenResult, Mode, Scenario
 from benchmarks.measurement import Verdict, summarize_latency
-from benchmarks.report.extras import DriftRow, Extras, NodeRow, TimeRow
+from benchmarks.op_times import OpTime
+from benchmarks.report.extras import DriftRow, Extras, NodeRow
 from benchmarks.report.model import (
     AccuracySummary,
     LoadgenSummary,
@@ -238,11 +239,11 @@ def extras() -> Extras:
     int8 = 1e-3 * (4.0 + rng.gamma(2.0, 0.18, 512) + (rng.random(512) > 0.985) * rng.random(512) * 5)
     fp32 = 1e-3 * (9.0 + rng.gamma(2.0, 0.3, 512) + (rng.random(512) > 0.985) * rng.random(512) * 7)
     times = [
-        TimeRow("QLinearConv", 3.1, 52),
-        TimeRow("QuantizeLinear", 0.42, 3),
-        TimeRow("QLinearAdd", 0.31, 10),
-        TimeRow("QGemm", 0.11, 1),
-        TimeRow("Softmax", 0.02, 1),
+        OpTime("QLinearConv", 3.1, 52),
+        OpTime("QuantizeLinear", 0.42, 3),
+        OpTime("QLinearAdd", 0.31, 10),
+        OpTime("QGemm", 0.11, 1),
+        OpTime("Softmax", 0.02, 1),
     ]
     return Extras(
         nodes=nodes,

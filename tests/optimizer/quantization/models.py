@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
+from optimizer.passes.infer_shapes import InferShapes
 
 
 def parse(text: str, weights: dict[str, np.ndarray] | None = None) -> ir.Model:
@@ -22,6 +23,7 @@ def parse(text: str, weights: dict[str, np.ndarray] | None = None) -> ir.Model:
         graph.register_initializer(value)
     for node in graph.all_nodes():
         node.name = f"{node.outputs[0].name}"
+    InferShapes().apply(model)
     return model
 
 
