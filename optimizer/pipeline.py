@@ -6,51 +6,29 @@ interrupted run is taken up by the same command, and a finished one is recognise
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report.model import read_report
-from engines.engine import TensorSpec
 from engines.errors import BadInput
 from engines.files import unwritable
 from engines.gpu import native_target
-from engines.profile import ShapeRange, parse_shape_options
+from engines.profile import parse_shape_options
 from engines.target import CPU, Target, resolve_targets
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
-from optimizer.importing import ImportedModel, import_model
+from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
 from optimizer.stages.chain import run_stages
-from optimizer.stages.inputs import Inputs, model_inputs, open_inputs
+from optimizer.stages.inputs import model_inputs, open_inputs
+from optimizer.stages.job import Job
 from optimizer.version import tool_versions
 
 UNCALIBRATED = (
     "no calibration data: INT8 ranges come from seeded synthetic inputs and the report is stamped uncalibrated; "
     "give representative inputs with --data"
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: the imported model, its data, and what was asked for."""
-
-    imported: ImportedModel
-    specs: tuple[TensorSpec, ...]
-    inputs: Inputs
-    settings: Settings
-    targets: list[Target]
-    shapes: dict[str, ShapeRange]
-    tools: dict[str, str]
-
-    @property
-    def key(self) -> str:
-        """Digest of model, data, settings, targets and library versions: equal keys make equal bundles."""
-        parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
-        parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False) -> Result:

@@ -13,8 +13,6 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import BadInput
-
 RuntimeName: TypeAlias = Literal["cuda-python", "pycuda"]
 RUNTIME_NAMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -154,20 +152,3 @@ class CudaRuntime(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def open_runtime(name: str = "cuda-python", device: int = 0) -> CudaRuntime:
-    """The CUDA runtime ``name`` on GPU ``device``.
-
-    Raises ``EngineError`` that says what is missing (package, driver, GPU) and how to get it, ``BadInput`` for a name
-    that is neither ``cuda-python`` nor ``pycuda``.
-    """
-    if name == "cuda-python":
-        from engines.cuda.cuda_python import CudaPythonRuntime
-
-        return CudaPythonRuntime(device)
-    if name == "pycuda":
-        from engines.cuda.pycuda_runtime import PyCudaRuntime
-
-        return PyCudaRuntime(device)
-    raise BadInput(f"unknown CUDA runtime {name!r}", where="--cuda-runtime", expected=" or ".join(RUNTIME_NAMES))

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from engines.cuda.device_array import DeviceArray
-from engines.cuda.runtime import CudaRuntime, open_runtime
+from engines.cuda.open import open_runtime
+from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.profile import ShapeProfile

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.macs import count_macs, total_macs
 from benchmarks.report.model import ModelSummary, Report
 from calibration.sources.observed import observed_shapes
 from engines.build import BuildRequest, build_engine
-from engines.profile import Shape, ShapeProfile, infer_profile
+from engines.profile import Shape, infer_profile
 from engines.target import CPU, Backend
 from optimizer.bundle import Workspace
 from optimizer.events import Events
@@ -22,28 +20,15 @@ from optimizer.passes.clean import clean
 from optimizer.saving import save_model
 from optimizer.stages.build import BuildOutcome, build_targets, outcome
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
 from optimizer.stages.publish import write_pages
 from optimizer.stages.reporting import Findings, assemble
 from optimizer.stages.resume import Stage, resumable
 from optimizer.stages.typed import TypedForms, type_and_prove
 
-if TYPE_CHECKING:
-    from optimizer.pipeline import Job
-
 LARGEST_BATCH_BYTES = 64 << 20
 LARGEST_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """The float graph: where it is, the profile its inputs get, its cost per sample."""
-
-    path: Path
-    profile: ShapeProfile
-    sample_shapes: dict[str, Shape]
-    macs: int
-    notes: list[str]
 
 
 def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:

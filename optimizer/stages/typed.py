@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.bundle import Workspace
-    from optimizer.pipeline import Job
-    from optimizer.stages.chain import Cleaned
+    from optimizer.stages.job import Cleaned, Job
 
 CORRECTION_SAMPLES = 16
 FLOAT_SHARES = (0.095, 0.25, 0.5)

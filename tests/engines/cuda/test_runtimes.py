@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engines.cuda import cuda_python
-from engines.cuda.runtime import open_runtime
+from engines.cuda.open import open_runtime
 from engines.errors import BadInput, EngineError
 from engines.gpu import detect_gpus
 

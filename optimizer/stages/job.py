@@ -1,0 +1,45 @@
+"""What the stages work on: the job as asked, and the float graph it is done on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.engine import TensorSpec
+from engines.profile import Shape, ShapeProfile, ShapeRange
+from engines.target import Target
+from optimizer.importing import ImportedModel
+from optimizer.settings import Settings
+from optimizer.stages.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the imported model, its data, and what was asked for."""
+
+    imported: ImportedModel
+    specs: tuple[TensorSpec, ...]
+    inputs: Inputs
+    settings: Settings
+    targets: list[Target]
+    shapes: dict[str, ShapeRange]
+    tools: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """Digest of model, data, settings, targets and library versions: equal keys make equal bundles."""
+        parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
+        parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The float graph: where it is, the profile its inputs get, its cost per sample."""
+
+    path: Path
+    profile: ShapeProfile
+    sample_shapes: dict[str, Shape]
+    macs: int
+    notes: list[str]
