@@ -52,6 +52,10 @@ _RC: dict[str, Any] = {
 _WIDTH_INCHES, _HEIGHT_INCHES = 5.4, 2.7
 
 
+STRETCH = 5.0
+"""A p99 this many times the median makes the latency axis logarithmic."""
+
+
 def colour_of(series: str) -> str:
     """The CSS variable of a series or dtype name; an unknown one gets the ink."""
     name = f"--{series.lower()}"
@@ -61,7 +65,8 @@ def colour_of(series: str) -> str:
 def latency_chart(series: Mapping[str, Latency], label: str) -> str:
     """Distribution of latencies in milliseconds, one filled outline per series, with p50 and p99 marked.
 
-    Drawn from the percentiles. The axis ends at the largest p99, so that one outlier does not flatten the picture.
+    Drawn from the percentiles. The axis ends at the largest p99, so that one outlier does not flatten the picture, and
+    is logarithmic where p99 lies far above the median.
     """
     drawn = {name: np.asarray(latency.quantiles_ms) for name, latency in series.items() if latency.quantiles_ms}
     if not drawn:
@@ -70,16 +75,28 @@ def latency_chart(series: Mapping[str, Latency], label: str) -> str:
     def draw(axes: Axes) -> None:
         low = min(float(quantiles[0]) for quantiles in drawn.values())
         high = max(float(quantiles[99]) for quantiles in drawn.values())
-        margin = max((high - low) * 0.04, high * 1e-3, 1e-9)
-        edges = np.linspace(low - margin, high + margin, 61)
+        stretched = high > STRETCH * max(float(quantiles[50]) for quantiles in drawn.values())
+        edges = _log_edges(low, high) if stretched else _linear_edges(low, high)
         for name, quantiles in drawn.items():
             _distribution(axes, quantiles, edges, _STAND_INS[colour_of(name)])
         axes.set_xlabel("latency, ms")
         axes.set_ylabel("share of runs, %")
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(bottom=0)
+        if stretched:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
     return _svg(draw, label)
+
+
+def _linear_edges(low: float, high: float) -> FloatArray:
+    margin = max((high - low) * 0.04, high * 1e-3, 1e-9)
+    return np.linspace(low - margin, high + margin, 61)
+
+
+def _log_edges(low: float, high: float) -> FloatArray:
+    return np.geomspace(max(low, 1e-6) / 1.05, high * 1.05, 61)
 
 
 def _distribution(axes: Axes, quantiles: FloatArray, edges: FloatArray, colour: str) -> None:

@@ -165,3 +165,10 @@ def contraction(op: WeightedOp, weight: Floats) -> Floats:
     assert axis is not None
     moved = np.moveaxis(weight, (axis, op.axis), (0, 1))
     return moved.reshape(moved.shape[0], -1)
+
+
+def contraction_inputs(op: WeightedOp) -> int:
+    """How many input channels the op contracts over."""
+    axis = input_axis(op)
+    assert axis is not None
+    return int(op.tensor.shape.numpy()[axis])

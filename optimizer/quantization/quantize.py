@@ -83,7 +83,7 @@ def quantize(
     names = _place(work, settings, None).tensors
     table = _unclipped_inputs(work, calibrate(work, names))
     placement = _place(work, settings, table)
-    if settings.search_ranges and settings.form is Form.TENSORRT:
+    if settings.search_ranges and placement.quantizes:
         table = refine_ranges(work, placement, table, feeds, seed=settings.seed)
     roundings = _round(work, placement, table, feeds, settings)
     settled = {rounding.tensor: rounding.weight for rounding in roundings}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.accuracy import Accuracy
 from benchmarks.loadgen.settings import LoadgenResult, Scenario
@@ -28,7 +29,7 @@ from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.proof import Proof
 
-SIMULATED = "simulated: ONNX Runtime with the Q/DQ nodes executed in float"
+SIMULATED = "simulated in ONNX Runtime with the Q/DQ nodes executed in float"
 MEASURED = "measured on the engine itself"
 
 
@@ -129,7 +130,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
         title=target.title,
-        next_command=f"optimize bench {found.bundle} --target {target.name}",
+        next_command=f"optimize bench {Path(found.bundle).name} --target {target.name}",
         kept_precision=found.requested,
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,

@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from calibration.table import CalibrationTable
+from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
 from optimizer.quantization.corrections.reconstruction import capture_inputs, chunks, solvable
-from optimizer.quantization.fake_quantize import symmetric
+from optimizer.quantization.cpu_qdq import uint8_parameters
+from optimizer.quantization.fake_quantize import symmetric, unsigned
 from optimizer.quantization.graph_edits import values_by_name
-from optimizer.quantization.points import Placement
+from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
 from optimizer.quantization.rules.weighted import WeightedOp
 from optimizer.quantization.weights import Floats, as_float32
@@ -30,7 +31,7 @@ WORTH = 0.95
 def refine_ranges(
     model: ir.Model, placement: Placement, table: CalibrationTable, feeds: Sequence[Feed], *, seed: int = 0
 ) -> CalibrationTable:
-    """``table`` with better symmetric thresholds for the tensors that weighted ops of ``placement`` read."""
+    """``table`` with better ranges (symmetric or not, as the form needs) for the tensors that weighted ops read."""
     values = values_by_name(model.graph)
     tensor_of = {use.node: point.range_name for point in placement.activations for use in point.uses if use.index == 0}
     errors: dict[str, Floats] = {}
@@ -39,30 +40,39 @@ def refine_ranges(
         for op in chunk:
             name = tensor_of[str(op.node.name)]
             if not values[name].is_graph_input():
-                found = _errors(op, values[name], captured.pop(op.node), name, table)
+                found = _errors(op, values[name], captured.pop(op.node), table.tensors[name], placement.form)
                 errors[name] = errors.get(name, np.zeros(len(FRACTIONS), np.float32)) + found
     ranges = dict(table.tensors)
     for name, found in errors.items():
         best = int(np.argmin(found))
         if found[best] < WORTH * found[FRACTIONS.index(1.0)]:
-            ranges[name] = replace(
-                ranges[name], amax=_threshold(table, name, FRACTIONS[best]), method=f"{ranges[name].method}+output"
-            )
+            chosen = _resized(ranges[name], FRACTIONS[best])
+            ranges[name] = replace(chosen, method=f"{chosen.method}+output")
     return replace(table, tensors=ranges)
 
 
-def _threshold(table: CalibrationTable, name: str, fraction: float) -> float:
-    found = table.tensors[name]
-    return min(found.amax * fraction, max(abs(found.minimum), abs(found.maximum), found.amax))
+def _resized(found: TensorRange, fraction: float) -> TensorRange:
+    """``found`` with its chosen range resized, within what was observed."""
+    extreme = max(abs(found.minimum), abs(found.maximum), found.amax)
+    return replace(
+        found,
+        amax=min(found.amax * fraction, extreme),
+        low=max(found.low * fraction, min(found.minimum, found.low)),
+        high=min(found.high * fraction, max(found.maximum, found.high)),
+    )
 
 
-def _errors(op: WeightedOp, value: ir.Value, rows: Floats, name: str, table: CalibrationTable) -> Floats:
+def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange, form: Form) -> Floats:
     """Squared error at the op's outputs for each of ``FRACTIONS``, from rounding its data only."""
     weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(rows.shape[1], -1, rows.shape[2])
     found = []
     for fraction in FRACTIONS:
-        tried = replace(table.tensors[name], amax=_threshold(table, name, fraction))
-        noise = symmetric(float(activation_scale(value, tried)))(rows) - rows
+        tried = _resized(measured, fraction)
+        if form is Form.ONNXRUNTIME:
+            rounder = unsigned(*uint8_parameters(tried))
+        else:
+            rounder = symmetric(float(activation_scale(value, tried)))
+        noise = rounder(rows) - rows
         noise -= noise.mean(axis=0)
         found.append(sum(float(np.square(noise[:, g] @ weight[g].T).sum()) for g in range(len(weight))))
     return np.asarray(found, np.float32)
