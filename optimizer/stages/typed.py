@@ -8,7 +8,6 @@ the only loop of the pipeline, bounded by ``FLOAT_SHARES``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from optimizer.bundle import Workspace
     from optimizer.stages.job import Cleaned, Job
 
-CORRECTION_SAMPLES = 16
 FLOAT_SHARES = (0.095, 0.25, 0.5)
 """Shares of the MACs that may stay in high precision, tried in turn until the form is within the accuracy budget."""
 
@@ -152,7 +150,7 @@ class _Typing:
         return on_cpu and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
-        samples = list(islice(self._job.inputs.calibration.samples(), CORRECTION_SAMPLES))
+        samples = self._job.inputs.calibration.samples()
         settings = QuantizeSettings(form=form, costs=self._costs, float_share=float_share, seed=self._settings.seed)
         return quantize(self._float, samples, self._calibrate, settings)
 
