@@ -20,6 +20,7 @@ from optimizer.quantization.corrections.sensitivity import best_relief, measure,
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.fake_quantize import quantizers
+from optimizer.quantization.judging import close_to_best, in_db, output_noise
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
@@ -30,8 +31,11 @@ FEWEST, MOST = 4, 64
 """Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
-Calibrate = Callable[[ir.Model, Sequence[str]], CalibrationTable]
-"""Measures the ranges of the named activations of a model."""
+Calibrate = Callable[[ir.Model, Sequence[str]], Mapping[str, CalibrationTable]]
+"""Measures the ranges of the named activations of a model: one table, or several by method to choose from."""
+SEARCHED = "output search"
+JUDGED_SAMPLES = 16
+"""Samples beyond those of the corrections on which range methods are judged."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +75,23 @@ def quantize(
     """Quantize a copy of ``model`` (its weights are shared, not copied) in the form ``settings.form``.
 
     ``samples`` are calibration feeds; corrections hold and measure on the first few, as many as the cost allows.
-    ``calibrate`` is called once, with the graph as it will be quantized and the names of the activations to measure.
+    ``calibrate`` is called once, with the graph as it will be quantized and the names of the activations to measure;
+    of several tables the one with the least output error is taken, and a note says so.
     """
     settings = settings or QuantizeSettings()
     work = model.clone()
     notes: list[str] = []
     if not _place(work, settings, None).tensors:
         return _nothing_to_do(work, settings)
-    feeds = list(islice(samples, affordable(settings.costs)))
+    stream = iter(samples)
+    feeds = list(islice(stream, affordable(settings.costs)))
+    judged = list(islice(stream, min(len(feeds), JUDGED_SAMPLES))) or feeds
     notes.extend(_rewrite(work, feeds, settings))
     names = _place(work, settings, None).tensors
-    table = _unclipped_inputs(work, calibrate(work, names))
-    placement = _place(work, settings, table)
-    if settings.search_ranges and placement.quantizes:
-        table = refine_ranges(work, placement, table, feeds, seed=settings.seed)
-    roundings = _round(work, placement, table, feeds, settings)
-    settled = {rounding.tensor: rounding.weight for rounding in roundings}
+    chosen, how = _choose(work, calibrate(work, names), feeds, judged, settings)
+    notes.extend(how)
+    table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
+    settled = chosen.settled
     if settings.form is Form.TENSORRT and settings.float_share > 0:
         relieved = _relieve(work, placement, table, feeds, settings, settled)
         notes.extend(f"{node}: {reason}" for node, reason in relieved.items())
@@ -109,6 +114,59 @@ def _rewrite(model: ir.Model, feeds: Sequence[Feed], settings: QuantizeSettings)
         symmetric = settings.form is Form.TENSORRT
         notes += ConditionActivations(points, feeds, symmetric=symmetric, seed=settings.seed).apply(model).notes
     return notes
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One table, the placement it leads to, and the weights rounded for it (none before reconstruction)."""
+
+    table: CalibrationTable
+    placement: Placement
+    roundings: list[Rounding] = field(default_factory=list)
+
+    @property
+    def settled(self) -> dict[str, QuantizedWeight]:
+        return {rounding.tensor: rounding.weight for rounding in self.roundings}
+
+    def quantize(self, model: ir.Model) -> None:
+        """Quantize ``model`` in place, biases corrected."""
+        if self.roundings:
+            correct_biases(model, self.roundings)
+        _insert(model, self.placement, self.table, self.settled)
+
+
+def _choose(
+    model: ir.Model,
+    given: Mapping[str, CalibrationTable],
+    feeds: Sequence[Feed],
+    judged: Sequence[Feed],
+    settings: QuantizeSettings,
+) -> tuple[_Candidate, list[str]]:
+    """The best of the given tables and a searched one by output error on ``judged``; of two close ones, after their
+    corrections, which see ``feeds`` only.
+    """
+    tables = {name: _unclipped_inputs(model, table) for name, table in given.items()}
+    first = next(iter(tables.values()))
+    placement = _place(model, settings, first)
+    if len(tables) == 1 or not placement.quantizes:
+        return _rounded(model, first, feeds, settings), []
+    if settings.search_ranges:
+        tables[SEARCHED] = refine_ranges(model, placement, first, feeds, seed=settings.seed)
+    plain = {name: _Candidate(table, _place(model, settings, table)) for name, table in tables.items()}
+    noise = output_noise(model, {name: candidate.quantize for name, candidate in plain.items()}, judged)
+    notes = [f"ranges judged by output error: {in_db(noise)}"]
+    rounded = {name: _rounded(model, tables[name], feeds, settings) for name in close_to_best(noise)}
+    if len(rounded) > 1:
+        noise = output_noise(model, {name: candidate.quantize for name, candidate in rounded.items()}, judged)
+        notes.append(f"and after corrections: {in_db(noise)}")
+    best = next(iter(noise))
+    notes.append(f"ranges chosen: {best}")
+    return replace(rounded[best], table=replace(rounded[best].table, method=f"auto: {best}")), notes
+
+
+def _rounded(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:
+    placement = _place(model, settings, table)
+    return _Candidate(table, placement, _round(model, placement, table, feeds, settings))
 
 
 def _unclipped_inputs(model: ir.Model, table: CalibrationTable) -> CalibrationTable:

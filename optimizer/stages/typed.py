@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from optimizer.bundle import Workspace
     from optimizer.stages.job import Cleaned, Job
 
+AUTO_METHODS = ("mse", "percentile", "minmax")
+"""What ``--calibration auto`` chooses from, by output error, beside a search that starts from the first."""
 FLOAT_SHARES = (0.095, 0.25, 0.5)
 """Shares of the MACs that may stay in high precision, tried in turn until the form is within the accuracy budget."""
 
@@ -78,7 +80,7 @@ class _Typing:
         costs = count_macs(self._float, cleaned.sample_shapes)
         self._costs = {name: cost.macs for name, cost in costs.items() if cost.macs}
         self._notes: list[str] = list(cleaned.notes)
-        self._tables: list[CalibrationTable] = []
+        self._tables: dict[QdqForm, CalibrationTable] = {}
 
     def run(self) -> TypedForms:
         if self._settings.sparsity is Sparsity.TWO_FOUR:
@@ -152,10 +154,12 @@ class _Typing:
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
         samples = self._job.inputs.calibration.samples()
         settings = QuantizeSettings(form=form, costs=self._costs, float_share=float_share, seed=self._settings.seed)
-        return quantize(self._float, samples, self._calibrate, settings)
+        quantized = quantize(self._float, samples, self._calibrate, settings)
+        self._tables[form] = quantized.table
+        return quantized
 
-    def _calibrate(self, model: ir.Model, tensors: Sequence[str]) -> CalibrationTable:
-        """One streaming pass over the calibration samples: the ranges of ``tensors`` of ``model``."""
+    def _calibrate(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
+        """One streaming pass over the calibration samples: ranges of ``tensors`` by the asked method, or by several."""
         inputs = self._job.inputs
         total = len(inputs.calibration)
 
@@ -172,22 +176,25 @@ class _Typing:
             ),
             on_progress=show,
         )
-        table = choose_ranges(
-            statistics,
-            self._settings.calibration,
-            model_digest=self._job.imported.digest,
-            data_digest=inputs.digest,
-            calibrated=inputs.calibrated,
-        )
-        self._tables.append(table)
-        return table
+        asked = self._settings.calibration
+        return {
+            method: choose_ranges(
+                statistics,
+                method,
+                model_digest=self._job.imported.digest,
+                data_digest=inputs.digest,
+                calibrated=inputs.calibrated,
+            )
+            for method in (AUTO_METHODS if asked == "auto" else (asked,))
+        }
 
     def _save_table(self) -> dict[str, str]:
-        """``calibration.json`` holds the ranges of every form; the first table made wins where two know a tensor."""
+        """``calibration.json`` holds the ranges of every form; TensorRT's win where two know a tensor."""
         if not self._tables:
             return {}
-        first = self._tables[0]
-        tensors = {name: found for table in reversed(self._tables) for name, found in table.tensors.items()}
+        first = self._tables[QdqForm.TENSORRT]
+        tensors = {name: found for table in self._tables.values() for name, found in table.tensors.items()}
+        tensors |= first.tensors
         merged = CalibrationTable(
             tensors, first.method, first.samples, first.calibrated, first.model_digest, first.data_digest
         )

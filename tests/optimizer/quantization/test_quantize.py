@@ -36,9 +36,9 @@ def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
 
 
 def calibrator(feeds: list[dict[str, np.ndarray]]):
-    def calibrate(model: ir.Model, names) -> CalibrationTable:
+    def calibrate(model: ir.Model, names) -> dict[str, CalibrationTable]:
         found = collect(model, list(names), feeds, joinable=False)
-        return choose_ranges(found, "minmax", model_digest="", data_digest="", calibrated=True)
+        return {"minmax": choose_ranges(found, "minmax", model_digest="", data_digest="", calibrated=True)}
 
     return calibrate
 

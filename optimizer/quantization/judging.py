@@ -1,0 +1,43 @@
+"""Judge variants of a quantized graph by what they do to the model's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from engines.engine import Feed
+from optimizer.quantization.capture import outputs_of
+from optimizer.quantization.corrections.sensitivity import relative_noise
+
+CLOSE = 10**0.3
+"""Two variants within 3 dB are too close to call before the corrections that follow."""
+
+Variant = Callable[[ir.Model], None]
+"""Quantizes a copy of the model, in place."""
+
+
+def output_noise(model: ir.Model, variants: Mapping[str, Variant], feeds: Sequence[Feed]) -> dict[str, float]:
+    """Noise power at the outputs, relative to the signal's, of each variant of ``model``; the least first.
+
+    ``feeds`` must be samples that no correction has seen.
+    """
+    reference = outputs_of(model, feeds)
+    noise = {}
+    for name, quantize in variants.items():
+        copy = model.clone()
+        quantize(copy)
+        noise[name] = relative_noise(reference, outputs_of(copy, feeds))
+    return dict(sorted(noise.items(), key=lambda item: item[1]))
+
+
+def close_to_best(noise: Mapping[str, float], most: int = 2) -> list[str]:
+    """The best and up to ``most - 1`` others too close to it to be ruled out; ``noise`` has the least first."""
+    least = next(iter(noise.values()))
+    return [name for name, value in noise.items() if value <= CLOSE * least][:most]
+
+
+def in_db(noise: Mapping[str, float]) -> str:
+    """``"mse 16.5 dB, percentile 16.2 dB"``: signal to noise at the outputs."""
+    return ", ".join(f"{name} {-10 * np.log10(max(value, 1e-20)):.1f} dB" for name, value in noise.items())
