@@ -29,8 +29,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``simulated`` has Q/DQ executed in float, as close as a CPU comes to what TensorRT computes; ``cpu`` is the graph as
-    ONNX Runtime runs it. ``metric`` is measured on the one that the configuration is meant for (``metric_of``).
+    """``simulated`` has Q/DQ executed in float, as close as a CPU comes to what TensorRT computes; ``cpu`` is the graph
+    as ONNX Runtime runs it. ``metric`` is measured on the one that the configuration is meant for (``metric_of``).
 
     ``symmetric`` says that every activation is int8 with zero point 0, as TensorRT needs. ``speedup`` is FP32 latency
     over INT8 latency, one sample, medians of interleaved runs; None where the CPU does not run the graph.

@@ -25,7 +25,7 @@ MODELS = (
 
 
 class Task(Protocol):
-    """One model. Every feed is one sample; ``held_back`` and ``score`` see no sample that ``calibration`` gave.
+    """One model. ``held_back`` gives one sample a feed; it and ``score`` see no sample that ``calibration`` gave.
 
     ``output`` is the output that the metric reads; ``transformer`` tells tools that ask for the kind of model.
     """

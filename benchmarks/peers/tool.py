@@ -15,7 +15,7 @@ TOOLS = ("enginewright", "onnxruntime", "modelopt", "nncf")
 
 @dataclass(frozen=True)
 class Request:
-    """One quantization: read ``model``, calibrate on ``feeds`` (one sample each), write ``out``."""
+    """One quantization: read ``model``, calibrate on ``feeds``, write ``out``."""
 
     model: Path
     feeds: Sequence[Feed]

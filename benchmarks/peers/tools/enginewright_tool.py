@@ -7,21 +7,24 @@ keeps more in FP16 where a model is over the accuracy budget does not run either
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.tool import Request
-from engines.engine import Feed
+from engines.engine import Feed, joinable
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from calibration.table import CalibrationTable
+    from optimizer.quantization.quantize import QuantizeSettings
 
 
 class Enginewright:
-    CONFIGURATIONS = ("tensorrt", "cpu")
+    """``entropy-only`` is like for like with the peers' entropy in cost: one range method, no correction, all in INT8."""
+
+    CONFIGURATIONS = ("tensorrt", "cpu", "entropy-only")
     FOR_CPU = frozenset({"cpu"})
 
     def load(self) -> None:
@@ -29,48 +32,66 @@ class Enginewright:
             importlib.import_module(module)
 
     def quantize(self, request: Request) -> None:
-        from benchmarks.macs import count_macs
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
         from optimizer.quantization.points import Form
-        from optimizer.quantization.quantize import QuantizeSettings, quantize
+        from optimizer.quantization.quantize import quantize
         from optimizer.saving import save_model
-        from optimizer.settings import Precision, Settings
+        from optimizer.settings import Precision
         from optimizer.stages.high_precision import type_rest
+        from optimizer.stages.typed import AUTO_METHODS
 
-        imported = import_model(request.model)
-        clean(imported.model)
-        feeds = list(_spread(request.feeds, Settings().samples))
-        shapes = {name: array.shape for name, array in feeds[0].items()}
-        costs = {name: cost.macs for name, cost in count_macs(imported.model, shapes).items() if cost.macs}
-        form = Form.ONNXRUNTIME if request.configuration in self.FOR_CPU else Form.TENSORRT
-        found = quantize(imported.model, feeds, _Calibration(feeds), QuantizeSettings(form=form, costs=costs))
-        if form is Form.TENSORRT:
+        model = import_model(request.model).model
+        clean(model)
+        feeds = _samples(model, request.feeds)
+        settings = _settings(model, feeds[0], request.configuration)
+        methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
+        found = quantize(model, feeds, _Calibration(feeds, methods), settings)
+        if settings.form is Form.TENSORRT:
             type_rest(found.model, found.plan, Precision.INT8, found.table)
         save_model(found.model, request.out)
 
 
+def _settings(model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
+    from benchmarks.macs import count_macs
+    from optimizer.quantization.points import Form
+    from optimizer.quantization.quantize import QuantizeSettings
+
+    costs = count_macs(model, {name: array.shape for name, array in feed.items()})
+    form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
+    settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
+    if configuration == "entropy-only":
+        return replace(settings, condition=False, search_ranges=False, reconstruct=False, float_share=0.0)
+    return settings
+
+
 class _Calibration:
-    """One streaming pass over the feeds with the default method."""
+    """One streaming pass over the feeds; a table by each method."""
 
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self._feeds = feeds
+    def __init__(self, feeds: Sequence[Feed], methods: Sequence[str]) -> None:
+        self._feeds, self._methods = feeds, methods
 
-    def __call__(self, model: ir.Model, tensors: Sequence[str]) -> CalibrationTable:
+    def __call__(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
         from calibration.collect import collect
         from calibration.ranges import choose_ranges
-        from engines.engine import joinable
-        from optimizer.settings import Settings
         from optimizer.stages.inputs import model_inputs
 
         statistics = collect(model, tensors, self._feeds, joinable=joinable(model_inputs(model)))
-        return choose_ranges(statistics, Settings().calibration, model_digest="", data_digest="", calibrated=True)
+        return {
+            method: choose_ranges(statistics, method, model_digest="", data_digest="", calibrated=True)
+            for method in self._methods
+        }
 
 
-def _spread(feeds: Sequence[Feed], count: int) -> Iterator[Feed]:
-    """``count`` feeds over the whole of them: the command, too, draws its samples from all the data."""
-    step = max(len(feeds) / count, 1.0)
-    yield from islice((feeds[int(k * step)] for k in range(len(feeds)) if int(k * step) < len(feeds)), count)
+def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
+    """As many samples as the command takes by default, drawn from all the feeds, as it does."""
+    from calibration.collect import rows_of
+    from optimizer.settings import Settings
+    from optimizer.stages.inputs import model_inputs
+
+    rows = list(rows_of(feeds, joinable(model_inputs(model))))
+    count = min(len(rows), Settings().samples)
+    return [rows[k * len(rows) // count] for k in range(count)]
 
 
 TOOL = Enginewright()

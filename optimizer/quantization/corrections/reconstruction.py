@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from engines.engine import Array, Feed
 from optimizer.quantization.capture import observe
@@ -176,7 +177,7 @@ def _least_squares(split: Floats, moments: Sequence[_Moments], biased: bool) -> 
     for weight, moment in zip(split, moments, strict=True):
         target = moment.compensated(weight)
         scales.append(mse_scales(target, 0))
-        codes.append(gptq(target, moment.hessian, scales[-1]))
+        codes.append(gptq(target, moment.hessian, scales[-1], kept=weight != 0))
     return _candidate(split, moments, codes, scales, biased)
 
 
@@ -216,14 +217,17 @@ def _moments(plain: Floats, noisy: Floats, biased: bool) -> _Moments:
     return _Moments(hessian, cross, mean_plain, mean_noisy)
 
 
-def gptq(weight: Floats, hessian: Floats, scale: Floats) -> Codes:
+def gptq(weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_] | None = None) -> Codes:
     """int8 codes of ``weight`` [outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` small.
+
+    Codes are zero where ``kept`` is False, so that a pruned weight stays pruned (2:4 sparsity).
 
     Columns are rounded in order of falling curvature; the rounding error of each is pushed onto those not yet rounded
     along the rows of the Cholesky factor of H⁻¹.
     """
     order = np.argsort(-np.diag(hessian))
     remaining = weight[:, order].copy()
+    mask = np.ones_like(remaining) if kept is None else kept[:, order].astype(np.float32)
     inverse = np.linalg.inv(hessian[np.ix_(order, order)].astype(np.float64))
     factor = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
     codes = np.empty(weight.shape, np.int8)
@@ -232,7 +236,7 @@ def gptq(weight: Floats, hessian: Floats, scale: Floats) -> Codes:
         errors = np.empty((len(weight), end - start), np.float32)
         for column in range(start, end):
             values = remaining[:, column]
-            codes[:, column] = np.clip(np.rint(values / scale), -CODE_MAX, CODE_MAX)
+            codes[:, column] = np.clip(np.rint(values / scale), -CODE_MAX, CODE_MAX) * mask[:, column]
             error = (values - codes[:, column] * scale) / factor[column, column]
             remaining[:, column:end] -= error[:, None] * factor[column, column:end]
             errors[:, column - start] = error

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from optimizer.passes.sparsity import is_two_four, prune_two_four
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.reconstruction import gptq, reconstruct
@@ -192,3 +193,14 @@ def test_relief_is_the_best_set_and_not_the_greedy_one() -> None:
     costs = {"big": 80, "small": 10, "other": 85}
     assert set(best_relief(items, costs, budget=91)) == {"big", "small"}
     assert set(best_relief(items, {"big": 80, "small": 20, "other": 85}, budget=90)) == {"big"}
+
+
+def test_a_pruned_weight_stays_pruned() -> None:
+    rng = np.random.default_rng(0)
+    weight = prune_two_four(rng.standard_normal((8, 32)).astype(np.float32), 1)
+    rows = rng.standard_normal((256, 32)).astype(np.float32)
+    hessian = rows.T @ rows / 256 + 0.1 * np.eye(32, dtype=np.float32)
+    target = weight + 0.01 * rng.standard_normal(weight.shape).astype(np.float32)
+    scale = np.full(8, 0.02, np.float32)
+    assert not is_two_four(gptq(target, hessian, scale), 1)
+    assert is_two_four(gptq(target, hessian, scale, kept=weight != 0), 1)
