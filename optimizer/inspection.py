@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from benchmarks.macs import count_macs, int8_mac_share, total_macs
+from benchmarks.report.formats import count
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
@@ -109,13 +110,15 @@ def render(found: Inspection, console: Console) -> None:
     if not found.ops:
         raise BadInput("the graph is empty", where=found.name)
     console.print(f"[bold]{found.name}[/bold]  opset {found.opset}  {found.bytes / 1e6:.1f} MB")
-    console.print(f"{found.parameters:,} parameters, {found.flops / 1e9:.3f} GFLOPs for one sample")
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.sample_shapes.items())
+    console.print(f"{found.parameters:,} parameters", highlight=False)
+    console.print(f"{count(found.flops)} FLOPs for one sample: {shapes}", highlight=False)
     for title, specs in (("input", found.inputs), ("output", found.outputs)):
         for spec in specs:
             console.print(f"{title} {spec.name}: {spec.dtype} {'x'.join(map(str, spec.shape))}", highlight=False)
     table = Table("op", "count", box=None, pad_edge=False)
-    for op, count in found.ops.items():
-        table.add_row(op, str(count))
+    for op, nodes in found.ops.items():
+        table.add_row(op, str(nodes))
     console.print(table)
     for name, macs in found.top_nodes.items():
         console.print(f"{2 * macs / max(found.flops, 1):6.1%} of the FLOPs in {name}", highlight=False)

@@ -11,8 +11,8 @@ from engines.engine import Feed
 from optimizer.quantization.capture import outputs_of
 from optimizer.quantization.corrections.sensitivity import relative_noise
 
-CLOSE = 10**0.3
-"""Two variants within 3 dB are too close to call before the corrections that follow."""
+CLOSE = 10**0.1
+"""Two variants within 1 dB are too close to call before the corrections that follow."""
 
 Variant = Callable[[ir.Model], None]
 """Quantizes a copy of the model, in place."""

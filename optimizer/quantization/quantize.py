@@ -34,8 +34,12 @@ GOOD_ENOUGH = 10**-4.5
 Calibrate = Callable[[ir.Model, Sequence[str]], Mapping[str, CalibrationTable]]
 """Measures the ranges of the named activations of a model: one table, or several by method to choose from."""
 SEARCHED = "output search"
-JUDGED_SAMPLES = 16
-"""Samples beyond those of the corrections on which range methods are judged."""
+JUDGED_MACS = 1.5e10
+"""Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
+SWEPT_MACS = 2e12
+"""Multiply-accumulates a sensitivity sweep may take; beyond, no op is relieved."""
+JUDGED_SAMPLES = 128
+"""Most samples on which range methods are judged, unseen by corrections: a clipped tail shows only in many."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def quantize(
         return _nothing_to_do(work, settings)
     stream = iter(samples)
     feeds = list(islice(stream, affordable(settings.costs)))
-    judged = list(islice(stream, min(len(feeds), JUDGED_SAMPLES))) or feeds
+    judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
     notes.extend(_rewrite(work, feeds, settings))
     names = _place(work, settings, None).tensors
     chosen, how = _choose(work, calibrate(work, names), feeds, judged, settings)
@@ -150,8 +154,12 @@ def _choose(
     placement = _place(model, settings, first)
     if len(tables) == 1 or not placement.quantizes:
         return _rounded(model, first, feeds, settings), []
+    if sum(settings.costs.values()) > JUDGED_MACS:
+        return _rounded(model, first, feeds, settings), [f"ranges by {next(iter(tables))}: too heavy to judge others"]
     if settings.search_ranges:
-        tables[SEARCHED] = refine_ranges(model, placement, first, feeds, seed=settings.seed)
+        searched = refine_ranges(model, placement, first, feeds, seed=settings.seed)
+        if searched.tensors != first.tensors:
+            tables[SEARCHED] = searched
     plain = {name: _Candidate(table, _place(model, settings, table)) for name, table in tables.items()}
     noise = output_noise(model, {name: candidate.quantize for name, candidate in plain.items()}, judged)
     notes = [f"ranges judged by output error: {in_db(noise)}"]
@@ -200,7 +208,7 @@ def _relieve(
     total = sum(costs.values())
     spent = sum(cost for node, cost in costs.items() if placement.plan.nodes[node].dtype is not Dtype.INT8)
     budget = settings.float_share * total - spent
-    if budget <= 0 or not placement.quantizes:
+    if budget <= 0 or not placement.quantizes or len(placement.weights) * total > SWEPT_MACS:
         return {}
     count = sample_count(len(placement.weights), total, len(feeds))
     found = measure(model, placement, table, spread(feeds, count), settled=settled)

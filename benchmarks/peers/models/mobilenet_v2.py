@@ -30,14 +30,17 @@ class MobileNet:
         return list(_crops(self._files[0::2], 16 if quick else 128, seed=0))
 
     def held_back(self, quick: bool) -> list[Feed]:
-        return list(_crops(self._files[1::2], 32 if quick else 256, seed=1))
+        return self._unseen(32 if quick else 128)
 
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         equal = total = 0
-        for feed in joined(self.held_back(quick), 8):
+        for feed in joined(self._unseen(32 if quick else 256), 8):
             same = infer(feed)["logits"].argmax(1) == reference(feed)["logits"].argmax(1)
             equal, total = equal + int(same.sum()), total + len(same)
         return equal / total
+
+    def _unseen(self, count: int) -> list[Feed]:
+        return list(_crops(self._files[1::2], count, seed=1))
 
 
 def _crops(files: Sequence[Path], count: int, seed: int) -> Iterator[Feed]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Enginewright:
-    """``entropy-only`` is like for like with the peers' entropy in cost: one range method, no correction, all in INT8."""
+    """``entropy-only`` is like for like with the peers' entropy in cost: one method, no correction, no op relieved."""
 
     CONFIGURATIONS = ("tensorrt", "cpu", "entropy-only")
     FOR_CPU = frozenset({"cpu"})

@@ -37,6 +37,8 @@ WORTH = 0.97
 Quantizer = Callable[[Floats], Floats]
 """Sends values through the quantizer of an activation and back."""
 STORED_BYTES = 256 << 20
+SOLVED_WORK = 3e11
+"""Multiply-accumulates all solutions together may take, some minutes; later ops are rounded plainly."""
 RIDGE = 0.01
 _BLOCK = 128
 
@@ -60,14 +62,22 @@ def reconstruct(
     ``STORED_BYTES`` allows.
     """
     found = []
+    left = SOLVED_WORK
     for chunk in chunks(list(solvable(model.graph, placement))):
         captured = capture_inputs(model, chunk, feeds, seed)
         for op in chunk:
             rows = captured.pop(op.node)
-            rounding = _solve(op, rows, quantizers[str(op.node.name)](rows))
+            left -= _work(op, rows)
+            rounding = _solve(op, rows, quantizers[str(op.node.name)](rows), solve=left > 0)
             if rounding is not None:
                 found.append(rounding)
     return found
+
+
+def _work(op: WeightedOp, rows: Floats) -> float:
+    """Multiply-accumulates of one solution: an inverse per group, and the error spread over the weight."""
+    _, groups, reduction = rows.shape
+    return 3.0 * groups * reduction**3 + 2.0 * op.channels * reduction**2
 
 
 def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
@@ -137,8 +147,8 @@ def capture_inputs(
     return {node: np.concatenate(rows) for node, rows in parts.items()}
 
 
-def _solve(op: WeightedOp, plain: Floats, noisy: Floats) -> Rounding | None:
-    """The better of plain rounding and least squares, each with its bias correction."""
+def _solve(op: WeightedOp, plain: Floats, noisy: Floats, *, solve: bool) -> Rounding | None:
+    """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None
     weight = _as_rows(op, as_float32(op.tensor))
@@ -146,9 +156,11 @@ def _solve(op: WeightedOp, plain: Floats, noisy: Floats) -> Rounding | None:
     biased = can_add_bias(op)
     split = weight.reshape(plain.shape[1], -1, weight.shape[1])
     moments = [_moments(plain[fit, g], noisy[fit, g], biased) for g in range(len(split))]
-    candidates = [_rounded(split, moments, biased), _least_squares(split, moments, biased)]
+    candidates = [_rounded(split, moments, biased)]
+    if solve:
+        candidates.append(_least_squares(split, moments, biased))
     errors = [_unseen_error(candidate, split, plain[check], noisy[check]) for candidate in candidates]
-    best = int(errors[1] < WORTH * errors[0])
+    best = int(errors[-1] < WORTH * errors[0])
     chosen = candidates[best]
     gain = 10 * np.log10(errors[0] / max(errors[best], 1e-30))
     settled = QuantizedWeight(_as_tensor(op, chosen.codes), chosen.scale, chosen.bias if biased else None)
