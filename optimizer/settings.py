@@ -17,7 +17,7 @@ from engines.errors import BadInput
 
 
 class Precision(str, Enum):
-    """What the heavy nodes should compute in; ``auto`` is int8 where it stays within the accuracy budget."""
+    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the budget, else fp16."""
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -28,7 +28,7 @@ class Precision(str, Enum):
 
     @property
     def quantized(self) -> bool:
-        return self in (Precision.INT8, Precision.FP8, Precision.AUTO)
+        return self in (Precision.INT8, Precision.AUTO)
 
 
 class Sparsity(str, Enum):
@@ -71,6 +71,9 @@ class Settings:
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)
+        if self.precision is Precision.FP8:
+            fix = "use --precision int8, which L4 and Hopper run as fast, or fp16"
+            raise BadInput("this version does not write FP8 Q/DQ yet", where="--precision fp8", fix=fix)
         if not 0 <= self.max_drop < 1:
             raise BadInput(f"{self.max_drop} is out of range", where="--max-drop", expected="0 to 100%, for example 1%")
         if self.samples < 1:

@@ -104,19 +104,24 @@ class _Typing:
 
     def _type_within_budget(self) -> _Typed:
         """Type and prove; while over budget, leave a larger share of the MACs in high precision and do it again."""
+        precision = self._settings.precision
+        if not precision.quantized:
+            return self._typed_form(None)
         for share in FLOAT_SHARES:
             typed = self._typed_form(share)
-            if typed.proof.ok or not self._settings.precision.quantized:
-                break
+            if typed.proof.ok:
+                return typed
             over = "; ".join(typed.proof.reasons)
             self._events.note("type", f"with up to {share:.0%} of the MACs kept in high precision: {over}")
-        return typed
+        return self._typed_form(None) if precision is Precision.AUTO else typed
 
-    def _typed_form(self, float_share: float) -> _Typed:
-        """``model.onnx``: quantized where asked, the rest in the high precision of the targets; and its proof."""
+    def _typed_form(self, float_share: float | None) -> _Typed:
+        """``model.onnx``: quantized but for ``float_share`` of the MACs (not at all where None), the rest in the high
+        precision of the targets; and its proof.
+        """
         path = self._workspace.path / "model.onnx"
         model, plan, table = self._float.clone(), self._float_plan(), None
-        if self._settings.precision.quantized:
+        if float_share is not None:
             quantized = self._quantize(QdqForm.TENSORRT, float_share)
             model, plan, table = quantized.model, quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))

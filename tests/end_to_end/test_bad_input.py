@@ -120,6 +120,10 @@ def unknown_precision(folder: Path) -> tuple[str, ...]:
     return (*MODEL, "--precision", "int3")
 
 
+def precision_not_there_yet(folder: Path) -> tuple[str, ...]:
+    return (*MODEL, "--precision", "fp8")
+
+
 def missing_evaluate(folder: Path) -> tuple[str, ...]:
     return (*MODEL, "--evaluate", "nowhere.py:score")
 
@@ -143,6 +147,7 @@ CASES: dict[Spoil, str] = {
     unwritable_output: "file",
     output_that_is_no_bundle: "precious",
     unknown_precision: "int3",
+    precision_not_there_yet: "fp8",
     missing_evaluate: "nowhere.py",
 }
 

@@ -88,6 +88,21 @@ def test_without_data_the_report_is_stamped_uncalibrated(folder: Path, optimize:
     assert report_of(folder)["calibrated"] is False
 
 
+def test_auto_falls_back_to_fp16_where_int8_is_over_budget(folder: Path, optimize: Command) -> None:
+    (folder / "score.py").write_text(
+        "import numpy as np\n"
+        "def score(infer):\n"
+        "    logits = infer({'input': np.load('data.npz')['input']})['logits']\n"
+        "    reference = np.load('fp32.npy') if __import__('os').path.exists('fp32.npy') else logits\n"
+        "    np.save('fp32.npy', reference)\n"
+        "    return 1.0 - float(np.abs(logits - reference).max() > 2e-3)\n"
+    )
+    done = optimize("cnn.onnx", *QUICK, "--evaluate", "score.py:score", "--precision", "auto", "--target", "a100")
+    assert done.returncode == 0, done.stderr
+    nodes = report_of(folder)["precision"]["nodes"]
+    assert nodes["int8"] == 0 and nodes["fp16"] > 0
+
+
 @pytest.mark.parametrize("precision", ["fp16", "fp32", "bf16"])
 def test_float_precisions(folder: Path, optimize: Command, precision: str) -> None:
     done = optimize("cnn.onnx", *QUICK, "--precision", precision, "--target", "cpu,a100")

@@ -77,7 +77,7 @@ def reconstruct(
 def _work(op: WeightedOp, rows: Floats) -> float:
     """Multiply-accumulates of one solution: an inverse per group, and the error spread over the weight."""
     _, groups, reduction = rows.shape
-    return 3.0 * groups * reduction**3 + 2.0 * op.channels * reduction**2
+    return float(3 * groups * reduction**3 + 2 * op.channels * reduction**2)
 
 
 def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
