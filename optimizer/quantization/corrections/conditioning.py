@@ -14,6 +14,7 @@ only where they gain. The mean error counts as gone where the reader has a bias:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
 
 ROWS = 2048
+MOST_WEIGHTS = 1 << 20
+"""Elements of a weight that transforms are judged on."""
 """Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers."""
 JUDGING_MACS = 2e9
 STORED_BYTES = 256 << 20
@@ -107,9 +110,9 @@ class ConditionActivations:
         if len(rows) < MIN_ROWS:
             return ""
         seen, unseen = rows[::2], rows[1::2]
-        weights = [contraction(op, as_float32(op.tensor)) for op in site.ops]
+        weights = [_some_columns(contraction(op, as_float32(op.tensor)), op) for op in site.ops]
         unseen = unseen[: max(int(JUDGING_MACS / sum(matrix.size for matrix in weights)), MIN_ROWS)]
-        taps = [matrix.shape[1] // op.channels for matrix, op in zip(weights, site.ops, strict=True)]
+        taps = [math.prod(op.tensor.shape.numpy()[2:]) for op in site.ops]
         exact = [unseen @ matrix for matrix in weights]
         identity = Transform(np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32))
         start = best = _error(identity, seen, unseen, weights, taps, exact)
@@ -140,6 +143,13 @@ class ConditionActivations:
         yield zero + middle_of_best_range(rows)
         if site.absorber.shift_per_channel:
             yield ((rows.min(axis=0) + rows.max(axis=0)) / 2).astype(np.float32)
+
+
+def _some_columns(matrix: Floats, op: WeightedOp) -> Floats:
+    """Evenly spaced output channels of a matrix product's large weight: enough to judge a transform by."""
+    if matrix.shape[1] != op.channels:
+        return matrix
+    return np.ascontiguousarray(matrix[:, :: max(matrix.size // MOST_WEIGHTS, 1)])
 
 
 def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site]:
