@@ -7,6 +7,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import onnxruntime as ort
@@ -40,13 +41,19 @@ def profile_ops(model: Path, feed: Feed, *, runs: int = 20) -> list[OpTime]:
 
 
 def _by_op(events: list[dict[str, Any]], runs: int) -> list[OpTime]:
+    """The median over the runs of every kernel, so that a stall of the machine counts for nothing, summed by operator.
+
+    Kernels run in the same order each time; where a branch makes runs differ, kernels are matched by name.
+    """
     kernels = [e for e in events if e.get("cat") == "Node" and str(e.get("name", "")).endswith("_kernel_time")]
-    per_run = len(kernels) // (WARMUP_RUNS + runs)
-    micros: dict[str, float] = defaultdict(float)
+    micros: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in kernels:
+        micros[event["args"]["op_name"], event["name"]].append(event["dur"])
+    totals: dict[str, float] = defaultdict(float)
     calls: dict[str, int] = defaultdict(int)
-    for event in kernels[WARMUP_RUNS * per_run :]:
-        op = event["args"]["op_name"]
-        micros[op] += event["dur"]
+    for (op, _), durations in micros.items():
+        kept = durations[-runs:]
+        totals[op] += median(kept) * len(kept) / runs
         calls[op] += 1
-    found = [OpTime(op, total / runs / 1e3, round(calls[op] / runs)) for op, total in micros.items()]
+    found = [OpTime(op, total / 1e3, calls[op]) for op, total in totals.items()]
     return sorted(found, key=lambda op: -op.milliseconds)

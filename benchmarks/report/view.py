@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.accuracy import SQNR_CAP_DB
@@ -195,13 +195,21 @@ def worst_falls(rows: Sequence[DriftRow], top: int = 10) -> list[Fall]:
 
 
 def join_layers(layers: Sequence[LayerInfo], nodes: Sequence[NodeRow]) -> list[LayerView]:
-    """Each engine layer with what the plan asked of its ONNX nodes, and whether the engine really does it."""
-    planned = {node.name: node.dtype for node in nodes}
-    return [_join(layer, planned) for layer in layers]
+    """Each engine layer with what the plan asked of its ONNX nodes, and whether the engine really does it.
+
+    One node may be spread over several layers (the product in int8, its epilogue in a float kernel): it runs in int8
+    when any of them reads int8.
+    """
+    planned = {node.name for node in nodes if node.dtype == "int8"}
+    done = {name for layer in layers if "int8" in layer.inputs for name in layer.onnx_nodes}
+    return [_join(layer, planned, done) for layer in layers]
 
 
-def _join(layer: LayerInfo, planned: Mapping[str, str]) -> LayerView:
+def _join(layer: LayerInfo, planned: Collection[str], done: Collection[str]) -> LayerView:
     types = " → ".join(", ".join(dict.fromkeys(side)) for side in (layer.inputs, layer.outputs) if side)
-    if not any(planned.get(name) == "int8" for name in layer.onnx_nodes):
+    asked = [name for name in layer.onnx_nodes if name in planned]
+    if not asked:
         return LayerView(layer, types, "")
-    return LayerView(layer, types, "int8" if "int8" in layer.inputs else "fell back")
+    if "int8" in layer.inputs:
+        return LayerView(layer, types, "int8")
+    return LayerView(layer, types, "" if all(name in done for name in asked) else "fell back")
