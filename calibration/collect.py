@@ -67,7 +67,7 @@ def collect(
         taps = add_taps(proto, ordered, plan.reduced)
         tapped = path.with_name("tapped.onnx")
         onnx.save(proto, tapped)
-        with OnnxRuntimeEngine(tapped, threads=plan.threads_each, memory_pattern=False) as engine:
+        with OnnxRuntimeEngine(tapped, threads=plan.threads_each, memory_pattern=False, lean=True) as engine:
             return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
 
 

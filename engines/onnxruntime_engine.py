@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from engines.engine import Array, Feed, TensorSpec
 from engines.errors import EngineError
+from engines.model_files import external_files
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -27,6 +28,7 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.RuntimeException,
     ort_state.EPFail,
 )
+LARGE_BYTES = 1 << 30
 _NUMPY_NAMES = {
     "float": "float32",
     "double": "float64",
@@ -50,15 +52,25 @@ class OnnxRuntimeEngine:
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
+    ``lean=True`` runs models over 1 GiB without packing their weights: slower, and half the memory.
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
     """
 
     def __init__(
-        self, model: Path | bytes, *, threads: int | None = None, fuse_qdq: bool = True, memory_pattern: bool = True
+        self,
+        model: Path | bytes,
+        *,
+        threads: int | None = None,
+        fuse_qdq: bool = True,
+        memory_pattern: bool = True,
+        lean: bool = False,
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
-        self._session: Any = _open_session(model, self._where, threads or available_cores(), fuse_qdq, memory_pattern)
+        options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
+        if lean and isinstance(model, Path) and _is_large(model):
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        self._session: Any = _open_session(model, self._where, options)
         self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self._outputs]
@@ -132,13 +144,22 @@ class _InputCheck:
         raise EngineError(f"got {got}", where=self._where, expected=self.form)
 
 
-def _open_session(model: Path | bytes, where: str, threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:
+def _is_large(model: Path) -> bool:
+    files = [model, *(model.parent / name for name in external_files(model))]
+    return sum(file.stat().st_size for file in files if file.is_file()) > LARGE_BYTES
+
+
+def _options(threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = memory_pattern
     if not fuse_qdq:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
+def _open_session(model: Path | bytes, where: str, options: Any) -> Any:
     try:
         return ort.InferenceSession(
             str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]

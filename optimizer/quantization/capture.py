@@ -35,7 +35,7 @@ def observe(
         for name in fed:
             visit(name, feed[name], index)
     for chunk in _chunks([values[name] for name in names if not values[name].is_graph_input()]):
-        with exposed(model, chunk), stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False) as engine:
+        with exposed(model, chunk), stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
             for index, feed in enumerate(feeds):
                 fetched = engine.infer(feed)
                 for value in chunk:
@@ -44,7 +44,7 @@ def observe(
 
 def outputs_of(model: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
     """The graph outputs for every feed, Q/DQ simulated."""
-    with stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False) as engine:
+    with stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
         return [engine.infer(feed) for feed in feeds]
 
 

@@ -43,7 +43,7 @@ class Prover:
     def __init__(
         self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
     ) -> None:
-        self._reference = OnnxRuntimeEngine(original)
+        self._reference = OnnxRuntimeEngine(original, lean=True)
         self._held_back, self._max_drop = held_back, max_drop
         self._task = TaskMetric.load(evaluate) if evaluate else None
         self._fp32: Score | None = None
@@ -59,7 +59,7 @@ class Prover:
     def prove(self, form: Form) -> Proof:
         """Run the form and FP32 side by side and judge the form by the budget."""
         feeds = batches(self._held_back.samples(), BATCH, joinable=joinable(self._held_back.specs))
-        with OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated) as engine:
+        with OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated, lean=True) as engine:
             accuracy = compare(self._reference, {"form": engine}, feeds)["form"]
             task = self._score(engine) if self._task else None
         return judge(accuracy, task, self._max_drop)

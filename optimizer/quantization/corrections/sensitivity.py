@@ -65,7 +65,7 @@ def measure(
     """Sensitivity of every node that reads a quantized activation in ``placement`` (TensorRT form), in graph order."""
     switched, nodes = _with_switches(model, placement, table, settled, weight_scales)
     off = np.zeros(len(nodes), np.bool_)
-    with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False) as engine:
+    with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
         reference = [engine.infer({**feed, SWITCHES: off}) for feed in feeds]
         found = []
         for index, node in enumerate(nodes):
