@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from optimizer.events import Detail, Event, Note, Progress, StageFinished, StageResumed, StageStarted
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
 
 
 class ProgressLines:
@@ -47,13 +44,21 @@ class ProgressLines:
 
 
 class ProgressView(ProgressLines):
-    """The same lines, and below them what runs now with its own elapsed time."""
+    """The same lines, and below them what runs now with its own elapsed time, which keeps counting by itself."""
 
     def __init__(self, verbose: bool = False) -> None:
         super().__init__()
+        from rich.console import Console
+
         self._verbose = verbose
-        self._console, self._status = _console()
-        self._now, self._since, self._detail = "", time.perf_counter(), ""
+        self._console = Console(stderr=True)
+        self._title, self._since, self._detail = "starting", time.perf_counter(), ""
+        self._status = self._console.status(self)
+
+    def __rich__(self) -> Text:
+        """What the spinner shows; rich asks anew at every frame."""
+        running = f"{self._title}  {time.perf_counter() - self._since:.0f} s  "
+        return Text.assemble(running, (self._detail, "dim"), overflow="ellipsis", no_wrap=True)
 
     def __enter__(self) -> ProgressView:
         self._status.start()
@@ -66,22 +71,14 @@ class ProgressView(ProgressLines):
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self._now, self._since, self._detail = event.title, time.perf_counter(), ""
+            self._title, self._since, self._detail = event.title, time.perf_counter(), ""
         elif isinstance(event, Progress):
             total = f" of {event.total}" if event.total else ""
-            self._detail = f"  {event.done}{total} {event.unit}"
+            self._detail = f"{event.done}{total} {event.unit}"
         elif isinstance(event, Detail):
-            self._detail = f"  {event.text}"
-        if not (isinstance(event, Note) and event.level == "info" and not self._verbose):
+            self._detail = event.text
+        if self._verbose or not (isinstance(event, Note) and event.level == "info"):
             super().__call__(event)
-        self._status.update(f"{self._now}{self._detail}  {time.perf_counter() - self._since:.0f} s")
 
     def _line(self, text: str) -> None:
         self._console.print(f"[{time.perf_counter() - self._start:6.1f} s] {text}", markup=False, highlight=False)
-
-
-def _console() -> tuple[Console, Status]:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return console, console.status("starting")

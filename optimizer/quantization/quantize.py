@@ -75,12 +75,13 @@ def quantize(
     samples: Iterable[Feed],
     calibrate: Calibrate,
     settings: QuantizeSettings | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> QuantizedModel:
     """Quantize a copy of ``model`` (its weights are shared, not copied) in the form ``settings.form``.
 
     ``samples`` are calibration feeds; corrections hold and measure on the first few, as many as the cost allows.
     ``calibrate`` is called once, with the graph as it will be quantized and the names of the activations to measure;
-    of several tables the one with the least output error is taken, and a note says so.
+    of several tables the one with the least output error is taken, and a note says so. ``on_step`` hears what begins.
     """
     settings = settings or QuantizeSettings()
     work = model.clone()
@@ -90,13 +91,17 @@ def quantize(
     stream = iter(samples)
     feeds = list(islice(stream, affordable(settings.costs)))
     judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
+    on_step("making the float graph easier to quantize")
     notes.extend(_rewrite(work, feeds, settings))
     names = _place(work, settings, None).tensors
-    chosen, how = _choose(work, calibrate(work, names), feeds, judged, settings)
+    given = calibrate(work, names)
+    on_step("choosing ranges and rounding weights")
+    chosen, how = _choose(work, given, feeds, judged, settings)
     notes.extend(how)
     table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
     settled = chosen.settled
     if settings.form is Form.TENSORRT and settings.float_share > 0:
+        on_step("measuring how much error each op causes")
         relieved = _relieve(work, placement, table, feeds, settings, settled)
         notes.extend(f"{node}: {reason}" for node, reason in relieved.items())
         settings = replace(settings, keep_float={**settings.keep_float, **relieved})

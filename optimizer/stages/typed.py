@@ -20,7 +20,7 @@ from calibration.table import CalibrationTable
 from engines.engine import joinable
 from engines.files import write_json
 from engines.target import Backend
-from optimizer.events import Events, Progress
+from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
@@ -89,7 +89,7 @@ class _Typing:
         typed = self._type_within_budget()
         proofs = {"typed": typed.proof}
         if cpu_path is not None:
-            proofs["cpu"] = self._prover.prove(Form(cpu_path, simulated=False))
+            proofs["cpu"] = self._prove(Form(cpu_path, simulated=False))
         plan = PrecisionPlan(typed.plan.nodes, list(dict.fromkeys([*self._notes, *typed.plan.notes])))
         write_json(self._workspace.path / "precision.json", plan)
         return TypedForms(
@@ -131,7 +131,14 @@ class _Typing:
         for finding in lint(written):
             self._events.warn("type", f"{finding.where}: {finding.message} ({finding.rule.value})")
         share = int8_mac_share(written, self._cleaned.sample_shapes)
-        return _Typed(path, plan, share, self._prover.prove(Form(self._stand_in(path), simulated=True)))
+        return _Typed(path, plan, share, self._prove(Form(self._stand_in(path), simulated=True)))
+
+    def _prove(self, form: Form) -> Proof:
+        self._show(f"proving {form.path.name} against FP32")
+        return self._prover.prove(form)
+
+    def _show(self, step: str) -> None:
+        self._events.emit(Detail("type", step))
 
     def _stand_in(self, typed: Path) -> Path:
         """What is run in place of the typed graph: itself, or, for BF16, FP32 with weights rounded to BF16.
@@ -159,7 +166,10 @@ class _Typing:
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
         samples = self._job.inputs.calibration.samples()
         settings = QuantizeSettings(form=form, costs=self._costs, float_share=float_share, seed=self._settings.seed)
-        quantized = quantize(self._float, samples, self._calibrate, settings)
+        name = {QdqForm.TENSORRT: "TensorRT", QdqForm.ONNXRUNTIME: "this CPU"}[form]
+        quantized = quantize(
+            self._float, samples, self._calibrate, settings, on_step=lambda step: self._show(f"INT8 for {name}: {step}")
+        )
         self._tables[form] = quantized.table
         return quantized
 
