@@ -52,7 +52,8 @@ class OnnxRuntimeEngine:
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
-    ``lean=True`` runs models over 1 GiB without packing their weights: slower, and half the memory.
+    ``lean=True`` runs models over 1 GiB without packing or unfolding their weights: slower, and less than half the
+    memory.
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
     """
@@ -68,9 +69,11 @@ class OnnxRuntimeEngine:
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
-        if lean and isinstance(model, Path) and _is_large(model):
+        disabled: list[str] = []
+        if lean and isinstance(model, Path) and is_large(model):
             options.add_session_config_entry("session.disable_prepacking", "1")
-        self._session: Any = _open_session(model, self._where, options)
+            disabled = ["ConstantFolding"]  # it would store INT8 and FP16 weights again in float
+        self._session: Any = _open_session(model, self._where, options, disabled)
         self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self._outputs]
@@ -144,7 +147,8 @@ class _InputCheck:
         raise EngineError(f"got {got}", where=self._where, expected=self.form)
 
 
-def _is_large(model: Path) -> bool:
+def is_large(model: Path) -> bool:
+    """Whether a model and its external data exceed 1 GiB."""
     files = [model, *(model.parent / name for name in external_files(model))]
     return sum(file.stat().st_size for file in files if file.is_file()) > LARGE_BYTES
 
@@ -159,10 +163,11 @@ def _options(threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:
     return options
 
 
-def _open_session(model: Path | bytes, where: str, options: Any) -> Any:
+def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[str]) -> Any:
+    source = str(model) if isinstance(model, Path) else model
     try:
         return ort.InferenceSession(
-            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
+            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
         )
     except _ORT_ERRORS as error:
         raise EngineError(f"ONNX Runtime refuses it: {_first_line(error)}", where=where) from error

@@ -61,4 +61,4 @@ def _from_file(specs: Sequence[TensorSpec], path: Path) -> list[Feed]:
 
 def _sample(array: Array, index: int, spec: TensorSpec, keep_axis: bool) -> Array:
     part = array[index : index + 1] if keep_axis or array.ndim == len(spec.shape) else array[index]
-    return np.ascontiguousarray(part, spec.numpy_dtype())
+    return np.asarray(part, spec.numpy_dtype(), order="C")

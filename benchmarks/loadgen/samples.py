@@ -137,7 +137,7 @@ class SampleLibrary:
     def _sample(self, arrays: dict[str, Array], row: int) -> Feed:
         if self.joinable:
             return {name: array[row : row + 1] for name, array in arrays.items()}
-        return {s.name: np.ascontiguousarray(a[row]) for s, a in zip(self.specs, arrays.values(), strict=True)}
+        return {s.name: np.asarray(a[row], order="C") for s, a in zip(self.specs, arrays.values(), strict=True)}
 
     def _shapes(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
         return tuple(feed[spec.name].shape for spec in self.specs)

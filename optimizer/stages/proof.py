@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -9,8 +10,9 @@ from types import TracebackType
 from benchmarks.accuracy import Accuracy, compare
 from benchmarks.task import Evaluate, Score, TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
-from engines.engine import Engine, joinable
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.engine import Engine, Feed, joinable
+from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
+from optimizer.stages.recorded import RecordedEngine
 
 BATCH = 8
 
@@ -37,16 +39,21 @@ class Proof:
 class Prover:
     """Runs forms beside the model as given; FP32's own task score is taken once.
 
-    A context manager: it holds the FP32 engine. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    A context manager: it holds the FP32 engine, or, for a model too large to be in memory beside another, FP32's
+    answers. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
     """
 
     def __init__(
         self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
     ) -> None:
-        self._reference = OnnxRuntimeEngine(original, lean=True)
         self._held_back, self._max_drop = held_back, max_drop
         self._task = TaskMetric.load(evaluate) if evaluate else None
-        self._fp32: Score | None = None
+        engine = OnnxRuntimeEngine(original, lean=True)
+        self._fp32: Score | None = self._task.score(engine) if self._task else None
+        self._reference: Engine = engine
+        if is_large(original):
+            self._reference = RecordedEngine(engine, self._feeds())
+            engine.close()
 
     def __enter__(self) -> Prover:
         return self
@@ -58,17 +65,13 @@ class Prover:
 
     def prove(self, form: Form) -> Proof:
         """Run the form and FP32 side by side and judge the form by the budget."""
-        feeds = batches(self._held_back.samples(), BATCH, joinable=joinable(self._held_back.specs))
         with OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated, lean=True) as engine:
-            accuracy = compare(self._reference, {"form": engine}, feeds)["form"]
-            task = self._score(engine) if self._task else None
+            accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
+            task = self._task.compare(self._fp32, self._task.score(engine)) if self._task and self._fp32 else None
         return judge(accuracy, task, self._max_drop)
 
-    def _score(self, engine: Engine) -> TaskAccuracy:
-        assert self._task is not None
-        if self._fp32 is None:
-            self._fp32 = self._task.score(self._reference)
-        return self._task.compare(self._fp32, self._task.score(engine))
+    def _feeds(self) -> Iterator[Feed]:
+        return batches(self._held_back.samples(), BATCH, joinable=joinable(self._held_back.specs))
 
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:

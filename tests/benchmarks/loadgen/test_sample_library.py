@@ -66,3 +66,11 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         SampleLibrary([str(tmp_path / "none.npz")], (FILE,))
     with pytest.raises(BadInput, match="no samples"):
         SampleLibrary([], (FILE,))
+
+
+def test_a_scalar_input_stays_a_scalar(tmp_path: Path) -> None:
+    specs = (TensorSpec("frame", "float32", (1, 4)), TensorSpec("rate", "int64", ()))
+    feeds = [{"frame": np.full((1, 4), n, np.float32), "rate": np.array(16000 + n)} for n in range(3)]
+    library = SampleLibrary(save_samples(feeds, specs, tmp_path), specs)
+    library.load([0, 2])
+    assert library.feed([2])["rate"].shape == () and library.feed([2])["rate"] == 16002
