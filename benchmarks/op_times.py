@@ -34,7 +34,7 @@ def profile_ops(model: Path, feed: Feed, *, runs: int = 20) -> list[OpTime]:
         options.profile_file_prefix = str(Path(folder) / "profile")
         options.log_severity_level = 3
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        for _ in range(WARMUP_RUNS + runs):
+        for _ in range(min(WARMUP_RUNS, runs) + runs):
             session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
     return _by_op(events, runs)

@@ -17,6 +17,7 @@ from optimizer.stages.proof import Proof
 
 LEAST_GAIN = 1.02
 SECONDS = 1.0
+PROFILE_MS, PROFILED_RUNS = 2000.0, 20
 LONGEST_BATCH_MS = 250.0
 """A batch that takes longer is not tried: slow models gain nothing from one and would measure for minutes."""
 
@@ -53,7 +54,8 @@ def choose_cpu_form(forms: Mapping[str, Path], proof: Proof | None, feed: Feed, 
         for engine in engines.values():
             engine.close()
     form, why = _decide(throughput, proof)
-    return CpuChoice(form, why, batch, latency, throughput, profile_ops(forms[form], feed))
+    runs = min(max(int(PROFILE_MS / latency[form].p50), 1), PROFILED_RUNS)
+    return CpuChoice(form, why, batch, latency, throughput, profile_ops(forms[form], feed, runs=runs))
 
 
 def _batch(profile: ShapeProfile, fp32: Latency) -> int:

@@ -36,10 +36,9 @@ def for_inference(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
         if node.name == "img":
             found.node.append(_placeholder())
         elif node.op == "Merge" and node.name.endswith("/cond/Merge"):
-            data = _switched(node.name.removesuffix("Merge"), nodes)
-            found.node.append(
-                tf.compat.v1.NodeDef(name=node.name, op="Identity", input=[data], attr={"T": node.attr["T"]})
-            )
+            data = nodes[f"{node.name.removesuffix('Merge')}Identity/Switch"].input[0]
+            attributes = {"T": node.attr["T"]}
+            found.node.append(tf.compat.v1.NodeDef(name=node.name, op="Identity", input=[data], attr=attributes))
         else:
             found.node.append(node)
     return tf.compat.v1.graph_util.extract_sub_graph(found, ["prob"])

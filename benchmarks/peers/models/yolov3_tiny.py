@@ -29,7 +29,8 @@ class Yolo:
     def __init__(self, folder: Path) -> None:
         self._names = (folder / "coco.names").read_text().splitlines()
         self._labels: dict[str, list[tuple[str, list[float]]]] = json.loads((folder / "labels.json").read_text())
-        self._files = [folder / "images" / name for name in sorted(self._labels)]
+        images = (folder / "images" / name for name in sorted(self._labels))
+        self._files = [file for file in images if file.exists()]
 
     def calibration(self, quick: bool) -> list[Feed]:
         return list(_half_crops(self._files, 0, 8 if quick else 64))
