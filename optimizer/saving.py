@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from calibration.collect import release_weights
 from engines.files import unwritable
 
 SINGLE_FILE_BYTES = 1_800_000_000
@@ -29,6 +30,7 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     try:
         if _weight_bytes(model) > single_file_bytes:
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
+            release_weights(model)
             _rename_location(partial, data.name)
             partial_data.replace(data)
             partial.replace(path)
