@@ -12,8 +12,8 @@ import onnx_ir as ir
 from calibration.collect import release_weights
 from engines.files import unwritable
 
-SINGLE_FILE_BYTES = 1_800_000_000
-"""Protobuf ends at 2 GiB; the graph itself needs room too."""
+SINGLE_FILE_BYTES = 256_000_000
+"""Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it."""
 
 
 def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_FILE_BYTES) -> list[Path]:

@@ -10,7 +10,10 @@ from engines.files import read_json
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of calibration and quantization; ``peak_mb`` is the memory they took above imports and data in memory."""
+    """Seconds of calibration and quantization; ``peak_mb`` is the memory they took above imports and data.
+
+    ``samples`` feeds were given to calibrate on.
+    """
 
     seconds: float
     peak_mb: float

@@ -7,6 +7,7 @@ JSON is not run again, so an interrupted run is taken up by the same command; a 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -78,8 +79,14 @@ def _child(command: list[str], stem: Path, timeout: float) -> str:
             return f"took longer than {timeout:.0f} s"
     if done.returncode == 0:
         return ""
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return f"{lines[-1][:300]}" if lines else f"ended with status {done.returncode}"
+    return _reason(log.read_text(errors="replace")) or f"ended with status {done.returncode}"
+
+
+def _reason(log: str) -> str:
+    """The last line that names an exception, else the last line."""
+    lines = log.strip().splitlines() or [""]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Fail\w*)\b.*:", line)]
+    return (named or lines)[-1][:300]
 
 
 def _cache(out: Path) -> Path:

@@ -34,7 +34,8 @@ def page(found: Sequence[Cell], intro: str) -> str:
 
 def overview(found: Sequence[Cell], models: Sequence[str]) -> str:
     """One row per model: ours in the TensorRT form against the best peer with as many MACs in INT8, and on the CPU."""
-    head = ("model", "metric drop", "INT8 MACs", "SQNR", "best peer's SQNR", "difference", "CPU form", "fastest peer")
+    head = ["model", "metric drop", "INT8 MACs", "SQNR", "best peer's SQNR", "difference", "at any INT8 share"]
+    head += ["CPU form", "fastest peer"]
     return table(head, [_overview_row([cell for cell in found if cell.model == model], model) for model in models])
 
 
@@ -51,7 +52,14 @@ def _overview_row(found: Sequence[Cell], model: str) -> list[str]:
         if ours is not None and ours.simulated is not None:
             difference = ours.simulated.sqnr_db - peers[rival].simulated.sqnr_db  # type: ignore[union-attr]
             row[5] = f"**{difference:+.1f} dB**" if difference >= 1 else f"{difference:+.1f} dB"
-    return [*row, _speed_and_quality(cpu), _fastest(peers)]
+    return [*row, _at_any_share(peers), _speed_and_quality(cpu), _fastest(peers)]
+
+
+def _at_any_share(peers: dict[tuple[str, str], Evaluation]) -> str:
+    rival = best_peer(peers, 0.0)
+    if rival is None:
+        return NONE
+    return f"{_db(peers[rival].simulated)} ({' '.join(rival)}, {peers[rival].int8_mac_share:.0%})"
 
 
 def best_peer(peers: dict[tuple[str, str], Evaluation], share: float) -> tuple[str, str] | None:
@@ -97,11 +105,11 @@ def model_part(found: Sequence[Cell]) -> list[str]:
     parts = []
     if done is not None:
         parts.append(
-            f"Metric: {done.metric_name}, FP32 {done.fp32_metric:.4f}. "
+            f"Metric: {done.metric_name}, FP32 {done.fp32_metric:.4f}. {_calibrated_on(found)}"
             f"SQNR and agreement on {done.held_back} held-back samples{_agreement_kind(found)}."
         )
-    head = ("tool", "configuration", "metric", "drop", "SQNR", "agreement", "INT8 MACs", "symmetric")
-    head = (*head, "CPU SQNR", "CPU speed", "seconds", "peak MB")
+    head = ["tool", "configuration", "metric", "drop", "SQNR", "agreement", "INT8 MACs", "symmetric"]
+    head += ["CPU SQNR", "CPU speed", "seconds", "peak MB"]
     ordered = sorted(found, key=lambda cell: _ordered(found).index((cell.tool, cell.configuration)))
     parts.append(table(head, [row(cell) for cell in ordered]))
     notes = [f"- {cell.tool} {cell.configuration}: {text}" for cell in ordered for text in _troubles(cell)]
@@ -168,6 +176,11 @@ def _evaluations(found: Sequence[Cell]) -> dict[tuple[str, str], Evaluation]:
 def _ordered(found: Sequence[Cell]) -> list[tuple[str, str]]:
     present = {(cell.tool, cell.configuration) for cell in found}
     return [key for key in cells(TOOLS) if key in present] + sorted(present - set(cells(TOOLS)))
+
+
+def _calibrated_on(found: Sequence[Cell]) -> str:
+    counts = sorted({cell.cost.samples for cell in found if cell.cost is not None})
+    return f"Calibrated on {' or '.join(map(str, counts))} feeds. " if counts else ""
 
 
 def _agreement_kind(found: Sequence[Cell]) -> str:

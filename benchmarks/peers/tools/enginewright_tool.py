@@ -1,7 +1,8 @@
 """This project's INT8 at its defaults: the graph that TensorRT builds from, and the one the CPU runs.
 
 The steps are those of ``optimize --precision int8``, without its proof, its builds and its measurements; its loop that
-keeps more in FP16 where a model is over the accuracy budget does not run either.
+keeps more in FP16 where a model is over the accuracy budget does not run either. All samples given are used, as
+with every tool here; the command takes 128 where ``--samples`` does not say more.
 """
 
 from __future__ import annotations
@@ -84,14 +85,11 @@ class _Calibration:
 
 
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
-    """As many samples as the command takes by default, drawn from all the feeds, as it does."""
+    """One feed per sample; all of them, as every tool gets."""
     from calibration.collect import rows_of
-    from optimizer.settings import Settings
     from optimizer.stages.inputs import model_inputs
 
-    rows = list(rows_of(feeds, joinable(model_inputs(model))))
-    count = min(len(rows), Settings().samples)
-    return [rows[k * len(rows) // count] for k in range(count)]
+    return list(rows_of(feeds, joinable(model_inputs(model))))
 
 
 TOOL = Enginewright()

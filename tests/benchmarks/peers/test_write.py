@@ -38,11 +38,12 @@ def test_overview_shows_the_difference_to_the_best_peer() -> None:
         cell("enginewright", "tensorrt", evaluation(24.0, share=0.95)),
         cell("enginewright", "cpu", evaluation(20.0, speedup=2.5)),
         cell("nncf", "mixed", evaluation(21.5, speedup=2.25)),
+        cell("modelopt", "max", evaluation(30.0, share=0.5, speedup=None)),
     ]
     line = overview(cells, ["minilm"]).splitlines()[-1]
     assert line == (
-        "| minilm | +0.0100 | 95.0% | 24.0 | 21.5 (nncf mixed) | **+2.5 dB** | 2.50×, 20.0 dB | "
-        "2.25×, 21.5 dB (nncf mixed) |"
+        "| minilm | +0.0100 | 95.0% | 24.0 | 21.5 (nncf mixed) | **+2.5 dB** | 30.0 (modelopt max, 50%) | "
+        "2.50×, 20.0 dB | 2.25×, 21.5 dB (nncf mixed) |"
     )
 
 
