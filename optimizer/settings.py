@@ -58,7 +58,7 @@ class Settings:
     eval_data: DataSpec = None
     evaluate: str | Callable[..., Any] | None = None
     calibration: str = "auto"
-    samples: int = 128
+    samples: int = 512
     max_drop: float = 0.01
     sparsity: Sparsity = Sparsity.NONE
     shapes: tuple[str, ...] = ()

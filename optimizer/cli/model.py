@@ -24,7 +24,7 @@ def model(
     eval_data: Annotated[str | None, Option(metavar="PATH", help="Held-back inputs. Default: part of --data.")] = None,
     evaluate: Annotated[str | None, Option(metavar="file.py:function", help="Task metric: function(infer).")] = None,
     calibration: Annotated[str | None, Option(metavar=METHODS, help="How ranges are chosen. Default: auto.")] = None,
-    samples: Annotated[int | None, Option(metavar="N", help="Calibration samples. Default: 128.")] = None,
+    samples: Annotated[int | None, Option(metavar="N", help="Calibration samples. Default: 512.")] = None,
     max_drop: Annotated[str | None, Option(metavar="1%", help="Accuracy budget against FP32. Default: 1%.")] = None,
     sparsity: Annotated[str | None, Option(metavar="none|2:4", help="2:4 prunes weights by magnitude.")] = None,
     shape: Annotated[list[str] | None, Option(metavar=RANGE, help="Of a dynamic input; repeatable.")] = None,
