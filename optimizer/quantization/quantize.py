@@ -38,7 +38,7 @@ JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 SWEPT_MACS = 2e12
 """Multiply-accumulates a sensitivity sweep may take; beyond, no op is relieved."""
-JUDGED_SAMPLES = 128
+JUDGED_SAMPLES = 64
 """Most samples on which range methods are judged, unseen by corrections: a clipped tail shows only in many."""
 
 
