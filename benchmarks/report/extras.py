@@ -12,13 +12,14 @@ from engines.tensorrt.build_log import LayerInfo
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One graph node of the precision plan; ``macs`` per sample."""
+    """One graph node of the precision plan; ``macs`` per sample; ``cost_db`` the output SQNR with only it in INT8."""
 
     name: str
     op_type: str
     dtype: str
     reason: str = ""
     macs: int = 0
+    cost_db: float | None = None
 
 
 @dataclass(frozen=True)

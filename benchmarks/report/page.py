@@ -40,6 +40,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         cells=view.cells(extras.nodes),
         shares=view.shares(extras.nodes),
         worst=worst,
+        errors=view.error_shares(extras.nodes),
         layers={name: view.join_layers(rows, extras.nodes) for name, rows in extras.layers.items()},
         plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in _PLASTER],
         latency_charts=_latency_charts(extras),

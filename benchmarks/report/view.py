@@ -194,6 +194,22 @@ def worst_falls(rows: Sequence[DriftRow], top: int = 10) -> list[Fall]:
     return sorted(falls, key=lambda fall: -fall.decibels)[:top]
 
 
+@dataclass(frozen=True)
+class ErrorShare:
+    """A node's ``share`` (0 to 1) of the noise that all measured nodes cause at the outputs, each alone in INT8."""
+
+    row: NodeRow
+    share: float
+
+
+def error_shares(nodes: Sequence[NodeRow], top: int = 10) -> list[ErrorShare]:
+    """The nodes that cause most of the error in INT8, where that was measured; noise powers add up."""
+    noise = {row.name: 10 ** (-row.cost_db / 10) for row in nodes if row.cost_db is not None}
+    total = sum(noise.values()) or 1.0
+    shares = [ErrorShare(row, noise[row.name] / total) for row in nodes if row.name in noise]
+    return sorted(shares, key=lambda found: -found.share)[:top]
+
+
 def join_layers(layers: Sequence[LayerInfo], nodes: Sequence[NodeRow]) -> list[LayerView]:
     """Each engine layer with what the plan asked of its ONNX nodes, and whether the engine really does it.
 

@@ -100,9 +100,10 @@ def quantize(
     notes.extend(how)
     table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
     settled = chosen.settled
+    measured: dict[str, float] = {}
     if settings.form is Form.TENSORRT and settings.float_share > 0:
         on_step("measuring how much error each op causes")
-        relieved = _relieve(work, placement, table, feeds, settings, settled)
+        relieved, measured = _relieve(work, placement, table, feeds, settings, settled)
         notes.extend(f"{node}: {reason}" for node, reason in relieved.items())
         settings = replace(settings, keep_float={**settings.keep_float, **relieved})
         placement = _place(work, settings, table)
@@ -110,7 +111,13 @@ def quantize(
     if roundings:
         notes.append(correct_biases(work, roundings))
     _insert(work, placement, table, settled)
-    return QuantizedModel(work, placement, placement.plan, table, tuple(notes))
+    return QuantizedModel(work, placement, _with_costs(placement.plan, measured), table, tuple(notes))
+
+
+def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> PrecisionPlan:
+    """``plan`` with the output SQNR of each node that was measured alone in int8."""
+    nodes = {name: replace(node, cost_db=measured.get(name)) for name, node in plan.nodes.items()}
+    return PrecisionPlan(nodes, plan.notes)
 
 
 def _rewrite(model: ir.Model, feeds: Sequence[Feed], settings: QuantizeSettings) -> list[str]:
@@ -207,23 +214,25 @@ def _relieve(
     feeds: Sequence[Feed],
     settings: QuantizeSettings,
     settled: Mapping[str, QuantizedWeight],
-) -> dict[str, str]:
-    """Nodes to leave in high precision within the MAC budget, with the measured reason."""
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Nodes to leave in high precision within the MAC budget with the measured reason, and every node's SQNR in dB."""
     costs = settings.costs
     total = sum(costs.values())
     spent = sum(cost for node, cost in costs.items() if placement.plan.nodes[node].dtype is not Dtype.INT8)
     budget = settings.float_share * total - spent
     if budget <= 0 or not placement.quantizes or len(placement.weights) * total > SWEPT_MACS:
-        return {}
+        return {}, {}
     count = sample_count(len(placement.weights), total, len(feeds))
     found = measure(model, placement, table, spread(feeds, count), settled=settled)
+    measured = {item.node: item.sqnr_db for item in found}
     if sum(item.noise for item in found) < GOOD_ENOUGH:
-        return {}
+        return {}, measured
     chosen = best_relief(found, costs, budget=budget)
-    return {
+    reasons = {
         node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
         for node, part in chosen.items()
     }
+    return reasons, measured
 
 
 def affordable(costs: Mapping[str, int]) -> int:

@@ -25,7 +25,8 @@ def _extras(plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> Extras:
     manifests = {path.parent.name: EngineManifest.load(path.parent) for path in bundle.glob("engines/*/engine.json")}
     return Extras(
         nodes=[
-            NodeRow(name, node.op_type, node.dtype.value, node.reason, node.macs) for name, node in plan.nodes.items()
+            NodeRow(name, node.op_type, node.dtype.value, node.reason, node.macs, node.cost_db)
+            for name, node in plan.nodes.items()
         ],
         latencies={CPU.name: cpu.latency} if cpu else {},
         op_times={CPU.name: cpu.op_times} if cpu else {},
