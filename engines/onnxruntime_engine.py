@@ -28,7 +28,7 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.RuntimeException,
     ort_state.EPFail,
 )
-LARGE_BYTES = 1 << 30
+LARGE_BYTES = 1 << 28
 _NUMPY_NAMES = {
     "float": "float32",
     "double": "float64",
@@ -52,7 +52,7 @@ class OnnxRuntimeEngine:
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
-    ``lean=True`` runs models over 1 GiB without packing or unfolding their weights: slower, and less than half the
+    ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and less than half the
     memory.
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
@@ -72,6 +72,7 @@ class OnnxRuntimeEngine:
         disabled: list[str] = []
         if lean and isinstance(model, Path) and is_large(model):
             options.add_session_config_entry("session.disable_prepacking", "1")
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each weight unfolded is given back
             disabled = ["ConstantFolding"]  # it would store INT8 and FP16 weights again in float
         self._session: Any = _open_session(model, self._where, options, disabled)
         self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
@@ -148,7 +149,7 @@ class _InputCheck:
 
 
 def is_large(model: Path) -> bool:
-    """Whether a model and its external data exceed 1 GiB."""
+    """Whether a model and its external data exceed 256 MiB."""
     files = [model, *(model.parent / name for name in external_files(model))]
     return sum(file.stat().st_size for file in files if file.is_file()) > LARGE_BYTES
 
