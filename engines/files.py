@@ -42,7 +42,7 @@ def unwritable(path: Path, error: OSError) -> BadInput:
             "no space left on the disk", where=str(path), fix="free some space or choose another folder with -o"
         )
     return BadInput(
-        f"cannot be written: {os.strerror(error.errno or 0)}", where=str(path), fix="choose another folder with -o"
+        f"cannot be written or read: {error.strerror or error}", where=str(path), fix="choose another folder with -o"
     )
 
 

@@ -25,8 +25,8 @@ def optimize(
     """Take an ONNX model to a bundle of proven engines.
 
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
-    ``max_drop=0.01`` …). The bundle goes to ``out``, by default ``MODEL.optimized`` beside the working directory's
-    other files. ``listeners`` receive the events of ``optimizer.events``. Raises ``BadInput`` for anything the user can
+    ``max_drop=0.01`` …). The bundle goes to ``out``, by default ``MODEL.optimized`` in the working directory.
+    ``listeners`` receive the events of ``optimizer.events``. Raises ``BadInput`` for anything the user can
     mend; an interrupted call is taken up by the next one with the same arguments.
     """
     from optimizer.pipeline import run

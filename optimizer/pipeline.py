@@ -76,7 +76,8 @@ def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
         raise
     except OSError as error:
         workspace.discard()
-        raise unwritable(workspace.out, error) from error
+        at_fault = Path(error.filename) if isinstance(error.filename, str) else workspace.out
+        raise unwritable(at_fault, error) from error
 
 
 def _publish(job: Job, workspace: Workspace) -> Bundle:

@@ -18,7 +18,6 @@ HIGH_DTYPE = {
     Precision.FP16: Dtype.FP16,
     Precision.BF16: Dtype.BF16,
     Precision.INT8: Dtype.FP16,
-    Precision.FP8: Dtype.FP16,
     Precision.AUTO: Dtype.FP16,
 }
 _ONNX = {Dtype.FP16: ir.DataType.FLOAT16, Dtype.BF16: ir.DataType.BFLOAT16}

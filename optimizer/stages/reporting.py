@@ -24,12 +24,16 @@ from benchmarks.report.model import (
     TargetSummary,
 )
 from engines.target import CPU, Target
-from optimizer.precision import PrecisionPlan
+from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.proof import Proof
 
 SIMULATED = "simulated in ONNX Runtime with the Q/DQ nodes executed in float"
+ENERGY_MISSING = "not measured in this run; on an NVIDIA GPU `make gpu-check` reads it from NVML"
+LEARNING = "from new weights to measured engines: all stages of this job, cached plans reused"
+ROUNDED = "simulated in ONNX Runtime in FP32 with the weights rounded to BF16"
 MEASURED = "measured on the engine itself"
 
 
@@ -131,11 +135,19 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         build_seconds=build.build_seconds,
         title=target.title,
         next_command=f"optimize bench {Path(found.bundle).name} --target {target.name}",
-        kept_precision=found.requested,
+        kept_precision=_shipped(found.plan),
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
-        accuracy_how=SIMULATED,
+        accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
     )
+
+
+def _shipped(plan: PrecisionPlan) -> str:
+    """What the typed graph's heavy nodes compute in: int8 where any does, else the dtype of most MACs."""
+    macs: dict[str, int] = {}
+    for node in plan.nodes.values():
+        macs[node.dtype.value] = macs.get(node.dtype.value, 0) + node.macs
+    return Dtype.INT8.value if Dtype.INT8.value in macs else max(macs, key=lambda dtype: macs[dtype], default="")
 
 
 def _sparsity_note(target: Target, backend: str) -> str:
@@ -192,9 +204,11 @@ def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
         ),
         size=PlasterFigure(smallest and smallest / 1e6, "MB", "smallest engine file"),
         throughput=_figure(offline, "samples/s", "LoadGen Offline on this CPU", "run LoadGen: --loadgen offline"),
-        energy=PlasterFigure(None, "inferences/J", "not measurable here: no NVML and no RAPL counter"),
+        energy=PlasterFigure(None, "inferences/J", ENERGY_MISSING),
         rate_of_learning=PlasterFigure(
-            round(sum(found.timings.values()), 1), "s", "from new weights to proven engines, this run, cold"
+            round(sum(found.timings.values()), 1),
+            "s",
+            LEARNING,
         ),
     )
 

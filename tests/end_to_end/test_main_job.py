@@ -101,6 +101,7 @@ def test_auto_falls_back_to_fp16_where_int8_is_over_budget(folder: Path, optimiz
     assert done.returncode == 0, done.stderr
     nodes = report_of(folder)["precision"]["nodes"]
     assert nodes["int8"] == 0 and nodes["fp16"] > 0
+    assert report_of(folder)["targets"]["a100"]["kept_precision"] == "fp16"
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32", "bf16"])
