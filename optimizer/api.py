@@ -10,7 +10,7 @@ from typing import Any
 from engines.errors import BadInput
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import Precision, Settings, Sparsity, choice
+from optimizer.settings import Precision, Settings, Sparsity, choice, listed
 
 
 def optimize(
@@ -50,6 +50,5 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
         values["sparsity"] = choice(Sparsity, values["sparsity"], "sparsity")
     for name in ("targets", "shapes", "loadgen"):
         if name in values:
-            given = values[name]
-            values[name] = tuple(given.split(",") if isinstance(given, str) else given or ())
+            values[name] = listed(values[name])
     return replace(settings, **values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -148,8 +148,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _from_toml(name: str, value: Any) -> Any:
     if name in ("targets", "shapes", "loadgen"):
-        items = value if isinstance(value, list) else str(value).split(",")
-        return tuple(str(item) for item in items if str(item) != "none")
+        return listed(value)
     if name == "precision":
         return choice(Precision, str(value), "precision")
     if name == "sparsity":
@@ -157,6 +156,12 @@ def _from_toml(name: str, value: Any) -> Any:
     if name == "max_drop":
         return parse_fraction(str(value), "max-drop")
     return value
+
+
+def listed(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """``"t4, a100"`` or ``["t4", "a100"]`` -> ``("t4", "a100")``; None, ``""`` and ``"none"`` -> ``()``."""
+    items = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(word for item in items if (word := str(item).strip()) not in ("", "none"))
 
 
 def choice(kind: type[Any], value: str, where: str) -> Any:

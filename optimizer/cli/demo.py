@@ -17,14 +17,13 @@ def demo(
     verbose: Annotated[bool, typer.Option("-v", "--verbose")] = False,
 ) -> int:
     """The main job on a Fashion-MNIST ResNet with 10,000 labelled test images: CPU, T4 and A100 engines."""
-    from optimizer.cli.model import words
     from optimizer.cli.running import run_job
     from optimizer.demo import fashion
-    from optimizer.settings import Settings
+    from optimizer.settings import Settings, listed
 
     functions = f"{fashion.__name__}:"
     settings = Settings(
-        targets=words(target) or (),
+        targets=listed(target),
         data=f"{functions}calibration",
         eval_data=f"{functions}held_back",
         evaluate=f"{functions}top1",

@@ -19,14 +19,13 @@ def deploy(
     from deployment.triton import write_triton_repository
     from engines.errors import BadInput
     from optimizer.bundle import Bundle
-    from optimizer.cli.model import words
 
     if system != "triton":
         raise BadInput(f"unknown serving system {system!r}", where="optimize deploy", expected="triton")
     opened = Bundle(bundle)
     model = name or bundle.resolve().name.removesuffix(".optimized")
     for path in write_triton_repository(
-        opened.path, out, name=model, targets=words(target or None) or tuple(opened.targets())
+        opened.path, out, name=model, targets=listed(target) or tuple(opened.targets())
     ):
         print(path)
     return 0

@@ -41,11 +41,11 @@ def model(
 ) -> int:
     """Import, calibrate, type, build, prove, measure; leave a bundle."""
     from optimizer.cli.running import run_job
-    from optimizer.settings import Precision, Settings, Sparsity, choice, load_config, parse_fraction
+    from optimizer.settings import Precision, Settings, Sparsity, choice, listed, load_config, parse_fraction
 
     given: dict[str, Any] = {
         "precision": precision and choice(Precision, precision, "--precision"),
-        "targets": words(target),
+        "targets": None if target is None else listed(target),
         "data": data,
         "eval_data": eval_data,
         "evaluate": evaluate,
@@ -54,7 +54,7 @@ def model(
         "max_drop": parse_fraction(max_drop) if max_drop else None,
         "sparsity": sparsity and choice(Sparsity, sparsity, "--sparsity"),
         "shapes": tuple(shape) if shape else None,
-        "loadgen": words(loadgen),
+        "loadgen": None if loadgen is None else listed(loadgen),
         "duration": duration,
         "seed": seed,
         "jobs": jobs,
@@ -62,10 +62,3 @@ def model(
     base = load_config(config, Settings()) if config else Settings()
     settings = replace(base, **{name: value for name, value in given.items() if value is not None})
     return run_job(model, settings, out=out, force=force, as_json=json, quiet=quiet, verbose=verbose)
-
-
-def words(text: str | None) -> tuple[str, ...] | None:
-    """``"t4, a100"`` -> ``("t4", "a100")``; ``"none"`` -> ``()``; None stays None (not given)."""
-    if text is None:
-        return None
-    return tuple(word.strip() for word in text.split(",") if word.strip() and word.strip() != "none")
