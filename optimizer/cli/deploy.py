@@ -19,6 +19,7 @@ def deploy(
     from deployment.triton import write_triton_repository
     from engines.errors import BadInput
     from optimizer.bundle import Bundle
+    from optimizer.settings import listed
 
     if system != "triton":
         raise BadInput(f"unknown serving system {system!r}", where="optimize deploy", expected="triton")
