@@ -12,6 +12,7 @@ from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
+from optimizer.passes.unroll_step import UnrollSingleStep
 
 
 def cleaning_passes() -> tuple[GraphPass, ...]:
@@ -26,6 +27,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         FoldAffine(),
         FoldConstants(),
         RemoveIdentity(),
+        UnrollSingleStep(),
         RemoveRedundant(),
         InferShapes(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -86,22 +87,53 @@ def _bytes(value: ir.Value) -> int:
     return 4 * math.prod(known)
 
 
-def capture_rows(
+@dataclass(frozen=True)
+class Channels:
+    """An activation by channel: some of its vectors [rows, channels], and the ends of every channel [channels]."""
+
+    rows: Floats
+    low: Floats
+    high: Floats
+
+    def reaching(self, low: Floats, high: Floats) -> Channels:
+        """The same rows, known to reach from ``low`` to ``high``."""
+        return Channels(self.rows, np.minimum(self.low, low), np.maximum(self.high, high))
+
+
+def capture_channels(
     model: ir.Model, channel_axes: Mapping[str, int], feeds: Sequence[Feed], *, rows: int, seed: int
-) -> dict[str, Floats]:
-    """Channel vectors of activations: name -> [up to ``rows``, channels], drawn at random over positions and feeds."""
+) -> dict[str, tuple[Channels, Channels]]:
+    """Activations by channel, of even and of odd feeds: what is made from one half can be judged on the other.
+
+    Up to ``rows`` vectors in all are kept of each, drawn at random over positions; ends are of all positions.
+    """
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Floats]] = {name: [] for name in channel_axes}
+    halves = {name: (_Half(), _Half()) for name in channel_axes}
     each = max(rows // max(len(feeds), 1), 1)
 
-    def visit(name: str, value: Array, _: int) -> None:
+    def visit(name: str, value: Array, index: int) -> None:
         flat = np.moveaxis(value, channel_axes[name], -1).reshape(-1, value.shape[channel_axes[name]])
-        if len(flat) > each:
-            flat = flat[rng.choice(len(flat), each, replace=False)]
-        found[name].append(np.ascontiguousarray(flat, dtype=np.float32))
+        if len(flat):
+            halves[name][index % 2].add(flat, each, rng)
 
     observe(model, list(channel_axes), feeds, visit)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: (even.channels(), odd.channels()) for name, (even, odd) in halves.items() if even.rows and odd.rows}
+
+
+@dataclass
+class _Half:
+    rows: list[Floats] = field(default_factory=list)
+    lows: list[Floats] = field(default_factory=list)
+    highs: list[Floats] = field(default_factory=list)
+
+    def add(self, flat: Array, count: int, rng: np.random.Generator) -> None:
+        self.lows.append(flat.min(axis=0).astype(np.float32))
+        self.highs.append(flat.max(axis=0).astype(np.float32))
+        picked = flat[rng.choice(len(flat), count, replace=False)] if len(flat) > count else flat
+        self.rows.append(np.ascontiguousarray(picked, dtype=np.float32))
+
+    def channels(self) -> Channels:
+        return Channels(np.concatenate(self.rows), np.min(self.lows, axis=0), np.max(self.highs, axis=0))
 
 
 def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> CalibrationTable:

@@ -20,9 +20,11 @@ def data_axis(op: WeightedOp) -> int:
 
 
 def input_axis(op: WeightedOp) -> int | None:
-    """The weight axis of the input channels; None for grouped convolutions, whose channels are interleaved."""
+    """The weight axis of the input channels, for a depthwise convolution that of its outputs; None for other grouped
+    ones, whose channels are interleaved.
+    """
     if op.node.op_type == "Conv":
-        return 1 if group(op.node) == 1 else None
+        return 0 if op.depthwise else (1 if group(op.node) == 1 else None)
     if op.node.op_type == "ConvTranspose":
         return 0 if group(op.node) == 1 else None
     if op.node.op_type == "Gemm":

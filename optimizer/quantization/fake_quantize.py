@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,36 +16,71 @@ from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
 from optimizer.quantization.weights import CODE_MAX, Floats
 
+Quantizer: TypeAlias = Callable[[Floats], Floats]
+"""Sends values through the quantizer of an activation and back."""
+_ENOUGH = 1 << 19
+"""Elements on which a clipping fraction is chosen."""
+_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
-def quantizers(model: ir.Model, placement: Placement, table: CalibrationTable) -> dict[str, Callable[[Floats], Floats]]:
+
+def quantizers(model: ir.Model, placement: Placement, table: CalibrationTable) -> dict[str, Quantizer]:
     """What each node's data input goes through in ``placement``: node name -> round to codes and back."""
     values = values_by_name(model.graph)
     found = {}
     for point in placement.activations:
         measured = table.tensors[point.range_name]
         if placement.form is Form.ONNXRUNTIME:
-            rounder = unsigned(*uint8_parameters(measured))
+            rounder: Quantizer = Unsigned(*uint8_parameters(measured))
         else:
-            rounder = symmetric(float(activation_scale(values[point.tensor], measured)))
+            rounder = Symmetric(float(activation_scale(values[point.tensor], measured)))
         found.update({use.node: rounder for use in point.uses if use.index == 0})
     return found
 
 
-def symmetric(scale: float) -> Callable[[Floats], Floats]:
-    """int8 with zero point 0. QuantizeLinear saturates at -128."""
+@dataclass(frozen=True)
+class Symmetric:
+    """Through int8 with zero point 0 and back. QuantizeLinear saturates at -128."""
 
-    def apply(values: Floats) -> Floats:
-        codes = np.clip(np.rint(values / np.float32(scale)), -CODE_MAX - 1, CODE_MAX)
-        return np.asarray(codes * np.float32(scale), np.float32)
+    scale: float
 
-    return apply
+    def __call__(self, values: Floats) -> Floats:
+        codes = np.clip(np.rint(values / np.float32(self.scale)), -CODE_MAX - 1, CODE_MAX)
+        return np.asarray(codes * np.float32(self.scale), np.float32)
+
+    def through(self, anchor: float) -> Symmetric:
+        """The nearest scale of which ``anchor`` is a whole number of steps."""
+        return Symmetric(anchor / max(round(anchor / self.scale), 1))
 
 
-def unsigned(scale: float, zero: int) -> Callable[[Floats], Floats]:
-    """uint8 with a zero point."""
+@dataclass(frozen=True)
+class Unsigned:
+    """Through uint8 with a zero point and back."""
 
-    def apply(values: Floats) -> Floats:
-        codes = np.clip(np.rint(values / np.float32(scale)) + zero, 0, 255)
-        return np.asarray((codes - zero) * np.float32(scale), np.float32)
+    scale: float
+    zero: int
 
-    return apply
+    def __call__(self, values: Floats) -> Floats:
+        codes = np.clip(np.rint(values / np.float32(self.scale)) + self.zero, 0, 2 * CODE_MAX + 1)
+        return np.asarray((codes - self.zero) * np.float32(self.scale), np.float32)
+
+
+def best_symmetric(values: Floats, ends: Floats) -> Symmetric:
+    """The int8 quantizer with the least squared error on ``values``; ``ends`` are known to be reached."""
+    top = float(np.abs(ends).max(initial=0.0)) or 1.0
+    return _best([Symmetric(top * fraction / CODE_MAX) for fraction in _FRACTIONS], values)
+
+
+def best_unsigned(values: Floats, ends: Floats) -> Unsigned:
+    """The uint8 quantizer with the least squared error on ``values``; both ends are drawn in alike."""
+    low, high = float(ends.min(initial=0.0)), float(ends.max(initial=0.0))
+    full = (high - low) / (2 * CODE_MAX + 1) or 1.0
+    return _best([Unsigned(full * f, round(-low / full)) for f in _FRACTIONS], values)
+
+
+_Q = TypeVar("_Q", Symmetric, Unsigned)
+
+
+def _best(tried: Sequence[_Q], values: Floats) -> _Q:
+    some = values[:: max(values.size // _ENOUGH, 1)]
+    errors = [float(np.square(quantizer(some) - some).sum()) for quantizer in tried]
+    return tried[int(np.argmin(errors))]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.points import ActivationPoint, Form, Placement, Use, WeightPoint
 from optimizer.quantization.rules import commuting, floats, guards
@@ -76,6 +77,9 @@ class _Placer:
         """Rules 2, 3, 11: data and weight of every op worth it."""
         if node.name in self._keep:
             self._why[node] = self._keep[str(node.name)]
+            return
+        if RECURRENT in node.metadata_props:
+            self._why[node] = Rule.KEEP_FLOAT.reason("recurrent product, its error feeds back into the state")
             return
         found = weighted_op(node)
         data = node.inputs[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -11,11 +11,12 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.capture import rough_table
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.range_search import refine_ranges
-from optimizer.quantization.corrections.reconstruction import Rounding, correct_biases, reconstruct
+from optimizer.quantization.corrections.reconstruction import Rounding, Variant, correct_biases, reconstruct
 from optimizer.quantization.corrections.sensitivity import best_relief, measure, sample_count
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
@@ -27,12 +28,10 @@ from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.weights import mse_scales
 
 CORRECTION_MACS = 2e10
-FEWEST, MOST = 4, 64
+FEWEST, MOST = 4, 256
 """Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
-Calibrate = Callable[[ir.Model, Sequence[str]], Mapping[str, CalibrationTable]]
-"""Measures the ranges of the named activations of a model: one table, or several by method to choose from."""
 SEARCHED = "output search"
 JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
@@ -72,29 +71,27 @@ class QuantizedModel:
 
 def quantize(
     model: ir.Model,
-    samples: Iterable[Feed],
-    calibrate: Calibrate,
+    calibrator: Calibrator,
     settings: QuantizeSettings | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> QuantizedModel:
     """Quantize a copy of ``model`` (its weights are shared, not copied) in the form ``settings.form``.
 
-    ``samples`` are calibration feeds; corrections hold and measure on the first few, as many as the cost allows.
-    ``calibrate`` is called once, with the graph as it will be quantized and the names of the activations to measure;
-    of several tables the one with the least output error is taken, and a note says so. ``on_step`` hears what begins.
+    Corrections hold and measure on the first few feeds of ``calibrator``, as many as the cost allows. Of several tables
+    the one with the least output error is taken, and a note says so. ``on_step`` hears what begins.
     """
     settings = settings or QuantizeSettings()
     work = model.clone()
     notes: list[str] = []
     if not _place(work, settings, None).tensors:
         return _nothing_to_do(work, settings)
-    stream = iter(samples)
+    stream = iter(calibrator.samples())
     feeds = list(islice(stream, affordable(settings.costs)))
     judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
     on_step("making the float graph easier to quantize")
-    notes.extend(_rewrite(work, feeds, settings))
+    notes.extend(_rewrite(work, feeds, calibrator, settings))
     names = _place(work, settings, None).tensors
-    given = calibrate(work, names)
+    given = calibrator.tables(work, names)
     on_step("choosing ranges and rounding weights")
     chosen, how = _choose(work, given, feeds, judged, settings)
     notes.extend(how)
@@ -120,7 +117,7 @@ def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> Precision
     return PrecisionPlan(nodes, plan.notes)
 
 
-def _rewrite(model: ir.Model, feeds: Sequence[Feed], settings: QuantizeSettings) -> list[str]:
+def _rewrite(model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, settings: QuantizeSettings) -> list[str]:
     """Exact changes to the float graph that make it easier to quantize."""
     names = _place(model, settings, None).tensors
     rough = rough_table(model, names, feeds)
@@ -128,7 +125,10 @@ def _rewrite(model: ir.Model, feeds: Sequence[Feed], settings: QuantizeSettings)
     if settings.condition:
         points = place(model, form=Form.TENSORRT, keep_float=settings.keep_float).activations
         symmetric = settings.form is Form.TENSORRT
-        notes += ConditionActivations(points, feeds, symmetric=symmetric, seed=settings.seed).apply(model).notes
+        condition = ConditionActivations(
+            points, feeds, symmetric=symmetric, seed=settings.seed, extremes=calibrator.extremes
+        )
+        notes += condition.apply(model).notes
     return notes
 
 
@@ -165,28 +165,46 @@ def _choose(
     first = next(iter(tables.values()))
     placement = _place(model, settings, first)
     if len(tables) == 1 or not placement.quantizes:
-        return _rounded(model, first, feeds, settings), []
+        return _only(model, first, feeds, settings), []
     if sum(settings.costs.values()) > JUDGED_MACS:
-        return _rounded(model, first, feeds, settings), [f"ranges by {next(iter(tables))}: too heavy to judge others"]
+        return _only(model, first, feeds, settings), [f"ranges by {next(iter(tables))}: too heavy to judge others"]
     if settings.search_ranges:
         searched = refine_ranges(model, placement, first, feeds, seed=settings.seed)
         if searched.tensors != first.tensors:
             tables[SEARCHED] = searched
-    plain = {name: _Candidate(table, _place(model, settings, table)) for name, table in tables.items()}
+    plain = _rounded(model, tables, feeds, settings, solve=False)
     noise = output_noise(model, {name: candidate.quantize for name, candidate in plain.items()}, judged)
     notes = [f"ranges judged by output error: {in_db(noise)}"]
-    rounded = {name: _rounded(model, tables[name], feeds, settings) for name in close_to_best(noise)}
+    rounded = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings)
     if len(rounded) > 1:
         noise = output_noise(model, {name: candidate.quantize for name, candidate in rounded.items()}, judged)
-        notes.append(f"and after corrections: {in_db(noise)}")
+        notes.append(f"and after rounding: {in_db(noise)}")
     best = next(iter(noise))
     notes.append(f"ranges chosen: {best}")
     return replace(rounded[best], table=replace(rounded[best].table, method=f"auto: {best}")), notes
 
 
-def _rounded(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:
-    placement = _place(model, settings, table)
-    return _Candidate(table, placement, _round(model, placement, table, feeds, settings))
+def _only(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:
+    return _rounded(model, {"": table}, feeds, settings)[""]
+
+
+def _rounded(
+    model: ir.Model,
+    tables: Mapping[str, CalibrationTable],
+    feeds: Sequence[Feed],
+    settings: QuantizeSettings,
+    *,
+    solve: bool = True,
+) -> dict[str, _Candidate]:
+    """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected."""
+    placements = {name: _place(model, settings, table) for name, table in tables.items()}
+    variants = {
+        name: Variant(placement, quantizers(model, placement, tables[name]))
+        for name, placement in placements.items()
+        if settings.reconstruct and placement.quantizes
+    }
+    roundings = reconstruct(model, variants, feeds, solve=solve, seed=settings.seed) if variants else {}
+    return {name: _Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
 
 
 def _unclipped_inputs(model: ir.Model, table: CalibrationTable) -> CalibrationTable:
@@ -197,14 +215,6 @@ def _unclipped_inputs(model: ir.Model, table: CalibrationTable) -> CalibrationTa
         top = max(abs(found.minimum), abs(found.maximum))
         ranges[name] = replace(found, low=found.minimum, high=found.maximum, amax=top, method="minmax (graph input)")
     return replace(table, tensors=ranges)
-
-
-def _round(
-    model: ir.Model, placement: Placement, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings
-) -> list[Rounding]:
-    if not settings.reconstruct or not placement.quantizes:
-        return []
-    return reconstruct(model, placement, quantizers(model, placement, table), feeds, seed=settings.seed)
 
 
 def _relieve(

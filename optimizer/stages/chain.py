@@ -85,7 +85,7 @@ def _clean(job: Job, path: Path) -> Cleaned:
     notes = [note for result in clean(model) for note in result.notes]
     save_model(model, path)
     observed = observed_shapes(job.inputs.calibration)
-    sample = {name: shapes[0] for name, shapes in observed.items()}
+    sample = {name: shapes[-1] for name, shapes in observed.items()}  # attention weighs most in the longest
     profile = infer_profile(job.specs, observed, job.shapes, max_batch=_largest_batch(job, sample))
     costs = count_macs(model, sample)
     return Cleaned(path, profile, sample, total_macs(costs), notes)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from calibration.source import SampleSource, split
-from calibration.sources.open import open_source
+from calibration.sources.batch_norms import match_batch_norms
+from calibration.sources.open import OpenedSource, open_source
+from calibration.sources.synthetic import SyntheticSource
 from engines.engine import TensorSpec
 from engines.profile import ShapeRange
 from optimizer.settings import Settings
 
 HELD_BACK = 64
 EVALUATED = 2048
-SYNTHETIC_SAMPLES = 32
+SYNTHETIC_SAMPLES = 96
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def open_inputs(
     """Open ``--data`` and ``--eval-data``. Raises ``BadInput`` naming file and input for data that does not fit."""
     wanted = settings.samples if settings.eval_data else settings.samples + HELD_BACK
     data = settings.data or "random"
-    source = open_source(
+    source: OpenedSource = open_source(
         data,
         specs,
         samples=min(wanted, SYNTHETIC_SAMPLES) if data == "random" else wanted,
@@ -54,6 +56,8 @@ def open_inputs(
         shapes={name: given.opt for name, given in shapes.items()},
         integer_bounds=integer_bounds(model),
     )
+    if isinstance(source, SyntheticSource):
+        source = match_batch_norms(model, source)
     if settings.eval_data is None:
         calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
         return Inputs(calibration, held_back, not source.synthetic, source.digest, source.notes)

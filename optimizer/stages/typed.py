@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from benchmarks.macs import count_macs, int8_mac_share
-from calibration.collect import collect
-from calibration.ranges import choose_ranges
 from calibration.table import CalibrationTable
 from engines.engine import joinable
 from engines.files import write_json
@@ -24,6 +22,7 @@ from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.points import Form as QdqForm
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
 from optimizer.saving import save_model
@@ -32,8 +31,6 @@ from optimizer.stages.high_precision import HIGH_DTYPE, type_rest, with_rounded_
 from optimizer.stages.proof import Form, Proof, Prover
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from optimizer.bundle import Workspace
     from optimizer.stages.job import Cleaned, Job
 
@@ -164,44 +161,37 @@ class _Typing:
         return on_cpu and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
-        samples = self._job.inputs.calibration.samples()
-        settings = QuantizeSettings(form=form, costs=self._costs, float_share=float_share, seed=self._settings.seed)
+        calibrated = self._job.inputs.calibrated
+        settings = QuantizeSettings(
+            form=form,
+            costs=self._costs,
+            float_share=float_share,
+            condition=calibrated,
+            reconstruct=calibrated,
+            seed=self._settings.seed,
+        )
         name = {QdqForm.TENSORRT: "TensorRT", QdqForm.ONNXRUNTIME: "this CPU"}[form]
         quantized = quantize(
-            self._float, samples, self._calibrate, settings, on_step=lambda step: self._show(f"INT8 for {name}: {step}")
+            self._float, self._calibrator(), settings, on_step=lambda step: self._show(f"INT8 for {name}: {step}")
         )
         self._tables[form] = quantized.table
         return quantized
 
-    def _calibrate(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
-        """One streaming pass over the calibration samples: ranges of ``tensors`` by the asked method, or by several."""
-        inputs = self._job.inputs
+    def _calibrator(self) -> Calibrator:
+        inputs, asked = self._job.inputs, self._settings.calibration
         total = len(inputs.calibration)
-
-        def show(done: int) -> None:
-            self._events.emit(Progress("type", done, total, "calibration samples"))
-
-        statistics = collect(
-            model,
-            tensors,
-            inputs.calibration.samples(),
+        return Calibrator(
+            samples=inputs.calibration.samples,
             joinable=joinable(inputs.calibration.specs),
+            methods=AUTO_METHODS if asked == "auto" else (asked,),
+            calibrated=inputs.calibrated,
+            model_digest=self._job.imported.digest,
+            data_digest=inputs.digest,
             on_plan=lambda plan: self._events.note(
-                "type", f"calibrating {len(tensors)} tensors takes at most {plan.memory_bound / 1e6:.0f} MB more"
+                "type", f"a pass takes at most {plan.memory_bound / 1e6:.0f} MB more"
             ),
-            on_progress=show,
+            on_progress=lambda done: self._events.emit(Progress("type", done, total, "calibration samples")),
         )
-        asked = self._settings.calibration
-        return {
-            method: choose_ranges(
-                statistics,
-                method,
-                model_digest=self._job.imported.digest,
-                data_digest=inputs.digest,
-                calibrated=inputs.calibrated,
-            )
-            for method in (AUTO_METHODS if asked == "auto" else (asked,))
-        }
 
     def _save_table(self) -> dict[str, str]:
         """``calibration.json`` holds the ranges of every form; TensorRT's win where two know a tensor."""

@@ -18,7 +18,6 @@ from engines.engine import Feed, joinable
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from calibration.table import CalibrationTable
     from optimizer.quantization.quantize import QuantizeSettings
 
 
@@ -35,11 +34,13 @@ class Enginewright:
     def quantize(self, request: Request) -> None:
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
+        from optimizer.quantization.calibrating import Calibrator
         from optimizer.quantization.points import Form
         from optimizer.quantization.quantize import quantize
         from optimizer.saving import save_model
         from optimizer.settings import Precision
         from optimizer.stages.high_precision import type_rest
+        from optimizer.stages.inputs import model_inputs
         from optimizer.stages.typed import AUTO_METHODS
 
         model = import_model(request.model).model
@@ -47,7 +48,7 @@ class Enginewright:
         feeds = _samples(model, request.feeds)
         settings = _settings(model, feeds[0], request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
-        found = quantize(model, feeds, _Calibration(feeds, methods), settings)
+        found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
         if settings.form is Form.TENSORRT:
             type_rest(found.model, found.plan, Precision.INT8, found.table)
         save_model(found.model, request.out)
@@ -64,24 +65,6 @@ def _settings(model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettin
     if configuration == "entropy-only":
         return replace(settings, condition=False, search_ranges=False, reconstruct=False, float_share=0.0)
     return settings
-
-
-class _Calibration:
-    """One streaming pass over the feeds; a table by each method."""
-
-    def __init__(self, feeds: Sequence[Feed], methods: Sequence[str]) -> None:
-        self._feeds, self._methods = feeds, methods
-
-    def __call__(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
-        from calibration.collect import collect
-        from calibration.ranges import choose_ranges
-        from optimizer.stages.inputs import model_inputs
-
-        statistics = collect(model, tensors, self._feeds, joinable=joinable(model_inputs(model)))
-        return {
-            method: choose_ranges(statistics, method, model_digest="", data_digest="", calibrated=True)
-            for method in self._methods
-        }
 
 
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:

@@ -26,7 +26,7 @@ class _Kind(Enum):
     NORM = "the gain and bias of a LayerNormalization"
     LINEAR = "the weights of the op before"
     RELU = "the weights before a ReLU; the shift becomes its lower bound"
-    CLIP = "the bias before a Clip and its bounds"
+    CLIP = "the weights before a Clip and its bounds"
     NODES = "a Mul and an Add that pointwise fusion takes in"
 
 
@@ -43,16 +43,19 @@ class Absorber:
         return self.kind is not _Kind.NODES
 
     @property
-    def shifts(self) -> bool:
-        return True
-
-    @property
     def shift_per_channel(self) -> bool:
         return self.kind in (_Kind.NORM, _Kind.LINEAR, _Kind.NODES)
 
     @property
     def scales(self) -> bool:
         return self.kind is not _Kind.CLIP
+
+    @property
+    def ceiling(self) -> float | None:
+        """The upper bound of a Clip whose lower one is zero: channels may be scaled up under it."""
+        if self.kind is not _Kind.CLIP or self.source is None or _bound(self.source, 1) != 0:
+            return None
+        return _bound(self.source, 2)
 
     def apply(
         self, graph: ir.Graph, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
@@ -79,7 +82,7 @@ class Absorber:
         if shift.any():
             add_to_bias(graph, self.op, -shift * scale)
             if self.source is not None and self.kind in (_Kind.RELU, _Kind.CLIP):
-                _move_bounds(graph, self.source, float(shift[0]))
+                _move_bounds(graph, self.source, float(shift[0] * scale[0]))
 
 
 def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | None:

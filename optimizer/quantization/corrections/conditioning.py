@@ -1,11 +1,14 @@
 """Shift and scale activations channel by channel before they are quantized, exactly undone in the reader's weights.
 
-``W·x + b = (W / m)·((x − c)·m) + (b + W·c)`` for any shift ``c`` and any positive scale ``m`` per channel. Two ideas in
-one transform:
+``W·x + b = (W / m)·((x − c)·m) + (b + W·c)`` for any shift ``c`` and any positive scale ``m`` per channel. Four ideas
+in one transform:
 
 * *Zero-point folding.* TensorRT's int8 is symmetric, so after ReLU, GELU or a sigmoid half the codes are never used;
   a shift to the middle of the range gives them back. Per channel it is Outlier Suppression+ (Wei et al. 2023).
-* *SmoothQuant* (Xiao et al. 2022): ``m = w^(1−α) / a^α`` moves outlier channels of the activation into the weights.
+* *SmoothQuant* (Xiao et al. 2022): ``m = w^(1−α) / a^α`` moves wide channels of the activation into the weights.
+* *Outlier channels* alone brought down to a threshold, also from Outlier Suppression+; see ``transforms``.
+* *Cross-layer equalization* (Nagel et al. 2019): where the op before and a depthwise reader have a weight scale per
+  channel each, scaling channels to a common range costs neither anything.
 
 A shift is exact only where every output sees the whole kernel (MatMul, Gemm, unpadded Conv). Candidates are judged by
 the error they leave at the outputs of the ops that read the tensor, on activations they were not made from, and kept
@@ -15,15 +18,16 @@ only where they gain. The mean error counts as gone where the reader has a bias:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
 from optimizer.passes.base import PassResult
-from optimizer.quantization.capture import capture_rows
+from optimizer.quantization.capture import Channels, capture_channels
 from optimizer.quantization.channels import (
     can_add_bias,
     contraction,
@@ -33,43 +37,30 @@ from optimizer.quantization.channels import (
     unpadded,
 )
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
+from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
+from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
 from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.points import ActivationPoint
 from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
 
-ROWS = 2048
+ROWS = 4096
+"""Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers."""
 MOST_WEIGHTS = 1 << 20
 """Elements of a weight that transforms are judged on."""
-"""Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers."""
-JUDGING_MACS = 2e9
+JUDGING_MACS = 1e9
 STORED_BYTES = 256 << 20
-ALPHAS = (0.35, 0.5, 0.65, 0.8)
 WORTH_FREE = 0.95
 """A free transform is kept when it leaves at most this part of the error; one that costs a node must do better."""
 WORTH_NODE = 0.8
 FINE = 1e-4
 """Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data."""
-MIN_ROWS = 32
-_MOST = 64.0
-_FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-
-
-@dataclass(frozen=True)
-class Transform:
-    """``x' = (x − shift)·scale`` per channel."""
-
-    shift: Floats
-    scale: Floats
-
-    @property
-    def anchor(self) -> np.float32:
-        """The magnitude that zeros land on, where it is one for all channels."""
-        alike = (self.shift == self.shift[0]).all() and (self.scale == 1).all()
-        return np.abs(self.shift[0]) if alike else np.float32(0)
-
-    def apply(self, rows: Floats) -> Floats:
-        return (rows - self.shift) * self.scale
+MIN_ROWS = 256
+"""Fewer vectors say too little of where a channel ends; a transform made from them clips what comes later."""
+Extremes: TypeAlias = Callable[[ir.Model, Mapping[str, int]], Mapping[str, tuple[Floats, Floats]]]
+"""Names and channel axes of activations -> their channels' least and largest values."""
+FINALISTS = 3
+"""Candidates judged on all rows, the best by a quarter of them."""
 
 
 @dataclass(frozen=True)
@@ -84,69 +75,124 @@ class ConditionActivations:
     """Transforms the inputs of weighted ops where that lowers their quantization error.
 
     ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``symmetric`` tells whether
-    activations will be int8 with zero point 0 (then shifting pays).
+    activations will be int8 with zero point 0 (then shifting pays). ``extremes`` finds the ends of channels over more
+    samples than are looked at here.
     """
 
     name = "condition activations"
 
     def __init__(
-        self, points: Sequence[ActivationPoint], feeds: Sequence[Feed], *, symmetric: bool = True, seed: int = 0
+        self,
+        points: Sequence[ActivationPoint],
+        feeds: Sequence[Feed],
+        *,
+        symmetric: bool = True,
+        seed: int = 0,
+        extremes: Extremes | None = None,
     ) -> None:
         self._points, self._feeds, self._symmetric, self._seed = points, feeds, symmetric, seed
+        self._extremes = extremes
 
     def apply(self, model: ir.Model) -> PassResult:
         notes = []
-        for sites in _chunks(list(_sites(model.graph, self._points))):
+        found = list(_sites(model.graph, self._points))
+        axes = {str(site.value.name): data_axis(site.ops[0]) for site in found}
+        ends = self._extremes(model, axes) if self._extremes is not None else {}
+        for sites in _chunks(found):
             axes = {str(site.value.name): data_axis(site.ops[0]) for site in sites}
-            rows = capture_rows(model, axes, self._feeds, rows=ROWS, seed=self._seed)
+            captured = capture_channels(model, axes, self._feeds, rows=ROWS, seed=self._seed)
             for site in sites:
-                note = self._improve(model.graph, site, rows.pop(str(site.value.name)))
-                if note:
+                name = str(site.value.name)
+                if name in captured and (note := self._improve(model.graph, site, *captured.pop(name), ends.get(name))):
                     notes.append(note)
         return PassResult(len(notes), tuple(notes))
 
-    def _improve(self, graph: ir.Graph, site: _Site, rows: Floats) -> str:
-        """Candidates are made from one half of the rows and judged on the other, so that none wins by overfitting."""
-        if len(rows) < MIN_ROWS:
+    def _improve(
+        self, graph: ir.Graph, site: _Site, seen: Channels, unseen: Channels, ends: tuple[Floats, Floats] | None
+    ) -> str:
+        """Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
+        channels that reach further in every new sample are found out; the winner is made once more from all.
+        """
+        if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
             return ""
-        seen, unseen = rows[::2], rows[1::2]
-        weights = [_some_columns(contraction(op, as_float32(op.tensor)), op) for op in site.ops]
-        unseen = unseen[: max(int(JUDGING_MACS / sum(matrix.size for matrix in weights)), MIN_ROWS)]
-        taps = [math.prod(op.tensor.shape.numpy()[2:]) for op in site.ops]
-        exact = [unseen @ matrix for matrix in weights]
-        identity = Transform(np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32))
-        start = best = _error(identity, seen, unseen, weights, taps, exact)
-        transform = identity
-        if start < FINE * sum(float(np.square(wanted).sum()) for wanted in exact):
+        trial = _Trial.of(site, seen, unseen, self._symmetric)
+        start = trial.error(identity(seen.rows.shape[1]))
+        if start < FINE * trial.signal:
             return ""
-        for candidate in self._candidates(site, seen, weights):
-            error = _error(candidate, seen, unseen, weights, taps, exact)
-            if error < best:
-                best, transform = error, candidate
+        tried = list(candidates(seen, trial.weights, self._freedom(site)))
+        rough = trial.on_fewer_rows()
+        finalists = sorted(range(len(tried)), key=lambda index: rough.error(tried[index]))[:FINALISTS]
+        best, winner = min((trial.error(tried[index]), index) for index in finalists)
         worth = WORTH_FREE if site.absorber.free else WORTH_NODE
-        if transform is identity or best > worth * start:
+        if best > worth * start:
             return ""
+        everything = seen.reaching(unseen.low, unseen.high)
+        everything = everything.reaching(*ends) if ends is not None else everything
+        made = list(candidates(everything, trial.weights, self._freedom(site)))
+        transform = made[winner] if len(made) == len(tried) else tried[winner]
         site.absorber.apply(graph, site.value, site.ops, transform.shift, transform.scale)
         gain = 10 * np.log10(start / max(best, 1e-30))
-        return f"{site.value.name}: {_describe(transform)}, {gain:.1f} dB less error at its readers"
+        return f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 
-    def _candidates(self, site: _Site, rows: Floats, weights: Sequence[Floats]) -> Iterator[Transform]:
-        for shift in self._shifts(site, rows):
-            for scale in _scales(site, rows - shift, weights):
-                yield Transform(shift, scale)
-
-    def _shifts(self, site: _Site, rows: Floats) -> Iterator[Floats]:
-        zero = np.zeros(rows.shape[1], np.float32)
-        yield zero
-        if not (site.shiftable and self._symmetric):
-            return
-        yield zero + middle_of_best_range(rows)
-        if site.absorber.shift_per_channel:
-            yield ((rows.min(axis=0) + rows.max(axis=0)) / 2).astype(np.float32)
+    def _freedom(self, site: _Site) -> Freedom:
+        absorber = site.absorber
+        shift = site.shiftable and self._symmetric
+        return Freedom(shift, absorber.shift_per_channel, absorber.scales, absorber.ceiling)
 
 
-def _some_columns(matrix: Floats, op: WeightedOp) -> Floats:
-    """Evenly spaced output channels of a matrix product's large weight: enough to judge a transform by."""
+@dataclass(frozen=True)
+class _Trial:
+    """What it takes to judge a transform at one site: rows to choose the step on, rows to judge on, the readers."""
+
+    seen: Channels
+    unseen: Floats
+    weights: Sequence[Floats]
+    taps: Sequence[int]
+    exact: Sequence[Floats]
+    rounding: Callable[[Floats, Floats], Quantizer]
+
+    @classmethod
+    def of(cls, site: _Site, seen: Channels, unseen: Channels, symmetric: bool) -> _Trial:
+        weights = [_error_gain(op) for op in site.ops]
+        judged = unseen.rows[: max(int(JUDGING_MACS / sum(matrix.size for matrix in weights)), MIN_ROWS // 2)]
+        taps = [1 if op.depthwise else math.prod(op.tensor.shape.numpy()[2:]) for op in site.ops]
+        exact = [judged @ matrix for matrix in weights]
+        rounding = best_symmetric if symmetric else best_unsigned
+        return cls(seen, judged, weights, taps, exact, rounding)
+
+    @property
+    def signal(self) -> float:
+        return sum(float(np.square(wanted).sum()) for wanted in self.exact)
+
+    def on_fewer_rows(self) -> _Trial:
+        """The same on a quarter of the rows: enough to tell the good from the bad."""
+        step = 4
+        exact = [wanted[::step] for wanted in self.exact]
+        fewer = replace(self.seen, rows=self.seen.rows[::step])
+        return replace(self, seen=fewer, unseen=self.unseen[::step], exact=exact)
+
+    def error(self, transform: Transform) -> float:
+        """Squared error at the readers' outputs when both operands are quantized after ``transform``."""
+        ends = np.stack([transform.apply(self.seen.low), transform.apply(self.seen.high)])
+        quantize = self.rounding(transform.apply(self.seen.rows), ends)
+        if transform.anchor and isinstance(quantize, Symmetric):
+            quantize = quantize.through(float(transform.anchor))
+        rounded = quantize(transform.apply(self.unseen))
+        total = 0.0
+        for matrix, count, wanted in zip(self.weights, self.taps, self.exact, strict=True):
+            scaled = matrix / transform.scale[:, None]
+            error = rounded @ _round_weight(scaled, count) + transform.shift @ matrix - wanted
+            total += float(np.square(error - error.mean(axis=0)).sum())
+        return total
+
+
+def _error_gain(op: WeightedOp) -> Floats:
+    """What a reader makes of its data's errors: its weight as [channels, outputs * taps], evenly spaced outputs of a
+    large one. A depthwise weight does not mix channels and has a scale for each: its norms on the diagonal will do.
+    """
+    if op.depthwise:
+        return np.diag(np.linalg.norm(as_float32(op.tensor).reshape(op.channels, -1), axis=1)).astype(np.float32)
+    matrix = contraction(op, as_float32(op.tensor))
     if matrix.shape[1] != op.channels:
         return matrix
     return np.ascontiguousarray(matrix[:, :: max(matrix.size // MOST_WEIGHTS, 1)])
@@ -164,7 +210,7 @@ def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site
             continue
         absorber = find_absorber(values[point.tensor], ops)
         if absorber is not None:
-            shiftable = absorber.shifts and all(unpadded(op) and can_add_bias(op) for op in ops)
+            shiftable = all(unpadded(op) and can_add_bias(op) and not op.depthwise for op in ops)
             yield _Site(values[point.tensor], ops, absorber, shiftable)
 
 
@@ -183,80 +229,8 @@ def _chunks(sites: Sequence[_Site]) -> Iterator[list[_Site]]:
         yield chunk
 
 
-def _scales(site: _Site, rows: Floats, weights: Sequence[Floats]) -> Iterator[Floats]:
-    one = np.ones(rows.shape[1], np.float32)
-    yield one
-    if not site.absorber.scales:
-        return
-    activation = np.abs(rows).max(axis=0)
-    weight = np.max([np.abs(matrix).max(axis=1) for matrix in weights], axis=0)
-    live = (activation > 0) & (weight > 0)
-    for alpha in ALPHAS:
-        log = (1 - alpha) * np.log(np.where(live, weight, 1)) - alpha * np.log(np.where(live, activation, 1))
-        log = np.where(live, log - log[live].mean() if live.any() else 0, 0)
-        yield np.clip(np.exp(log), 1 / _MOST, _MOST).astype(np.float32)
-
-
-def _error(
-    transform: Transform,
-    seen: Floats,
-    unseen: Floats,
-    weights: Sequence[Floats],
-    taps: Sequence[int],
-    exact: Sequence[Floats],
-) -> float:
-    """Squared error at the readers' outputs when both operands are quantized after ``transform``."""
-    step = best_step(transform.apply(seen))
-    if transform.anchor:
-        step = transform.anchor / max(round(float(transform.anchor / step)), 1)
-    codes = np.clip(np.rint(transform.apply(unseen) / step), -CODE_MAX, CODE_MAX) * step
-    total = 0.0
-    for matrix, count, wanted in zip(weights, taps, exact, strict=True):
-        scaled = matrix / transform.scale[:, None]
-        offset = transform.shift @ matrix
-        error = codes @ _round_weight(scaled, count) + offset - wanted
-        total += float(np.square(error - error.mean(axis=0)).sum())
-    return total
-
-
-def best_step(values: Floats) -> np.float32:
-    """The symmetric int8 step with the least squared error on ``values``."""
-    top = float(np.abs(values).max(initial=0.0)) or 1.0
-    steps = [np.float32(top * fraction / CODE_MAX) for fraction in _FRACTIONS]
-    errors = [
-        float(np.square(np.clip(np.rint(values / step), -CODE_MAX, CODE_MAX) * step - values).sum()) for step in steps
-    ]
-    return steps[int(np.argmin(errors))]
-
-
-def middle_of_best_range(values: Floats) -> np.float32:
-    """Centre of the asymmetric 8-bit range with the least squared error on ``values``."""
-    some = values.ravel()[:: max(values.size // 16384, 1)]
-    low, high = float(some.min()), float(some.max())
-    best, middle = np.inf, np.float32(0)
-    for top in _FRACTIONS:
-        for bottom in _FRACTIONS if low < -0.05 * high else (1.0,):
-            start, end = low * bottom, high * top
-            step = max(end - start, 1e-12) / (2 * CODE_MAX)
-            rounded = np.clip(np.rint((some - start) / step), 0, 2 * CODE_MAX) * step + start
-            error = float(np.square(rounded - some).sum())
-            if error < best:
-                best, middle = error, np.float32((start + end) / 2)
-    return middle
-
-
 def _round_weight(matrix: Floats, taps: int) -> Floats:
     """[inputs, outputs * taps] through int8, one scale per output."""
     folded = matrix.reshape(matrix.shape[0], -1, taps)
     scale = np.maximum(np.abs(folded).max(axis=(0, 2), keepdims=True) / CODE_MAX, 1e-12)
     return np.asarray(np.rint(folded / scale) * scale, np.float32).reshape(matrix.shape)
-
-
-def _describe(transform: Transform) -> str:
-    parts = []
-    if transform.shift.any():
-        spread = np.unique(transform.shift)
-        parts.append(f"shifted by {spread[0]:.3g}" if len(spread) == 1 else "shifted per channel")
-    if (transform.scale != 1).any():
-        parts.append("scaled per channel")
-    return ", ".join(parts)

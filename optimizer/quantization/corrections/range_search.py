@@ -16,7 +16,7 @@ from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
 from optimizer.quantization.corrections.reconstruction import capture_inputs, chunks, solvable
 from optimizer.quantization.cpu_qdq import uint8_parameters
-from optimizer.quantization.fake_quantize import symmetric, unsigned
+from optimizer.quantization.fake_quantize import Quantizer, Symmetric, Unsigned
 from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
@@ -69,9 +69,9 @@ def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange
     for fraction in FRACTIONS:
         tried = _resized(measured, fraction)
         if form is Form.ONNXRUNTIME:
-            rounder = unsigned(*uint8_parameters(tried))
+            rounder: Quantizer = Unsigned(*uint8_parameters(tried))
         else:
-            rounder = symmetric(float(activation_scale(value, tried)))
+            rounder = Symmetric(float(activation_scale(value, tried)))
         noise = rounder(rows) - rows
         noise -= noise.mean(axis=0)
         found.append(sum(float(np.square(noise[:, g] @ weight[g].T).sum()) for g in range(len(weight))))

@@ -13,7 +13,7 @@ rounding is one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from engines.engine import Array, Feed
 from optimizer.quantization.capture import observe
 from optimizer.quantization.channels import add_to_bias, can_add_bias
+from optimizer.quantization.fake_quantize import Quantizer
 from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
@@ -34,13 +35,19 @@ MAX_REDUCTION = 4608
 ROWS = 2048
 MIN_ROWS = 64
 WORTH = 0.97
-Quantizer = Callable[[Floats], Floats]
-"""Sends values through the quantizer of an activation and back."""
 STORED_BYTES = 256 << 20
 SOLVED_WORK = 3e11
 """Multiply-accumulates all solutions together may take, some minutes; later ops are rounded plainly."""
 RIDGE = 0.01
 _BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A placement, and the quantizers that round the data of each of its ops, by node name."""
+
+    placement: Placement
+    quantizers: Mapping[str, Quantizer]
 
 
 @dataclass(frozen=True)
@@ -54,23 +61,30 @@ class Rounding:
 
 
 def reconstruct(
-    model: ir.Model, placement: Placement, quantizers: Mapping[str, Quantizer], feeds: Sequence[Feed], *, seed: int = 0
-) -> list[Rounding]:
-    """Solve every weight of ``placement`` that one op reads, on rows captured from the float ``model``.
+    model: ir.Model,
+    variants: Mapping[str, Variant],
+    feeds: Sequence[Feed],
+    *,
+    solve: bool = True,
+    seed: int = 0,
+) -> dict[str, list[Rounding]]:
+    """Round every weight that one op reads, for each of ``variants``, on rows captured from the float ``model``.
 
-    ``quantizers`` round the data of each op, by node name. Rows are captured for as many ops at a time as
-    ``STORED_BYTES`` allows.
+    Rows are captured once for all variants, for as many ops at a time as ``STORED_BYTES`` allows. Without ``solve``,
+    weights are rounded plainly and only biases corrected.
     """
-    found = []
-    left = SOLVED_WORK
-    for chunk in chunks(list(solvable(model.graph, placement))):
+    found: dict[str, list[Rounding]] = {name: [] for name in variants}
+    ops = {str(op.node.name): op for variant in variants.values() for op in solvable(model.graph, variant.placement)}
+    left = SOLVED_WORK if solve else 0.0
+    for chunk in chunks(list(ops.values())):
         captured = capture_inputs(model, chunk, feeds, seed)
         for op in chunk:
             rows = captured.pop(op.node)
-            left -= _work(op, rows)
-            rounding = _solve(op, rows, quantizers[str(op.node.name)](rows), solve=left > 0)
-            if rounding is not None:
-                found.append(rounding)
+            left -= _work(op, rows) * len(variants)
+            for name, variant in variants.items():
+                quantizer = variant.quantizers.get(str(op.node.name))
+                if quantizer is not None and (rounding := _solve(op, rows, quantizer(rows), solve=left > 0)):
+                    found[name].append(rounding)
     return found
 
 

@@ -41,7 +41,8 @@ class WeightedOp:
 
     @property
     def depthwise(self) -> bool:
-        return self.node.op_type == "Conv" and group(self.node) == self.channels > 1
+        alone = self.node.op_type == "Conv" and group(self.node) == self.channels > 1
+        return alone and self.tensor.shape.numpy()[1] == 1
 
 
 def group(node: ir.Node) -> int:

@@ -10,10 +10,12 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.passes.sparsity import is_two_four, prune_two_four
+from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
-from optimizer.quantization.corrections.reconstruction import gptq, reconstruct
+from optimizer.quantization.corrections.reconstruction import Variant, gptq, reconstruct
 from optimizer.quantization.corrections.sensitivity import Sensitivity, best_relief, measure
+from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.patches import sample_rows
 from optimizer.quantization.placement import place
@@ -134,7 +136,7 @@ def test_a_shift_never_crosses_a_padded_convolution() -> None:
     model.graph[2].attributes["pads"] = ir.AttrInt64s("pads", [1, 1, 1, 1])
     points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(4)]
-    assert ConditionActivations(points, feeds).apply(model).modified == 0
+    assert not any("shifted" in note for note in ConditionActivations(points, feeds).apply(model).notes)
 
 
 def test_patches_times_weight_are_the_convolution() -> None:
@@ -170,7 +172,8 @@ def test_reconstruction_removes_the_mean_error() -> None:
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(8)]
     ranges = table(x=8.0, r=2.0)  # clips: the mean of what comes out is wrong
     placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
-    found = {r.node: r for r in reconstruct(model, placement, quantizers(model, placement, ranges), feeds)}
+    variant = Variant(placement, quantizers(model, placement, ranges))
+    found = {r.node: r for r in reconstruct(model, {"": variant}, feeds)[""]}
     bias = found["y"].weight.bias
     assert bias is not None and np.abs(bias).max() > 0.01
     assert found["y"].weight.codes.shape == (16, 32, 1, 1)
@@ -204,3 +207,42 @@ def test_a_pruned_weight_stays_pruned() -> None:
     scale = np.full(8, 0.02, np.float32)
     assert not is_two_four(gptq(target, hessian, scale), 1)
     assert is_two_four(gptq(target, hessian, scale, kept=weight != 0), 1)
+
+
+def relu6_before_depthwise() -> ir.Model:
+    """A ReLU6 whose channels end anywhere between 0.1 and 6, read by a depthwise convolution."""
+    return parse(
+        f"""{HEAD} g (float[1,8,10,10] x, float[32,8,1,1] w, float low, float high, float[32,1,3,3] v) => (float[1,32,8,8] y) {{
+            a = Conv(x, w)
+            r = Clip(a, low, high)
+            y = Conv <group=32> (r, v)
+        }}""",
+        {
+            "w": normal(32, 8, 1, 1) * np.geomspace(0.02, 4, 32, dtype=np.float32)[:, None, None, None],
+            "low": np.float32(0),
+            "high": np.float32(6),
+            "v": normal(32, 1, 3, 3),
+        },
+    )
+
+
+def test_channels_are_equalized_under_relu6() -> None:
+    model = relu6_before_depthwise()
+    feeds = [{"x": normal(1, 8, 10, 10, seed=i, scale=1.0)} for i in range(16)]
+    points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
+    before = [run(model, **feed) for feed in feeds]
+    (note,) = ConditionActivations(points, feeds).apply(model).notes
+    assert float(note.split(", ")[-1].split(" dB")[0]) > 5
+    for feed, wanted in zip(feeds, before, strict=True):
+        np.testing.assert_allclose(run(model, **feed), wanted, rtol=1e-3, atol=1e-3)
+    assert not np.isclose(run(model, x=100 * feeds[0]["x"]), run(relu6_before_depthwise(), x=100 * feeds[0]["x"])).all()
+
+
+def test_one_massive_channel_is_brought_down_and_the_others_are_left() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(512, 64)).astype(np.float32)
+    rows[::50, 7] = 200
+    seen = Channels(rows, rows.min(axis=0), rows.max(axis=0))
+    found = list(candidates(seen, [normal(64, 32)], Freedom(scale=True)))
+    narrowest = [t for t in found if 0 < (t.scale != 1).sum() <= 2]
+    assert narrowest and all(t.scale[7] < 0.1 for t in narrowest)

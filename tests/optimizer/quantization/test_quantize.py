@@ -9,10 +9,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from calibration.collect import collect
-from calibration.ranges import choose_ranges
-from calibration.table import CalibrationTable
 from optimizer.precision import Dtype
+from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.points import Form
 from optimizer.quantization.quantize import QuantizeSettings, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse
@@ -35,12 +33,8 @@ def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
     return float(10 * np.log10(np.square(reference).sum() / max(np.square(reference - value).sum(), 1e-30)))
 
 
-def calibrator(feeds: list[dict[str, np.ndarray]]):
-    def calibrate(model: ir.Model, names) -> dict[str, CalibrationTable]:
-        found = collect(model, list(names), feeds, joinable=False)
-        return {"minmax": choose_ranges(found, "minmax", model_digest="", data_digest="", calibrated=True)}
-
-    return calibrate
+def calibrator(feeds: list[dict[str, np.ndarray]]) -> Calibrator:
+    return Calibrator(lambda: feeds, joinable=False, methods=("minmax",))
 
 
 def volume() -> ir.Model:
@@ -88,7 +82,7 @@ def test_every_family_survives_in_both_forms(model, shape, form: Form) -> None:
         return rng.standard_normal(shape).astype(np.float32) if shape else rng.integers(0, 100, (4, 8))
 
     feeds = [{"x": sample(seed)} for seed in range(8)]
-    result = quantize(model(), feeds, calibrator(feeds), QuantizeSettings(form=form))
+    result = quantize(model(), calibrator(feeds), QuantizeSettings(form=form))
     assert result.placement.quantizes
     unseen = {"x": sample(99)}
     assert sqnr(run(model(), unseen), run(result.model, unseen)) > 25
@@ -99,19 +93,19 @@ def test_the_given_model_is_not_changed() -> None:
     model = normed()
     before = ir.to_proto(model).SerializeToString()
     feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(8)]
-    quantize(model, feeds, calibrator(feeds))
+    quantize(model, calibrator(feeds))
     assert ir.to_proto(model).SerializeToString() == before
 
 
 def test_the_same_inputs_give_the_same_graph() -> None:
     feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(8)]
-    one, two = (ir.to_proto(quantize(normed(), feeds, calibrator(feeds)).model).SerializeToString() for _ in range(2))
+    one, two = (ir.to_proto(quantize(normed(), calibrator(feeds)).model).SerializeToString() for _ in range(2))
     assert one == two
 
 
 def test_a_model_with_nothing_to_quantize_says_so() -> None:
     model = parse(f"{HEAD} g (float[4,4] x) => (float[4,4] y) {{ y = Relu(x) }}")
-    result = quantize(model, [{"x": normal(4, 4)}], calibrator([{"x": normal(4, 4)}]))
+    result = quantize(model, calibrator([{"x": normal(4, 4)}]))
     assert not result.placement.quantizes
     assert "no node can be quantized" in result.notes[0]
     assert [node.op_type for node in result.model.graph] == ["Relu"]
@@ -131,8 +125,8 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     )
     feeds = [{"x": normal(1, 16, 16, 16, seed=i, scale=1.0)} for i in range(4)]
     costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
-    kept = quantize(model, feeds, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.0))
-    relieved = quantize(model, feeds, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.1))
+    kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.0))
+    relieved = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.1))
     assert kept.plan.nodes["a"].dtype is Dtype.INT8
     assert relieved.plan.nodes["a"].dtype is Dtype.FP16
     assert "measured" in relieved.plan.nodes["a"].reason

@@ -1,0 +1,156 @@
+"""The scale of a model's inputs, told by its batch norms: they hold the mean and variance that training data had there.
+
+Nothing else in a model says whether images were fed as 0..255, 0..1 or normalized, and synthetic inputs of the wrong
+scale calibrate every activation wrongly. Usual preprocessings are tried, then gain and offset of every channel are
+refined so that synthetic inputs give the first batch norms what they were trained on. The distance is the divergence
+between two normal distributions that ZeroQ (Cai et al. 2020) descends by gradient; there are too few numbers here to
+need one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from operator import itemgetter
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibration.collect import stored
+from calibration.sources.synthetic import Affine, SyntheticSource
+from engines.engine import Array
+from engines.onnxruntime_engine import OnnxRuntimeEngine
+
+Floats = NDArray[np.float64]
+
+LAYERS = 6
+SAMPLES = 12
+PREPROCESSINGS = ((1.0, 0.0), (0.27, 0.45), (0.54, -0.1), (69.0, 115.0), (69.0, 0.0))
+"""Gain and offset of signals with mean 0 and deviation 1: normalized, 0..1, -1..1, 0..255, 0..255 less a mean."""
+STEPS = (0.4, 0.2, 0.1)
+"""Of gains, as factors around one, and of offsets, in deviations; one round of refinement each."""
+WORTH = 0.98
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """What a BatchNormalization node was trained on, per channel of the tensor it reads."""
+
+    tensor: str
+    mean: Floats
+    variance: Floats
+
+
+def batch_norms(model: ir.Model) -> list[BatchNorm]:
+    """The first ``LAYERS`` batch norms with constant statistics, in graph order."""
+    found: list[BatchNorm] = []
+    for node in model.graph:
+        if node.op_type != "BatchNormalization" or node.inputs[0] is None or len(found) == LAYERS:
+            continue
+        mean, variance = (ir.convenience.get_const_tensor(value) for value in node.inputs[3:5] if value is not None)
+        if mean is not None and variance is not None and (variance.numpy() > 0).all():
+            found.append(
+                BatchNorm(str(node.inputs[0].name), mean.numpy().astype(float), variance.numpy().astype(float))
+            )
+    return found
+
+
+def _constant(value: ir.Value | None) -> Floats | None:
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return tensor.numpy().astype(np.float64) if tensor is not None else None
+
+
+def match_batch_norms(model: ir.Model, source: SyntheticSource) -> SyntheticSource:
+    """``source`` with the scale of its input that ``model``'s batch norms tell; unchanged where there are none.
+
+    Only models with one input, an image or a volume, are matched; a note says which scale was found.
+    """
+    norms, inputs = batch_norms(model), source.scene_inputs
+    if not norms or len(inputs) != 1 or len(source.specs) != 1:
+        return source
+    ((name, axis),) = inputs.items()
+    feeds = [feed[name] for feed in islice(source.samples(), SAMPLES)]
+    with _tapped(model, norms) as engine:
+        best = _Fit(engine, norms, name, axis, feeds).best()
+    note = f"{name!r} is fed with {best.describe()}, which {len(norms)} batch norms of the model were trained on"
+    return source.scaled({name: best}, note)
+
+
+@contextmanager
+def _tapped(model: ir.Model, norms: Sequence[BatchNorm]) -> Iterator[OnnxRuntimeEngine]:
+    """``model`` cut at what its first batch norms read."""
+    tapped = model.clone()
+    wanted = {norm.tensor for norm in norms}
+    tapped.graph.outputs.clear()
+    tapped.graph.outputs.extend(value for node in tapped.graph for value in node.outputs if value.name in wanted)
+    with stored(tapped) as path, OnnxRuntimeEngine(path, lean=True) as engine:
+        yield engine
+
+
+@dataclass(frozen=True)
+class _Fit:
+    engine: OnnxRuntimeEngine
+    norms: Sequence[BatchNorm]
+    name: str
+    axis: int
+    arrays: Sequence[Array]
+
+    def best(self) -> Affine:
+        channels = self.arrays[0].shape[self.axis]
+        starts = [Affine.constant(gain, offset, channels) for gain, offset in PREPROCESSINGS]
+        distance, affine = min(((self._distance(start), start) for start in starts), key=itemgetter(0))
+        for step in STEPS:
+            for moved in _moves(affine, step):
+                found = self._distance(moved(affine))
+                if found < WORTH * distance:
+                    distance, affine = found, moved(affine)
+        return affine
+
+    def _distance(self, affine: Affine) -> float:
+        moments = {norm.tensor: _Moments() for norm in self.norms}
+        for array in self.arrays:
+            outputs = self.engine.infer({self.name: affine.apply(array, self.axis)})
+            for tensor, found in moments.items():
+                found.add(outputs[tensor])
+        return float(np.mean([_divergence(norm, moments[norm.tensor]) for norm in self.norms]))
+
+
+def _moves(affine: Affine, step: float) -> Iterator[Callable[[Affine], Affine]]:
+    """Gain and offset of all channels together, then of each, up and down."""
+    every = np.ones(len(affine.gain))
+    for mask in (every, *(np.eye(len(every)) if len(every) > 1 else ())):
+        for sign in (1, -1):
+            yield partial(Affine.moved, factor=np.exp(sign * step * mask), by=np.zeros_like(mask))
+            yield partial(Affine.moved, factor=np.ones_like(mask), by=sign * step * mask)
+
+
+class _Moments:
+    """Mean and variance per channel (axis 1), each sample counting alike."""
+
+    def __init__(self) -> None:
+        self._sums: list[Floats] = []
+        self._squares: list[Floats] = []
+
+    def add(self, values: Array) -> None:
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+        self._sums.append(values.mean(axis=axes, dtype=np.float64))
+        self._squares.append(np.square(values, dtype=np.float64).mean(axis=axes))
+
+    @property
+    def mean(self) -> Floats:
+        return np.asarray(np.mean(self._sums, axis=0))
+
+    @property
+    def variance(self) -> Floats:
+        return np.asarray(np.mean(self._squares, axis=0) - np.square(self.mean))
+
+
+def _divergence(norm: BatchNorm, found: _Moments) -> float:
+    """Mean over channels of the Kullback-Leibler divergence of ``found`` from ``norm``, both taken as normal."""
+    ratio = np.maximum(found.variance, 1e-12) / norm.variance
+    shift = np.square(found.mean - norm.mean) / norm.variance
+    return float(np.mean((ratio + shift - 1 - np.log(ratio)) / 2))

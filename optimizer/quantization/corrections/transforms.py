@@ -1,0 +1,137 @@
+"""Candidate shifts and scales of an activation's channels, made from what calibration showed of them.
+
+Two families of scales. *SmoothQuant* (Xiao et al. 2022) spreads every channel's range between activation and weight by
+a power ``α``. *Outlier Suppression+* (Wei et al. 2023) leaves channels alone but for the few wider than a threshold,
+which are brought down to it: with one massive channel (attention sinks put them into every transformer) this takes the
+outlier away and keeps the weights of all other channels as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.quantization.capture import Channels
+from optimizer.quantization.weights import CODE_MAX, Floats
+
+ALPHAS = (0.35, 0.5, 0.65, 0.8)
+THRESHOLDS = (0.5, 0.8, 0.9, 0.97, 0.99, 0.998)
+"""Quantiles of the channels' ranges that wider channels are brought down to."""
+POWERS = (0.0, 0.5, 0.75, 1.0)
+"""How much of the room below a Clip's bound is taken."""
+MARGIN = 1.1
+"""Channels are brought this far under the bound: unseen data reach a little beyond what calibration saw."""
+FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_MOST = 64.0
+
+
+@dataclass(frozen=True)
+class Transform:
+    """``x' = (x − shift)·scale`` per channel."""
+
+    shift: Floats
+    scale: Floats
+
+    @property
+    def anchor(self) -> np.float32:
+        """The magnitude that zeros land on, where it is one for all channels."""
+        landing = np.abs(self.shift * self.scale)
+        return landing[0] if np.allclose(landing, landing[0], rtol=1e-5) else np.float32(0)
+
+    def apply(self, rows: Floats) -> Floats:
+        return (rows - self.shift) * self.scale
+
+    def describe(self) -> str:
+        parts = []
+        if self.shift.any():
+            spread = np.unique(self.shift)
+            parts.append(f"shifted by {spread[0]:.3g}" if len(spread) == 1 else "shifted per channel")
+        scaled = int((self.scale != 1).sum())
+        if scaled:
+            parts.append("scaled per channel" if scaled > len(self.scale) // 2 else f"{scaled} wide channels scaled")
+        return ", ".join(parts)
+
+
+def identity(channels: int) -> Transform:
+    return Transform(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """What a site can express: one shift for the whole tensor, one per channel, scales; ``ceiling`` is the upper bound
+    of a Clip from zero behind which the activation comes: its channels can be scaled up to it, not down.
+    """
+
+    shift: bool = False
+    shift_per_channel: bool = False
+    scale: bool = False
+    ceiling: float | None = None
+
+
+def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom) -> Iterator[Transform]:
+    """Transforms worth judging, the identity among them; ``weights`` are the readers' as [channels, outputs]."""
+    if freedom.ceiling is not None:
+        yield from _below_a_clip(seen, freedom.ceiling, freedom.shift)
+        return
+    for shift in _shifts(seen, freedom):
+        for scale in _scales(seen, shift, weights) if freedom.scale else [np.ones_like(shift)]:
+            yield Transform(shift, scale)
+
+
+def _below_a_clip(seen: Channels, ceiling: float, shift: bool) -> Iterator[Transform]:
+    """Cross-layer equalization (Nagel et al. 2019) under ReLU6: channels that stay below the bound are scaled up to it.
+
+    Where the bound then cuts is where calibration saw the channel end, as int8 would cut it anyway. The shift is one
+    number after scaling, so that both bounds of the Clip stay scalars.
+    """
+    room = np.clip(ceiling / np.maximum(MARGIN * seen.high, ceiling / _MOST), 1, _MOST)
+    for power in POWERS:
+        scale = (room**power).astype(np.float32)
+        yield Transform(np.zeros_like(scale), scale)
+        if shift:
+            middle = middle_of_best_range(seen.rows * scale)
+            yield Transform((middle / scale).astype(np.float32), scale)
+
+
+def _shifts(seen: Channels, freedom: Freedom) -> Iterator[Floats]:
+    """None, one for the whole tensor to the middle of its best range, each channel to the middle of its own."""
+    zero = np.zeros(seen.rows.shape[1], np.float32)
+    yield zero
+    if freedom.shift:
+        yield zero + middle_of_best_range(seen.rows)
+    if freedom.shift and freedom.shift_per_channel:
+        yield ((seen.low + seen.high) / 2).astype(np.float32)
+
+
+def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats]) -> Iterator[Floats]:
+    """None, SmoothQuant by ``ALPHAS``, Outlier Suppression+ by ``THRESHOLDS``."""
+    activation = np.maximum(seen.high - shift, shift - seen.low).astype(np.float32)
+    yield np.ones_like(activation)
+    weight = np.max([np.abs(matrix).max(axis=1) for matrix in weights], axis=0)
+    live = (activation > 0) & (weight > 0)
+    if not live.any():
+        return
+    for alpha in ALPHAS:
+        log = (1 - alpha) * np.log(np.where(live, weight, 1)) - alpha * np.log(np.where(live, activation, 1))
+        log = np.where(live, log - log[live].mean(), 0)
+        yield np.clip(np.exp(log), 1 / _MOST, _MOST).astype(np.float32)
+    for threshold in np.quantile(activation[live], THRESHOLDS, method="lower"):
+        yield np.maximum(threshold / np.maximum(activation, threshold), 1 / _MOST).astype(np.float32)
+
+
+def middle_of_best_range(values: Floats) -> np.float32:
+    """Centre of the asymmetric 8-bit range with the least squared error on ``values``."""
+    some = values.ravel()[:: max(values.size // 16384, 1)]
+    low, high = float(some.min()), float(some.max())
+    best, middle = np.inf, np.float32(0)
+    for top in FRACTIONS:
+        for bottom in FRACTIONS if low < -0.05 * high else (1.0,):
+            start, end = low * bottom, high * top
+            step = max(end - start, 1e-12) / (2 * CODE_MAX)
+            rounded = np.clip(np.rint((some - start) / step), 0, 2 * CODE_MAX) * step + start
+            error = float(np.square(rounded - some).sum())
+            if error < best:
+                best, middle = error, np.float32((start + end) / 2)
+    return middle
