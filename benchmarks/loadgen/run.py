@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import benchmarks
@@ -61,7 +62,7 @@ def _attempt(job: ChildRequest) -> LoadgenResult:
 def _absolute(job: ChildRequest, log_dir: Path) -> ChildRequest:
     request = job.request
     samples = tuple(str(Path(path).absolute()) for path in request.samples)
-    return ChildRequest(LoadgenRequest(request.engine, samples, request.settings, str(log_dir)), job.offline_qps)
+    return replace(job, request=replace(request, samples=samples, log_dir=str(log_dir)))
 
 
 def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSettings) -> Ending:
@@ -135,6 +136,9 @@ def _judge(request: LoadgenRequest, report: ChildReport | None, ending: Ending, 
         batch_histogram=report.batch_histogram,
         target_qps=report.target_qps,
         loadgen_version=log.text("loadgen_version") or report.loadgen_version,
+        failed=report.failed,
+        workers=settings.workers,
+        score=report.score,
     )
 
 

@@ -28,7 +28,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def run(name: str, scenario: Scenario, samples: tuple[str, ...], log_dir: Path) -> LoadgenResult:
-    settings = LoadgenSettings(scenario, duration_s=0.4, limit_s=4.0, stall_s=2.0, max_batch=8)
+    settings = LoadgenSettings(scenario, duration_s=1.0, limit_s=4.0, stall_s=2.0, max_batch=8)
     return run_loadgen(LoadgenRequest(f"{ENGINES}:{name}", samples, settings, str(log_dir / "not" / "there" / "yet")))
 
 
