@@ -7,22 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.loadgen.curve import LoadPoint, SearchSummary
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 CONFIRMATIONS = 4
-
-
-@dataclass(frozen=True)
-class LoadPoint:
-    """Latencies (ms) at one offered rate (queries per second)."""
-
-    qps: float
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    valid: bool
 
 
 @dataclass(frozen=True)
@@ -37,6 +27,9 @@ class ServerSearch:
     @property
     def share_of_offline(self) -> float:
         return self.qps / self.offline_qps if self.offline_qps else 0.0
+
+    def summary(self) -> SearchSummary:
+        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve)
 
 
 def search_server(
@@ -87,14 +80,14 @@ def bisect(valid: Callable[[float], bool], start: float, precision: float, max_p
 
 
 def _offline(request: LoadgenRequest, seconds: float) -> LoadgenRequest:
-    settings = replace(request.settings, scenario=Scenario.OFFLINE, duration_s=seconds, official="")
+    settings = replace(request.settings, scenario=Scenario.OFFLINE, duration_s=seconds, official="", shortened=False)
     return _in(request, settings, "offline")
 
 
 def _probing(request: LoadgenRequest, qps: float, seconds: float) -> LoadgenRequest:
     limit = max(3 * seconds, 1.3 * MIN_QUERIES[Scenario.SERVER] / qps)
     settings = replace(request.settings, scenario=Scenario.SERVER, duration_s=seconds, limit_s=limit, target_qps=qps)
-    return _in(request, replace(settings, official=""), "search")
+    return _in(request, replace(settings, official="", shortened=False), "search")
 
 
 def _confirm(request: LoadgenRequest, qps: float, run: Callable[[LoadgenRequest], LoadgenResult]) -> LoadgenResult:

@@ -16,7 +16,7 @@ from engines.errors import BadInput
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)
-POISONED = 700  # beyond the samples the warm-up uses
+POISONED = 547  # beyond what the warm-up uses, and early in LoadGen's seeded order: a busy machine reaches it too
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def run(name: str, scenario: Scenario, samples: tuple[str, ...], log_dir: Path) -> LoadgenResult:
-    settings = LoadgenSettings(scenario, duration_s=1.0, limit_s=4.0, stall_s=2.0, max_batch=8)
+    settings = LoadgenSettings(scenario, duration_s=0.4, limit_s=4.0, stall_s=2.0, max_batch=8)
     return run_loadgen(LoadgenRequest(f"{ENGINES}:{name}", samples, settings, str(log_dir / "not" / "there" / "yet")))
 
 
