@@ -29,9 +29,9 @@ def _run(title: str, run: LoadgenSummary, console: Console) -> None:
         tail = f"  p90 {run.p90:.3f} ms  p99 {run.p99:.3f} ms" if run.p90 and run.p99 else ""
         console.print(f"p50 {run.p50:.3f} ms{tail}  {run.samples:,} samples")
     batches = ", ".join(f"{size}: {count:,}" for size, count in run.batch_histogram.items())
-    console.print(f"batches  {batches}", markup=False)
+    console.print(f"batches  {batches}", markup=False, soft_wrap=True)
     for line in [*(f"- {reason}" for reason in run.reasons), *run.notes]:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
     if run.search is not None:
         _search(run.search, console)
     if run.workload is not None:
@@ -53,10 +53,10 @@ def _search(search: SearchSummary, console: Console) -> None:
 def _workload(workload: WorkloadSummary, console: Console) -> None:
     if workload.accuracy is not None:
         for sentence in workload.accuracy.sentences:
-            console.print(f"accuracy  {sentence}", markup=False)
+            console.print(f"accuracy  {sentence}", markup=False, soft_wrap=True)
         for name, value in workload.accuracy.details.items():
-            console.print(f"accuracy  {name} {value:.5g}", markup=False)
+            console.print(f"accuracy  {name} {value:.5g}", markup=False, soft_wrap=True)
     division = workload.division
-    console.print(f"division  {division.name} ({workload.notice})", markup=False)
+    console.print(f"division  {division.name} ({workload.notice})", markup=False, soft_wrap=True)
     for line in [*division.reasons, *division.unofficial, *(f"unchecked: {check}" for check in division.unchecked)]:
-        console.print(f"- {line}", markup=False)
+        console.print(f"- {line}", markup=False, soft_wrap=True)

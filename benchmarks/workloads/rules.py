@@ -31,8 +31,8 @@ class ModelFacts:
 @dataclass(frozen=True)
 class Division:
     """``name`` is ``"open"`` where a rule of the closed division is broken, ``"closed, unverified"`` where none is seen
-    to be; ``reasons`` name the broken rules, ``unchecked`` what a reviewer must look at, ``unofficial`` why the run
-    itself could not be submitted to either.
+    to be, ``"none: …"`` for a task that is not MLPerf's. ``reasons`` name the broken rules, ``unchecked`` what a
+    reviewer must look at, ``unofficial`` why the run itself could be submitted to neither.
     """
 
     name: str
@@ -46,8 +46,9 @@ def check_division(
 ) -> Division:
     """``samples`` is how many the dataset at hand has (None: not known)."""
     reasons = _model_reasons(model)
+    own = not workload.rounds
     return Division(
-        name="open" if reasons else "closed, unverified",
+        name="none: a task of your own" if own else "open" if reasons else "closed, unverified",
         reasons=reasons,
         unchecked=_unchecked(workload, model),
         unofficial=_unofficial(workload, settings, samples),

@@ -70,7 +70,7 @@ def test_unusable_data_and_models_are_named(folder: Path, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match=r"val_map\.txt: no such file"):
         read_val_map(tmp_path)
     (tmp_path / "val_map.txt").write_text("a.png cat\n")
-    with pytest.raises(BadInput, match="line 1 is 'a.png cat'"):
+    with pytest.raises(BadInput, match=r"line 1 is 'a\.png cat'"):
         read_val_map(tmp_path)
     (tmp_path / "val_map.txt").write_text("a.png 7\n")
     with pytest.raises(BadInput, match=r"a\.png: no such image"):
