@@ -23,7 +23,7 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import SampleLibrary, save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.loadgen.source import open_source
-from engines.engine import Engine, TensorSpec
+from engines.engine import Array, Engine, TensorSpec
 
 SAMPLES = 64
 WARM_UP = 3
@@ -43,7 +43,7 @@ class Overhead:
 
 
 def measure_overhead(source: str, batch: int, seconds: float, rounds: int) -> Overhead:
-    """Alternate ``rounds`` times. Raises ``EngineError`` where a LoadGen run is invalid for any reason but its length."""
+    """Alternate ``rounds`` times."""
     loadgen: list[float] = []
     loop: list[float] = []
     with tempfile.TemporaryDirectory(prefix="overhead-") as scratch:
@@ -64,7 +64,7 @@ def _samples(engine: Engine, folder: Path) -> tuple[str, ...]:
     )
 
 
-def _random(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]
+def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
     shape = [size if isinstance(size, int) else 1 for size in spec.shape]
     if spec.dtype.startswith("float"):
         return rng.standard_normal(shape).astype(spec.dtype)
