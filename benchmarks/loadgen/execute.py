@@ -130,7 +130,7 @@ class Executor:
         answer = self._infer(indices)
         if not isinstance(answer, dict):
             return False
-        rows = sum(self.library.rows(indices))
+        rows = self.library.row_count(indices)
         return all(array.ndim and array.shape[0] == rows for array in answer.values())
 
     def _infer(self, indices: Sequence[int]) -> dict[str, Array] | tuple[str, str]:
@@ -145,7 +145,7 @@ class Executor:
             return RAISED, f"{type(error).__name__}: {error}"[:500]
         finally:
             self.activity.finished += 1
-        problem = output_problem(outputs, self._specs, sum(self.library.rows(indices)) if self.splits else None)
+        problem = output_problem(outputs, self._specs, self.library.row_count(indices) if self.splits else None)
         return problem or outputs
 
     def _culprit(self, indices: Sequence[int], kind: str) -> str:

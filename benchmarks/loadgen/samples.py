@@ -136,6 +136,10 @@ class SampleLibrary:
         name = self.specs[0].name
         return [self._feeds[index][name].shape[0] for index in indices]
 
+    def row_count(self, indices: Sequence[int]) -> int:
+        """Rows of a batch together; asked for every batch, so quick where samples have one row."""
+        return len(indices) if self._stores else sum(self.rows(indices))
+
     def bucket(self, index: int) -> Hashable:
         """Samples of one bucket can be joined (sequences of one length, for example)."""
         return None if self._stores else self._key(self._feeds[index])
