@@ -13,6 +13,8 @@ from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResu
 
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 CONFIRMATIONS = 4
+LIGHT_LOADS = (0.25, 0.5, 0.75)  # shares of the best rate that complete the curve of latency against load
+LIGHT_PROBES = 10  # a light load is skipped where its least number of queries takes longer than so many probes
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def search_server(
     run: Callable[[LoadgenRequest], LoadgenResult] = run_loadgen,
 ) -> ServerSearch:
     """Bracket from 80 % of the Offline throughput, bisect with runs of ``probe_s`` seconds until the bracket is within
-    ``precision``, then confirm with the full duration of ``request``, backing off where a confirming run fails.
+    ``precision``, then measure lighter loads for the curve, and confirm with the full duration of ``request``, backing
+    off where a confirming run fails.
     """
     offline = run(_offline(request, probe_s))
     offline_qps = offline.value or 0.0
@@ -55,6 +58,9 @@ def search_server(
         return result.valid
 
     best = bisect(valid, 0.8 * offline_qps, precision, max_probes)
+    for share in LIGHT_LOADS:
+        if best and MIN_QUERIES[Scenario.SERVER] / (share * best) < LIGHT_PROBES * probe_s:
+            valid(share * best)
     confirmed = _confirm(request, best or 0.4 * offline_qps, run)
     curve.sort(key=lambda point: point.qps)
     return ServerSearch((confirmed.target_qps or 0.0) if confirmed.valid else 0.0, offline_qps, confirmed, curve)
