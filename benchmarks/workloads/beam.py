@@ -92,6 +92,8 @@ class BeamSearchEngine(LoopedEngine):
             feed[spec.name] = np.repeat(encoded[spec.name], len(beams), 0)
         feed.update({spec.name: state for spec, state in zip(self._states, states, strict=True)})
         scores, *after = self.parts["decoder"].infer(feed).values()
+        if np.isnan(scores).any():  # the tokens would hide it
+            raise EngineError("gives NaN scores", where="decoder")
         logits = scores.reshape(len(beams), -1).astype(np.float64)
         logits -= logits.max(1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(1, keepdims=True)), after

@@ -99,6 +99,8 @@ class RnntEngine(LoopedEngine):
         scores = next(iter(joint.infer({first.name: frame, second.name: predicted.reshape(1, 1, -1)}).values()))
         if scores.shape[-1] != BLANK + 1:
             raise EngineError(f"gives {scores.shape[-1]} scores", where="joint", expected=f"{BLANK + 1}")
+        if np.isnan(scores).any():  # the symbol would hide it
+            raise EngineError("gives NaN scores", where="joint")
         return int(scores.reshape(-1, BLANK + 1)[0].argmax())
 
 
