@@ -25,7 +25,7 @@ from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario, TaskScore
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario, TaskScore
 from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
 from benchmarks.workloads.workload import Task
@@ -95,7 +95,7 @@ class Run:
     def recorder(self) -> AnswerRecorder | None:
         """Answers go to LoadGen in accuracy runs, and in performance runs where MLPerf's rules count."""
         settings, task, first = self.request.settings, self.subject.task, self.executors[0]
-        if task is None and not (self.accuracy or settings.official or settings.answers):
+        if task is None and not (settings.logs_answers or settings.official):
             return None
         return AnswerRecorder(first.engine.outputs, first.splits, task.answers if task else None)
 
@@ -117,6 +117,8 @@ def _measure(run: Run, pulse: Pulse) -> ChildReport:
     recorder = run.recorder()
     answers = [answering(executor, Completer(pulse.activity), recorder) for executor in executors]
     sut = _make_sut(settings, plan, answers, run.subject.library, Guard(run.failures, pulse.activity))
+    if settings.audit:
+        (log_dir / AUDIT_FILE).write_text(settings.audit)
     pulse.enter("run")
     start = time.monotonic()
     for executor in executors:

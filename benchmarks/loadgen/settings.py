@@ -15,6 +15,16 @@ class Scenario(str, Enum):
     OFFLINE = "offline"
 
 
+SCENARIO_NAMES = {
+    Scenario.SINGLE_STREAM: "SingleStream",
+    Scenario.MULTI_STREAM: "MultiStream",
+    Scenario.SERVER: "Server",
+    Scenario.OFFLINE: "Offline",
+}
+"""The scenarios as LoadGen's configuration files write them."""
+AUDIT_FILE = "audit.config"
+
+
 class Mode(str, Enum):
     """Measure speed, or send every sample once and log what the engine answered."""
 
@@ -52,12 +62,12 @@ class LoadgenSettings:
     - ``max_batch``: largest batch the SUT forms; None probes 1 to 64. ``batch``: this batch, whatever the probe says.
       ``max_wait_ms``: how long Server's batcher waits for more samples once it holds one (0: it takes what is there).
     - ``workers``: engine instances, each in its own thread (Offline and Server).
+    - ``shortened``: ``duration_s`` in place of the official 600 s, which makes an official run unofficial.
     - ``stall_s``: an inference longer than this counts as hung and the process is killed.
     - ``official``: the model's name in mlperf.conf (``"resnet50"``) for the official settings: 600 s, minimum queries,
       latency bounds and seeds from LoadGen's compiled-in configuration. Empty for the settings above.
-      ``shortened`` keeps ``duration_s`` in place of the 600 s, which makes a run unofficial. A request's workload then
-      gives Server's bound and the performance sample count: the configuration has forgotten tasks of early rounds.
-    - ``answers``: responses carry the outputs in performance runs too (always so for workloads and official runs).
+    - ``audit``: the text of an ``audit.config``, which overrides settings (compliance tests); where it asks for
+      ``accuracy_log`` samples, answers carry their outputs also in a performance run.
     """
 
     scenario: Scenario
@@ -71,11 +81,16 @@ class LoadgenSettings:
     batch: int | None = None
     max_wait_ms: float = 0.0
     workers: int = 1
+    shortened: bool = False
     stall_s: float = 20.0
     seeds: Seeds = field(default_factory=Seeds)
     official: str = ""
-    shortened: bool = False
-    answers: bool = False
+    audit: str = ""
+
+    @property
+    def logs_answers(self) -> bool:
+        """Whether LoadGen writes answers into its accuracy log."""
+        return self.mode is Mode.ACCURACY or "accuracy_log" in self.audit
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,8 @@ class LoadgenRequest:
 
     ``samples`` are ``.npz`` files as ``benchmarks.loadgen.samples.save_samples`` writes them, or empty where
     ``workload`` (a name of ``benchmarks.workloads.registry`` or a ``file.py``) reads its own from the folder
-    ``dataset``; ``log_dir`` is made and receives the raw ``mlperf_log_*`` files and what the child process printed.
+    ``dataset`` (official runs then take Server's bound and the performance sample count from it: LoadGen's
+    configuration has forgotten tasks of early rounds); ``log_dir`` is made and receives the raw ``mlperf_log_*`` files and what the child process printed.
     ``first_samples`` takes only so many of the dataset (None: all).
     """
 
