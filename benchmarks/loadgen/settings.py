@@ -100,8 +100,9 @@ class LoadgenRequest:
 
     ``samples`` are ``.npz`` files as ``benchmarks.loadgen.samples.save_samples`` writes them, or empty where
     ``workload`` (a name of ``benchmarks.workloads.registry`` or a ``file.py``) reads its own from the folder
-    ``dataset`` (official runs then take Server's bound and the performance sample count from it: LoadGen's
-    configuration has forgotten tasks of early rounds); ``log_dir`` is made and receives the raw ``mlperf_log_*`` files and what the child process printed.
+    ``dataset``. Official runs then take Server's bound and the performance sample count from the workload: LoadGen's
+    configuration has forgotten tasks of early rounds. ``log_dir`` is made and receives the raw ``mlperf_log_*`` files
+    and what the child process printed.
     ``first_samples`` takes only so many of the dataset (None: all).
     """
 
