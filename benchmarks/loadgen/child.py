@@ -127,7 +127,8 @@ def _measure(run: Run, pulse: Pulse) -> ChildReport:
     duration = time.monotonic() - start
     if recorder is not None:
         recorder.save(log_dir)
-    _advise_late(run.failures, plan)
+    served = pulse.activity.completed - run.failures.total
+    _advise_late(run.failures, plan, served / max(duration, 1e-9))
     histogram = sum((executor.histogram for executor in executors), Counter[int]())
     report = ChildReport(
         failures=run.failures.sentences(),
@@ -153,12 +154,13 @@ def _score(task: Task, log_dir: Path) -> TaskScore:
     return TaskScore(score.metric, score.value, score.samples, score.higher_is_better, score.details)
 
 
-def _advise_late(failures: Failures, plan: RunPlan) -> None:
-    """Where samples were given up, say which load the engine can take."""
+def _advise_late(failures: Failures, plan: RunPlan, served_per_s: float) -> None:
+    """Where samples were given up, say which load the engine can take: what it served, or what the probe saw."""
     if LATE in failures.first:
+        reached = min(plan.capacity, served_per_s)
         failures.first[LATE] = (
-            f"asked for {plan.qps:.4g} per second of an engine that reaches about {plan.capacity:.4g}; "
-            f"try {0.8 * plan.capacity:.3g}"
+            f"asked for {plan.qps:.4g} per second of an engine that reaches about {reached:.4g}; "
+            f"try {0.8 * min(reached, plan.qps):.3g}"
         )
 
 

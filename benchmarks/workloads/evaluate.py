@@ -16,7 +16,7 @@ from engines.engine import Array, Engine
 from engines.errors import BadInput, EngineError
 
 CHUNK = 256
-BATCH = 8
+LARGEST_BATCH, BATCH_BYTES = 64, 32 << 20
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class WorkloadEvaluation:
         return evaluate(engine, self.workload.open(self.dataset, engine.inputs, engine.outputs))
 
 
-def evaluate(engine: Engine, task: Task, batch: int = BATCH) -> Score:
-    """Run every sample, ``batch`` at a time where they can be joined, and score the answers."""
-    library = SampleLibrary(TaskStore(task), engine.inputs)
+def evaluate(engine: Engine, task: Task, batch: int | None = None) -> Score:
+    """Run every sample, ``batch`` at a time where they can be joined (default: 64, at most 32 MiB), and score them."""
+    store = TaskStore(task)
+    batch = batch or max(1, min(LARGEST_BATCH, BATCH_BYTES // store.sample_bytes))
+    library = SampleLibrary(store, engine.inputs)
     executor = Executor(engine, library, Failures(), Activity())
     answers: dict[int, Array] = {}
     for start in range(0, len(task), CHUNK):
