@@ -2,8 +2,9 @@
 
 SOURCE is a bundle's engine folder or an ``.onnx`` file. Rounds alternate between LoadGen's Offline scenario and the
 loop, so that a machine that slows down slows both; the medians are compared. Both join the samples of a batch from the
-same store. On a machine that is busy with other things the ratio means little; ``engine_share``, the part of LoadGen's
-own run spent inside the engine, then still bounds what the harness costs. Prints one JSON document with ``--json``.
+same store, each in a process and session of its own, for Linux shares a busy processor by session. On a busy machine
+the ratio means little; ``engine_share``, the part of LoadGen's own run spent inside the engine, then still bounds what
+the harness costs. Prints one JSON document with ``--json``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,7 +62,7 @@ def measure_overhead(source: str, batch: int, seconds: float, rounds: int) -> Ov
             result = run_loadgen(LoadgenRequest(source, paths, settings, str(Path(scratch) / "log")))
             loadgen.append(result.value or 0.0)
             shares.append(round(result.engine_s / max(result.duration_s, 1e-9), 4))
-            loop.append(_loop(source, paths, batch, seconds))
+            loop.append(_loop_apart(source, paths, batch, seconds))
     return Overhead(batch, loadgen, loop, shares)
 
 
@@ -78,7 +80,23 @@ def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
     return np.ones(shape, spec.dtype)
 
 
-def _loop(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
+def _loop_apart(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
+    """``loop_rate`` in a process of its own, as LoadGen runs."""
+    code = "import sys; from benchmarks.overhead import loop_rate as r; s, b, t, *p = sys.argv[1:]; "
+    command = [
+        sys.executable,
+        "-c",
+        f"{code}print(r(s, p, int(b), float(t)))",
+        source,
+        str(batch),
+        str(seconds),
+        *paths,
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, start_new_session=True)
+    return float(done.stdout)
+
+
+def loop_rate(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
     """Samples per second of nothing but joining a batch and running it."""
     with open_source(source) as engine:
         library = SampleLibrary.from_files(paths, engine.inputs)
