@@ -39,7 +39,8 @@ def run_loadgen(request: LoadgenRequest) -> LoadgenResult:
     """Run LoadGen in a process of its own and judge the outcome; never raises for an engine that fails, hangs or dies.
 
     An Offline run that ended early because the engine was faster than the probe said is repeated with the measured
-    rate, up to three times: on a busy machine one measured rate may be too low as well. Raises ``BadInput`` for samples or an engine folder that cannot be used.
+    rate, up to three times: on a busy machine one measured rate may be too low as well. Raises ``BadInput`` for samples
+    or an engine folder that cannot be used.
     """
     result = _attempt(ChildRequest(request))
     for _ in range(REPETITIONS):
