@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,workloads,dev]'
 	touch $@ $(VENV)/.installed
 
 clean:

@@ -13,10 +13,10 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from engines.errors import BadInput, EnginewrightError
 Infer: TypeAlias = Callable[[Feed], dict[str, Array]]
 Evaluate: TypeAlias = Callable[[Infer], object]
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
+WORKLOAD_PREFIX = "workload:"  # --evaluate workload:resnet50:DATASET
 NORMAL_95 = 1.959964  # 97.5th percentile of the standard normal distribution
 
 
@@ -38,6 +39,7 @@ class Score:
     per_sample: Array | None = None
     higher_is_better: bool = True
     samples: int = 0
+    details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,15 @@ def load_callable(spec: str) -> Callable[..., Any]:
     place, separator, name = spec.rpartition(":")
     if not separator or not place or not name:
         raise BadInput("names no function", where=spec, expected="file.py:function or module:function")
-    function = getattr(_load_module(place), name, None)
+    function = getattr(load_module(place), name, None)
     if not callable(function):
         raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
     found: Callable[..., Any] = function
     return found
 
 
-def _load_module(place: str) -> ModuleType:
+def load_module(place: str) -> ModuleType:
+    """The module of ``file.py`` or of a dotted name. Raises ``BadInput`` where it is missing or raises."""
     path = Path(place)
     if path.suffix != ".py":
         try:
@@ -88,6 +91,15 @@ def _load_module(place: str) -> ModuleType:
     return module
 
 
+@runtime_checkable
+class ScoresEngine(Protocol):
+    """An evaluation that wants the engine itself, to know its inputs: a workload's."""
+
+    def __call__(self, infer: Infer) -> object: ...
+
+    def score(self, engine: Engine) -> Score: ...
+
+
 @dataclass(frozen=True)
 class TaskMetric:
     """The user's evaluation; ``spec`` names it in messages."""
@@ -98,12 +110,18 @@ class TaskMetric:
     @staticmethod
     def load(evaluate: str | Evaluate) -> TaskMetric:
         """From a function or ``file.py:name``. Raises ``BadInput`` where there is none."""
+        if isinstance(evaluate, str) and evaluate.startswith(WORKLOAD_PREFIX):
+            from benchmarks.workloads.evaluate import WorkloadEvaluation
+
+            return TaskMetric(evaluate, WorkloadEvaluation.of(evaluate.removeprefix(WORKLOAD_PREFIX)))
         if isinstance(evaluate, str):
             return TaskMetric(evaluate, load_callable(evaluate))
         return TaskMetric(getattr(evaluate, "__name__", repr(evaluate)), evaluate)
 
     def score(self, engine: Engine) -> Score:
         """One call of the user's function, its result checked. Raises ``BadInput`` for an unusable one."""
+        if isinstance(self.function, ScoresEngine):
+            return self.function.score(engine)
         try:
             returned = self.function(engine.infer)
         except EnginewrightError:

@@ -1,4 +1,4 @@
-"""``optimize bench``: LoadGen on an engine of a bundle, as a document of the report's shape."""
+"""``optimize bench``: LoadGen on an engine, as a document of the report's shape."""
 
 from __future__ import annotations
 
@@ -6,76 +6,161 @@ import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from benchmarks.loadgen.curve import SearchSummary
+from benchmarks.loadgen.offline_search import search_offline
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
-from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.loadgen.search import search_server
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.source import REMOTE, open_source
 from benchmarks.measurement import Verdict
-from benchmarks.report.model import LoadgenSummary, Report, read_report
-from calibration.sources.open import open_source
-from engines.open import open_engine
-from optimizer.bundle import Bundle
+from benchmarks.report.model import LoadgenSummary, Report, Status
+from benchmarks.workloads.registry import find_workload
+from benchmarks.workloads.run import summarise_workload, workload_settings
+from benchmarks.workloads.summary import WorkloadSummary
+from calibration.sources.open import open_source as open_samples
+from engines.errors import BadInput
+from optimizer.bench_subject import BenchSubject, find_subject
 from optimizer.settings import choice
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 SAMPLES = 64
+REMOTE_WORKERS = 8  # requests in flight, so that the server has something to batch
+SHORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """One LoadGen run: ``duration`` in seconds, ``qps`` None lets a probe choose, ``server_latency_ms`` bounds p99."""
+    """One LoadGen run, or a search with ``search``.
 
-    target: str
-    scenario: str
-    duration: float
-    qps: float | None
-    server_latency_ms: float
+    ``duration`` in seconds, None for 10 (600 with ``mlperf``); ``qps`` None lets a probe choose; ``server_latency_ms``
+    bounds p99, None for the workload's bound or 100; ``accuracy`` runs every sample of the workload and scores it;
+    ``workload`` and ``dataset`` name a benchmark task and its data; ``triton`` is ``HOST:PORT/MODEL``; ``workers``
+    engine instances (None: one, eight for a remote one); ``samples`` only the first of the dataset; ``reference`` an
+    FP32 model to score on the same samples; ``out`` keeps the raw logs.
+    """
+
+    target: str = "cpu"
+    scenario: str = "singlestream"
+    duration: float | None = None
+    qps: float | None = None
+    server_latency_ms: float | None = None
+    accuracy: bool = False
+    search: bool = False
+    mlperf: bool = False
+    workload: str = ""
+    dataset: str = ""
+    triton: str = ""
+    workers: int | None = None
+    max_batch: int | None = None
+    max_wait_ms: float = 0.0
+    samples: int | None = None
+    reference: str = ""
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.workload) != bool(self.dataset):
+            raise BadInput("--workload and --dataset go together", where="bench", fix="give both, or neither")
+        if not self.workload and (self.accuracy or self.mlperf):
+            option = "--accuracy" if self.accuracy else "--mlperf"
+            raise BadInput("needs to know the task", where=option, fix="add --workload NAME --dataset DIR")
+        if self.search and (self.accuracy or self.scenario not in ("server", "offline")):
+            raise BadInput("searches rates and batches", where="--search", expected="--scenario server or offline")
+        for name, value in (
+            ("--duration", self.duration),
+            ("--qps", self.qps),
+            ("--server-latency", self.server_latency_ms),
+        ):
+            if value is not None and value <= 0:
+                raise BadInput(f"{value:g} is not above 0", where=name)
+        for name, count in (("--workers", self.workers), ("--max-batch", self.max_batch), ("--samples", self.samples)):
+            if count is not None and count < 1:
+                raise BadInput(f"{count} is too few", where=name, expected="1 or more")
+
+    @property
+    def name(self) -> str:
+        """What the report calls the engine."""
+        return "triton" if self.triton else self.target
 
 
 def bench_bundle(path: Path, settings: BenchSettings) -> Report:
-    """The bundle's report with the fresh LoadGen run in it; the bundle itself is not changed.
+    """The bundle's report with the fresh LoadGen run in it; the bundle itself is not changed. ``path`` may also be an
+    ``.onnx`` file, or a folder of the graphs a workload wants.
 
-    Inputs are seeded random ones of the engine's shapes: latency and throughput do not depend on their values.
+    Without a workload, inputs are seeded random ones of the engine's shapes: latency and throughput do not depend on
+    their values.
     """
-    bundle = Bundle(path)
     scenario: Scenario = choice(Scenario, settings.scenario, "--scenario")
-    directory = bundle.engine_directory(settings.target)
+    subject = find_subject(path, settings.target, f"{REMOTE}{settings.triton}" if settings.triton else "")
     with tempfile.TemporaryDirectory(prefix="optimize-bench-") as scratch:
-        result = _measure(directory, scenario, settings, Path(scratch))
-    runs = {settings.target: {scenario.value: LoadgenSummary.of(result, "")}}
-    report = read_report(bundle.path / "report.json")
-    return replace(report, loadgen=runs, verdict=Verdict(result.valid, tuple(result.reasons)))
-
-
-def _measure(directory: Path, scenario: Scenario, settings: BenchSettings, scratch: Path) -> LoadgenResult:
-    with open_engine(directory) as engine:
-        specs = engine.inputs
-    source = open_source("random", specs, samples=SAMPLES, seed=0)
-    return run_loadgen(
-        LoadgenRequest(
-            engine=str(directory),
-            samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"),
-            settings=LoadgenSettings(
-                scenario,
-                duration_s=settings.duration,
-                target_qps=settings.qps,
-                latency_bound_ms=settings.server_latency_ms,
-            ),
-            log_dir=str(scratch / "logs"),
-        )
+        logs = settings.out or Path(scratch) / "logs"
+        request = _request(subject, settings, _loadgen_settings(settings, scenario), Path(scratch), logs)
+        result, search = _run(request, settings.search)
+        workload = summarise_workload(request, result, subject.facts, settings.reference) if settings.workload else None
+    summary = replace(
+        LoadgenSummary.of(result, str(settings.out) if settings.out else ""), workload=workload, search=search
     )
+    runs = {settings.name: {scenario.value: summary}}
+    return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(workload))
 
 
-def render(report: Report, settings: BenchSettings, console: Console) -> None:
-    """Print the run's figures and, where it is invalid, why."""
-    run = next(iter(report.loadgen[settings.target].values()))
-    verdict = "[green]VALID[/green]" if run.valid else "[red]INVALID[/red]"
-    value = f"{run.value:,.2f}" if run.value is not None else "no value"
-    console.print(f"{settings.target} {settings.scenario}: {verdict}  {run.metric} {value} {run.unit}")
-    if run.p50 is not None:
-        console.print(f"p50 {run.p50:.3f} ms  p90 {run.p90:.3f} ms  p99 {run.p99:.3f} ms  {run.samples} samples")
-    for reason in run.reasons:
-        console.print(f"- {reason}", markup=False)
+def parse_rate(text: str) -> float | None:
+    """``"auto"`` -> None, ``"120"`` -> 120.0. Raises ``BadInput``."""
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is not a rate", where="--qps", expected="auto, or queries per second") from None
+
+
+def _status(workload: WorkloadSummary | None) -> Status:
+    missed = workload is not None and workload.accuracy is not None and not workload.accuracy.ok
+    return "over_budget" if missed else "ok"
+
+
+def _verdict(result: LoadgenResult, workload: WorkloadSummary | None) -> Verdict:
+    accuracy = workload.accuracy if workload is not None else None
+    missed = (
+        [s for s in accuracy.sentences if s.startswith("misses")] if accuracy is not None and not accuracy.ok else []
+    )
+    return Verdict(result.valid and not missed, (*result.reasons, *missed))
+
+
+def _loadgen_settings(settings: BenchSettings, scenario: Scenario) -> LoadgenSettings:
+    workers = settings.workers or (REMOTE_WORKERS if settings.triton else 1)
+    given = LoadgenSettings(
+        scenario,
+        Mode.ACCURACY if settings.accuracy else Mode.PERFORMANCE,
+        duration_s=settings.duration or (600.0 if settings.mlperf else SHORT_SECONDS),
+        target_qps=settings.qps,
+        max_batch=settings.max_batch,
+        max_wait_ms=settings.max_wait_ms,
+        workers=workers,
+        shortened=settings.mlperf and settings.duration is not None,
+    )
+    if settings.workload:
+        given = workload_settings(find_workload(settings.workload), given, mlperf=settings.mlperf)
+    bound = settings.server_latency_ms
+    return replace(given, latency_bound_ms=bound) if bound is not None else given
+
+
+def _request(
+    subject: BenchSubject, settings: BenchSettings, loadgen: LoadgenSettings, scratch: Path, logs: Path
+) -> LoadgenRequest:
+    request = LoadgenRequest(subject.engine, (), loadgen, str(logs))
+    if settings.workload:
+        dataset = str(Path(settings.dataset).absolute())
+        return replace(request, workload=settings.workload, dataset=dataset, first_samples=settings.samples)
+    with open_source(subject.engine) as engine:
+        specs = engine.inputs
+    source = open_samples("random", specs, samples=SAMPLES, seed=0)
+    return replace(request, samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"))
+
+
+def _run(request: LoadgenRequest, search: bool) -> tuple[LoadgenResult, SearchSummary | None]:
+    if not search:
+        return run_loadgen(request), None
+    if request.settings.scenario is Scenario.SERVER:
+        server = search_server(request)
+        return server.confirmed, server.summary()
+    offline = search_offline(request)
+    return offline.confirmed, offline.summary()

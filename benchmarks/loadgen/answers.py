@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from engines.files import read_json, write_json
 
 SHAPES_FILE = "accuracy_shapes.json"
 LOG_FILE = "mlperf_log_accuracy.json"
+ANSWER = "answer"
+
+PostProcess: TypeAlias = Callable[[dict[str, Array], Sequence[int]], Sequence[Array] | Array]
 
 
 @dataclass(frozen=True)
@@ -31,24 +35,47 @@ class AnswerShapes:
 
 
 class AnswerRecorder:
-    """Makes response bytes and remembers the shapes that LoadGen's log does not hold."""
+    """Makes response bytes and remembers the shapes that LoadGen's log does not hold.
 
-    def __init__(self, specs: Sequence[TensorSpec], batched: bool) -> None:
-        self._names = [spec.name for spec in specs]
-        self._batched = batched
+    A response is the sample's outputs one after the other, or what ``post_process`` (a workload's: outputs and rows
+    per sample to one answer per sample) makes of them.
+    """
+
+    def __init__(self, specs: Sequence[TensorSpec], splits: bool, post_process: PostProcess | None = None) -> None:
+        self._names = [spec.name for spec in specs] if post_process is None else [ANSWER]
+        self._splits, self._post_process = splits, post_process
         self._dtypes: list[str] = []
         self._common: list[list[int]] = []
         self._other: dict[str, list[list[int]]] = {}
         self._lock = threading.Lock()
 
-    def answers(self, indices: Sequence[int], outputs: dict[str, Array]) -> list[Array]:
-        """One contiguous byte array per sample of a batch."""
-        return [self._answer(index, row, outputs) for row, index in enumerate(indices)]
+    def answers(
+        self, indices: Sequence[int], outputs: dict[str, Array], rows: Sequence[int]
+    ) -> Sequence[Array] | Array:
+        """One contiguous array per sample of a batch whose samples have ``rows`` rows each."""
+        if self._post_process is not None:
+            return self._recorded(indices, self._post_process(outputs, rows))
+        ends = np.cumsum(rows)
+        return [
+            self._answer(index, slice(end - count, end), outputs)
+            for index, end, count in zip(indices, ends, rows, strict=True)
+        ]
 
-    def _answer(self, index: int, row: int, outputs: dict[str, Array]) -> Array:
-        parts = [outputs[name][row : row + 1] if self._batched else outputs[name] for name in self._names]
+    def _answer(self, index: int, rows: slice, outputs: dict[str, Array]) -> Array:
+        parts = [outputs[name][rows] if self._splits else outputs[name] for name in self._names]
         self._remember(index, parts)
         return np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
+
+    def _recorded(self, indices: Sequence[int], answers: Sequence[Array] | Array) -> Sequence[Array] | Array:
+        if isinstance(answers, np.ndarray):
+            answers = np.ascontiguousarray(answers)
+            if self._dtypes and list(answers.shape[1:]) == self._common[0]:
+                return answers
+        else:
+            answers = [np.ascontiguousarray(answer) for answer in answers]
+        for index, answer in zip(indices, answers, strict=True):
+            self._remember(index, [np.asarray(answer)])
+        return answers
 
     def _remember(self, index: int, parts: Sequence[Array]) -> None:
         shapes = [list(part.shape) for part in parts]

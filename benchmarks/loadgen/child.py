@@ -13,25 +13,27 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mlperf_loadgen
 
-from benchmarks.loadgen.answers import AnswerRecorder
+from benchmarks.loadgen.answers import ANSWER, AnswerRecorder, read_answers
 from benchmarks.loadgen.execute import LATE, Activity, Executor, Failures
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
-from benchmarks.loadgen.source import open_source
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario, TaskScore
+from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
+from benchmarks.workloads.workload import Task
 from engines.errors import BadInput, EnginewrightError
 from engines.files import read_json, write_json
 
 BEAT_SECONDS = 0.2
+WARM_UP_SAMPLES = 64
 
 
 class Pulse:
@@ -61,25 +63,47 @@ def run(job: ChildRequest, pulse: Pulse) -> ChildReport:
     """Open, probe, plan and run."""
     request, failures, activity = job.request, Failures(), pulse.activity
     settings = request.settings
-    engines = [open_source(request.engine) for _ in range(_workers(settings))]
-    library = SampleLibrary(request.samples, engines[0].inputs)
-    executors = [Executor(engine, library, failures, activity) for engine in engines]
+    subject = open_subject(request)
+    library = subject.library
+    executors = [Executor(engine, library, failures, activity) for engine in subject.engines]
     pulse.enter("warm-up")
-    library.load(range(min(len(library), library.performance_count, 64)))
+    library.load(range(min(len(library), library.performance_count, WARM_UP_SAMPLES)))
     probed = _probe_all(executors, settings)
     if probed.failed:
         return ChildReport(failures=[f"already the warm-up failed: {probed.failed}"])
     plan = make_plan(settings, probed, job.offline_qps)
-    return _measure(request, plan, executors, library, failures, pulse)
+    if subject.task is not None:
+        bound = settings.latency_bound_ms / 1e3 if settings.scenario is Scenario.SERVER else None
+        plan = replace(plan, performance_samples=library.performance_count, latency_bound_s=bound)
+    return _measure(Run(request, plan, executors, subject, failures), pulse)
 
 
-def _workers(settings: LoadgenSettings) -> int:
-    return settings.workers if settings.scenario in (Scenario.OFFLINE, Scenario.SERVER) else 1
+@dataclass(frozen=True)
+class Run:
+    """Everything a run needs once it is planned."""
+
+    request: LoadgenRequest
+    plan: RunPlan
+    executors: Sequence[Executor]
+    subject: Subject
+    failures: Failures
+
+    @property
+    def accuracy(self) -> bool:
+        return self.request.settings.mode is Mode.ACCURACY
+
+    def recorder(self) -> AnswerRecorder | None:
+        """Answers go to LoadGen in accuracy runs, and in performance runs where MLPerf's rules count."""
+        settings, task, first = self.request.settings, self.subject.task, self.executors[0]
+        if task is None and not (settings.logs_answers or settings.official):
+            return None
+        return AnswerRecorder(first.engine.outputs, first.splits, task.answers if task else None)
 
 
 def _probe_all(executors: Sequence[Executor], settings: LoadgenSettings) -> Probe:
     """The first engine is probed; the others run once to be warm."""
-    probed = probe(executors[0], 1 if settings.scenario is Scenario.SINGLE_STREAM else settings.max_batch)
+    limit = 1 if settings.scenario is Scenario.SINGLE_STREAM else settings.max_batch
+    probed = probe(executors[0], limit, None if limit == 1 else settings.batch)
     for executor in executors[1:]:
         executor.learn_splitting()
     for executor in executors:
@@ -88,31 +112,26 @@ def _probe_all(executors: Sequence[Executor], settings: LoadgenSettings) -> Prob
     return probed
 
 
-def _measure(
-    request: LoadgenRequest,
-    plan: RunPlan,
-    executors: Sequence[Executor],
-    library: SampleLibrary,
-    failures: Failures,
-    pulse: Pulse,
-) -> ChildReport:
-    log_dir, settings = Path(request.log_dir), request.settings
-    accuracy = settings.mode is Mode.ACCURACY
-    recorder = AnswerRecorder(executors[0].engine.outputs, executors[0].splits) if accuracy else None
+def _measure(run: Run, pulse: Pulse) -> ChildReport:
+    log_dir, settings, plan, executors = Path(run.request.log_dir), run.request.settings, run.plan, run.executors
+    recorder = run.recorder()
     answers = [answering(executor, Completer(pulse.activity), recorder) for executor in executors]
-    sut = _make_sut(settings, plan, answers, library, Guard(failures, pulse.activity))
+    sut = _make_sut(settings, plan, answers, run.subject.library, Guard(run.failures, pulse.activity))
+    if settings.audit:
+        (log_dir / AUDIT_FILE).write_text(settings.audit)
     pulse.enter("run")
     start = time.monotonic()
     for executor in executors:
         executor.deadline = start + plan.deadline_s
-    run_test(native_settings(settings, plan), sut, library, log_dir)
+    run_test(native_settings(settings, plan), sut, run.subject.library, log_dir)
     duration = time.monotonic() - start
     if recorder is not None:
         recorder.save(log_dir)
-    _advise_late(failures, plan)
+    served = pulse.activity.completed - run.failures.total
+    _advise_late(run.failures, plan, served / max(duration, 1e-9))
     histogram = sum((executor.histogram for executor in executors), Counter[int]())
-    return ChildReport(
-        failures=failures.sentences(),
+    report = ChildReport(
+        failures=run.failures.sentences(),
         notes=plan.notes,
         batch=plan.batch,
         batch_histogram={str(size): count for size, count in sorted(histogram.items())},
@@ -121,15 +140,27 @@ def _measure(
         engine_s=sum(executor.engine_s for executor in executors) / len(executors),
         target_qps=plan.qps if settings.scenario is Scenario.SERVER else None,
         loadgen_version=str(getattr(mlperf_loadgen, "__version__", "")),
+        failed=run.failures.total,
     )
+    if run.subject.task is None or not run.accuracy or report.failures:
+        return report
+    pulse.enter("score")
+    return replace(report, score=_score(run.subject.task, log_dir))
 
 
-def _advise_late(failures: Failures, plan: RunPlan) -> None:
-    """Where samples were given up, say which load the engine can take."""
+def _score(task: Task, log_dir: Path) -> TaskScore:
+    """The workload's metric over the answers that LoadGen logged."""
+    score = task.score({index: outputs[ANSWER] for index, outputs in read_answers(log_dir)})
+    return TaskScore(score.metric, score.value, score.samples, score.higher_is_better, score.details)
+
+
+def _advise_late(failures: Failures, plan: RunPlan, served_per_s: float) -> None:
+    """Where samples were given up, say which load the engine can take: what it served, or what the probe saw."""
     if LATE in failures.first:
+        reached = min(plan.capacity, served_per_s)
         failures.first[LATE] = (
-            f"asked for {plan.qps:.4g} per second of an engine that reaches about {plan.capacity:.4g}; "
-            f"try {0.8 * plan.capacity:.3g}"
+            f"asked for {plan.qps:.4g} per second of an engine that reaches about {reached:.4g}; "
+            f"try {0.8 * min(reached, plan.qps):.3g}"
         )
 
 

@@ -34,6 +34,10 @@ class Failures:
             self.counts[kind] += samples
             self.first.setdefault(kind, message)
 
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
     def sentences(self) -> list[str]:
         return [f"{count} {kind}: {self.first[kind]}" for kind, count in self.counts.items()]
 
@@ -119,17 +123,15 @@ class Executor:
     def learn_splitting(self) -> None:
         """A dynamic first output axis need not be the batch (detections after NMS are not): ask the engine."""
         others = [0, 1] if self.library.loaded > 1 and self.library.uniform else [0, 0]
-        self.splits = self.library.joinable and all(self._rows(part) == len(part) for part in ([0], others[1:], others))
+        self.splits = self.library.joinable and all(self._fits(part) for part in ([0], others[1:], others))
 
-    def _rows(self, indices: Sequence[int]) -> int | None:
-        """The common length of axis 0 of every output; None where there is none, or the inference fails."""
+    def _fits(self, indices: Sequence[int]) -> bool:
+        """Whether axis 0 of every output is as long as the samples' rows together; no where the inference fails."""
         answer = self._infer(indices)
         if not isinstance(answer, dict):
-            return None
-        if not answer:
-            return len(indices)
-        lengths = {array.shape[0] if array.ndim else None for array in answer.values()}
-        return lengths.pop() if len(lengths) == 1 else None
+            return False
+        rows = self.library.row_count(indices)
+        return all(array.ndim and array.shape[0] == rows for array in answer.values())
 
     def _infer(self, indices: Sequence[int]) -> dict[str, Array] | tuple[str, str]:
         """The outputs, or (kind, message) of the failure."""
@@ -143,7 +145,7 @@ class Executor:
             return RAISED, f"{type(error).__name__}: {error}"[:500]
         finally:
             self.activity.finished += 1
-        problem = output_problem(outputs, self._specs, len(indices) if self.splits else None)
+        problem = output_problem(outputs, self._specs, self.library.row_count(indices) if self.splits else None)
         return problem or outputs
 
     def _culprit(self, indices: Sequence[int], kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchmarks.loadgen.settings import LoadgenRequest
+from benchmarks.loadgen.settings import LoadgenRequest, TaskScore
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class ChildReport:
     engine_s: float = 0.0
     target_qps: float | None = None
     loadgen_version: str = ""
+    failed: int = 0
+    score: TaskScore | None = None
 
 
 @dataclass(frozen=True)

@@ -9,38 +9,48 @@ import mlperf_loadgen as lg
 
 from benchmarks.loadgen.plan import RunPlan
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.settings import LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import AUDIT_FILE, SCENARIO_NAMES, LoadgenSettings, Mode, Scenario, Seeds
 from benchmarks.loadgen.sut import Sut
 from engines.errors import EngineError
-
-SCENARIO_NAMES = {
-    Scenario.SINGLE_STREAM: "SingleStream",
-    Scenario.MULTI_STREAM: "MultiStream",
-    Scenario.SERVER: "Server",
-    Scenario.OFFLINE: "Offline",
-}
 
 
 def native_settings(settings: LoadgenSettings, plan: RunPlan) -> Any:
     """An ``mlperf_loadgen.TestSettings``.
 
     Official settings come from the compiled-in configuration, which LoadGen reads only on the first ``FromConfig``
-    call of a process.
+    call of a process; raises ``EngineError`` where it did not.
     """
     native = lg.TestSettings()
     name = SCENARIO_NAMES[settings.scenario]
     if settings.official:
-        if native.FromConfig("", settings.official, name, 0) != 0:
-            raise EngineError(f"LoadGen has no configuration for {settings.official!r}")
+        _set_official(native, settings, plan, name)
     else:
         _set_own(native, settings, plan)
     native.scenario = getattr(lg.TestScenario, name)
     native.mode = lg.TestMode.AccuracyOnly if settings.mode is Mode.ACCURACY else lg.TestMode.PerformanceOnly
+    if plan.performance_samples:
+        native.performance_sample_count_override = plan.performance_samples
     native.single_stream_expected_latency_ns = _nanoseconds(plan.expected_latency_s)
     native.multi_stream_expected_latency_ns = _nanoseconds(plan.expected_latency_s)
     native.server_target_qps = plan.qps
     native.offline_expected_qps = plan.qps
     return native
+
+
+def _set_official(native: Any, settings: LoadgenSettings, plan: RunPlan, name: str) -> None:
+    """The compiled-in configuration, and Server's bound where the request's workload names one.
+
+    A second ``FromConfig`` of a process silently leaves LoadGen's defaults, so the official seeds are the proof.
+    """
+    if native.FromConfig("", settings.official, name, 0) != 0 or native.qsl_rng_seed != Seeds().qsl:
+        raise EngineError(
+            f"LoadGen did not load its official settings for {settings.official!r}",
+            expected="mlcommons-loadgen 6.0 and a process of its own per run",
+        )
+    if plan.latency_bound_s:
+        native.server_target_latency_ns = _nanoseconds(plan.latency_bound_s)
+    if settings.shortened:
+        native.min_duration_ms = round(settings.duration_s * 1e3)
 
 
 def _set_own(native: Any, settings: LoadgenSettings, plan: RunPlan) -> None:
@@ -69,7 +79,7 @@ def run_test(native: Any, sut: Sut, library: SampleLibrary, log_dir: Path) -> No
     samples = lg.ConstructQSL(len(library), library.performance_count, library.load, _keep)
     try:
         # Without an explicit path LoadGen reads audit.config from the current folder.
-        lg.StartTestWithLogSettings(system, samples, native, logs, str(log_dir / "audit.config"))
+        lg.StartTestWithLogSettings(system, samples, native, logs, str(log_dir / AUDIT_FILE))
     finally:
         sut.close()
         lg.DestroyQSL(samples)

@@ -20,6 +20,7 @@ SERVER_OVERHEAD_S = 20e-6
 class RunPlan:
     """Numbers LoadGen is started with. Seconds unless named otherwise; ``deadline_s`` bounds the whole run, drain
     included (infinite for official settings). ``qps`` is what LoadGen is told, ``capacity`` what the probe saw.
+    ``performance_samples`` and ``latency_bound_s`` are a workload's, which official settings take over.
     """
 
     batch: int
@@ -31,6 +32,8 @@ class RunPlan:
     capacity: float
     min_queries: int
     notes: list[str] = field(default_factory=list)
+    performance_samples: int | None = None
+    latency_bound_s: float | None = None
 
 
 def make_plan(settings: LoadgenSettings, probe: Probe, offline_qps: float | None = None) -> RunPlan:
@@ -47,6 +50,8 @@ def make_plan(settings: LoadgenSettings, probe: Probe, offline_qps: float | None
 def _limits(settings: LoadgenSettings, needed: float) -> tuple[float, float, list[str]]:
     """(duration, limit, notes) where the minimum number of queries takes ``needed`` seconds."""
     limit = max(settings.limit_s, settings.duration_s)
+    if settings.official:  # LoadGen's own configuration decides, and nothing is cut short
+        return settings.duration_s, math.inf, []
     if needed <= settings.duration_s:
         return settings.duration_s, limit, []
     least = MIN_QUERIES[settings.scenario]
@@ -60,7 +65,7 @@ def _limits(settings: LoadgenSettings, needed: float) -> tuple[float, float, lis
 def _stream(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan:
     single = settings.scenario is Scenario.SINGLE_STREAM
     speed = probe.single if single else probe.best()
-    batch = 1 if single else min(speed.batch, settings.samples_per_query)
+    batch = 1 if single else min(settings.batch or speed.batch, settings.samples_per_query)
     calls = 1 if single else math.ceil(settings.samples_per_query / batch)
     by_batch = {s.batch: s for s in probe.speeds}
     per_query = calls * by_batch.get(batch, speed).mean
@@ -90,7 +95,7 @@ def _server(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
         notes.append(f"target {qps:.4g} qps: 60 % of the {capacity:.4g} samples/s probed")
     duration, limit, more = _limits(settings, 1.05 * MIN_QUERIES[Scenario.SERVER] / qps)
     return RunPlan(
-        batch=settings.max_batch or probe.roomiest(longest).batch,
+        batch=settings.batch or settings.max_batch or probe.roomiest(longest).batch,
         duration_s=duration,
         limit_s=limit,
         deadline_s=_deadline(settings, max(duration, min(limit, 1.05 * MIN_QUERIES[Scenario.SERVER] / qps))),
@@ -103,7 +108,7 @@ def _server(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
 
 
 def _offline(settings: LoadgenSettings, probe: Probe, offline_qps: float | None) -> RunPlan:
-    speed = probe.best()
+    speed = probe.speeds[-1] if settings.batch else probe.best()
     qps = offline_qps or 1.0 / (1.0 / (speed.samples_per_s * settings.workers) + OFFLINE_OVERHEAD_S)
     return RunPlan(
         batch=speed.batch,

@@ -64,12 +64,12 @@ class Probe:
         return max([best, *able], key=lambda speed: speed.batch)
 
 
-def probe(executor: Executor, max_batch: int | None) -> Probe:
-    """Time batch 1, then growing batches while they pay; samples must be loaded. Takes about two seconds at most
-    unless one inference is slower than that.
+def probe(executor: Executor, max_batch: int | None, batch: int | None = None) -> Probe:
+    """Time batch 1, then growing batches while they pay, or just ``batch``; samples must be loaded. Takes about two
+    seconds at most unless one inference is slower than that.
     """
     executor.learn_splitting()
-    sizes = _sizes(executor, max_batch)
+    sizes = sorted({1, batch}) if batch and executor.splits else _sizes(executor, 1 if batch else max_batch)
     speeds: list[BatchSpeed] = []
     notes: list[str] = []
     for size in sizes:

@@ -1,14 +1,16 @@
-"""The sample library of a run: samples on disk, loaded when LoadGen asks for them, joined into batches."""
+"""The sample library of a run: samples in a store, loaded when LoadGen asks for them, joined into batches."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from benchmarks.loadgen.sample_files import FileStore
 from engines.engine import Array, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 
@@ -54,34 +56,45 @@ def _write_npz(path: Path, arrays: dict[str, Array]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+class SampleStore(Protocol):
+    """Where samples lie. A sample's feed has axis 0 of length 1, or more rows where a sample holds several items."""
+
+    @property
+    def sample_bytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Sequence[int]) -> Iterable[tuple[int, Feed]]: ...
+
+
 class SampleLibrary:
     """Samples by index. ``load`` brings some into memory; ``feed`` joins loaded ones into one feed.
 
-    Raises ``BadInput`` naming the file where it lacks an input or does not fit the engine.
+    ``wanted`` is the number of samples to hold in memory together where a benchmark's rules fix it. Raises
+    ``BadInput`` where the store is empty.
     """
 
-    def __init__(self, paths: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+    def __init__(self, store: SampleStore, specs: Sequence[TensorSpec], wanted: int | None = None) -> None:
         self.specs, self.joinable = tuple(specs), joinable(specs)
-        self._files = [Path(path) for path in paths]
-        self._places: list[tuple[int, int]] = []
-        self._sample_bytes = 1
-        for number, path in enumerate(self._files):
-            count, size = _measure(path, self.specs, self.joinable)
-            self._places += [(number, row) for row in range(count)]
-            self._sample_bytes = max(self._sample_bytes, size)
-        if not self._places:
+        self._store, self._wanted = store, wanted
+        if not len(store):
             raise BadInput("no samples for LoadGen", fix="give data (--data) or evaluation data (--eval-data)")
         self._feeds: dict[int, Feed] = {}
         self._slots: dict[int, int] = {}
         self._stores: dict[str, Array] = {}
 
+    @staticmethod
+    def from_files(paths: Sequence[str], specs: Sequence[TensorSpec]) -> SampleLibrary:
+        """Of the files that ``save_samples`` wrote. Raises ``BadInput`` naming the file that cannot be used."""
+        return SampleLibrary(FileStore(paths, specs), specs)
+
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._store)
 
     @property
     def performance_count(self) -> int:
-        """How many samples fit in memory together (LoadGen's performance sample count)."""
-        return max(1, min(len(self), MEMORY_BYTES // self._sample_bytes))
+        """LoadGen's performance sample count: what is wanted, else what fits in memory together."""
+        return max(1, min(len(self), self._wanted or MEMORY_BYTES // self._store.sample_bytes))
 
     @property
     def loaded(self) -> int:
@@ -96,13 +109,8 @@ class SampleLibrary:
     def load(self, indices: Sequence[int]) -> None:
         """Bring samples into memory, replacing what was loaded; samples of one shape go into one array per input."""
         self.unload()
-        feeds: dict[int, Feed] = {}
-        ordered = sorted(set(indices))
-        for number, group in groupby(ordered, key=lambda index: self._places[index][0]):
-            arrays = _read(self._files[number], self.specs)
-            for index in group:
-                feeds[index] = self._sample(arrays, self._places[index][1])
-        if self.joinable and len({self._shapes(feed) for feed in feeds.values()}) == 1:
+        feeds = dict(self._store.read(indices))
+        if self.joinable and len({self._shapes(feed) for feed in feeds.values()}) == 1 and self._single(feeds):
             self._slots = {index: slot for slot, index in enumerate(feeds)}
             self._stores = {s.name: np.concatenate([f[s.name] for f in feeds.values()]) for s in self.specs}
             feeds = {i: {n: a[slot : slot + 1] for n, a in self._stores.items()} for i, slot in self._slots.items()}
@@ -121,65 +129,41 @@ class SampleLibrary:
         feeds = [self._feeds[index] for index in indices]
         return {spec.name: np.concatenate([feed[spec.name] for feed in feeds]) for spec in self.specs}
 
+    def rows(self, indices: Sequence[int]) -> list[int]:
+        """Rows along axis 0 of each loaded sample; one where samples are not joined."""
+        if self._stores or not self.joinable:
+            return [1] * len(indices)
+        name = self.specs[0].name
+        return [self._feeds[index][name].shape[0] for index in indices]
+
+    def row_count(self, indices: Sequence[int]) -> int:
+        """Rows of a batch together; asked for every batch, so quick where samples have one row."""
+        return len(indices) if self._stores else sum(self.rows(indices))
+
+    def bucket(self, index: int) -> Hashable:
+        """Samples of one bucket can be joined (sequences of one length, for example)."""
+        return None if self._stores else self._key(self._feeds[index])
+
     def batches(self, ids: Sequence[int], indices: Sequence[int], size: int) -> Iterator[tuple[list[int], list[int]]]:
         """(query sample ids, sample indices) in batches of up to ``size`` that can be joined, bucketed by shape."""
         if self._stores or size == 1:
             for start in range(0, len(ids), size):
                 yield list(ids[start : start + size]), list(indices[start : start + size])
             return
-        pairs = sorted(zip(ids, indices, strict=True), key=lambda pair: self._shapes(self._feeds[pair[1]]))
-        for _, group in groupby(pairs, key=lambda pair: self._shapes(self._feeds[pair[1]])):
+        pairs = sorted(zip(ids, indices, strict=True), key=lambda pair: self._key(self._feeds[pair[1]]))
+        for _, group in groupby(pairs, key=lambda pair: self._key(self._feeds[pair[1]])):
             alike = list(group)
             for start in range(0, len(alike), size):
                 part = alike[start : start + size]
                 yield [pair[0] for pair in part], [pair[1] for pair in part]
 
-    def _sample(self, arrays: dict[str, Array], row: int) -> Feed:
-        if self.joinable:
-            return {name: array[row : row + 1] for name, array in arrays.items()}
-        return {s.name: np.asarray(a[row], order="C") for s, a in zip(self.specs, arrays.values(), strict=True)}
+    def _single(self, feeds: dict[int, Feed]) -> bool:
+        return all(feed[spec.name].shape[0] == 1 for feed in list(feeds.values())[:1] for spec in self.specs)
+
+    def _key(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
+        """What must be equal for samples to be joined: every axis but the first."""
+        shapes = self._shapes(feed)
+        return tuple(shape[1:] for shape in shapes) if self.joinable else shapes
 
     def _shapes(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
         return tuple(feed[spec.name].shape for spec in self.specs)
-
-
-def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {spec.name: _with_sample_axis(archive[spec.name], spec) for spec in specs}
-
-
-def _with_sample_axis(array: Array, spec: TensorSpec) -> Array:
-    """A sample that was saved alone, with exactly the model's rank and no dynamic batch, counts as one."""
-    lone = array.ndim == len(spec.shape) and not (spec.shape and isinstance(spec.shape[0], str))
-    return array[None] if lone else array
-
-
-def _measure(path: Path, specs: Sequence[TensorSpec], joins: bool) -> tuple[int, int]:
-    """(samples, bytes of one sample) of a file, from the array headers alone."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            headers = {spec.name: _header(archive, spec, path) for spec in specs}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise BadInput(f"not a readable .npz file: {error}", where=str(path)) from error
-    counts = set()
-    size = 0
-    for spec in specs:
-        shape, dtype = headers[spec.name]
-        lone = not joins and len(shape) == len(spec.shape)
-        counts.add(1 if lone else shape[0])
-        size += dtype.itemsize * int(np.prod(shape if lone else shape[1:]))
-    if len(counts) != 1:
-        raise BadInput(f"inputs have different numbers of samples: {sorted(counts)}", where=str(path))
-    return counts.pop(), size
-
-
-def _header(archive: zipfile.ZipFile, spec: TensorSpec, path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    try:
-        member = archive.open(f"{spec.name}.npy")
-    except KeyError:
-        raise BadInput(f"lacks input {spec.name!r}", where=str(path), expected=", ".join(archive.namelist())) from None
-    with member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-        return shape, dtype

@@ -7,22 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.loadgen.curve import LoadPoint, SearchSummary
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 CONFIRMATIONS = 4
-
-
-@dataclass(frozen=True)
-class LoadPoint:
-    """Latencies (ms) at one offered rate (queries per second)."""
-
-    qps: float
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    valid: bool
+LIGHT_LOADS = (0.25, 0.5, 0.75)  # shares of the best rate that complete the curve of latency against load
+LIGHT_PROBES = 10  # a light load is skipped where its least number of queries takes longer than so many probes
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,9 @@ class ServerSearch:
     def share_of_offline(self) -> float:
         return self.qps / self.offline_qps if self.offline_qps else 0.0
 
+    def summary(self) -> SearchSummary:
+        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve)
+
 
 def search_server(
     request: LoadgenRequest,
@@ -48,7 +43,8 @@ def search_server(
     run: Callable[[LoadgenRequest], LoadgenResult] = run_loadgen,
 ) -> ServerSearch:
     """Bracket from 80 % of the Offline throughput, bisect with runs of ``probe_s`` seconds until the bracket is within
-    ``precision``, then confirm with the full duration of ``request``, backing off where a confirming run fails.
+    ``precision``, then measure lighter loads for the curve, and confirm with the full duration of ``request``, backing
+    off where a confirming run fails.
     """
     offline = run(_offline(request, probe_s))
     offline_qps = offline.value or 0.0
@@ -62,6 +58,9 @@ def search_server(
         return result.valid
 
     best = bisect(valid, 0.8 * offline_qps, precision, max_probes)
+    for share in LIGHT_LOADS:
+        if best and MIN_QUERIES[Scenario.SERVER] / (share * best) < LIGHT_PROBES * probe_s:
+            valid(share * best)
     confirmed = _confirm(request, best or 0.4 * offline_qps, run)
     curve.sort(key=lambda point: point.qps)
     return ServerSearch((confirmed.target_qps or 0.0) if confirmed.valid else 0.0, offline_qps, confirmed, curve)
@@ -87,14 +86,14 @@ def bisect(valid: Callable[[float], bool], start: float, precision: float, max_p
 
 
 def _offline(request: LoadgenRequest, seconds: float) -> LoadgenRequest:
-    settings = replace(request.settings, scenario=Scenario.OFFLINE, duration_s=seconds, official="")
+    settings = replace(request.settings, scenario=Scenario.OFFLINE, duration_s=seconds, official="", shortened=False)
     return _in(request, settings, "offline")
 
 
 def _probing(request: LoadgenRequest, qps: float, seconds: float) -> LoadgenRequest:
     limit = max(3 * seconds, 1.3 * MIN_QUERIES[Scenario.SERVER] / qps)
     settings = replace(request.settings, scenario=Scenario.SERVER, duration_s=seconds, limit_s=limit, target_qps=qps)
-    return _in(request, replace(settings, official=""), "search")
+    return _in(request, replace(settings, official="", shortened=False), "search")
 
 
 def _confirm(request: LoadgenRequest, qps: float, run: Callable[[LoadgenRequest], LoadgenResult]) -> LoadgenResult:

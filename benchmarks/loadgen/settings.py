@@ -15,6 +15,16 @@ class Scenario(str, Enum):
     OFFLINE = "offline"
 
 
+SCENARIO_NAMES = {
+    Scenario.SINGLE_STREAM: "SingleStream",
+    Scenario.MULTI_STREAM: "MultiStream",
+    Scenario.SERVER: "Server",
+    Scenario.OFFLINE: "Offline",
+}
+"""The scenarios as LoadGen's configuration files write them."""
+AUDIT_FILE = "audit.config"
+
+
 class Mode(str, Enum):
     """Measure speed, or send every sample once and log what the engine answered."""
 
@@ -49,12 +59,15 @@ class LoadgenSettings:
       even longer is invalid.
     - ``latency_bound_ms``: Server's bound on p99. ``target_qps``: Server's rate; None takes 60 % of the probed
       capacity.
-    - ``max_batch``: largest batch the SUT forms; None probes 1 to 64. ``max_wait_ms``: how long Server's batcher waits
-      for more samples once it holds one (0: it takes what is there).
+    - ``max_batch``: largest batch the SUT forms; None probes 1 to 64. ``batch``: this batch, whatever the probe says.
+      ``max_wait_ms``: how long Server's batcher waits for more samples once it holds one (0: it takes what is there).
     - ``workers``: engine instances, each in its own thread (Offline and Server).
+    - ``shortened``: ``duration_s`` in place of the official 600 s, which makes an official run unofficial.
     - ``stall_s``: an inference longer than this counts as hung and the process is killed.
     - ``official``: the model's name in mlperf.conf (``"resnet50"``) for the official settings: 600 s, minimum queries,
       latency bounds and seeds from LoadGen's compiled-in configuration. Empty for the settings above.
+    - ``audit``: the text of an ``audit.config``, which overrides settings (compliance tests); where it asks for
+      ``accuracy_log`` samples, answers carry their outputs also in a performance run.
     """
 
     scenario: Scenario
@@ -65,25 +78,52 @@ class LoadgenSettings:
     target_qps: float | None = None
     samples_per_query: int = 8
     max_batch: int | None = None
+    batch: int | None = None
     max_wait_ms: float = 0.0
     workers: int = 1
+    shortened: bool = False
     stall_s: float = 20.0
     seeds: Seeds = field(default_factory=Seeds)
     official: str = ""
+    audit: str = ""
+
+    @property
+    def logs_answers(self) -> bool:
+        """Whether LoadGen writes answers into its accuracy log."""
+        return self.mode is Mode.ACCURACY or "accuracy_log" in self.audit
 
 
 @dataclass(frozen=True)
 class LoadgenRequest:
-    """Run LoadGen on ``engine``: a bundle's engine folder, or ``file.py:function`` returning an ``Engine``.
+    """Run LoadGen on ``engine``: a bundle's engine folder, an ``.onnx`` file, ``grpc://HOST:PORT/MODEL`` (a Triton or
+    other KServe v2 server), or ``file.py:function`` returning an ``Engine``.
 
-    ``samples`` are ``.npz`` files as ``benchmarks.loadgen.samples.save_samples`` writes them; ``log_dir`` is made and
-    receives the raw ``mlperf_log_*`` files and what the child process printed.
+    ``samples`` are ``.npz`` files as ``benchmarks.loadgen.samples.save_samples`` writes them, or empty where
+    ``workload`` (a name of ``benchmarks.workloads.registry`` or a ``file.py``) reads its own from the folder
+    ``dataset``. Official runs then take Server's bound and the performance sample count from the workload: LoadGen's
+    configuration has forgotten tasks of early rounds. ``log_dir`` is made and receives the raw ``mlperf_log_*`` files
+    and what the child process printed.
+    ``first_samples`` takes only so many of the dataset (None: all).
     """
 
     engine: str
     samples: tuple[str, ...]
     settings: LoadgenSettings
     log_dir: str
+    workload: str = ""
+    dataset: str = ""
+    first_samples: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A workload's metric over an accuracy run; ``details`` are figures beside it (exact match, Dice per organ)."""
+
+    metric: str
+    value: float
+    samples: int
+    higher_is_better: bool = True
+    details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +134,8 @@ class LoadgenResult:
     ``metric``/``value``/``unit``: p90 latency (ms) for SingleStream, p99 (ms) for MultiStream (both early-stopping
     estimates), completed queries per second for Server, samples per second for Offline. ``p50``/``p90``/``p99`` are
     milliseconds per query, None for Offline where every sample waits for the one query. ``engine_s`` is the part of
-    ``duration_s`` spent inside the engine (mean over workers).
+    ``duration_s`` spent inside the engine (mean over workers). ``samples`` were completed, ``failed`` of them without a
+    right answer; ``score`` is the workload's metric after an accuracy run.
     """
 
     scenario: Scenario
@@ -117,3 +158,6 @@ class LoadgenResult:
     batch_histogram: dict[str, int] = field(default_factory=dict)
     target_qps: float | None = None
     loadgen_version: str = ""
+    failed: int = 0
+    workers: int = 1
+    score: TaskScore | None = None

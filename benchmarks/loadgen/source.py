@@ -8,17 +8,28 @@ from benchmarks.task import load_callable
 from engines.engine import Engine
 from engines.errors import BadInput
 
+REMOTE = "grpc://"
 
-def open_source(source: str) -> Engine:
-    """The engine of a bundle's engine folder, or what ``file.py:function`` returns.
+
+def open_source(source: str, threads: int | None = None) -> Engine:
+    """The engine of a bundle's engine folder, of an ``.onnx`` file (ONNX Runtime), of ``grpc://HOST:PORT/MODEL`` (a
+    server of the Open Inference Protocol), or what ``file.py:function`` returns. ``threads`` bounds ONNX Runtime's.
 
     Raises ``BadInput`` when the folder or function is missing, or the function returns something else.
     """
+    if source.startswith(REMOTE):
+        from engines.kserve_engine import KserveEngine
+
+        return KserveEngine.open(source)
+    if source.endswith(".onnx"):
+        from engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(Path(source), threads=threads)
     if ":" not in Path(source).name:
         from engines.open import open_engine
 
-        return open_engine(Path(source))
-    engine = load_callable(source)()
+        return open_engine(Path(source), threads=threads)
+    engine: object = load_callable(source)()
     if not isinstance(engine, Engine):
         raise BadInput(f"returned {type(engine).__name__}, not an engine", where=source)
     return engine

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import mlperf_loadgen as lg
+import numpy as np
 
 from benchmarks.loadgen.execute import Activity, Executor, Failures
 from benchmarks.loadgen.samples import SampleLibrary
+from benchmarks.loadgen.waiting import LinePerShape, OneLine, Waiting
 from engines.engine import Array
 
 POOL = 2048
 Ids: TypeAlias = Sequence[int]
+Answers: TypeAlias = Sequence[Array] | Array
+"""Contiguous arrays, one per sample, or one contiguous array whose axis 0 counts the samples."""
 
 
 class Completer:
@@ -29,6 +32,7 @@ class Completer:
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
         self._pool = [lg.QuerySampleResponse(0, 0, 0) for _ in range(POOL)]
+        self._carriers: list[lg.QuerySampleResponse] = []
 
     def empty(self, ids: Ids) -> None:
         """Complete without data: performance runs do not read it."""
@@ -39,14 +43,23 @@ class Completer:
             lg.QuerySamplesComplete(self._pool if len(part) == POOL else self._pool[: len(part)])
             self._activity.completed += len(part)
 
-    def with_data(self, ids: Ids, answers: Sequence[Array]) -> None:
+    def with_data(self, ids: Ids, answers: Answers) -> None:
         """Complete with each sample's bytes, which LoadGen copies before this returns."""
-        responses = [
-            lg.QuerySampleResponse(sample_id, answer.ctypes.data, answer.nbytes)
-            for sample_id, answer in zip(ids, answers, strict=True)
-        ]
-        lg.QuerySamplesComplete(responses)
+        pointers, sizes = _addresses(answers)
+        while len(self._carriers) < len(ids):  # apart from the empty ones, which must never carry a stale address
+            self._carriers.append(lg.QuerySampleResponse(0, 0, 0))
+        for carrier, sample_id, pointer, size in zip(self._carriers, ids, pointers, sizes, strict=False):
+            carrier.id, carrier.data, carrier.size = sample_id, pointer, size
+        lg.QuerySamplesComplete(self._carriers[: len(ids)])
         self._activity.completed += len(ids)
+
+
+def _addresses(answers: Answers) -> tuple[Sequence[int], Sequence[int]]:
+    """(addresses, sizes in bytes) of the samples' answers; those of one array are computed, not asked for."""
+    if isinstance(answers, np.ndarray):
+        base, size = answers.ctypes.data, answers.nbytes // max(len(answers), 1)
+        return range(base, base + answers.nbytes, size) if size else [base] * len(answers), [size] * len(answers)
+    return [answer.ctypes.data for answer in answers], [answer.nbytes for answer in answers]
 
 
 Answer: TypeAlias = Callable[[Ids, Ids], None]
@@ -56,18 +69,18 @@ Answer: TypeAlias = Callable[[Ids, Ids], None]
 class AnswerLog(Protocol):
     """Turns a batch's outputs into the bytes of each sample's response."""
 
-    def answers(self, indices: Ids, outputs: dict[str, Array]) -> list[Array]: ...
+    def answers(self, indices: Ids, outputs: dict[str, Array], rows: Sequence[int]) -> Answers: ...
 
 
 def answering(executor: Executor, completer: Completer, log: AnswerLog | None) -> Answer:
-    """Run and complete a batch; with ``log`` the responses carry the outputs (accuracy runs)."""
+    """Run and complete a batch; with ``log`` the responses carry the answers, post-processed where a workload says."""
 
     def answer(ids: Ids, indices: Ids) -> None:
         outputs = executor.run(indices)
         if log is None or outputs is None:
             completer.empty(ids)
         else:
-            completer.with_data(ids, log.answers(indices, outputs))
+            completer.with_data(ids, log.answers(indices, outputs, executor.library.rows(indices)))
 
     return answer
 
@@ -131,48 +144,41 @@ class OfflineSut:
 
 
 class ServerSut:
-    """Server: queries go to a queue; each worker takes what is there, up to a batch, and waits at most ``max_wait``
-    seconds for more. ``issue`` must return at once: LoadGen's schedule runs on its thread.
+    """Server: queries wait in line; each engine's thread takes what is there when it is free, up to a batch, and waits
+    at most ``max_wait`` seconds for more. So engines that fall behind get larger batches, never more at once than they
+    can run. ``issue`` must return at once: LoadGen's schedule runs on its thread.
     """
 
     def __init__(
         self, answers: Sequence[Answer], library: SampleLibrary, batch: int, guard: Guard, max_wait: float = 0.0
     ) -> None:
         self._library, self._batch, self._guard, self._max_wait = library, batch, guard, max_wait
-        self._queue: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._serve, args=(answer,), daemon=True) for answer in answers]
-        for thread in self._threads:
-            thread.start()
+        self._waiting: Waiting | None = None
+        self._answers = answers
+        self._threads: list[threading.Thread] = []
 
     def issue(self, ids: Ids, indices: Ids) -> None:
+        waiting = self._waiting or self._open()
         for pair in zip(ids, indices, strict=True):
-            self._queue.put(pair)
+            waiting.put(pair)
 
-    def _serve(self, answer: Answer) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = self._gather(first)
-            ids, indices = [pair[0] for pair in batch], [pair[1] for pair in batch]
-            for part_ids, part in self._library.batches(ids, indices, self._batch):
-                self._guard(answer, part_ids, part)
+    def _open(self) -> Waiting:
+        """With the first query LoadGen has loaded the samples, so their shapes are known."""
+        self._waiting = OneLine() if self._library.uniform else LinePerShape(self._library.bucket)
+        self._threads = [
+            threading.Thread(target=self._serve, args=(self._waiting, answer), daemon=True) for answer in self._answers
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self._waiting
 
-    def _gather(self, first: tuple[int, int]) -> list[tuple[int, int]]:
-        batch = [first]
-        deadline = time.monotonic() + self._max_wait if self._max_wait else 0.0
-        while len(batch) < self._batch:
-            left = deadline - time.monotonic() if deadline else 0.0
-            try:
-                item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                self._queue.put(None)  # for this thread's own end, once the batch is done
-                break
-            batch.append(item)
-        return batch
+    def _serve(self, waiting: Waiting, answer: Answer) -> None:
+        while (batch := waiting.take(self._batch, self._max_wait)) is not None:
+            self._guard(answer, [pair[0] for pair in batch], [pair[1] for pair in batch])
 
     def close(self) -> None:
-        for _ in self._threads:
-            self._queue.put(None)
+        if self._waiting is not None:
+            self._waiting.close(len(self._threads))
         for thread in self._threads:
             thread.join(5.0)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.accuracy import OutputAccuracy
+from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
 from benchmarks.task import TaskAccuracy
+from benchmarks.workloads.summary import WorkloadSummary
 from engines.files import read_json, write_json
 
 SCHEMA = 1
@@ -38,17 +40,21 @@ class ModelSummary:
 @dataclass(frozen=True)
 class PrecisionSummary:
     """``nodes`` counts nodes per dtype; ``int8_mac_share`` is the share of multiply-accumulates (0 to 1) whose two
-    operands both arrive dequantized from int8."""
+    operands both arrive dequantized from int8. ``sparsity`` is ``2:4`` where weights were pruned."""
 
     requested: str
     nodes: dict[str, int]
     int8_mac_share: float | None
+    sparsity: str = "none"
 
     @staticmethod
-    def of(requested: str, dtypes: Sequence[str], int8_mac_share: float | None) -> PrecisionSummary:
+    def of(
+        requested: str, dtypes: Sequence[str], int8_mac_share: float | None, sparsity: str = "none"
+    ) -> PrecisionSummary:
         """Count ``dtypes``, one per node; int8, fp16 and fp32 are always present."""
         names = dict.fromkeys(["int8", "fp16", "fp32", *dtypes])
-        return PrecisionSummary(requested, {name: list(dtypes).count(name) for name in names}, int8_mac_share)
+        nodes = {name: list(dtypes).count(name) for name in names}
+        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity)
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,8 @@ class TargetSummary:
 class LoadgenSummary:
     """One LoadGen run. ``metric`` says what ``value`` is, ``unit`` its unit; percentiles are milliseconds per query,
     None for Offline, where all samples wait for one query. ``reasons`` explain an invalid run in words, ``notes`` what
-    was chosen; ``log_dir`` is relative to the bundle."""
+    was chosen; ``log_dir`` is relative to the bundle. ``failed`` samples got no right answer; ``workload`` judges a
+    benchmark task's accuracy and rules; ``search`` holds the latency-versus-load curve."""
 
     valid: bool
     metric: str
@@ -161,6 +168,10 @@ class LoadgenSummary:
     batch_histogram: dict[str, int] = field(default_factory=dict)
     target_qps: float | None = None
     loadgen_version: str = ""
+    failed: int = 0
+    workers: int = 1
+    workload: WorkloadSummary | None = None
+    search: SearchSummary | None = None
 
     @staticmethod
     def of(result: LoadgenResult, log_dir: str) -> LoadgenSummary:

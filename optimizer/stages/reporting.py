@@ -76,7 +76,10 @@ def assemble(found: Findings) -> Report:
         calibrated=found.calibrated,
         model=found.model,
         precision=PrecisionSummary.of(
-            found.requested, [node.dtype.value for node in found.plan.nodes.values()], found.int8_mac_share
+            found.requested,
+            [node.dtype.value for node in found.plan.nodes.values()],
+            found.int8_mac_share,
+            "2:4" if found.sparse else "none",
         ),
         accuracy=_accuracy(found),
         targets=targets,

@@ -16,7 +16,7 @@ from engines.errors import BadInput
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)
-POISONED = 700  # beyond the samples the warm-up uses
+POISONED = 547  # beyond what the warm-up uses, and early in LoadGen's seeded order: a busy machine reaches it too
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,15 @@ def run(name: str, scenario: Scenario, samples: tuple[str, ...], log_dir: Path) 
 def test_one_bad_sample_in_a_thousand_makes_the_run_invalid(
     name: str, reason: str, scenario: Scenario, samples: tuple[str, ...], tmp_path: Path
 ) -> None:
+    start = time.monotonic()
     result = run(name, scenario, samples, tmp_path)
-    assert not result.valid
+    assert time.monotonic() - start < 30
+    assert not result.valid and result.failed >= 1
     assert reason in result.reasons[0]
     assert result.samples > 0, "every sample was drained"
 
 
-@pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.SERVER])
+@pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE])
 def test_a_hanging_engine_is_killed(scenario: Scenario, samples: tuple[str, ...], tmp_path: Path) -> None:
     start = time.monotonic()
     result = run("Hanging", scenario, samples, tmp_path)
@@ -59,8 +61,11 @@ def test_a_hanging_engine_is_killed(scenario: Scenario, samples: tuple[str, ...]
     assert "the engine hung: no answer for 2 s during run" in result.reasons[0]
 
 
-def test_a_dying_engine_names_the_exit_code(samples: tuple[str, ...], tmp_path: Path) -> None:
-    result = run("Dying", Scenario.OFFLINE, samples, tmp_path)
+@pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.OFFLINE, Scenario.SERVER])
+def test_a_dying_engine_names_the_exit_code(scenario: Scenario, samples: tuple[str, ...], tmp_path: Path) -> None:
+    start = time.monotonic()
+    result = run("Dying", scenario, samples, tmp_path)
+    assert time.monotonic() - start < 30
     assert not result.valid
     assert "process died (exit code 7) during run" in result.reasons[0]
 

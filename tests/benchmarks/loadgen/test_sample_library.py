@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 def test_several_inputs_of_any_name_survive(tmp_path: Path) -> None:
     specs = (FILE, TensorSpec("file", "int64", ("batch",)))
     feeds = [{"a/file": RNG.random((1, 3), np.float32), "file": np.array([k])} for k in range(10)]
-    library = SampleLibrary(save_samples(feeds, specs, tmp_path), specs)
+    library = SampleLibrary.from_files(save_samples(feeds, specs, tmp_path), specs)
     library.load([7, 2, 5])
     joined = library.feed([5, 2, 5])
     np.testing.assert_array_equal(joined["file"], [5, 2, 5])
@@ -31,7 +31,7 @@ def test_several_inputs_of_any_name_survive(tmp_path: Path) -> None:
 def test_samples_of_different_lengths_are_batched_by_length(tmp_path: Path) -> None:
     lengths = [3, 5, 3, 5, 5, 3, 8]
     feeds = [{"ids": np.full((1, n), k)} for k, n in enumerate(lengths)]
-    library = SampleLibrary(save_samples(feeds, (IDS,), tmp_path), (IDS,))
+    library = SampleLibrary.from_files(save_samples(feeds, (IDS,), tmp_path), (IDS,))
     library.load(range(7))
     seen = []
     for ids, indices in library.batches(range(100, 107), range(7), 2):
@@ -44,7 +44,7 @@ def test_samples_of_different_lengths_are_batched_by_length(tmp_path: Path) -> N
 
 def test_static_models_are_run_one_by_one(tmp_path: Path) -> None:
     feeds = [{"image": RNG.random((1, 2, 2), np.float32)} for _ in range(3)]
-    library = SampleLibrary(save_samples(feeds, (STATIC,), tmp_path), (STATIC,))
+    library = SampleLibrary.from_files(save_samples(feeds, (STATIC,), tmp_path), (STATIC,))
     assert len(library) == 3 and not library.joinable
     library.load([2])
     np.testing.assert_array_equal(library.feed([2])["image"], feeds[2]["image"])
@@ -53,7 +53,7 @@ def test_static_models_are_run_one_by_one(tmp_path: Path) -> None:
 def test_a_lone_static_sample_in_its_own_file(tmp_path: Path) -> None:
     image = RNG.random((1, 2, 2), np.float32)
     np.savez(tmp_path / "one.npz", image=image)
-    library = SampleLibrary([str(tmp_path / "one.npz")], (STATIC,))
+    library = SampleLibrary.from_files([str(tmp_path / "one.npz")], (STATIC,))
     library.load([0])
     np.testing.assert_array_equal(library.feed([0])["image"], image)
 
@@ -61,16 +61,16 @@ def test_a_lone_static_sample_in_its_own_file(tmp_path: Path) -> None:
 def test_unusable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(BadInput, match=r"text\.npz: not a readable"):
-        SampleLibrary([str(tmp_path / "text.npz")], (FILE,))
+        SampleLibrary.from_files([str(tmp_path / "text.npz")], (FILE,))
     with pytest.raises(BadInput, match="not a readable"):
-        SampleLibrary([str(tmp_path / "none.npz")], (FILE,))
+        SampleLibrary.from_files([str(tmp_path / "none.npz")], (FILE,))
     with pytest.raises(BadInput, match="no samples"):
-        SampleLibrary([], (FILE,))
+        SampleLibrary.from_files([], (FILE,))
 
 
 def test_a_scalar_input_stays_a_scalar(tmp_path: Path) -> None:
     specs = (TensorSpec("frame", "float32", (1, 4)), TensorSpec("rate", "int64", ()))
     feeds = [{"frame": np.full((1, 4), n, np.float32), "rate": np.array(16000 + n)} for n in range(3)]
-    library = SampleLibrary(save_samples(feeds, specs, tmp_path), specs)
+    library = SampleLibrary.from_files(save_samples(feeds, specs, tmp_path), specs)
     library.load([0, 2])
     assert library.feed([2])["rate"].shape == () and library.feed([2])["rate"] == 16002

@@ -1,0 +1,88 @@
+"""Samples in ``.npz`` files: read by index, measured from the array headers alone."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.errors import BadInput
+
+
+class FileStore:
+    """Samples of files that ``benchmarks.loadgen.samples.save_samples`` wrote.
+
+    ``sample_bytes`` is the size of the largest sample. Raises ``BadInput`` naming the file where it lacks an input or
+    does not fit the engine.
+    """
+
+    def __init__(self, paths: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+        self._specs, self._joins = tuple(specs), joinable(specs)
+        self._files = [Path(path) for path in paths]
+        self._places: list[tuple[int, int]] = []
+        self.sample_bytes = 1
+        for number, path in enumerate(self._files):
+            count, size = _measure(path, self._specs, self._joins)
+            self._places += [(number, row) for row in range(count)]
+            self.sample_bytes = max(self.sample_bytes, size)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Feed]]:
+        """(index, feed) in ascending order; each file is opened once."""
+        for number, group in groupby(sorted(set(indices)), key=lambda index: self._places[index][0]):
+            arrays = _read(self._files[number], self._specs)
+            for index in group:
+                yield index, self._sample(arrays, self._places[index][1])
+
+    def _sample(self, arrays: dict[str, Array], row: int) -> Feed:
+        if self._joins:
+            return {name: array[row : row + 1] for name, array in arrays.items()}
+        return {name: np.asarray(array[row], order="C") for name, array in arrays.items()}
+
+
+def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {spec.name: _with_sample_axis(archive[spec.name], spec) for spec in specs}
+
+
+def _with_sample_axis(array: Array, spec: TensorSpec) -> Array:
+    """A sample that was saved alone, with exactly the model's rank and no dynamic batch, counts as one."""
+    lone = array.ndim == len(spec.shape) and not (spec.shape and isinstance(spec.shape[0], str))
+    return array[None] if lone else array
+
+
+def _measure(path: Path, specs: Sequence[TensorSpec], joins: bool) -> tuple[int, int]:
+    """(samples, bytes of one sample) of a file, from the array headers alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            headers = {spec.name: _header(archive, spec, path) for spec in specs}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise BadInput(f"not a readable .npz file: {error}", where=str(path)) from error
+    counts = set()
+    size = 0
+    for spec in specs:
+        shape, dtype = headers[spec.name]
+        lone = not joins and len(shape) == len(spec.shape)
+        counts.add(1 if lone else shape[0])
+        size += dtype.itemsize * int(np.prod(shape if lone else shape[1:]))
+    if len(counts) != 1:
+        raise BadInput(f"inputs have different numbers of samples: {sorted(counts)}", where=str(path))
+    return counts.pop(), size
+
+
+def _header(archive: zipfile.ZipFile, spec: TensorSpec, path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    try:
+        member = archive.open(f"{spec.name}.npy")
+    except KeyError:
+        raise BadInput(f"lacks input {spec.name!r}", where=str(path), expected=", ".join(archive.namelist())) from None
+    with member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+        return shape, dtype

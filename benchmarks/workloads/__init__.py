@@ -1,0 +1,1 @@
+"""The MLPerf Inference tasks, and users' own: data, pre- and post-processing, metric, targets."""

@@ -1,0 +1,77 @@
+"""One LoadGen run on a benchmark task, judged: valid or not, accurate enough or not, closed or open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.loadgen.run import run_loadgen
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.workloads.evaluate import evaluate
+from benchmarks.workloads.registry import find_workload
+from benchmarks.workloads.rules import ModelFacts, check_division
+from benchmarks.workloads.summary import WorkloadSummary
+from benchmarks.workloads.targets import judge_accuracy
+from benchmarks.workloads.workload import Workload
+from engines.errors import BadInput
+
+
+@dataclass(frozen=True)
+class WorkloadRun:
+    """LoadGen's side and the task's side of a run."""
+
+    result: LoadgenResult
+    summary: WorkloadSummary
+
+    @property
+    def ok(self) -> bool:
+        return self.result.valid and (self.summary.accuracy is None or self.summary.accuracy.ok)
+
+
+def workload_settings(workload: Workload, settings: LoadgenSettings, *, mlperf: bool) -> LoadgenSettings:
+    """``settings`` with the workload's Server bound, and the official ones with ``mlperf``. Raises ``BadInput`` for a
+    scenario the task does not have.
+    """
+    if settings.scenario is Scenario.SERVER and workload.server_latency_ms is None:
+        raise BadInput(
+            f"{workload.name} has no Server scenario", where="--scenario", expected="offline or singlestream"
+        )
+    official = (workload.mlperf_name or workload.name) if mlperf else ""
+    bound = workload.server_latency_ms or settings.latency_bound_ms
+    return replace(settings, official=official, latency_bound_ms=bound)
+
+
+def run_workload(request: LoadgenRequest, facts: ModelFacts | None = None, reference: str = "") -> WorkloadRun:
+    """Run ``request`` (whose ``workload`` and ``dataset`` are set) and judge it.
+
+    ``facts`` say how the engine came about; ``reference`` is an FP32 model to score on the same samples, in place of
+    MLPerf's published figure.
+    """
+    result = run_loadgen(request)
+    return WorkloadRun(result, summarise_workload(request, result, facts or ModelFacts(), reference))
+
+
+def summarise_workload(
+    request: LoadgenRequest, result: LoadgenResult, facts: ModelFacts, reference: str = ""
+) -> WorkloadSummary:
+    """Accuracy verdict (after an accuracy run) and division of a finished run."""
+    workload = find_workload(request.workload)
+    accuracy = None
+    if result.score is not None:
+        fp32 = _reference_score(request, workload, reference) if reference else None
+        accuracy = judge_accuracy(workload, result.score, fp32)
+    samples = result.score.samples if result.score is not None else None
+    division = check_division(workload, facts, request.settings, samples)
+    return WorkloadSummary(workload.name, request.dataset, division, accuracy)
+
+
+def _reference_score(request: LoadgenRequest, workload: Workload, reference: str) -> float:
+    from benchmarks.loadgen.source import open_source
+    from benchmarks.workloads.first_samples import FirstSamples
+
+    opened = workload.open_engine(reference) if workload.open_engine is not None else open_source(reference)
+    with opened as engine:
+        task = workload.open(Path(request.dataset), engine.inputs, engine.outputs)
+        if request.first_samples is not None:
+            task = FirstSamples(task, request.first_samples)
+        return evaluate(engine, task).value

@@ -1,0 +1,75 @@
+"""What ``optimize bench`` measures: an engine of a bundle, a model file, a folder of graphs, or a served model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from benchmarks.measurement import Verdict
+from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
+from benchmarks.workloads.rules import ModelFacts
+from engines.errors import BadInput
+from engines.model_files import model_digest
+from optimizer.bundle import MANIFEST, Bundle
+from optimizer.importing.load import count_parameters
+
+
+@dataclass(frozen=True)
+class BenchSubject:
+    """``engine`` as ``benchmarks.loadgen.source`` opens it; ``report`` is the bundle's, or one that only names the
+    model; ``facts`` are what MLPerf's divisions ask about it.
+    """
+
+    engine: str
+    report: Report
+    facts: ModelFacts
+
+
+def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
+    """``remote`` (``grpc://…``) takes the place of the bundle's own engine. Raises ``BadInput``."""
+    if (path / MANIFEST).is_file():
+        bundle = Bundle(path)
+        report = read_report(bundle.path / "report.json")
+        return BenchSubject(remote or str(bundle.engine_directory(target)), report, _facts(report))
+    if path.suffix == ".onnx" and path.is_file():
+        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts("as given"))
+    graphs = sorted([*path.glob("*.onnx"), *path.glob("engine.json"), *path.glob("*/engine.json")])
+    if graphs:
+        return BenchSubject(remote or str(path.absolute()), _bare_report(path, graphs), ModelFacts("as given"))
+    raise BadInput(
+        "is nothing to measure" if path.exists() else "no such bundle",
+        where=str(path),
+        expected="a bundle, a .onnx file, or a folder of the graphs a workload wants",
+        fix="run `optimize MODEL.onnx`",
+    )
+
+
+def _facts(report: Report) -> ModelFacts:
+    return ModelFacts(
+        precision=report.precision.requested,
+        sparsity=report.precision.sparsity,
+        calibrated_on=report.calibration.get("source", "your calibration data") if report.calibrated else "",
+        data_free=not report.calibrated and report.precision.requested in ("int8", "fp8", "auto"),
+    )
+
+
+def _bare_report(path: Path, files: list[Path]) -> Report:
+    """A report of the shape that readers expect, for a model that went through no job."""
+    models = [file for file in files if file.suffix == ".onnx"]
+    size = sum(file.stat().st_size for file in models)
+    digest = model_digest(files[0]) if len(models) == len(files) == 1 else ""
+    return Report(
+        status="ok",
+        verdict=Verdict(True),
+        calibrated=False,
+        model=ModelSummary(path.name, digest, sum(count_parameters(ir.load(model)) for model in models), None, size),
+        precision=PrecisionSummary.of("as given", [], None),
+        accuracy=None,
+        targets={},
+        loadgen={},
+        plaster=None,
+        timings={},
+        peak_rss_mb=None,
+    )
