@@ -90,7 +90,7 @@ class SteadyRun:
 def measure_steady(
     engines: Mapping[str, Engine], feeds: Mapping[str, Feed], *, seconds: float = 1.0, min_runs: int = 20
 ) -> SteadyRun:
-    """Warm every engine up, time them in turns for ``seconds`` each, and judge the result. The first is the baseline."""
+    """Warm every engine up, time them in turns for ``seconds`` each, and judge it. The first is the baseline."""
     before = read_conditions()
     warmup = {name: warm_up(engine, feeds[name]) for name, engine in engines.items()}
     timings = time_in_turns(engines, feeds, seconds, min_runs)
