@@ -12,9 +12,9 @@ from importlib import metadata
 from itertools import count
 from pathlib import Path
 
+from benchmarks.energy import NvmlCounter
 from benchmarks.gpu_check.candidates import Job, candidates
 from benchmarks.gpu_check.check import CandidateResult, CheckSettings, Data, check
-from benchmarks.energy import NvmlCounter
 from benchmarks.gpu_check.feeds import load_feeds
 from benchmarks.gpu_check.page import Conditions, page
 from benchmarks.loadgen.samples import save_samples

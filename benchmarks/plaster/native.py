@@ -14,8 +14,9 @@ def refused(nodes: int, reason: str) -> NativeOps:
 
 
 def native_in_layers(planned: Mapping[str, str], layers: Sequence[LayerInfo]) -> NativeOps:
-    """``planned`` maps a node to its dtype. A node planned in int8 that appears in layers, none of which reads int8, fell
-    back; everything else in the engine runs as planned. Backends that tell nothing of their layers are believed.
+    """``planned`` maps a node to its dtype. An int8 node that appears in layers, none of which reads int8, fell back.
+
+    Everything else in the engine runs as planned. Backends that tell nothing of their layers are believed.
     """
     seen = {name for layer in layers for name in layer.onnx_nodes}
     integer = {name for layer in layers if "int8" in layer.inputs for name in layer.onnx_nodes}

@@ -1,6 +1,6 @@
 """NVIDIA's closed-division results of MLPerf Inference v0.5 to v1.1, as reference lines for the same task.
 
-``nvidia_closed.csv`` was read from the raw ``mlperf_log_summary.txt`` files of MLCommons' result repositories; every row
+``nvidia_closed.csv`` was read from the raw ``mlperf_log_summary.txt`` of MLCommons' result repositories; every row
 names its repository, commit and path. For each accelerator it holds the newest round with one, else with eight, of it.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from engines.errors import EnginewrightError
-from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, verify
+from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, plaster, verify
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[..., int]] = {
     MAIN_JOB: model.model,
     "bench": bench.bench,
     "compare": compare.compare,
+    "plaster": plaster.plaster,
     "explain": explain.explain,
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
