@@ -108,15 +108,15 @@ def _published(result: Published, text: str) -> Bar:
     )
 
 
-def _best(variants: Sequence[Variant]) -> dict[str, str]:
-    """The variant that is best at each letter (by name), where more than one value is known."""
+def _best(variants: Sequence[Variant]) -> dict[str, set[str]]:
+    """The variants that are best at each letter (by name), where their values differ."""
     chosen = {}
     for letter, _ in PLASTER:
         less = letter in ("latency", "size", "rate_of_learning") or _lower_metric(letter, variants)
-        known = [(getattr(v.plaster, letter).value, v.name) for v in variants]
-        values = [(value, name) for value, name in known if value is not None]
-        if len({value for value, _ in values}) > 1:
-            chosen[letter] = (min if less else max)(values)[1]
+        known = {v.name: value for v in variants if (value := getattr(v.plaster, letter).value) is not None}
+        best = (min if less else max)(known.values(), default=None)
+        if len(set(known.values())) > 1:
+            chosen[letter] = {name for name, value in known.items() if value == best}
     return chosen
 
 

@@ -9,7 +9,20 @@ from collections.abc import Callable
 import typer
 
 from engines.errors import EnginewrightError
-from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, plaster, verify
+from optimizer.cli import (
+    bench,
+    compare,
+    demo,
+    deploy,
+    doctor,
+    explain,
+    inspect,
+    model,
+    plaster,
+    submission,
+    together,
+    verify,
+)
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -19,6 +32,8 @@ VERBS: dict[str, Callable[..., int]] = {
     "bench": bench.bench,
     "compare": compare.compare,
     "plaster": plaster.plaster,
+    "submission": submission.submission,
+    "together": together.together,
     "explain": explain.explain,
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
