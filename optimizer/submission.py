@@ -60,6 +60,9 @@ def make_submission(
     report, engine = read_report(bundle.path / "report.json"), EngineManifest.load(directory)
     plan = read_json(bundle.path / "precision.json", PrecisionPlan)
     task = report.accuracy.task if report.accuracy else None
+    nodes = _shipped(engine, report.precision.nodes)
+    if options.division == "closed" and not options.official:
+        raise BadInput("holds official tasks only", where="--division closed", fix="use open, or name it with --mlperf")
     if options.division == "closed" and engine.sparse_weights:
         raise BadInput("2:4 pruning changes the weights", where="--division closed", fix="use --division open")
     request = SubmissionRequest(
@@ -78,8 +81,8 @@ def make_submission(
         target_qps=options.qps,
         reference=task.fp32 if task else None,
         official=options.official,
-        weights=weights_of(engine, report.model.name, _shipped(engine, report.precision.nodes), plan.notes),
-        calibration=report.calibration,
+        weights=weights_of(engine, report.model.name, nodes, plan.notes),
+        calibration=report.calibration if nodes.get("int8") else {},
         say=say,
     )
     return write_submission(request), check_submission(out)

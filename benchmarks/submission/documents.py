@@ -59,14 +59,15 @@ def measurements(weights: Weights) -> dict[str, str]:
 def weights_of(engine: EngineManifest, model: str, precisions: Mapping[str, int], notes: list[str]) -> Weights:
     """From an engine and the precision plan: node counts per dtype, and what was done to the graph."""
     used = [f"{dtype} ({count} nodes)" for dtype, count in precisions.items() if count]
-    done = ["post-training quantization from the model as given"] if precisions.get("int8") else []
+    quantized = bool(precisions.get("int8"))
+    done = ["post-training quantization from the model as given", *notes[:20]] if quantized else []
     if engine.sparse_weights:
         done.append("2:4 magnitude pruning without retraining (open division only)")
     return Weights(
         filename=model,
         input_types=", ".join(sorted({spec.dtype for spec in engine.inputs})),
         weight_types=", ".join(used) or engine.precision,
-        transformations="; ".join([*done, *notes[:20]]) or "none",
+        transformations="; ".join(done) or "none",
     )
 
 
@@ -76,8 +77,8 @@ def readme(request: SubmissionRequest, engine: EngineManifest, scenario: Scenari
 
 **{UNVERIFIED}**
 
-Division: {request.division}. Engine: {engine.backend} {engine.backend_version}, {engine.precision}, in batches of
-{run.batch}.
+Division: {request.division}. Engine: {engine.backend} {engine.backend_version}, {engine.precision}.
+Batches: {run.batch}.
 
 Set up: `pip install enginewright`. Make the bundle with `optimize MODEL.onnx`, then this folder with
 
@@ -91,7 +92,9 @@ function's over the answers in LoadGen's accuracy log.
 
 def calibration(details: Mapping[str, str]) -> str:
     """How ranges were found; AsciiDoc, as the rules ask."""
-    rows = "\n".join(f"{key}:: {value}" for key, value in details.items() if value) or "none:: nothing was quantized"
+    if not details:
+        return f"= Calibration\n\n{UNVERIFIED}\n\nNothing was quantized: the engine computes in floating point.\n"
+    rows = "\n".join(f"{key}:: {value}" for key, value in details.items() if value)
     return f"""= Calibration
 
 {UNVERIFIED}

@@ -30,6 +30,8 @@ from engines.open import open_engine
 SUMMARY_FILE = "mlperf_log_summary.txt"
 LOGS = (SUMMARY_FILE, DETAIL_FILE)
 TRUNCATED_BYTES = 10_000
+ATTEMPTS = 2
+"""A shared machine is slow at times; the rules let a compliance test be run again."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _scenario(task: _Task, scenario: Scenario, direct: Score) -> ScenarioOutcome
     logs = task.scratch / scenario.value
     performance = _run(task, scenario, logs / "performance", Mode.PERFORMANCE)
     _copy(logs / "performance", places.performance, LOGS)
-    _run(task, scenario, logs / "accuracy", Mode.ACCURACY)
+    _run(task, scenario, logs / "accuracy", Mode.ACCURACY, batch=performance.batch)
     score = task.metric.score(ReplayingEngine(task.specs, dict(read_answers(logs / "accuracy"))))  # type: ignore[arg-type]
     target = _target(task.request, direct)
     compliance = {test: _comply(task, places, test, performance, logs) for test in task.request.tests}
@@ -145,7 +147,9 @@ def _target(request: SubmissionRequest, direct: Score) -> float | None:
     return request.reference * request.target_share
 
 
-def _run(task: _Task, scenario: Scenario, logs: Path, mode: Mode, audit: str = "") -> LoadgenResult:
+def _run(
+    task: _Task, scenario: Scenario, logs: Path, mode: Mode, audit: str = "", batch: int | None = None
+) -> LoadgenResult:
     request = task.request
     request.say(f"{scenario.value}: {logs.name} run")
     settings = LoadgenSettings(
@@ -155,6 +159,7 @@ def _run(task: _Task, scenario: Scenario, logs: Path, mode: Mode, audit: str = "
         limit_s=max(60.0, 6 * request.duration_s),
         latency_bound_ms=request.latency_bound_ms,
         target_qps=request.target_qps,
+        max_batch=batch,
         official=request.official,
         audit=audit,
     )
@@ -175,15 +180,26 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
 def _comply(task: _Task, places: Places, test: str, reference: LoadgenResult, logs: Path) -> bool:
     """Run one compliance test, write its folder; whether it passed."""
     folder, run_logs = places.compliance(test), logs / test
-    tested = _run(task, places.scenario, run_logs, Mode.PERFORMANCE, audit_config(test, places.scenario))
+    speed = _timed_test(task, places.scenario, test, reference, run_logs)
     _copy(run_logs, folder / "performance" / "run_1", LOGS)
-    speed = verify_performance(test, reference, tested)
     documents.write_text(folder / "verify_performance.txt", speed.text)
     if test != "TEST01":
         return speed.passed
     same = verify_accuracy(logs / "accuracy", run_logs)
     documents.write_text(folder / "verify_accuracy.txt", same.text)
-    return speed.passed and (_keep_answers(task, folder, logs, same) or same.passed)
+    return _keep_answers(task, folder, logs, same) and speed.passed
+
+
+def _timed_test(task: _Task, scenario: Scenario, test: str, reference: LoadgenResult, logs: Path) -> Verification:
+    """The test's run and its check, with the performance run's batch; once more where a first attempt was off."""
+    for attempt in range(1, ATTEMPTS + 1):
+        audit = audit_config(test, scenario)
+        tested = _run(task, scenario, logs, Mode.PERFORMANCE, audit, reference.batch)
+        speed = verify_performance(test, reference, tested)
+        speed = Verification(speed.passed, [*speed.lines, f"attempt = {attempt} of {ATTEMPTS}"])
+        if speed.passed:
+            break
+    return speed
 
 
 def _keep_answers(task: _Task, folder: Path, logs: Path, same: Verification) -> bool:
