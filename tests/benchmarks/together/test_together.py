@@ -126,7 +126,7 @@ def test_too_few_instances_say_how_to_get_more() -> None:
 
 
 def test_no_driver_means_no_instances() -> None:
-    assert find_mig_instances() == [] or os.path.exists("/dev/nvidia0")
+    assert find_mig_instances() == [] or Path("/dev/nvidia0").exists()
 
 
 def test_each_process_sees_its_instance_alone() -> None:
