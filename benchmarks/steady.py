@@ -182,12 +182,9 @@ def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
 
 def judge(spreads: Mapping[str, Spread], before: Conditions, after: Conditions) -> Verdict:
     """The gate: not ok where an engine's bursts vary by more than 5 %, or the machine grew hot or slow on the way."""
-    noisy = [
-        f"{name}: bursts vary by {spread.variation:.1%}, over the gate of {LARGEST_VARIATION:.0%}: too noisy to trust"
-        for name, spread in spreads.items()
-        if spread.variation > LARGEST_VARIATION
-    ]
-    reasons = noisy + list(_machine_changes(before, after))
+    noisy = [f"{s.variation:.1%} ({name})" for name, s in spreads.items() if s.variation > LARGEST_VARIATION]
+    reasons = [f"bursts vary by {', '.join(noisy)}, over the gate of {LARGEST_VARIATION:.0%}"] if noisy else []
+    reasons += _machine_changes(before, after)
     if reasons and not after.quiet:
         reasons.append(f"load average {after.load_average:.1f} on {after.cores} cores: other processes compete")
     return Verdict(not reasons, tuple(reasons))

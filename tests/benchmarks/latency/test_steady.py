@@ -76,7 +76,7 @@ def test_the_gate_names_the_engine_that_is_too_noisy() -> None:
     verdict = judge({"fp32": Spread(0.01, 30, 10), "int8": Spread(0.31, 30, 10)}, QUIET, QUIET)
     assert not verdict.ok
     assert len(verdict.reasons) == 1
-    assert "int8: bursts vary by 31.0%" in verdict.reasons[0]
+    assert "bursts vary by 31.0% (int8)" in verdict.reasons[0]
 
 
 def test_the_gate_blames_other_processes_only_where_there_is_noise() -> None:

@@ -53,9 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcome(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> SubmissionOutcome:
     out = tmp_path_factory.mktemp("made") / "folder"
     return write_submission(
-        SubmissionRequest(
-            engine, score, out, "tiny", (Scenario.OFFLINE, Scenario.SINGLE_STREAM), duration_s=0.4, reference=1.0
-        )
+        SubmissionRequest(engine, score, out, "tiny", (Scenario.OFFLINE,), duration_s=0.4, reference=1.0)
     )
 
 
@@ -70,14 +68,14 @@ def found(checked: CheckedFolder, check: str) -> list[str]:
 
 
 def test_the_score_over_loadgens_log_is_that_of_direct_evaluation(outcome: SubmissionOutcome) -> None:
-    assert [scenario.score for scenario in outcome.scenarios] == [outcome.direct_score] * 2
+    assert [scenario.score for scenario in outcome.scenarios] == [outcome.direct_score]
     assert all(scenario.accurate for scenario in outcome.scenarios)
 
 
 def test_a_fresh_folder_passes_every_structural_check(folder: Path) -> None:
     checked = check_submission(folder)
     assert checked.errors == []
-    assert checked.scenarios == 2
+    assert checked.scenarios == 1
     assert {finding.check for finding in checked.findings} <= {"duration", "offline-samples", "compliance-pass"}
 
 
@@ -153,7 +151,7 @@ def edit(folder: Path, pattern: str, old: str, new: str) -> None:
         ("seeds", "*/*/results/*/*/Offline/performance/run_1/*detail*", "2085463073848966840", "7"),
         ("scenario", "*/*/results/*/*/Offline/performance/run_1/*detail*", '"Offline"', '"Server"'),
         ("accuracy-target", "*/*/results/*/*/Offline/accuracy/accuracy.txt", "accuracy=1.0", "accuracy=0.5"),
-        ("compliance-pass", "**/SingleStream/TEST04/verify_performance.txt", "TEST ", "TEST NOT "),
+        ("compliance-pass", "**/Offline/TEST04/verify_performance.txt", "TEST ", "TEST NOT "),
     ],
 )
 def test_wrong_content_is_found(folder: Path, check: str, pattern: str, old: str, new: str) -> None:
