@@ -91,15 +91,18 @@ def _fields(entries: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _storage() -> str:
-    """SSD or HDD, from the kernel's rotational flag of the first disk."""
+    """SSD or HDD, from the kernel's rotational flag of the first disk, which says nothing of a virtual one."""
     for path in sorted(Path("/sys/block").glob("*/queue/rotational")):
         if not path.parts[3].startswith(("loop", "ram", "zram")):
+            if path.parts[3].startswith("vd"):
+                return "virtual disk"
             return "HDD" if path.read_text().strip() == "1" else "SSD"
     return UNKNOWN
 
 
 def _interfaces() -> list[str]:
-    return sorted(path.name for path in Path("/sys/class/net").glob("*") if path.name != "lo")
+    """Network interfaces with a device behind them."""
+    return sorted(path.name for path in Path("/sys/class/net").glob("*") if (path / "device").exists())
 
 
 def _accelerator(engine: EngineManifest) -> dict[str, str]:
