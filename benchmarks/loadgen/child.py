@@ -25,7 +25,7 @@ from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.loadgen.source import open_source
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
 from engines.errors import BadInput, EnginewrightError
@@ -97,10 +97,12 @@ def _measure(
     pulse: Pulse,
 ) -> ChildReport:
     log_dir, settings = Path(request.log_dir), request.settings
-    accuracy = settings.mode is Mode.ACCURACY or settings.answers
-    recorder = AnswerRecorder(executors[0].engine.outputs, executors[0].splits) if accuracy else None
+    logged = settings.logs_answers
+    recorder = AnswerRecorder(executors[0].engine.outputs, executors[0].splits) if logged else None
     answers = [answering(executor, Completer(pulse.activity), recorder) for executor in executors]
     sut = _make_sut(settings, plan, answers, library, Guard(failures, pulse.activity))
+    if settings.audit:
+        (log_dir / AUDIT_FILE).write_text(settings.audit)
     pulse.enter("run")
     start = time.monotonic()
     for executor in executors:

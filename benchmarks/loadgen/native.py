@@ -9,16 +9,9 @@ import mlperf_loadgen as lg
 
 from benchmarks.loadgen.plan import RunPlan
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.settings import LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import AUDIT_FILE, SCENARIO_NAMES, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.sut import Sut
 from engines.errors import EngineError
-
-SCENARIO_NAMES = {
-    Scenario.SINGLE_STREAM: "SingleStream",
-    Scenario.MULTI_STREAM: "MultiStream",
-    Scenario.SERVER: "Server",
-    Scenario.OFFLINE: "Offline",
-}
 
 
 def native_settings(settings: LoadgenSettings, plan: RunPlan) -> Any:
@@ -69,7 +62,7 @@ def run_test(native: Any, sut: Sut, library: SampleLibrary, log_dir: Path) -> No
     samples = lg.ConstructQSL(len(library), library.performance_count, library.load, _keep)
     try:
         # Without an explicit path LoadGen reads audit.config from the current folder.
-        lg.StartTestWithLogSettings(system, samples, native, logs, str(log_dir / "audit.config"))
+        lg.StartTestWithLogSettings(system, samples, native, logs, str(log_dir / AUDIT_FILE))
     finally:
         sut.close()
         lg.DestroyQSL(samples)

@@ -11,14 +11,20 @@ from pathlib import Path
 import benchmarks
 from benchmarks.loadgen.log import DetailLog, read_detail_log
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
-from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.verdict import explain
 from benchmarks.loadgen.watch import Ending, kill, watch
 from engines.errors import BadInput
 from engines.files import read_json, write_json
 
 OUTPUT_FILE = "process.log"
-LOG_FILES = ("mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json", "mlperf_log_trace.json")
+LOG_FILES = (
+    "mlperf_log_summary.txt",
+    "mlperf_log_detail.txt",
+    "mlperf_log_accuracy.json",
+    "mlperf_log_trace.json",
+    AUDIT_FILE,  # an earlier run's would override this one's settings
+)
 METRICS = {
     Scenario.SINGLE_STREAM: ("p90 latency", "ms", "early_stopping_latency_ss"),
     Scenario.MULTI_STREAM: ("p99 latency", "ms", "early_stopping_latency_ms"),

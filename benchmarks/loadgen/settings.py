@@ -15,6 +15,16 @@ class Scenario(str, Enum):
     OFFLINE = "offline"
 
 
+SCENARIO_NAMES = {
+    Scenario.SINGLE_STREAM: "SingleStream",
+    Scenario.MULTI_STREAM: "MultiStream",
+    Scenario.SERVER: "Server",
+    Scenario.OFFLINE: "Offline",
+}
+"""The scenarios as LoadGen's configuration files write them."""
+AUDIT_FILE = "audit.config"
+
+
 class Mode(str, Enum):
     """Measure speed, or send every sample once and log what the engine answered."""
 
@@ -55,7 +65,8 @@ class LoadgenSettings:
     - ``stall_s``: an inference longer than this counts as hung and the process is killed.
     - ``official``: the model's name in mlperf.conf (``"resnet50"``) for the official settings: 600 s, minimum queries,
       latency bounds and seeds from LoadGen's compiled-in configuration. Empty for the settings above.
-    - ``answers``: responses carry the outputs in performance runs too.
+    - ``audit``: the text of an ``audit.config``, which overrides settings (compliance tests); where it asks for
+      ``accuracy_log`` samples, answers carry their outputs also in a performance run.
     """
 
     scenario: Scenario
@@ -71,7 +82,12 @@ class LoadgenSettings:
     stall_s: float = 20.0
     seeds: Seeds = field(default_factory=Seeds)
     official: str = ""
-    answers: bool = False
+    audit: str = ""
+
+    @property
+    def logs_answers(self) -> bool:
+        """Whether LoadGen writes answers into its accuracy log."""
+        return self.mode is Mode.ACCURACY or "accuracy_log" in self.audit
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.loadgen.answers import read_answers
-from benchmarks.loadgen.native import SCENARIO_NAMES
-from benchmarks.loadgen.settings import LoadgenResult, Scenario
+from benchmarks.loadgen.settings import SCENARIO_NAMES, LoadgenResult, Scenario
 from engines.engine import Array
 
-AUDIT_FILE = "audit.config"
-"""LoadGen reads it in the folder of a run's logs, before the run."""
 TEST01_SEED = 720381539243781796
 TEST01_SAMPLES = 128
 SAME_SAMPLE = 3

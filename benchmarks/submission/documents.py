@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.loadgen.log import DetailLog
-from benchmarks.loadgen.native import SCENARIO_NAMES
-from benchmarks.loadgen.settings import LoadgenResult, Scenario
+from benchmarks.loadgen.settings import SCENARIO_NAMES, LoadgenResult, Scenario
 from benchmarks.submission.request import UNVERIFIED, SubmissionRequest, Weights
 from engines.manifest import EngineManifest
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.loadgen.native import SCENARIO_NAMES
-from benchmarks.loadgen.settings import Scenario
+from benchmarks.loadgen.settings import SCENARIO_NAMES, Scenario
 from benchmarks.task import Evaluate
 
 IMPLEMENTATION = "enginewright"

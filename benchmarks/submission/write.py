@@ -16,7 +16,7 @@ from benchmarks.loadgen.log import DETAIL_FILE, read_detail_log
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.submission import documents
-from benchmarks.submission.compliance import AUDIT_FILE, Verification, audit_config, verify_accuracy, verify_performance
+from benchmarks.submission.compliance import Verification, audit_config, verify_accuracy, verify_performance
 from benchmarks.submission.evaluation import ReplayingEngine, record_samples
 from benchmarks.submission.request import IMPLEMENTATION, Places, SubmissionRequest, Weights
 from benchmarks.submission.system import describe_system, system_name
@@ -152,8 +152,6 @@ def _run(
 ) -> LoadgenResult:
     request = task.request
     request.say(f"{scenario.value}: {logs.name} run")
-    if audit:
-        documents.write_text(logs / AUDIT_FILE, audit)
     settings = LoadgenSettings(
         scenario,
         mode=mode,
@@ -163,7 +161,7 @@ def _run(
         target_qps=request.target_qps,
         max_batch=batch,
         official=request.official,
-        answers=bool(audit),
+        audit=audit,
     )
     result = run_loadgen(LoadgenRequest(str(request.engine), task.samples, settings, str(logs)))
     if mode is Mode.ACCURACY and not result.valid:
