@@ -27,7 +27,7 @@ def render_study(study: Study) -> str:
             letters=PLASTER,
             picture=Markup(charts.precision_picture(panels(study.variants), "precision picture")),
             references=[(title, Markup(svg)) for title, svg in _references(study)],
-            best=_best(study.variants),
+            best=_best(study),
         )
     )
 
@@ -108,12 +108,16 @@ def _published(result: Published, text: str) -> Bar:
     )
 
 
-def _best(variants: Sequence[Variant]) -> dict[str, set[str]]:
-    """The variants that are best at each letter (by name), where their values differ."""
+def _best(study: Study) -> dict[str, set[str]]:
+    """The variants that are best at each letter (by name), where their values differ; timings that cannot be trusted
+    have no best."""
     chosen = {}
+    timed = ("latency", "throughput", "energy", "rate_of_learning")
     for letter, _ in PLASTER:
-        less = letter in ("latency", "size", "rate_of_learning") or _lower_metric(letter, variants)
-        known = {v.name: value for v in variants if (value := getattr(v.plaster, letter).value) is not None}
+        if letter in timed and not study.trusted:
+            continue
+        less = letter in ("latency", "size", "rate_of_learning") or _lower_metric(letter, study.variants)
+        known = {v.name: value for v in study.variants if (value := getattr(v.plaster, letter).value) is not None}
         best = (min if less else max)(known.values(), default=None)
         if len(set(known.values())) > 1:
             chosen[letter] = {name for name, value in known.items() if value == best}

@@ -105,10 +105,19 @@ def test_all_that_are_best_are_marked_and_the_rest_not(study: Study) -> None:
     assert '<td class="n"><b>' not in native, "all are equal"
 
 
+def test_noisy_timings_have_no_best(study: Study) -> None:
+    noisy = dataclasses.replace(study.steadiness["latency"], trusted=False, reasons=["bursts vary by 31.0% (int8)"])
+    page = render_study(dataclasses.replace(study, steadiness={**study.steadiness, "latency": noisy}))
+    timed = page[page.index(">T</b>hroughput") : page.index(">E</b>nergy")]
+    assert '<td class="n"><b>' not in timed
+    steady = render_study(study)
+    assert '<td class="n"><b>' in steady[steady.index(">T</b>hroughput") : steady.index(">E</b>nergy")]
+
+
 def test_noise_is_said_in_the_header(study: Study) -> None:
-    noisy = dataclasses.replace(study.steadiness["latency"], trusted=False, reasons=["int8: bursts vary by 31.0%"])
+    noisy = dataclasses.replace(study.steadiness["latency"], trusted=False, reasons=["bursts vary by 31.0% (int8)"])
     page = render_study(dataclasses.replace(study, steadiness={"latency": noisy}))
-    assert "Timings too noisy to trust" in page and "bursts vary by 31.0%" in page
+    assert "Timings too noisy to trust" in page and "bursts vary by 31.0% (int8)" in page
     assert "too noisy" not in render_study(study)
 
 
