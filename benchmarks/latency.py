@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchmarks.batching import sample_count
 from benchmarks.measurement import Latency, Throughput, summarize_latency
@@ -39,6 +40,16 @@ def _throughput(batch: int, seconds: Sequence[float]) -> Throughput:
     return Throughput(samples_per_s=1e3 * batch / latency.p50, batch=batch, n=latency.n, cv=latency.cv)
 
 
+@dataclass(frozen=True)
+class Timings:
+    """Timed runs of one engine, in order: when each started (seconds since the first of all), how long it took, and
+    in which round of bursts it fell."""
+
+    starts: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+
+
 def time_interleaved(
     engines: Mapping[str, Engine], feeds: Mapping[str, Feed], seconds: float, min_runs: int, warmup_runs: int
 ) -> dict[str, list[float]]:
@@ -46,12 +57,20 @@ def time_interleaved(
     for name, engine in engines.items():
         for _ in range(warmup_runs):
             engine.infer(feeds[name])
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    order = list(engines)
-    while pending := [name for name in order if not _done(times[name], seconds, min_runs)]:
+    return {name: timings.seconds for name, timings in time_in_turns(engines, feeds, seconds, min_runs).items()}
+
+
+def time_in_turns(
+    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], seconds: float, min_runs: int
+) -> dict[str, Timings]:
+    """Time warm engines in alternating bursts, as ``measure_latency`` describes; everything about every run."""
+    times = {name: Timings() for name in engines}
+    order, number, origin = list(engines), 0, time.perf_counter()
+    while pending := [name for name in order if not _done(times[name].seconds, seconds, min_runs)]:
         for name in pending:
-            _burst(engines[name], feeds[name], times[name])
+            _burst(engines[name], feeds[name], times[name], number, origin)
         order.reverse()
+        number += 1
     return times
 
 
@@ -60,12 +79,14 @@ def _done(times: Sequence[float], seconds: float, min_runs: int) -> bool:
     return (spent >= seconds and len(times) >= min_runs) or (spent >= SLOW_FACTOR * seconds and len(times) >= 3)
 
 
-def _burst(engine: Engine, feed: Feed, times: list[float]) -> None:
+def _burst(engine: Engine, feed: Feed, times: Timings, number: int, origin: float) -> None:
     until = time.perf_counter() + BURST_SECONDS
     while True:
         start = time.perf_counter()
         engine.infer(feed)
         end = time.perf_counter()
-        times.append(end - start)
+        times.starts.append(start - origin)
+        times.seconds.append(end - start)
+        times.rounds.append(number)
         if end >= until:
             return

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy import Accuracy, compare
-from benchmarks.latency import measure_latency
 from benchmarks.measurement import Latency
+from benchmarks.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.engine import Engine, joinable
@@ -38,31 +38,38 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``accuracy`` is the second side's against the first; ``speedup`` the first's median latency over the second's."""
+    """``accuracy`` is the second side's against the first; ``speedup`` how many times faster the second is, the median
+    over pairs of bursts, whose interval ``steadiness`` holds.
+    """
 
     first: Side
     second: Side
     accuracy: Accuracy
     speedup: float
+    steadiness: Steadiness
 
 
 def compare_sides(first: Path, second: Path, data: str, samples: int) -> Comparison:
     """Run both CPU engines in turn on the same inputs. Raises ``BadInput`` when they take different ones."""
     with ExitStack() as stack:
-        engines = {"first": stack.enter_context(_open(first)), "second": stack.enter_context(_open(second))}
+        engines: dict[str, Engine] = {
+            "first": stack.enter_context(_open(first)),
+            "second": stack.enter_context(_open(second)),
+        }
         specs = engines["first"].inputs
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput("the two take different inputs", where=f"{first}, {second}")
         source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
         feeds = batches(source.samples(), BATCH, joinable=joinable(specs))
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
-        latency = measure_latency(engines, next(source.samples()))
-    speedup = latency["first"].p50 / latency["second"].p50
+        run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
+    latency = run.latency
     return Comparison(
         Side(str(first), _size(first), latency["first"]),
         Side(str(second), _size(second), latency["second"]),
         accuracy,
-        speedup,
+        run.steadiness.speedup["second"].value,
+        run.steadiness,
     )
 
 
@@ -92,10 +99,16 @@ def render(found: Comparison, console: Console) -> None:
         latency = side.latency_ms
         table.add_row(side.path, f"{latency.p50:.3f}", f"{latency.p99:.3f}", f"{side.bytes / 1e6:.2f}")
     console.print(table)
-    console.print(f"the second runs at {found.speedup:.2f}x of the first; accuracy of the second against the first:")
+    ratio = found.steadiness.speedup["second"]
+    console.print(
+        f"the second runs at {ratio.value:.2f}x of the first (95 % interval {ratio.low:.2f} to {ratio.high:.2f}); "
+        "accuracy of the second against the first:"
+    )
     for name, output in found.accuracy.outputs.items():
         console.print(
             f"{name}: cosine {output.cosine:.6f}  SQNR {output.sqnr_db:.1f} dB  max error {output.max_abs:.3g}  "
             f"agreement {output.agreement:.4f} ({output.agreement_kind})",
             markup=False,
         )
+    for reason in found.steadiness.reasons:
+        console.print(f"timings: {reason}", style="yellow", markup=False)

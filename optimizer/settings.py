@@ -37,6 +37,7 @@ class Sparsity(str, Enum):
 
 
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
+CPU_FORMS = ("auto", "int8", "fp32")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
 DataSpec = str | Path | Callable[[], Any] | None
@@ -49,7 +50,8 @@ class Settings:
     ``data``/``eval_data`` are a path, ``module:function``, ``file.py:function``, ``"random"`` or (from Python) a
     callable; ``samples`` calibration samples are drawn from ``data``; ``max_drop`` is a fraction of the FP32 task
     metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
-    ``jobs`` bounds the builds that run at the same time (0: as many as there are cores).
+    ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
+    engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
     """
 
     precision: Precision = Precision.INT8
@@ -66,9 +68,11 @@ class Settings:
     duration: float = 2.0
     seed: int = 0
     jobs: int = 0
+    cpu_form: str = "auto"
 
     def __post_init__(self) -> None:
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
+        _check_choice("cpu_form", self.cpu_form, CPU_FORMS)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)
         if self.precision is Precision.FP8:

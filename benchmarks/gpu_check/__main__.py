@@ -12,9 +12,9 @@ from importlib import metadata
 from itertools import count
 from pathlib import Path
 
+from benchmarks.energy import NvmlCounter
 from benchmarks.gpu_check.candidates import Job, candidates
 from benchmarks.gpu_check.check import CandidateResult, CheckSettings, Data, check
-from benchmarks.gpu_check.energy import EnergyCounter
 from benchmarks.gpu_check.feeds import load_feeds
 from benchmarks.gpu_check.page import Conditions, page
 from benchmarks.loadgen.samples import save_samples
@@ -70,7 +70,7 @@ def _check(options: argparse.Namespace, gpu: Gpu) -> tuple[Path, list[CandidateR
     for path in (options.model, options.reference or options.model):
         if not path.is_file():
             raise BadInput("no such file", where=str(path))
-    energy = EnergyCounter(gpu.index)
+    energy = NvmlCounter(gpu.index)
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
         try:
             results = _run(options, gpu, Path(work), energy)
@@ -91,7 +91,7 @@ def _new_file(folder: Path, stem: str) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def _run(options: argparse.Namespace, gpu: Gpu, work: Path, energy: EnergyCounter) -> list[CandidateResult]:
+def _run(options: argparse.Namespace, gpu: Gpu, work: Path, energy: NvmlCounter) -> list[CandidateResult]:
     settings = CheckSettings(tuple(options.batches), options.seconds, options.loadgen_seconds)
     with OnnxRuntimeEngine(options.reference or options.model) as reference:
         feeds = load_feeds(reference.inputs, options.inputs)

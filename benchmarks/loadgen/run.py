@@ -87,7 +87,7 @@ def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSett
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=child_environment(),
                 pass_fds=(write_end,),
                 start_new_session=True,  # Ctrl-C goes to the parent alone, which then kills the child's group
             )
@@ -102,7 +102,7 @@ def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSett
             os.close(write_end)
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The child must find our packages also where they are not installed and the current folder is elsewhere."""
     root = str(Path(benchmarks.__path__[0]).parent)
     inherited = os.environ.get("PYTHONPATH", "")

@@ -139,17 +139,30 @@ def _mark(axes: Axes, index: int, value: float | None, rank: int) -> None:
 
 
 def _svg(draw: Callable[[Axes], None], label: str) -> str:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    settings: Any = {**_RC, "svg.hashsalt": label}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained")
+    def draw_one(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.grid(axis="y", color=_STAND_INS["--line"], linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
         draw(axes)
+
+    return figure_svg(draw_one, label)
+
+
+def ink(variable: str) -> str:
+    """The colour to draw with that becomes the CSS ``variable`` (``"--int8"``)."""
+    return _STAND_INS[variable]
+
+
+def figure_svg(draw: Callable[[Figure], None], label: str, height: float = _HEIGHT_INCHES) -> str:
+    """An inline SVG of the page's chart width and of ``height`` inches; ``label`` makes its ids unique in a page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings: Any = {**_RC, "svg.hashsalt": label}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
+        draw(figure)
         return _inline(_save(figure), label)
 
 

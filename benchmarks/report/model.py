@@ -17,6 +17,7 @@ from benchmarks.accuracy import OutputAccuracy
 from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
+from benchmarks.steady import Steadiness
 from benchmarks.task import TaskAccuracy
 from benchmarks.workloads.summary import WorkloadSummary
 from engines.files import read_json, write_json
@@ -121,6 +122,7 @@ class TargetSummary:
     ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
     ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
+    ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
     """
 
     backend: str
@@ -142,6 +144,7 @@ class TargetSummary:
     fp32_latency_ms: Percentiles | None = None
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None
+    steadiness: Steadiness | None = None
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,15 @@ class LoadgenSummary:
 
 @dataclass(frozen=True)
 class PlasterFigure:
-    """One of the seven; ``value`` is None where it cannot be measured here, and ``how`` then says what would."""
+    """One of the seven; ``value`` is None where it cannot be measured here, and ``how`` then says what would.
+
+    ``details`` are the figures behind it by name (``p99_ms``, ``memory_bytes``, ``cold_s``); None: not measured.
+    """
 
     value: float | None
     unit: str
     how: str
+    details: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

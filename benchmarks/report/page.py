@@ -12,7 +12,7 @@ from benchmarks.report.extras import Extras
 from benchmarks.report.model import Report, TargetSummary
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_PLASTER = (
+PLASTER = (
     ("programmability", "Programmability"),
     ("latency", "Latency"),
     ("accuracy", "Accuracy"),
@@ -29,12 +29,12 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
     Sections without material are left out, except targets, accuracy and LoadGen, which then say what is missing.
     """
     extras = extras or Extras()
-    environment = _environment()
+    environment = page_environment()
     worst = view.worst_falls(extras.drift)
     return environment.get_template("page.html.j2").render(
         report=report,
         extras=extras,
-        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=style_sheet(),
         uncalibrated=not report.calibrated and report.precision.requested in view.CALIBRATED_PRECISIONS,
         tiles=view.tiles(report),
         cells=view.cells(extras.nodes),
@@ -42,12 +42,17 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         worst=worst,
         errors=view.error_shares(extras.nodes),
         layers={name: view.join_layers(rows, extras.nodes) for name, rows in extras.layers.items()},
-        plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in _PLASTER],
+        plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in PLASTER],
         latency_charts=_latency_charts(extras),
         drift_chart=Markup(
             charts.drift_chart(view.fidelity_levels(extras.drift), [fall.index for fall in worst[:5]], "drift")
         ),
     )
+
+
+def style_sheet() -> Markup:
+    """The pages' one style sheet."""
+    return Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
 
 
 def _latency_charts(extras: Extras) -> dict[str, Markup]:
@@ -59,7 +64,8 @@ def _latency_charts(extras: Extras) -> dict[str, Markup]:
     }
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of ``templates/`` with the filters that make numbers readable; everything is escaped."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

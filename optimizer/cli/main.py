@@ -9,7 +9,20 @@ from collections.abc import Callable
 import typer
 
 from engines.errors import EnginewrightError
-from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, verify
+from optimizer.cli import (
+    bench,
+    compare,
+    demo,
+    deploy,
+    doctor,
+    explain,
+    inspect,
+    model,
+    plaster,
+    submission,
+    together,
+    verify,
+)
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -18,6 +31,9 @@ VERBS: dict[str, Callable[..., int]] = {
     MAIN_JOB: model.model,
     "bench": bench.bench,
     "compare": compare.compare,
+    "plaster": plaster.plaster,
+    "submission": submission.submission,
+    "together": together.together,
     "explain": explain.explain,
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,

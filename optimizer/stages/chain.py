@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.macs import count_macs, total_macs
+from benchmarks.memory import engine_memory
 from benchmarks.report.model import ModelSummary, Report
 from calibration.sources.observed import observed_shapes
 from engines.build import BuildRequest, build_engine
+from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape, infer_profile
 from engines.target import CPU, Backend
 from optimizer.bundle import Workspace
@@ -107,7 +110,7 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
     if forms.cpu is not None:
         candidates["int8"] = forms.cpu
     feed = next(job.inputs.held_back.samples())
-    choice = choose_cpu_form(candidates, forms.proofs.get("cpu"), feed, cleaned.profile)
+    choice = choose_cpu_form(candidates, forms.proofs.get("cpu"), feed, cleaned.profile, job.settings.cpu_form)
     build_engine(
         BuildRequest(
             model=candidates[choice.form],
@@ -117,12 +120,10 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
             precision=choice.form,
         )
     )
-    return choice
+    return replace(choice, memory=engine_memory(str(workspace.path / "engines" / CPU.name)))
 
 
 def _built_cpu(bundle: Path) -> BuildOutcome:
-    from engines.manifest import EngineManifest
-
     directory = bundle / "engines" / CPU.name
     return outcome(CPU.name, directory, EngineManifest.load(directory))
 
@@ -169,4 +170,10 @@ def _findings(
         calibration=forms.calibration,
         machine={"cpu": cpu_name()},
         versions=job.tools,
+        layers={path.parent.name: EngineManifest.load(path.parent).layers for path in _manifests(workspace.path)},
+        flags=[f"--shape {shape}" for shape in job.settings.shapes],
     )
+
+
+def _manifests(bundle: Path) -> list[Path]:
+    return sorted(bundle.glob(f"engines/*/{MANIFEST_NAME}"))

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.batching import repeat_to_batch
-from benchmarks.latency import measure_latency, measure_throughput
+from benchmarks.batching import repeat_to_batch, sample_count
+from benchmarks.energy import Energy, counter_for, measure_energy
+from benchmarks.latency import measure_latency
 from benchmarks.measurement import Latency, Throughput
+from benchmarks.memory import EngineMemory
 from benchmarks.op_times import OpTime, profile_ops
+from benchmarks.steady import Steadiness, measure_steady
 from engines.engine import Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
@@ -27,7 +30,8 @@ class CpuChoice:
     """Which form the CPU engine ships in and what both measured in the same, interleaved run.
 
     ``form`` is ``"int8"`` or ``"fp32"``; ``speedup`` the throughput of the shipped form over FP32's; ``op_times`` where
-    the shipped form spends one inference.
+    the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and ``memory`` are the
+    shipped form's.
     """
 
     form: str
@@ -36,26 +40,36 @@ class CpuChoice:
     latency: dict[str, Latency]
     throughput: dict[str, Throughput]
     op_times: list[OpTime]
+    steadiness: Steadiness | None = None
+    energy: Energy | None = None
+    memory: EngineMemory | None = None
 
     @property
     def speedup(self) -> float:
         return self.throughput[self.form].samples_per_s / self.throughput["fp32"].samples_per_s
 
 
-def choose_cpu_form(forms: Mapping[str, Path], proof: Proof | None, feed: Feed, profile: ShapeProfile) -> CpuChoice:
-    """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget."""
+def choose_cpu_form(
+    forms: Mapping[str, Path], proof: Proof | None, feed: Feed, profile: ShapeProfile, asked: str = "auto"
+) -> CpuChoice:
+    """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget, or the
+    ``asked`` one ("int8", "fp32") in any case.
+    """
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
     try:
         latency = measure_latency(engines, feed, seconds=SECONDS)
-        many = repeat_to_batch(engines["fp32"].inputs, feed, _batch(profile, latency["fp32"]))
-        throughput = measure_throughput(engines, many, seconds=SECONDS) if many else _one_by_one(latency)
-        batch = throughput["fp32"].batch
+        many = repeat_to_batch(engines["fp32"].inputs, feed, _batch(profile, latency["fp32"])) or feed
+        batch = sample_count(engines["fp32"].inputs, many)
+        steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=SECONDS, min_runs=5)
+        throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
+        form, why = _decide(throughput, proof) if asked not in forms else (asked, f"{asked} was asked for")
+        energy = measure_energy(engines[form], many, counter_for(None))
     finally:
         for engine in engines.values():
             engine.close()
-    form, why = _decide(throughput, proof)
     runs = min(max(int(PROFILE_MS / latency[form].p50), 1), PROFILED_RUNS)
-    return CpuChoice(form, why, batch, latency, throughput, profile_ops(forms[form], feed, runs=runs))
+    times = profile_ops(forms[form], feed, runs=runs)
+    return CpuChoice(form, why, batch, latency, throughput, times, steady.steadiness, energy)
 
 
 def _batch(profile: ShapeProfile, fp32: Latency) -> int:
@@ -64,8 +78,8 @@ def _batch(profile: ShapeProfile, fp32: Latency) -> int:
     return usual if usual * fp32.p50 <= LONGEST_BATCH_MS else 1
 
 
-def _one_by_one(latency: Mapping[str, Latency]) -> dict[str, Throughput]:
-    return {name: Throughput(1e3 / found.p50, 1, found.n, found.cv) for name, found in latency.items()}
+def _rate(timed: Latency, batch: int) -> Throughput:
+    return Throughput(samples_per_s=1e3 * batch / timed.p50, batch=batch, n=timed.n, cv=timed.cv)
 
 
 def _decide(throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:

@@ -10,6 +10,9 @@ from pathlib import Path
 from benchmarks.accuracy import Accuracy
 from benchmarks.loadgen.settings import LoadgenResult, Scenario
 from benchmarks.measurement import Verdict
+from benchmarks.plaster import figures
+from benchmarks.plaster.figures import Learning, NativeOps
+from benchmarks.plaster.native import native_in_form, native_in_layers, refused
 from benchmarks.report.model import (
     AccuracySummary,
     LoadgenSummary,
@@ -17,13 +20,13 @@ from benchmarks.report.model import (
     OutputFidelity,
     Percentiles,
     Plaster,
-    PlasterFigure,
     PrecisionSummary,
     Report,
     Status,
     TargetSummary,
 )
 from engines.target import CPU, Target
+from engines.tensorrt.build_log import LayerInfo
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
@@ -31,8 +34,7 @@ from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.proof import Proof
 
 SIMULATED = "simulated in ONNX Runtime with the Q/DQ nodes executed in float"
-ENERGY_MISSING = "not measured in this run; on an NVIDIA GPU `make gpu-check` reads it from NVML"
-LEARNING = "from new weights to measured engines: all stages of this job, cached plans reused"
+LEARNING = "import to built engines in this run, calibration and proof included, measuring left out"
 ROUNDED = "simulated in ONNX Runtime in FP32 with the weights rounded to BF16"
 MEASURED = "measured on the engine itself"
 
@@ -62,6 +64,8 @@ class Findings:
     calibration: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[LayerInfo]] = field(default_factory=dict)
+    flags: Sequence[str] = ()
 
 
 def assemble(found: Findings) -> Report:
@@ -181,42 +185,52 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
         fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]),
         fp32_throughput=cpu.throughput["fp32"].samples_per_s,
         fp32_bytes=found.model.bytes,
+        steadiness=cpu.steadiness,
     )
 
 
 def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
-    built = [target for target in targets.values() if target.status != "skipped"]
-    single = found.loadgen.get(CPU.name, {}).get(Scenario.SINGLE_STREAM.value)
-    offline = found.loadgen.get(CPU.name, {}).get(Scenario.OFFLINE.value)
-    proof = found.proofs.get("typed")
-    task = proof.task if proof else None
-    smallest = min((target.engine_bytes for target in built if target.engine_bytes), default=None)
+    runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(CPU.name, {}).items()}
+    cpu, typed = found.cpu, found.proofs.get("typed")
+    shipped = found.proofs.get("cpu") if cpu is not None and cpu.form == "int8" else None
+    proof = shipped or typed
+    measured = targets.get(CPU.name)
+    sized = measured.engine_bytes if measured else _smallest(targets)
     return Plaster(
-        programmability=PlasterFigure(
-            len(built) / len(targets), "share of targets", "asked targets that took the graph as exported, no flags"
+        programmability=figures.programmability(
+            {name: _native(name, target, found) for name, target in targets.items()}, found.flags
         ),
-        latency=_figure(single, "ms", "LoadGen SingleStream p90 on this CPU", "run LoadGen: --loadgen singlestream"),
-        accuracy=PlasterFigure(
-            task.optimized
-            if task
-            else min((o.cosine for o in proof.accuracy.outputs.values()), default=None)
-            if proof
-            else None,
-            task.metric if task else "cosine to FP32",
-            "typed graph on the task's data" if task else "typed graph, worst output, held-back samples",
+        latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency[cpu.form] if cpu else None),
+        accuracy=figures.accuracy(
+            _outputs(proof.accuracy) if proof else None,
+            proof.task if proof else None,
+            proof.accuracy.samples if proof else 0,
+            "the CPU engine, measured" if shipped else f"the typed graph, {SIMULATED}",
         ),
-        size=PlasterFigure(smallest and smallest / 1e6, "MB", "smallest engine file"),
-        throughput=_figure(offline, "samples/s", "LoadGen Offline on this CPU", "run LoadGen: --loadgen offline"),
-        energy=PlasterFigure(None, "inferences/J", ENERGY_MISSING),
-        rate_of_learning=PlasterFigure(
-            round(sum(found.timings.values()), 1),
-            "s",
-            LEARNING,
+        size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
+        throughput=figures.throughput(
+            runs.get(Scenario.OFFLINE.value),
+            cpu.throughput[cpu.form].samples_per_s if cpu else None,
+            cpu.batch if cpu else None,
         ),
+        energy=figures.energy(cpu.energy if cpu else None),
+        rate_of_learning=figures.rate_of_learning(Learning(_learning_seconds(found), cold_why=LEARNING)),
     )
 
 
-def _figure(result: LoadgenResult | None, unit: str, how: str, missing: str) -> PlasterFigure:
-    if result is None:
-        return PlasterFigure(None, unit, missing)
-    return PlasterFigure(result.value if result.valid else None, unit, how if result.valid else "the run was invalid")
+def _smallest(targets: Mapping[str, TargetSummary]) -> int | None:
+    return min((target.engine_bytes for target in targets.values() if target.engine_bytes), default=None)
+
+
+def _native(name: str, target: TargetSummary, found: Findings) -> NativeOps:
+    planned = {node: precision.dtype.value for node, precision in found.plan.nodes.items()}
+    if target.status == "skipped":
+        return refused(len(planned), target.reason)
+    if name == CPU.name:
+        return native_in_form(planned, target.kept_precision or "")
+    return native_in_layers(planned, found.layers.get(name, ()))
+
+
+def _learning_seconds(found: Findings) -> float:
+    """All stages but those that only measure."""
+    return sum(seconds for stage, seconds in found.timings.items() if stage not in ("cpu", "loadgen"))

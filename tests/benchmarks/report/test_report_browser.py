@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.report.extras import Extras
 from benchmarks.report.model import Report
@@ -35,23 +37,66 @@ PROBE = """<script>addEventListener("load", () => {
   const text = Math.min(...[...document.querySelectorAll("svg.chart text")].map(t => t.getBoundingClientRect().height));
   parent.postMessage({width: root.clientWidth, content: root.scrollWidth, charts, text}, "*");
 });</script></body>"""
+SHOT_HEIGHT = 2400
+SHOT = """<body style="margin:0"><iframe src="page.html" width="%d" height="%d" style="border:0"></iframe>"""
 FRAME = """<pre></pre><script>onmessage = event => {
   document.querySelector("pre").textContent = JSON.stringify(event.data);
 };</script><iframe src="probed.html" width="%d" height="900"></iframe>"""
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [400, 1280])
-def test_the_page_fits_and_its_charts_are_readable(report: Report, extras: Extras, tmp_path: Path, width: int) -> None:
-    (tmp_path / "probed.html").write_text(render_page(report, extras).replace("</body>", PROBE), encoding="utf-8")
-    (tmp_path / "frame.html").write_text(FRAME % width, encoding="utf-8")
-    command = [str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()]
+needs_chromium = pytest.mark.skipif(BROWSER is None, reason="needs Chromium (Debian: apt-get install chromium)")
+
+
+def opened(page: str, folder: Path, width: int) -> dict[str, Any]:
+    """What the browser measured of ``page`` in a window of ``width`` pixels; no console message is accepted."""
+    (folder / "probed.html").write_text(page.replace("</body>", PROBE), encoding="utf-8")
+    (folder / "frame.html").write_text(FRAME % width, encoding="utf-8")
+    command = [str(BROWSER), *FLAGS, f"--user-data-dir={folder / 'profile'}", (folder / "frame.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
     found = re.search(r"<pre>(.*?)</pre>", done.stdout)
     assert found is not None
-    seen = json.loads(found.group(1))
+    seen: dict[str, Any] = json.loads(found.group(1))
+    return seen
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_fits_and_its_charts_are_readable(report: Report, extras: Extras, tmp_path: Path, width: int) -> None:
+    seen = opened(render_page(report, extras), tmp_path, width)
     assert seen["content"] <= seen["width"]
     assert len(seen["charts"]) == 2
     assert min(seen["charts"]) >= 340
     assert seen["text"] >= 9
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_screenshot_is_drawn_from_edge_to_edge(report: Report, extras: Extras, tmp_path: Path, width: int) -> None:
+    """A page that failed to render is all one colour; a drawn one has many and no single one of them everywhere."""
+    picture = screenshot(render_page(report, extras), tmp_path, width)
+    assert picture.size == (width, SHOT_HEIGHT)
+    colours = picture.convert("RGB").getcolors(maxcolors=1 << 22)
+    assert colours is not None and len(colours) > 200
+    share = max(count for count, _ in colours) / (width * SHOT_HEIGHT)
+    assert share < 0.97
+
+
+def screenshot(page: str, folder: Path, width: int) -> Image.Image:
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    # Chromium's window is at least 500 pixels wide, so a narrow page is drawn in a frame and cut out.
+    (folder / "shot.html").write_text(SHOT % (width, SHOT_HEIGHT), encoding="utf-8")
+    target = folder / "shot.png"
+    flags = [flag for flag in FLAGS if flag != "--dump-dom"]
+    command = [
+        str(BROWSER),
+        *flags,
+        "--hide-scrollbars",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size=1300,{SHOT_HEIGHT + 100}",
+        f"--screenshot={target}",
+        (folder / "shot.html").as_uri(),
+    ]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    with Image.open(target) as image:
+        return image.crop((0, 0, width, SHOT_HEIGHT))

@@ -1,0 +1,200 @@
+"""Steady measurement: warm-up until warm, engines interleaved, outliers listed, and a gate that says when the numbers
+are too noisy to trust.
+
+The engines run in alternating bursts of about 30 ms. The median of a burst forgets single stalls, so how burst medians
+vary tells drift (other load, throttling) from tails. The ratio of two engines is taken burst by burst, each pair a few
+milliseconds apart, and its interval is that of a median (order statistics, no distribution assumed).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from benchmarks.conditions import Conditions, read_conditions
+from benchmarks.latency import Timings, time_in_turns
+from benchmarks.measurement import OUTLIER_MADS, Latency, Verdict, summarize_latency
+from engines.engine import Engine, Feed
+
+LARGEST_VARIATION = 0.05
+LARGEST_WARMING_C, LARGEST_CLOCK_DROP = 15.0, 0.10
+LISTED_OUTLIERS = 10
+WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 5
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One slow run: ``at_s`` seconds into the measurement it took ``ms``, ``factor`` times the median."""
+
+    at_s: float
+    ms: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster than the baseline, with the 95 % interval of the median over ``pairs`` of bursts."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How steady one engine's runs were.
+
+    ``variation`` is the coefficient of variation of burst medians (standard deviation over mean), ``outliers`` the
+    slowest of ``outlier_count`` runs more than eight median absolute deviations above the median; ``warmup_runs`` ran
+    before timing began.
+    """
+
+    variation: float
+    bursts: int
+    warmup_runs: int
+    outlier_count: int = 0
+    outliers: list[Outlier] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """What stands behind a set of timings. ``trusted`` is the gate; ``reasons`` name what disturbed the measurement.
+
+    ``speedup`` compares every engine with the first, the ``baseline``.
+    """
+
+    trusted: bool
+    reasons: list[str]
+    baseline: str
+    engines: dict[str, Spread]
+    speedup: dict[str, Ratio]
+    before: Conditions
+    after: Conditions
+
+
+@dataclass(frozen=True)
+class SteadyRun:
+    """Latencies by engine, and their steadiness."""
+
+    latency: dict[str, Latency]
+    steadiness: Steadiness
+
+
+def measure_steady(
+    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], *, seconds: float = 1.0, min_runs: int = 20
+) -> SteadyRun:
+    """Warm every engine up, time them in turns for ``seconds`` each, and judge it. The first is the baseline."""
+    before = read_conditions()
+    warmup = {name: warm_up(engine, feeds[name]) for name, engine in engines.items()}
+    timings = time_in_turns(engines, feeds, seconds, min_runs)
+    after = read_conditions()
+    spreads = {name: _spread(found, warmup[name]) for name, found in timings.items()}
+    baseline = next(iter(engines))
+    verdict = judge(spreads, before, after)
+    return SteadyRun(
+        {name: summarize_latency(found.seconds) for name, found in timings.items()},
+        Steadiness(
+            trusted=verdict.ok,
+            reasons=list(verdict.reasons),
+            baseline=baseline,
+            engines=spreads,
+            speedup={n: compare_bursts(timings[baseline], t) for n, t in timings.items() if n != baseline},
+            before=before,
+            after=after,
+        ),
+    )
+
+
+def warm_up(engine: Engine, feed: Feed) -> int:
+    """Run until the last five runs are no faster than the five before by 5 %, at most two seconds; the runs it took."""
+    times: list[float] = []
+    until = time.perf_counter() + LONGEST_WARMUP_S
+    while not _warm(times) and (time.perf_counter() < until or len(times) < 2):
+        start = time.perf_counter()
+        engine.infer(feed)
+        times.append(time.perf_counter() - start)
+    return len(times)
+
+
+def _warm(times: Sequence[float]) -> bool:
+    if len(times) < 2 * WARMUP_WINDOW:
+        return False
+    before = float(np.median(times[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]))
+    return float(np.median(times[-WARMUP_WINDOW:])) >= before * (1 - WARM_WITHIN)
+
+
+def _spread(timings: Timings, warmup_runs: int) -> Spread:
+    medians = list(burst_medians(timings).values())
+    found = list(_outliers(timings))
+    worst = sorted(found, key=lambda outlier: -outlier.ms)[:LISTED_OUTLIERS]
+    return Spread(variation(medians), len(medians), warmup_runs, len(found), worst)
+
+
+def burst_medians(timings: Timings) -> dict[int, float]:
+    """Median seconds per round of bursts."""
+    pairs = zip(timings.rounds, timings.seconds, strict=True)
+    return {number: float(np.median([s for _, s in group])) for number, group in groupby(pairs, key=lambda p: p[0])}
+
+
+def variation(values: Sequence[float]) -> float:
+    """Coefficient of variation: standard deviation (n - 1) over mean; 0 for fewer than two values."""
+    if len(values) < 2:
+        return 0.0
+    return float(np.std(values, ddof=1) / np.mean(values))
+
+
+def _outliers(timings: Timings) -> Iterator[Outlier]:
+    seconds = np.asarray(timings.seconds)
+    median = float(np.median(seconds))
+    spread = float(np.median(np.abs(seconds - median)))
+    bound = median + OUTLIER_MADS * max(spread, 1e-3 * median)
+    for index in np.flatnonzero(seconds > bound):
+        taken = timings.seconds[index]
+        yield Outlier(round(timings.starts[index], 4), round(taken * 1e3, 4), round(taken / median, 2))
+
+
+def compare_bursts(baseline: Timings, candidate: Timings) -> Ratio:
+    """Baseline over candidate, from the rounds in which both ran."""
+    first, second = burst_medians(baseline), burst_medians(candidate)
+    ratios = sorted(first[number] / second[number] for number in first.keys() & second.keys())
+    low, high = median_interval(ratios)
+    return Ratio(float(np.median(ratios)), low, high, len(ratios))
+
+
+def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the median of sorted values: the order statistics n/2 -+ 1.96 sqrt(n)/2 (Conover, Practical
+    Nonparametric Statistics, 3.2); the whole range for fewer than six values, which cannot hold 95 %.
+    """
+    count = len(ordered)
+    half = NORMAL_95 * math.sqrt(count) / 2
+    low, high = math.floor(count / 2 - half), math.ceil(count / 2 + half)
+    if count < 6:
+        low, high = 0, count - 1
+    return ordered[max(low, 0)], ordered[min(high, count - 1)]
+
+
+def judge(spreads: Mapping[str, Spread], before: Conditions, after: Conditions) -> Verdict:
+    """The gate: not ok where an engine's bursts vary by more than 5 %, or the machine grew hot or slow on the way."""
+    noisy = [f"{s.variation:.1%} ({name})" for name, s in spreads.items() if s.variation > LARGEST_VARIATION]
+    reasons = [f"bursts vary by {', '.join(noisy)}, over the gate of {LARGEST_VARIATION:.0%}"] if noisy else []
+    reasons += _machine_changes(before, after)
+    if reasons and not after.quiet:
+        reasons.append(f"load average {after.load_average:.1f} on {after.cores} cores: other processes compete")
+    return Verdict(not reasons, tuple(reasons))
+
+
+def _machine_changes(before: Conditions, after: Conditions) -> Iterator[str]:
+    if before.temperature_c is not None and after.temperature_c is not None:
+        rise = after.temperature_c - before.temperature_c
+        if rise > LARGEST_WARMING_C:
+            yield f"the processor warmed by {rise:.0f} °C while measuring"
+    for old, new in zip(before.gpus, after.gpus, strict=False):
+        if old.sm_mhz and new.sm_mhz and new.sm_mhz < old.sm_mhz * (1 - LARGEST_CLOCK_DROP):
+            yield f"{new.name} went from {old.sm_mhz} to {new.sm_mhz} MHz while measuring"

@@ -1,0 +1,112 @@
+"""The compliance tests TEST01 and TEST04, run through LoadGen's own ``audit.config``, and what they verify.
+
+TEST01 (accuracy in performance mode): LoadGen logs the answers of some samples of a performance run; they must equal
+those of the accuracy run, and the speed must be that of the submitted run. TEST04 (caching): every query is the same
+sample; that must not be faster than different ones. Thresholds: 10 %, 20 % for stream latencies under 0.2 ms (1.6 ms
+for MultiStream), as in MLCommons' compliance folder. The checks here are our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.loadgen.answers import read_answers
+from benchmarks.loadgen.settings import SCENARIO_NAMES, LoadgenResult, Scenario
+from engines.engine import Array
+
+TEST01_SEED = 720381539243781796
+TEST01_SAMPLES = 128
+SAME_SAMPLE = 3
+THRESHOLD, SHORT_THRESHOLD = 0.10, 0.20
+SHORT_MS = {Scenario.SINGLE_STREAM: 0.2, Scenario.MULTI_STREAM: 1.6}
+TESTS = ("TEST01", "TEST04")
+
+
+def audit_config(test: str, scenario: Scenario) -> str:
+    """The text LoadGen reads before a compliance run; it overrides the run's settings."""
+    name = SCENARIO_NAMES[scenario]
+    lines = {
+        "TEST01": [
+            "mode = 2",
+            f"accuracy_log_rng_seed = {TEST01_SEED}",
+            f"accuracy_log_sampling_target = {TEST01_SAMPLES}",
+        ],
+        "TEST04": [
+            "mode = 2",
+            "performance_issue_unique = 0",
+            "performance_issue_same = 1",
+            f"performance_issue_same_index = {SAME_SAMPLE}",
+        ],
+    }[test]
+    return "".join(f"*.{name}.{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a check passed, and the lines of its ``verify_*.txt``."""
+
+    passed: bool
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        return "\n".join([*self.lines, f"TEST {'PASS' if self.passed else 'FAIL'}", ""])
+
+
+def verify_performance(test: str, reference: LoadgenResult, tested: LoadgenResult) -> Verification:
+    """TEST01: the speed stays within the threshold. TEST04: it is not better by more than the threshold."""
+    before, after = reference.value, tested.value
+    lines = [f"reference score = {before}", f"test score = {after}", f"unit = {reference.unit}"]
+    invalid = [f"{name} run is INVALID" for name, run in (("reference", reference), ("test", tested)) if not run.valid]
+    if invalid or not before or not after:
+        return Verification(False, lines + (invalid or ["a run gave no score"]))
+    threshold = _threshold(reference.scenario, before)
+    gain = after / before - 1 if reference.unit != "ms" else before / after - 1
+    lines.append(f"change = {gain:+.2%} (better is positive), threshold = {threshold:.0%}")
+    return Verification(gain < threshold if test == "TEST04" else abs(gain) < threshold, lines)
+
+
+def _threshold(scenario: Scenario, milliseconds: float) -> float:
+    return SHORT_THRESHOLD if milliseconds <= SHORT_MS.get(scenario, -1.0) else THRESHOLD
+
+
+def verify_accuracy(accuracy_log: Path, test_log: Path) -> Verification:
+    """Every answer logged in the compliance run equals the accuracy run's for the same sample, byte for byte; where
+    not, by how much: batches of other sizes change the last bits of a sum.
+    """
+    expected = dict(read_answers(accuracy_log))
+    compared = mismatched = missing = 0
+    largest = 0.0
+    for index, outputs in read_answers(test_log):
+        if index not in expected:
+            missing += 1
+            continue
+        compared += 1
+        difference = _difference(expected[index], outputs)
+        mismatched += difference > 0
+        largest = max(largest, difference)
+    lines = [
+        f"accuracy run answers = {len(expected)}",
+        f"compared = {compared}",
+        f"mismatched = {mismatched}",
+        f"missing = {missing}",
+        f"largest difference = {largest:.3g} of the largest value of its output",
+    ]
+    return Verification(compared > 0 and mismatched == 0 and missing == 0, lines)
+
+
+def _difference(expected: dict[str, Array], found: dict[str, Array]) -> float:
+    """Largest difference relative to the largest magnitude; infinite where shapes differ."""
+    worst = 0.0
+    for name, array in expected.items():
+        other = found[name]
+        if array.shape != other.shape:
+            return float("inf")
+        if np.array_equal(array, other):
+            continue
+        scale = float(np.abs(array.astype(np.float64)).max()) or 1.0
+        worst = max(worst, float(np.abs(array.astype(np.float64) - other).max()) / scale)
+    return worst

@@ -1,0 +1,1 @@
+"""Several engines at once: what each keeps of the throughput it has alone."""

@@ -1,0 +1,72 @@
+"""``optimize submission BUNDLE -o DIR``: the official folder layout, really run, and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def submission(
+    path: Annotated[Path, Argument(metavar="BUNDLE|FOLDER", help="With --check: the folder.", show_default=False)],
+    out: Annotated[Path | None, Option("-o", "--out", help="Folder to write.", show_default=False)] = None,
+    evaluate: Annotated[str, Option(metavar="file.py:function", help="Task metric: function(infer).")] = "",
+    target: Annotated[str, Option(help="Which engine of the bundle.")] = "cpu",
+    scenario: Annotated[str, Option(help="Comma-separated.")] = "offline,singlestream",
+    tests: Annotated[str, Option(help="Compliance tests to run.")] = "TEST01,TEST04",
+    task: Annotated[str, Option(help="Name of the benchmark's folder. Default: the model's.")] = "",
+    mlperf: Annotated[str, Option(metavar="resnet50|…", help="LoadGen's official settings of this task (600 s).")] = "",
+    division: Annotated[str, Option(help="open or closed.")] = "open",
+    submitter: Annotated[str, Option(help="Name of your folder.")] = "unverified",
+    system: Annotated[str, Option(help="Name of the system. Default: from the hardware.")] = "",
+    system_type: Annotated[str, Option(help="edge or datacenter.")] = "edge",
+    duration: Annotated[float, Option(help="Seconds per run.")] = 10.0,
+    qps: Annotated[float | None, Option(metavar="N", help="Server: queries per second.")] = None,
+    server_latency: Annotated[float, Option(metavar="MS", help="Server: p99 bound.")] = 100.0,
+    check: Annotated[bool, Option("--check", help="Only check an existing folder.")] = False,
+    json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Write a folder in MLPerf's submission layout (unverified) and run the structural checks on it."""
+    import sys
+
+    from rich.console import Console
+
+    from benchmarks.submission.checker import check_submission
+    from engines.errors import BadInput
+    from engines.files import to_json
+    from optimizer.settings import listed
+    from optimizer.submission import SubmissionOptions, make_submission, render_check, render_outcome
+
+    console = Console()
+    if check:
+        checked = check_submission(path)
+        if json:
+            sys.stdout.buffer.write(to_json(checked))
+        else:
+            render_check(checked, console)
+        return 0 if checked.passed else 1
+    if out is None:
+        raise BadInput("nowhere to write", where="optimize submission", fix="give a folder with -o")
+    options = SubmissionOptions(
+        evaluate=evaluate,
+        target=target,
+        task=task,
+        scenarios=listed(scenario),
+        tests=listed(tests),
+        division=division,
+        submitter=submitter,
+        system=system,
+        system_type=system_type,
+        duration=duration,
+        server_latency_ms=server_latency,
+        qps=qps,
+        official=mlperf,
+    )
+    outcome, checked = make_submission(path, out, options, lambda text: print(text, file=sys.stderr))
+    if json:
+        sys.stdout.buffer.write(to_json({"outcome": outcome, "checks": checked}))
+    else:
+        render_outcome(outcome, console)
+        render_check(checked, console)
+    return 0 if checked.passed else 1

@@ -1,0 +1,45 @@
+"""``optimize together BUNDLE BUNDLE …``: engines at once, each one's share of what it does alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def together(
+    bundles: Annotated[list[Path], Argument(metavar="BUNDLE BUNDLE …", show_default=False)],
+    target: Annotated[str, Option(metavar="cpu|native|…", help="Which engine; GPUs need MIG instances.")] = "cpu",
+    copies: Annotated[int, Option(metavar="N", help="Instances of each bundle.")] = 1,
+    batch: Annotated[int, Option(metavar="N", help="Samples per inference.")] = 8,
+    seconds: Annotated[float, Option(help="Per engine and round, alone and together.")] = 2.0,
+    rounds: Annotated[int, Option(metavar="N", help="Rounds of alone and together; medians are taken.")] = 3,
+    json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Run several engines at once, one process each: the share of its isolated throughput that each one keeps."""
+    import sys
+
+    from engines.errors import BadInput
+    from engines.files import to_json
+    from optimizer.together import bench_together, render
+
+    for option, value in (("--copies", copies), ("--batch", batch), ("--rounds", rounds), ("--seconds", seconds)):
+        if value <= 0:
+            raise BadInput(f"{value} is too few", where=option, expected="above 0")
+    found = bench_together(
+        bundles,
+        target=target,
+        copies=copies,
+        batch=batch,
+        seconds=seconds,
+        rounds=rounds,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        from rich.console import Console
+
+        render(found, Console())
+    return 0
