@@ -1,7 +1,8 @@
 """The numbers of a report, field for field as ``report.json`` stores them.
 
 The names are a contract with readers of ``report.json``: fields may be added, none renamed. ``None`` means *not
-measured*; nothing here is ever filled with an estimate. Latencies are milliseconds, throughputs samples per second,
+measured*; nothing here is ever filled with an estimate: what is expected of a target that is not here stands apart,
+under ``prediction``. Latencies are milliseconds, throughputs samples per second,
 sizes bytes, unless a field says otherwise.
 """
 
@@ -16,6 +17,7 @@ from typing import Literal
 from benchmarks.accuracy import OutputAccuracy
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
+from benchmarks.roofline.prediction import Prediction
 from benchmarks.task import TaskAccuracy
 from engines.files import read_json, write_json
 
@@ -114,7 +116,8 @@ class TargetSummary:
 
     ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
-    ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
+    ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …"). ``prediction``
+    is a roofline model's, only for a GPU that was not measured.
     """
 
     backend: str
@@ -136,6 +139,7 @@ class TargetSummary:
     fp32_latency_ms: Percentiles | None = None
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,13 @@ def calibration() -> Calibration:
 
 
 def predict(kernels: Sequence[Kernel], gpu: GpuRates, batch: int = OFFLINE_BATCH) -> Prediction:
-    """The prediction for a whole model; ``kernels`` are those of one sample."""
+    """The prediction for a whole model; ``kernels`` are those of one sample. ``batch`` is 1 for a model that takes no
+    batches: its sample is whatever one feed holds."""
     found = calibration()
     times = layer_times(kernels, gpu, found.factors, batch)
     return Prediction(
-        latency_ms=latency_ms(layer_times(kernels, gpu, found.factors, 1)),
-        throughput=samples_per_s(kernels, gpu, found.factors, batch),
+        latency_ms=round_to(latency_ms(layer_times(kernels, gpu, found.factors, 1))),
+        throughput=round_to(samples_per_s(kernels, gpu, found.factors, batch)),
         bound=bound_of(times),
         error_percent=found.throughput_error_percent,
         how=_how(gpu, found, kernels),
@@ -68,6 +69,11 @@ def predict(kernels: Sequence[Kernel], gpu: GpuRates, batch: int = OFFLINE_BATCH
         gpu=gpu.title,
         batch=batch,
     )
+
+
+def round_to(value: float, digits: int = 3) -> float:
+    """``digits`` significant ones: a prediction with more would claim what it does not know."""
+    return float(f"{value:.{digits}g}")
 
 
 def _how(gpu: GpuRates, found: Calibration, kernels: Sequence[Kernel]) -> str:

@@ -1,4 +1,4 @@
-"""From what the stages measured to the report's dataclasses. Nothing is computed here that was not measured."""
+"""From what the stages measured or predicted to the report's dataclasses. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from benchmarks.report.model import (
     Status,
     TargetSummary,
 )
+from benchmarks.roofline.prediction import Prediction
 from engines.target import CPU, Target
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Precision
@@ -62,6 +63,7 @@ class Findings:
     calibration: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
 
 
 def assemble(found: Findings) -> Report:
@@ -121,8 +123,9 @@ def _outputs(accuracy: Accuracy) -> dict[str, OutputFidelity]:
 
 def _target(target: Target, found: Findings) -> TargetSummary:
     build = found.builds[target.name]
+    prediction = found.predictions.get(target.name)
     if build.engine is None:
-        return TargetSummary(build.backend, "skipped", build.reason, title=target.title)
+        return TargetSummary(build.backend, "skipped", build.reason, title=target.title, prediction=prediction)
     if target is CPU and found.cpu is not None:
         return _cpu_target(build, found.cpu, found)
     typed = found.proofs.get("typed")
@@ -139,6 +142,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
+        prediction=prediction,
     )
 
 
