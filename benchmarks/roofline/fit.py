@@ -18,6 +18,7 @@ from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import (
     OFFLINE_BATCH,
     Efficiency,
+    LayerTime,
     latency_ms,
     layer_times,
     samples_per_s,
@@ -25,8 +26,8 @@ from benchmarks.roofline.predict import (
 )
 from benchmarks.roofline.published import WORKLOADS, Published
 
-COMPUTE = np.round(np.arange(0.40, 0.951, 0.01), 2)
-MEMORY = np.round(np.arange(0.40, 0.901, 0.01), 2)
+COMPUTE = np.round(np.arange(0.40, 0.961, 0.02), 2)
+MEMORY = np.round(np.arange(0.40, 0.901, 0.02), 2)
 """Bounds from elsewhere: the best GEMMs reach about 95 % of peak at their clock, stream benchmarks 90 % of
 bandwidth."""
 THROTTLE = np.round(np.arange(0.0, 1.01, 0.05), 2)
@@ -101,8 +102,14 @@ def _predicted(kernels: Sequence[Kernel], row: Published, factors: Efficiency) -
 
 def _fit_offline(kernels: KernelsOf, rows: Sequence[Published], overhead: float) -> Efficiency:
     best = (np.inf, Efficiency(1.0, 1.0, 0.0))
+    ideal = [
+        layer_times(kernels[row.benchmark], GPUS[row.gpu], Efficiency(1.0, 1.0, 0.0), OFFLINE_BATCH) for row in rows
+    ]
     for throttle in THROTTLE:
-        errors = sum(_weight(row) * _squares(kernels[row.benchmark], row, float(throttle), overhead) for row in rows)
+        errors = sum(
+            _weight(row) * _squares(times, row, float(throttle), overhead)
+            for row, times in zip(rows, ideal, strict=True)
+        )
         place = np.unravel_index(int(np.argmin(errors)), np.shape(errors))
         error = float(np.asarray(errors)[place])
         if error < best[0]:
@@ -116,10 +123,9 @@ def _weight(row: Published) -> float:
     return 1 / sum(GPUS[name].capability == chip for name in FITTED_GPUS)
 
 
-def _squares(kernels: Sequence[Kernel], row: Published, throttle: float, overhead: float) -> Floats:
-    """Squared log error at every (compute, memory) of the grid."""
+def _squares(ideal: Sequence[LayerTime], row: Published, throttle: float, overhead: float) -> Floats:
+    """Squared log error at every (compute, memory) of the grid; ``ideal`` are the times at peak rates."""
     gpu = GPUS[row.gpu]
-    ideal = layer_times(kernels, gpu, Efficiency(1.0, 1.0, 0.0), OFFLINE_BATCH)
     clock = sustained_clock(gpu, throttle)
     costs = np.array([(time.compute_us / clock, time.memory_us) for time in ideal])
     alike, counts = np.unique(costs, axis=0, return_counts=True)  # repeated blocks cost the same

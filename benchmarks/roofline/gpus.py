@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from engines.errors import BadInput
@@ -102,6 +103,25 @@ def rates_of(name: str) -> GpuRates:
         known = ", ".join(dict.fromkeys([*OF_TARGET, *GPUS]))
         raise BadInput(f"no peak rates are known for {name!r}", where="--target", expected=f"one of {known}")
     return found
+
+
+def rates_of_board(name: str, capability: tuple[int, int]) -> GpuRates | None:
+    """The board that a driver's name says (``"NVIDIA A100-PCIE-40GB"``); of several that fit as well, the one that
+    stands for a target. None where no row has that name."""
+    words = name.lower().replace("-", " ").split()
+    words += [first + second for first, second in pairwise(words)]
+    alike = [gpu for gpu in GPUS.values() if gpu.capability == capability]
+    fits = {gpu.name: _matches(gpu.name.split("-"), words) for gpu in alike}
+    best = max(fits, key=lambda board: (fits[board], board in OF_TARGET.values()), default="")
+    return GPUS[best] if fits.get(best) else None
+
+
+def _matches(parts: list[str], words: list[str]) -> int:
+    """How many parts of a board's name begin a word of the driver's; none where the chip itself is another."""
+    chip = next((part for part in parts if part != "rtx"), "")
+    if chip not in words:
+        return 0
+    return sum(any(word.startswith(part) for word in words) for part in parts)
 
 
 def rates_for(target: Target) -> GpuRates | None:

@@ -78,9 +78,9 @@ def round_to(value: float, digits: int = 3) -> float:
 
 def _how(gpu: GpuRates, found: Calibration, kernels: Sequence[Kernel]) -> str:
     text = (
-        f"predicted by a roofline model for {gpu.title}, not measured; against published T4 and A100 results of models "
-        f"it was not fitted on it was off by at most {found.throughput_error_percent:.0f} % in throughput "
-        f"and {found.latency_error_percent:.0f} % in latency"
+        f"predicted by a roofline model for TensorRT on {gpu.title}, not measured; against published T4 and A100 "
+        f"results of models it was not fitted on it was off by at most {found.throughput_error_percent:.0f} % "
+        f"in throughput and {found.latency_error_percent:.0f} % in latency"
     )
     if gpu.capability not in CHECKED:
         text += "; no result of this GPU generation was among them, so the error may be larger"
