@@ -103,7 +103,7 @@ def _bounds(
 ) -> dict[str, TargetBounds]:
     if precision is not None and any(node.op_type == "QuantizeLinear" for node in _nodes(model)):
         raise BadInput(
-            "the graph is typed already", where="--precision", fix="leave --precision out, or give the float model"
+            "the graph is quantized already", where="--precision", fix="leave --precision out, or give the float model"
         )
     if precision is not None and precision not in HIGH_DTYPE:
         raise BadInput(

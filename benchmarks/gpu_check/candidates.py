@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,6 +124,13 @@ def _session(job: Job, provider: str) -> Prepared:
     return Prepared(lambda _: ProviderEngine(job.model, provider), graphs=False, source=f"{opener}:open_engine")
 
 
+def _preload(onnxruntime: Any) -> None:
+    """Load the CUDA and cuDNN that pip installed, which the GPU providers do not find by themselves (from 1.21 on)."""
+    if hasattr(onnxruntime, "preload_dlls") and gpu_providers():
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            onnxruntime.preload_dlls()
+
+
 class ProviderEngine(OnnxRuntimeEngine):
     """ONNX Runtime on one execution provider, with nothing falling back silently to another one for the session."""
 
@@ -129,6 +138,7 @@ class ProviderEngine(OnnxRuntimeEngine):
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+        _preload(onnxruntime)
         super().__init__(model)  # inputs, outputs and their checks; its CPU session is replaced
         options: Any = onnxruntime.SessionOptions()
         options.log_severity_level = 3

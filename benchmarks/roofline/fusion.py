@@ -17,8 +17,18 @@ _STORED_BEHIND = ("DequantizeLinear", "Transpose", "Reshape", "Identity")
 def kernels(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> list[Kernel]:
     """The kernels of one sample of ``shapes`` (input name -> sizes, the batch being 1), in an order they can run in."""
     graph = with_shapes(model, shapes).graph
+    _name(graph)
     traffic = _Traffic(Grouping(graph), graph.outputs)
     return [traffic.kernel(group) for group in traffic.grouping.in_order()]
+
+
+def _name(graph: ir.Graph) -> None:
+    """A name of its own for every node, since costs are kept by name: exporters leave nodes unnamed or reuse names."""
+    seen: set[str] = set()
+    for node in graph.all_nodes():
+        if not node.name or node.name in seen:
+            node.name = str(node.outputs[0].name) if node.outputs else f"{node.op_type}_{len(seen)}"
+        seen.add(node.name)
 
 
 class _Traffic:
