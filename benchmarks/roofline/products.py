@@ -26,8 +26,8 @@ def product(node: ir.Node, cost: NodeCost) -> Product | None:
     name, dtype = str(node.name), _dtype(node, first)
     if "Conv" in node.op_type:
         return _convolution(node, name, dtype, cost.macs, output, other)
-    columns = max(output[-1], 1)
-    groups = 1 if len(other) <= 2 else math.prod(output[:-2])
+    columns = max(output[-1], 1) if output and len(other) > 1 else 1
+    groups = max(math.prod(output[:-2]), 1) if "MatMul" in node.op_type and len(other) > 2 else 1
     rows = max(math.prod(output) // columns // groups, 1)
     reduction = max(cost.macs // (rows * columns * groups), 1)
     return Product(name, dtype, "tensor", cost.macs, rows, columns, reduction, groups)

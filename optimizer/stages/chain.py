@@ -66,7 +66,13 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     predictions = resumable(
         stage,
         dict[str, Prediction],
-        lambda: predict_targets(bundle / "model.onnx", job.specs, cleaned.sample_shapes, job.targets),
+        lambda: predict_targets(
+            bundle / "model.onnx",
+            job.specs,
+            cleaned.sample_shapes,
+            job.targets,
+            warn=lambda text: events.warn("predict", text),
+        ),
         workspace,
         events,
     )

@@ -86,12 +86,16 @@ def test_an_unknown_gpu_and_a_typed_model_are_refused(model: Path, tmp_path: Pat
 
 def test_predictions_of_a_job_are_for_gpus_only(model: Path) -> None:
     specs = (TensorSpec("input", "float32", ("batch", 3, 16, 16)),)
-    found = predict_targets(model, specs, {"input": (1, 3, 16, 16)}, [CPU, TARGETS["t4"], TARGETS["b200"]])
+    said: list[str] = []
+    shapes = {"input": (1, 3, 16, 16)}
+    found = predict_targets(model, specs, shapes, [CPU, TARGETS["t4"], TARGETS["b200"]], said.append)
     assert list(found) == ["t4", "b200"] and found["t4"].batch == 128
     fixed = (TensorSpec("input", "float32", (1, 3, 16, 16)),)
-    alone = predict_targets(model, fixed, {"input": (1, 3, 16, 16)}, [TARGETS["t4"]])["t4"]
+    alone = predict_targets(model, fixed, shapes, [TARGETS["t4"]], said.append)["t4"]
     assert alone.batch == 1 and alone.throughput == pytest.approx(1e3 / alone.latency_ms, rel=0.02)
-    assert predict_targets(model, specs, {}, [CPU]) == {}
+    assert predict_targets(model, specs, {}, [CPU], said.append) == {} and not said
+    assert predict_targets(model.with_name("gone.onnx"), specs, shapes, [TARGETS["t4"]], said.append) == {}
+    assert said[0].startswith("no prediction: the roofline model cannot read this graph")
 
 
 def test_the_command_prints_json_and_refuses_in_one_message(model: Path) -> None:

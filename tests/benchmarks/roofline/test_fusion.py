@@ -181,3 +181,15 @@ def test_shapes_that_depend_on_the_data_are_said_to_be_unknown(condition: str, k
     text = f"""<ir_version: 9, opset_import: ["": 17]>
     g (float[N, 8] x) => (float[A, B] y) {{ {condition} }}"""
     assert all(kernel.known for kernel in kernels(read(text, {}), {"x": (1, 8)})) is known
+
+
+def test_a_dot_product_and_a_recurrent_layer_are_products_too() -> None:
+    text = """<ir_version: 9, opset_import: ["": 17]>
+    g (float[8] a, float[5, N, 4] x) => (float y, float[5, 1, N, 6] h) {
+      [dot] y = MatMul (a, b)
+      [lstm] h = LSTM <hidden_size = 6> (x, w, r)
+    }"""
+    weights = {"b": (8,), "w": (1, 24, 4), "r": (1, 24, 6)}
+    found = by_name(kernels(read(text, weights), {"a": (8,), "x": (5, 1, 4)}))
+    assert found["dot"].macs == 8 and found["dot"].products[0].columns == 1
+    assert found["lstm"].macs == 5 * 24 * 10 and found["lstm"].kind == "gemm"
