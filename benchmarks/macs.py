@@ -48,7 +48,7 @@ def count_macs(model: ir.Model, shapes: Shapes) -> dict[str, NodeCost]:
     Of the branches of an If, only the costlier one is counted. The body of a Loop or Scan counts once. What fixed
     shapes make constant costs nothing.
     """
-    found = _graph_costs(with_shapes(model, shapes).graph)
+    found = graph_costs(with_shapes(model, shapes).graph)
     main = {node.name for node in model.graph}
     names = [(str(node.name), node.op_type) for node in _nodes(model.graph) if node.name in main or node.name in found]
     return {name: found.get(name, NodeCost(op_type, 0, 0, 0)) for name, op_type in names}
@@ -65,7 +65,7 @@ def int8_mac_share(model: ir.Model, shapes: Shapes) -> float:
     as float.
     """
     concrete = with_shapes(model, shapes)
-    costs = _graph_costs(concrete.graph)
+    costs = graph_costs(concrete.graph)
     total = total_macs(costs)
     int8 = sum(costs[node.name].macs for node in _nodes(concrete.graph) if node.name in costs and is_int8(node))
     return int8 / total if total else 0.0
@@ -112,11 +112,12 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
                 yield from _nodes(attribute.as_graph())
 
 
-def _graph_costs(graph: ir.Graph) -> dict[str, NodeCost]:
+def graph_costs(graph: ir.Graph) -> dict[str, NodeCost]:
+    """Cost of every node, bodies of the costlier branches included, of a graph that ``with_shapes`` made concrete."""
     costs: dict[str, NodeCost] = {}
     for node in graph:
         costs[str(node.name)] = _cost(node)
-        bodies = [_graph_costs(a.as_graph()) for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        bodies = [graph_costs(a.as_graph()) for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
         if node.op_type == "If":
             bodies = [max(bodies, key=total_macs)]
         for body in bodies:

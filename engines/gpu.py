@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from engines.target import TARGETS, Backend, Target
@@ -55,8 +56,10 @@ def native_target(gpus: Sequence[Gpu] | None = None) -> Target | None:
 
 
 def target_of(gpu: Gpu) -> Target:
-    """The known target whose name is a word of the GPU's (``"Tesla T4"`` is ``t4``), else one of its own (``sm86``)."""
+    """The known target whose name is one word of the GPU's or two (``"Tesla T4"`` is ``t4``, ``"RTX 4090"``
+    ``rtx4090``), else one of its own (``sm86``)."""
     words = gpu.name.replace("-", " ").lower().split()
+    words += [first + second for first, second in pairwise(words)] if "laptop" not in words else []
     alike = [target for target in TARGETS.values() if target.compute_capability == gpu.compute_capability]
     for target in alike:
         if target.name in words:

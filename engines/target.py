@@ -72,6 +72,14 @@ TARGETS: dict[str, Target] = {
         _gpu("h200", "NVIDIA H200 (Hopper)", (9, 0), rtx=False),
         _gpu("b200", "NVIDIA B200 (Blackwell)", (10, 0), rtx=False),
         _gpu("blackwell", "NVIDIA RTX Blackwell", (12, 0), rtx=True),
+        # Boards of the same compute capabilities by name; the first of each above stays what an unknown board gets.
+        _gpu("a30", "NVIDIA A30 (Ampere)", (8, 0), rtx=True),
+        _gpu("a6000", "NVIDIA RTX A6000 (Ampere)", (8, 6), rtx=True),
+        _gpu("rtx3090", "NVIDIA GeForce RTX 3090 (Ampere)", (8, 6), rtx=True),
+        _gpu("orin", "NVIDIA Jetson Orin (Ampere)", (8, 7), rtx=False),
+        _gpu("l40s", "NVIDIA L40S (Ada)", (8, 9), rtx=True),
+        _gpu("rtx4090", "NVIDIA GeForce RTX 4090 (Ada)", (8, 9), rtx=True),
+        _gpu("rtx5090", "NVIDIA GeForce RTX 5090 (Blackwell)", (12, 0), rtx=True),
     )
 }
 NATIVE = "native"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,17 @@ import onnx_ir as ir
 
 from benchmarks.macs import count_macs, int8_mac_share, total_macs
 from benchmarks.report.formats import count
+from benchmarks.roofline.gpus import GpuRates, rates_of
+from benchmarks.roofline.predict import OFFLINE_BATCH
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec
+from engines.engine import TensorSpec, joinable
 from engines.errors import BadInput
 from optimizer.bundle import MANIFEST
 from optimizer.importing import import_model
+from optimizer.layer_bounds import TargetBounds, bounds, kernels_of, render_bounds
+from optimizer.settings import Precision
+from optimizer.stages.high_precision import HIGH_DTYPE
 from optimizer.stages.inputs import integer_bounds, model_inputs
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 @dataclass(frozen=True)
 class Inspection:
     """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
-    run, by node; ``top_nodes`` are the costliest by MACs.
+    run, by node; ``top_nodes`` are the costliest by MACs; ``targets`` what is predicted for the GPUs asked about.
     """
 
     name: str
@@ -47,10 +53,18 @@ class Inspection:
     int8_mac_share: float
     limits: list[str]
     notes: list[str]
+    targets: dict[str, TargetBounds] = field(default_factory=dict)
 
 
-def inspect_model(path: Path) -> Inspection:
-    """Look at an ONNX file or a bundle's ``model.onnx``. Raises ``BadInput`` where it cannot be read."""
+def inspect_model(
+    path: Path, *, targets: Sequence[str] = (), precision: Precision | None = None, batch: int = OFFLINE_BATCH
+) -> Inspection:
+    """Look at an ONNX file or a bundle's ``model.onnx``, and at what bounds its layers on ``targets``.
+
+    ``precision`` types a float model as the main job would; None takes the graph's own types. Raises ``BadInput`` where
+    it cannot be read, for a GPU whose rates are not known, and for a precision the graph cannot take any more.
+    """
+    boards = {name: rates_of(name) for name in targets}
     file = path / "model.onnx" if (path / MANIFEST).is_file() else path
     imported = import_model(file)
     model = imported.model
@@ -75,7 +89,29 @@ def inspect_model(path: Path) -> Inspection:
         int8_mac_share=int8_mac_share(model, shapes),
         limits=_limits(model),
         notes=list(imported.notes),
+        targets=_bounds(model, specs, shapes, boards, precision, batch) if boards else {},
     )
+
+
+def _bounds(
+    model: ir.Model,
+    specs: tuple[TensorSpec, ...],
+    shapes: dict[str, tuple[int, ...]],
+    boards: Mapping[str, GpuRates],
+    precision: Precision | None,
+    batch: int,
+) -> dict[str, TargetBounds]:
+    if precision is not None and any(node.op_type == "QuantizeLinear" for node in _nodes(model)):
+        raise BadInput(
+            "the graph is quantized already", where="--precision", fix="leave --precision out, or give the float model"
+        )
+    if precision is not None and precision not in HIGH_DTYPE:
+        raise BadInput(
+            f"{precision.value} graphs are not written yet", where="--precision", expected="fp32, fp16, bf16 or int8"
+        )
+    found = kernels_of(model, shapes, precision)
+    usable = batch if joinable(specs) else 1
+    return {name: bounds(found, name, gpu, precision, usable) for name, gpu in boards.items()}
 
 
 def _sample_shapes(model: ir.Model, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
@@ -103,8 +139,8 @@ def _limits(model: ir.Model) -> list[str]:
     return found
 
 
-def render(found: Inspection, console: Console) -> None:
-    """Print it as a short page."""
+def render(found: Inspection, console: Console, top: int = 10) -> None:
+    """Print it as a short page; ``top`` layers per target."""
     from rich.table import Table
 
     if not found.ops:
@@ -125,3 +161,5 @@ def render(found: Inspection, console: Console) -> None:
     console.print(f"{found.quantize_nodes} Q/DQ nodes, {found.int8_mac_share:.1%} of the MACs in INT8")
     for line in [*found.limits, *found.notes]:
         console.print(f"- {line}", markup=False)
+    for target in found.targets.values():
+        render_bounds(target, console, top)

@@ -1,28 +1,22 @@
-"""The command: ``python -m benchmarks.gpu_check MODEL.onnx [--reference FP32.onnx] [--inputs DATA.npz]``."""
+"""The command: ``python -m benchmarks.gpu_check MODEL.onnx|BUNDLE … [--reference FP32.onnx] [--inputs DATA]``."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from itertools import count
 from pathlib import Path
 
-from benchmarks.energy import NvmlCounter
-from benchmarks.gpu_check.candidates import Job, candidates
-from benchmarks.gpu_check.check import CandidateResult, CheckSettings, Data, check
-from benchmarks.gpu_check.feeds import load_feeds
-from benchmarks.gpu_check.page import Conditions, page
-from benchmarks.loadgen.samples import save_samples
+from benchmarks.gpu_check.check import CheckSettings
+from benchmarks.gpu_check.page import Conditions, ModelResult, page
+from benchmarks.gpu_check.readiness import no_gpu, nothing_runs, present, versions, visible
+from benchmarks.gpu_check.run import Plan, check_models
 from engines.errors import BadInput, EnginewrightError
-from engines.files import sha256_file, write_atomically
-from engines.gpu import Gpu, detect_gpus, target_of
-from engines.onnxruntime_engine import OnnxRuntimeEngine
-from engines.profile import infer_profile
+from engines.files import unwritable, write_atomically
+from engines.gpu import Gpu, detect_gpus
 
 PACKAGES = (
     "tensorrt",
@@ -34,29 +28,45 @@ PACKAGES = (
     "mlcommons-loadgen",
     "numpy",
 )
+EXIT_CODES = """exit codes: 0 the page is written, 1 it is written and nothing ran on the GPU, or the check broke off;
+2 no GPU, no library that runs on one, or bad input"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 the page is written, 1 nothing ran on the GPU, 2 no GPU here or bad input."""
-    options = _parser().parse_args(arguments)
-    gpus = detect_gpus()
-    if not gpus:
-        _say("gpu-check: no NVIDIA GPU with a driver was found here; run it on a machine where `nvidia-smi` lists one")
+    """Exit code: 0 the page is written, 1 nothing ran on the GPU, 2 no GPU or library here, or bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    gpus, found = detect_gpus(), present()
+    reason = no_gpu(found) if not gpus else nothing_runs(found)
+    if reason:
+        _say(f"gpu-check: {reason}")
         return 2
+    if options.look:
+        return 0
+    if not options.models:
+        parser.error("name at least one MODEL.onnx or BUNDLE")
     try:
-        out, results = _check(options, gpus[0])
+        out, results = _check(options, visible(gpus))
     except EnginewrightError as error:
         _say(f"gpu-check: {error}")
         return error.exit_code
     sys.stdout.write(f"{out}\n")
-    return 0 if any(not result.failure for result in results) else 1
+    return 0 if any(not way.failure for model in results for way in model.ways) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
-    parser.add_argument("model", type=Path, help="typed ONNX model to build, for example BUNDLE/model.onnx")
-    parser.add_argument("--reference", type=Path, help="FP32 model to compare with (default: the model itself)")
-    parser.add_argument("--inputs", type=Path, help=".npz of inputs, first axis = samples (default: seeded random)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_check",
+        description=__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "models", type=Path, nargs="*", metavar="MODEL", help="ONNX model, or a bundle for its model.onnx"
+    )
+    parser.add_argument("--look", action="store_true", help="only say whether a check can run here")
+    parser.add_argument("--reference", type=Path, help="FP32 model to compare with (default: the first model)")
+    parser.add_argument("--inputs", help=".npz (first axis = samples) or file.py:function (default: seeded random)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=2.0, help="time per measured batch size")
     parser.add_argument("--loadgen-seconds", type=float, default=10.0, help="time per LoadGen scenario, 0 for none")
@@ -66,23 +76,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace, gpu: Gpu) -> tuple[Path, list[CandidateResult]]:
-    for path in (options.model, options.reference or options.model):
-        if not path.is_file():
-            raise BadInput("no such file", where=str(path))
-    energy = NvmlCounter(gpu.index)
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
-        try:
-            results = _run(options, gpu, Path(work), energy)
-        finally:
-            reason = energy.reason
-            energy.close()
-    conditions = _conditions(options, gpu, reason)
+def _check(options: argparse.Namespace, gpu: Gpu) -> tuple[Path, list[ModelResult]]:
+    models = [_model(path) for path in options.models]
+    plan = Plan(
+        models=models,
+        reference=_model(options.reference) if options.reference else models[0],
+        inputs=options.inputs,
+        settings=CheckSettings(tuple(options.batches), options.seconds, options.loadgen_seconds),
+        slots=options.slots,
+        cuda_runtime=options.cuda_runtime,
+    )
+    results, energy = check_models(plan, gpu, _say)
+    conditions = _conditions(options, gpu, energy)
     name = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-")
-    out = _new_file(Path(options.out), f"{name}-{conditions.date}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page(conditions, results).encode())
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        out = _new_file(options.out, f"{name}-{conditions.date}")
+        write_atomically(out, page(conditions, results).encode())
+    except OSError as error:
+        raise unwritable(options.out, error) from error
     return out, results
+
+
+def _model(path: Path) -> Path:
+    """The ONNX file itself, or the typed one of a bundle."""
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise BadInput("no such file", where=str(file), expected="an ONNX model or a bundle")
+    return file
 
 
 def _new_file(folder: Path, stem: str) -> Path:
@@ -91,46 +112,17 @@ def _new_file(folder: Path, stem: str) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def _run(options: argparse.Namespace, gpu: Gpu, work: Path, energy: NvmlCounter) -> list[CandidateResult]:
-    settings = CheckSettings(tuple(options.batches), options.seconds, options.loadgen_seconds)
-    with OnnxRuntimeEngine(options.reference or options.model) as reference:
-        feeds = load_feeds(reference.inputs, options.inputs)
-        observed = {spec.name: [feed[spec.name].shape for feed in feeds] for spec in reference.inputs}
-        profile = infer_profile(reference.inputs, observed, {}, max_batch=max(options.batches))
-        samples = save_samples(feeds, reference.inputs, work / "samples")
-        data = Data(reference, feeds, samples, work / "loadgen")
-        job = Job(options.model, profile, target_of(gpu), work, options.slots, options.cuda_runtime)
-        found = [check(candidate, data, settings, energy, _say) for candidate in candidates(job)]
-    if not found:
-        raise EnginewrightError(
-            f"{gpu.name} is here, but none of tensorrt, TensorRT-RTX and onnxruntime-gpu is installed",
-            fix="pip install 'enginewright[tensorrt]' or 'enginewright[rtx]'",
-        )
-    return found
-
-
 def _conditions(options: argparse.Namespace, gpu: Gpu, energy_reason: str) -> Conditions:
     return Conditions(
         date=datetime.now(timezone.utc).date().isoformat(),
         gpu=gpu.name,
         compute_capability="SM{}{}".format(*gpu.compute_capability),
         driver=gpu.driver,
-        model=options.model.name,
-        model_digest=sha256_file(options.model),
-        data=options.inputs.name if options.inputs else "random inputs, seed 0",
+        reference=(options.reference or options.models[0]).name,
+        data=Path(options.inputs).name if options.inputs else "random inputs, seeded",
         energy=energy_reason or "NVML total energy of the board",
-        versions={"python": sys.version.split()[0], **_versions()},
+        versions={"python": sys.version.split()[0], **versions(PACKAGES)},
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _say(text: str) -> None:

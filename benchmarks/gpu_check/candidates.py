@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,20 +21,29 @@ from engines.tensorrt.gpu_engine import GpuSettings, load_plan
 from engines.tensorrt.gpu_plan import Validity, engine_validity
 from engines.tensorrt.library import Library, LibraryName, installed, load_library
 
+_OPENER = """from pathlib import Path
+
+from benchmarks.gpu_check.candidates import ProviderEngine
+
+
+def open_engine() -> ProviderEngine:
+    return ProviderEngine(Path({model!r}), {provider!r})
+"""
 GPU_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 STAND_IN = TARGETS["a100"]  # what TensorRT-RTX builds for where it does not know the GPU at hand
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A built plan (``folder`` has its manifest) or a session; ``open(graphs)`` makes an engine of it."""
+    """A built plan or a session; ``open(graphs)`` makes an engine of it, and ``source`` is what LoadGen's child opens:
+    an engine folder, or ``file.py:function``. Empty where it cannot."""
 
     open: Callable[[bool], Engine]
     graphs: bool
     notes: tuple[str, ...] = ()
     build_seconds: float | None = None
     engine_bytes: int | None = None
-    folder: Path | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ def _plan(job: Job, name: LibraryName) -> Prepared:
         notes=_notes(job.target, target, library, validity, manifest),
         build_seconds=manifest.build_seconds,
         engine_bytes=manifest.bytes,
-        folder=None if stand_in else folder,
+        source="" if stand_in else str(folder),
     )
 
 
@@ -108,7 +119,16 @@ def _notes(
 
 
 def _session(job: Job, provider: str) -> Prepared:
-    return Prepared(open=lambda _: ProviderEngine(job.model, provider), graphs=False)
+    opener = job.work / f"open_{provider}.py"
+    opener.write_text(_OPENER.format(model=str(job.model.absolute()), provider=provider), encoding="utf-8")
+    return Prepared(lambda _: ProviderEngine(job.model, provider), graphs=False, source=f"{opener}:open_engine")
+
+
+def _preload(onnxruntime: Any) -> None:
+    """Load the CUDA and cuDNN that pip installed, which the GPU providers do not find by themselves (from 1.21 on)."""
+    if hasattr(onnxruntime, "preload_dlls") and gpu_providers():
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            onnxruntime.preload_dlls()
 
 
 class ProviderEngine(OnnxRuntimeEngine):
@@ -118,6 +138,7 @@ class ProviderEngine(OnnxRuntimeEngine):
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+        _preload(onnxruntime)
         super().__init__(model)  # inputs, outputs and their checks; its CPU session is replaced
         options: Any = onnxruntime.SessionOptions()
         options.log_severity_level = 3

@@ -54,7 +54,7 @@ class Data:
 def check(
     candidate: Candidate, data: Data, settings: CheckSettings, energy: JouleSource, say: Callable[[str], None]
 ) -> CandidateResult:
-    """Build, compare, time and load one candidate. Our own errors end it and are kept in ``failure``."""
+    """Build, compare, time and load one candidate. What it raises ends it and is kept in ``failure``."""
     result = CandidateResult(candidate.name)
     try:
         say(f"{candidate.name}: building")
@@ -65,6 +65,9 @@ def check(
         _load(result, prepared, data, settings, say)
     except EnginewrightError as error:
         result.failure = str(error).replace("\n", "; ")
+    except Exception as error:  # a library that breaks must not cost what the others measure
+        result.failure = f"{type(error).__name__}: {error}".replace("\n", "; ")
+    if result.failure:
         say(f"{candidate.name}: {result.failure}")
     return result
 
@@ -95,10 +98,10 @@ def _run(
 def _load(
     result: CandidateResult, prepared: Prepared, data: Data, settings: CheckSettings, say: Callable[[str], None]
 ) -> None:
-    if prepared.folder is None or settings.loadgen_seconds <= 0:
+    if not prepared.source or settings.loadgen_seconds <= 0:
         return
     for scenario in LOADGEN_SCENARIOS:
         say(f"{result.name}: LoadGen {scenario.value}")
         run = LoadgenSettings(scenario, duration_s=settings.loadgen_seconds, limit_s=6 * settings.loadgen_seconds)
-        logs = data.logs / result.name / scenario.value
-        result.loadgen.append(run_loadgen(LoadgenRequest(str(prepared.folder), data.samples, run, str(logs))))
+        logs = data.logs / result.name.replace(" ", "-") / scenario.value
+        result.loadgen.append(run_loadgen(LoadgenRequest(prepared.source, data.samples, run, str(logs))))

@@ -1,28 +1,51 @@
-"""Inputs for the check: a user's ``.npz``, or seeded random ones."""
+"""Inputs for the check: a user's ``.npz`` or function, or seeded random ones."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.task import load_callable
 from engines.engine import Array, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 
 RANDOM_SAMPLES = 32
+MOST_SAMPLES = 256
 
 
-def load_feeds(specs: Sequence[TensorSpec], inputs: Path | None) -> list[Feed]:
-    """One feed per sample, each with the model's own rank; ``inputs`` is an ``.npz`` whose first axis is the samples.
+def load_feeds(specs: Sequence[TensorSpec], inputs: Path | str | None) -> list[Feed]:
+    """One feed per sample, each with the model's own rank.
+
+    ``inputs`` is an ``.npz`` whose first axis is the samples, or ``file.py:function`` that yields one sample after the
+    other, of which the first 256 are taken.
 
     Raises ``BadInput`` for a file that does not fit, and for random inputs of a model whose shape is open beyond the
     batch.
     """
     if inputs is None:
         return [_random(specs, np.random.default_rng(seed)) for seed in range(RANDOM_SAMPLES)]
-    return _from_file(specs, inputs)
+    if ":" in Path(inputs).name:
+        return _from_function(specs, str(inputs))
+    return _from_file(specs, Path(inputs))
+
+
+def _from_function(specs: Sequence[TensorSpec], source: str) -> list[Feed]:
+    samples = list(islice(load_callable(source)(), MOST_SAMPLES))
+    if not samples:
+        raise BadInput("yields no samples", where=source)
+    for spec in specs:
+        if spec.name not in samples[0]:
+            raise BadInput(f"lacks input {spec.name!r}", where=source, expected=", ".join(s.name for s in specs))
+    return [{spec.name: _with_batch(sample[spec.name], spec) for spec in specs} for sample in samples]
+
+
+def _with_batch(array: Array, spec: TensorSpec) -> Array:
+    whole = array[None] if array.ndim == len(spec.shape) - 1 else array
+    return np.asarray(whole, spec.numpy_dtype(), order="C")
 
 
 def _random(specs: Sequence[TensorSpec], rng: np.random.Generator) -> Feed:

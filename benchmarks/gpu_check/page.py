@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.gpu_check.check import CandidateResult
 from benchmarks.gpu_check.measure import SpeedRow
+from benchmarks.roofline.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,42 @@ class Conditions:
     gpu: str
     compute_capability: str
     driver: str
-    model: str
-    model_digest: str
+    reference: str
     data: str
     energy: str
     versions: dict[str, str]
 
 
-def page(conditions: Conditions, results: Sequence[CandidateResult]) -> str:
+@dataclass(frozen=True)
+class ModelResult:
+    """One model: every way it was run in, and what was predicted for this board (None where its rates are unknown)."""
+
+    model: str
+    digest: str
+    ways: list[CandidateResult]
+    prediction: Prediction | None = None
+
+
+def page(conditions: Conditions, results: Sequence[ModelResult]) -> str:
     """The Markdown text."""
-    blocks = [_head(conditions), *(_candidate(result) for result in results)]
+    blocks = [_head(conditions)]
+    for result in results:
+        blocks += [_model(result), *(_candidate(way) for way in result.ways)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _model(result: ModelResult) -> str:
+    text = f"## {result.model}\n\nSHA-256 {result.digest[:16]}."
+    found = result.prediction
+    if found is None:
+        return f"{text} No prediction: the peak rates of this board are not listed."
+    generation = "" if found.checked else ", unchecked on this GPU generation"
+    return (
+        f"{text} **Predicted, not measured** ({found.gpu}, roofline{generation}): "
+        f"{found.latency_ms:.3g} ms ± {found.latency_error_percent:.0f} % at batch 1, "
+        f"{found.throughput:,.0f} samples/s ± {found.error_percent:.0f} % at batch {found.batch}, {found.bound} bound. "
+        "Device time of the copies is not part of it."
+    )
 
 
 def _head(c: Conditions) -> str:
@@ -35,7 +61,7 @@ def _head(c: Conditions) -> str:
     rows = [
         ("Date", c.date),
         ("GPU", f"{c.gpu} ({c.compute_capability}), driver {c.driver}"),
-        ("Model", f"{c.model}, SHA-256 {c.model_digest[:16]}"),
+        ("FP32 reference", c.reference),
         ("Data", c.data),
         ("Energy", c.energy),
         ("Versions", versions),
@@ -48,7 +74,7 @@ def _head(c: Conditions) -> str:
 
 
 def _candidate(result: CandidateResult) -> str:
-    blocks = [f"## {result.name}"]
+    blocks = [f"### {result.name}"]
     if result.failure:
         blocks.append(f"**Stopped:** {result.failure}")
     if result.notes:
@@ -75,14 +101,14 @@ def _accuracy(result: CandidateResult) -> list[str]:
         for name, o in result.accuracy.outputs.items()
     ]
     head = ("output", "cosine", "SQNR dB", "max abs", "agreement", "failure")
-    return [f"### Accuracy, {result.accuracy.samples} samples", _table(head, rows)]
+    return [f"#### Accuracy, {result.accuracy.samples} samples", _table(head, rows)]
 
 
 def _speed(title: str, rows: Sequence[SpeedRow]) -> list[str]:
     if not rows:
         return []
     head = ("batch", "host p50 ms", "host p99 ms", "copy in ms", "compute ms", "copy out ms", "samples/s", "J/sample")
-    return [f"### {title}", _table(head, [_speed_row(row) for row in rows])]
+    return [f"#### {title}", _table(head, [_speed_row(row) for row in rows])]
 
 
 def _speed_row(row: SpeedRow) -> tuple[str, ...]:
@@ -112,7 +138,10 @@ def _loadgen(result: CandidateResult) -> list[str]:
         )
         for run in result.loadgen
     ]
-    return ["### MLPerf LoadGen", _table(("scenario", "verdict", "result", "samples", "reasons"), rows)]
+    return [
+        "#### MLPerf LoadGen (not an MLPerf result: nothing was reviewed)",
+        _table(("scenario", "verdict", "result", "samples", "reasons"), rows),
+    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,7 +1,8 @@
 """The numbers of a report, field for field as ``report.json`` stores them.
 
 The names are a contract with readers of ``report.json``: fields may be added, none renamed. ``None`` means *not
-measured*; nothing here is ever filled with an estimate. Latencies are milliseconds, throughputs samples per second,
+measured*; nothing here is ever filled with an estimate: what is expected of a target that is not here stands apart,
+under ``prediction``. Latencies are milliseconds, throughputs samples per second,
 sizes bytes, unless a field says otherwise.
 """
 
@@ -17,6 +18,7 @@ from benchmarks.accuracy import OutputAccuracy
 from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
+from benchmarks.roofline.prediction import Prediction
 from benchmarks.steady import Steadiness
 from benchmarks.task import TaskAccuracy
 from benchmarks.workloads.summary import WorkloadSummary
@@ -123,6 +125,7 @@ class TargetSummary:
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
     ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
     ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
+    ``prediction`` is a roofline model's, only for a GPU that was not measured.
     """
 
     backend: str
@@ -145,6 +148,7 @@ class TargetSummary:
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None
     steadiness: Steadiness | None = None
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from benchmarks.report import formats, view
 from benchmarks.report.model import LoadgenSummary, Report, TargetSummary
+from benchmarks.roofline.prediction import Prediction
 
 _STATUS_STYLE = {"ok": "bold green", "over_budget": "bold red", "partial": "bold yellow"}
 _TARGET_STYLE = {"measured": "green", "built": "cyan", "skipped": "yellow"}
@@ -129,8 +130,17 @@ def _unmeasured(report: Report, console: Console) -> None:
         if target.status == "measured" or not (target.reason or target.next_command):
             continue
         _line(console, name, f"{target.status}: {target.reason}" if target.reason else target.status)
+        if target.prediction is not None:
+            _line(console, "", _predicted(target.prediction))
         if target.next_command:
             _line(console, "", target.next_command, "bold")
+
+
+def _predicted(found: Prediction) -> str:
+    latency = f"{formats.milliseconds(found.latency_ms)} ± {found.latency_error_percent:.0f} % at batch 1"
+    rate = f"{formats.rate(found.throughput)} ± {found.error_percent:.0f} % at batch {found.batch}"
+    unchecked = "" if found.checked else "; unchecked on this GPU generation"
+    return f"predicted, not measured: {latency}, {rate}, {found.bound} bound{unchecked}"
 
 
 def _line(console: Console, label: str, text: str, style: str = "") -> None:

@@ -7,22 +7,31 @@ from typing import Annotated
 
 import typer
 
+TARGETS = "t4,a100,a100-pcie-40gb,…"
+PRECISIONS = "fp32|fp16|bf16|int8"
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL_OR_BUNDLE", show_default=False)],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    target: Annotated[str | None, typer.Option(metavar=TARGETS, help="Predict what bounds each layer there.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar=PRECISIONS, help="As if typed so.")] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Of the layer table and the throughput.")] = 128,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Layers to print.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
-    """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, and what a target cannot run."""
+    """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, and what bounds each layer on a target."""
     import sys
 
     from engines.files import to_json
     from optimizer.inspection import inspect_model, render
+    from optimizer.settings import Precision, choice, listed
 
-    found = inspect_model(model)
+    wanted = choice(Precision, precision, "--precision") if precision else None
+    found = inspect_model(model, targets=listed(target), precision=wanted, batch=batch)
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
         from rich.console import Console
 
-        render(found, Console())
+        render(found, Console(), top)
     return 0

@@ -12,6 +12,7 @@ from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.macs import count_macs, total_macs
 from benchmarks.memory import engine_memory
 from benchmarks.report.model import ModelSummary, Report
+from benchmarks.roofline.prediction import Prediction
 from calibration.sources.observed import observed_shapes
 from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
@@ -25,6 +26,7 @@ from optimizer.stages.build import BuildOutcome, build_targets, outcome
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
+from optimizer.stages.prediction import predict_targets
 from optimizer.stages.publish import write_pages
 from optimizer.stages.reporting import Findings, assemble
 from optimizer.stages.resume import Stage, resumable
@@ -62,6 +64,20 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
         workspace,
         events,
     )
+    stage = stage.then("predict", "predict what the GPUs that are not here should reach")
+    predictions = resumable(
+        stage,
+        dict[str, Prediction],
+        lambda: predict_targets(
+            bundle / "model.onnx",
+            job.specs,
+            cleaned.sample_shapes,
+            job.targets,
+            warn=lambda text: events.warn("predict", text),
+        ),
+        workspace,
+        events,
+    )
     cpu: CpuChoice | None = None
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
         stage = stage.then("cpu", "measure the CPU engine against FP32")
@@ -78,7 +94,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             workspace,
             events,
         )
-    report = assemble(_findings(job, cleaned, forms, builds, cpu, loadgen, workspace, events))
+    found = _findings(job, cleaned, forms, builds, cpu, loadgen, workspace, events)
+    report = assemble(replace(found, predictions=predictions))
     write_pages(report, forms.plan, cpu, bundle)
     return report
 

@@ -1,4 +1,4 @@
-"""From what the stages measured to the report's dataclasses. Nothing is computed here that was not measured."""
+"""From what the stages measured or predicted to the report's dataclasses. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from benchmarks.report.model import (
     Status,
     TargetSummary,
 )
+from benchmarks.roofline.prediction import Prediction
 from engines.target import CPU, Target
 from engines.tensorrt.build_log import LayerInfo
 from optimizer.precision import Dtype, PrecisionPlan
@@ -66,6 +67,7 @@ class Findings:
     versions: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, Sequence[LayerInfo]] = field(default_factory=dict)
     flags: Sequence[str] = ()
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
 
 
 def assemble(found: Findings) -> Report:
@@ -128,8 +130,9 @@ def _outputs(accuracy: Accuracy) -> dict[str, OutputFidelity]:
 
 def _target(target: Target, found: Findings) -> TargetSummary:
     build = found.builds[target.name]
+    prediction = found.predictions.get(target.name)
     if build.engine is None:
-        return TargetSummary(build.backend, "skipped", build.reason, title=target.title)
+        return TargetSummary(build.backend, "skipped", build.reason, title=target.title, prediction=prediction)
     if target is CPU and found.cpu is not None:
         return _cpu_target(build, found.cpu, found)
     typed = found.proofs.get("typed")
@@ -146,6 +149,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
+        prediction=prediction,
     )
 
 

@@ -23,9 +23,13 @@ def nvml(**functions) -> SimpleNamespace:
         ("NVIDIA A100-SXM4-80GB", (8, 0), "a100"),
         ("NVIDIA H100 80GB HBM3", (9, 0), "h100"),
         ("NVIDIA H200", (9, 0), "h200"),
-        ("NVIDIA L40S", (8, 9), "sm89"),
+        ("NVIDIA L40S", (8, 9), "l40s"),
+        ("NVIDIA L40", (8, 9), "sm89"),
         ("NVIDIA L4", (8, 9), "l4"),
-        ("NVIDIA GeForce RTX 3090", (8, 6), "sm86"),
+        ("NVIDIA GeForce RTX 3090", (8, 6), "rtx3090"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", (8, 9), "sm89"),
+        ("NVIDIA RTX A6000", (8, 6), "a6000"),
+        ("NVIDIA A30", (8, 0), "a30"),
         ("Tesla V100-SXM2-16GB", (7, 0), "sm70"),
     ],
 )
@@ -37,9 +41,9 @@ def test_target_of_a_gpu(name: str, capability: tuple[int, int], target: str) ->
 def test_an_unlisted_gpu_can_what_its_generation_can() -> None:
     volta = target_of(Gpu(0, "Tesla V100-SXM2-16GB", (7, 0), 16384, "580.1"))
     assert not (volta.rtx or volta.bfloat16 or volta.sparse_tensor_cores)
-    rtx3090 = target_of(Gpu(0, "NVIDIA GeForce RTX 3090", (8, 6), 24576, "580.1"))
-    assert rtx3090.rtx
-    assert rtx3090.title == "NVIDIA GeForce RTX 3090"
+    rtx3060 = target_of(Gpu(0, "NVIDIA GeForce RTX 3060", (8, 6), 12288, "580.1"))
+    assert rtx3060.rtx
+    assert rtx3060.title == "NVIDIA GeForce RTX 3060"
 
 
 def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

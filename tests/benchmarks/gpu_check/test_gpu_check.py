@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ import onnx.parser
 import pytest
 
 from benchmarks.gpu_check import __main__ as command
-from benchmarks.gpu_check.candidates import Candidate, Prepared
+from benchmarks.gpu_check.candidates import Candidate, Job, Prepared, _session
 from benchmarks.gpu_check.check import CheckSettings, Data, check
 from benchmarks.gpu_check.feeds import load_feeds
 from benchmarks.gpu_check.measure import measure_speed
-from benchmarks.gpu_check.page import Conditions, page
+from benchmarks.gpu_check.page import Conditions, ModelResult, page
+from benchmarks.gpu_check.readiness import visible
 from engines.engine import Engine, TensorSpec
 from engines.errors import BadInput, EngineError
+from engines.gpu import Gpu
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
 from tests.engines.cuda.fake_cuda import FakeCuda
@@ -25,9 +29,9 @@ from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
 
 REFERENCE = """<ir_version: 8, opset_import: ["": 17]>
 g (float[N, 3] x) => (float[N, 3] y) <float two = {2.0}, float one = {1.0}> { d = Mul(x, two)  y = Add(d, one) }"""
-CONDITIONS = Conditions(
-    "2026-01-02", "Fake GPU", "SM80", "580.1", "model.onnx", "ab" * 32, "random", "NVML", {"numpy": "2"}
-)
+CONDITIONS = Conditions("2026-01-02", "Fake GPU", "SM80", "580.1", "model.onnx", "random", "NVML", {"numpy": "2"})
+A10 = Gpu(0, "NVIDIA A10", (8, 6), 24000, "580.1")
+T4 = Gpu(1, "Tesla T4", (7, 5), 16000, "580.1")
 
 
 class Counter:
@@ -56,7 +60,7 @@ def run(tmp_path: Path, prepare: Callable[[], Prepared]) -> str:
         data = Data(fp32, load_feeds(fp32.inputs, None), (), tmp_path)
         settings = CheckSettings((1, 4), seconds=0.01, loadgen_seconds=0)
         result = check(Candidate("tensorrt", prepare), data, settings, Counter(), lambda _: None)
-    return page(CONDITIONS, [result])
+    return page(CONDITIONS, [ModelResult("model.onnx", "ab" * 32, [result])])
 
 
 def test_the_page_has_accuracy_device_times_throughput_and_energy(tmp_path: Path) -> None:
@@ -109,10 +113,89 @@ def test_inputs_come_one_sample_at_a_time(tmp_path: Path) -> None:
         load_feeds((TensorSpec("z", "float32", ("N", "length")),), None)
 
 
-def test_without_a_gpu_it_says_so_in_one_line_and_exits_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_a_library_raises_ends_its_candidate_only(tmp_path: Path) -> None:
+    def prepare() -> Prepared:
+        raise RuntimeError("cudaErrorIllegalAddress\nin kernel")
+
+    assert "**Stopped:** RuntimeError: cudaErrorIllegalAddress; in kernel" in run(tmp_path, prepare)
+
+
+def test_inputs_from_a_function(tmp_path: Path) -> None:
+    source = tmp_path / "data.py"
+    source.write_text("import numpy as np\ndef rows():\n    yield from ({'x': np.full(3, i)} for i in range(1000))\n")
+    specs = (TensorSpec("x", "float32", ("N", 3)),)
+    feeds = load_feeds(specs, f"{source}:rows")
+    assert len(feeds) == 256 and feeds[2]["x"].tolist() == [[2.0, 2.0, 2.0]] and feeds[2]["x"].dtype == np.float32
+    with pytest.raises(BadInput, match="lacks input 'z'"):
+        load_feeds((TensorSpec("z", "float32", ("N", 3)),), f"{source}:rows")
+
+
+class TestWithoutAGpu:
+    def test_it_says_in_one_line_what_is_missing_and_exits_2(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(command, "detect_gpus", list)
+        monkeypatch.setattr(command, "present", lambda: {"tensorrt": False, "TensorRT-RTX": True, "cuda-python": True})
+        assert command.main(["model.onnx"]) == 2
+        out, error = capsys.readouterr()
+        assert out == "" and error.count("\n") == 1 and "no NVIDIA GPU" in error
+        assert "Installed here: TensorRT-RTX, cuda-python; not installed: tensorrt" in error
+
+    def test_a_gpu_with_nothing_that_runs_on_it_names_the_packages(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        nothing = dict.fromkeys(("tensorrt", "TensorRT-RTX", "onnxruntime-gpu", "cuda-python"), False)
+        monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+        monkeypatch.setattr(command, "present", lambda: nothing)
+        assert command.main(["--look"]) == 2
+        assert "pip install onnxruntime-gpu" in capsys.readouterr().err
+        monkeypatch.setattr(command, "present", lambda: {**nothing, "TensorRT-RTX": True})
+        assert command.main(["--look"]) == 2
+        assert "cuda-python is not installed" in capsys.readouterr().err
+        monkeypatch.setattr(command, "present", lambda: {**nothing, "onnxruntime-gpu": True})
+        assert command.main(["--look"]) == 0
+
+
+def test_cuda_and_nvml_are_made_to_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible([A10, T4]) is A10
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert visible([A10, T4]) is T4
+
+
+def test_the_whole_command_writes_a_page_per_gpu_and_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "detect_gpus", list)
-    assert command.main(["model.onnx"]) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and error.count("\n") == 1 and "no NVIDIA GPU" in error
+    """ONNX Runtime's CPU provider stands in for its GPU's; models, LoadGen and the page are the real thing."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    model = onnx.parser.parse_model(REFERENCE)
+    onnx.save(model, tmp_path / "fp32.onnx")
+    onnx.save(model, bundle / "model.onnx")
+    monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+    monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
+    monkeypatch.setattr("benchmarks.gpu_check.run.candidates", cpu_provider)
+    arguments = [str(tmp_path / "fp32.onnx"), str(bundle), "--out", str(tmp_path / "pages")]
+    quick = ["--seconds", "0.05", "--loadgen-seconds", "0.3", "--batches", "1", "4"]
+    assert command.main([*arguments, *quick]) == 0
+    (written,) = (tmp_path / "pages").iterdir()
+    assert written.name.startswith("nvidia-a10-") and str(written) == capsys.readouterr().out.strip()
+    text = written.read_text()
+    assert text.count("**Predicted, not measured** (NVIDIA A10, roofline)") == 2
+    assert text.count("### onnxruntime CPUExecutionProvider") == 2
+    assert text.count("| singlestream | valid |") == text.count("| offline | valid |") == 2
+    assert command.main([*arguments, *quick[:2], "--loadgen-seconds", "0"]) == 0
+    assert len(list((tmp_path / "pages").iterdir())) == 2, "an earlier page is kept"
+
+
+def cpu_provider(job: Job) -> Iterator[Candidate]:
+    yield Candidate("onnxruntime CPUExecutionProvider", partial(_session, job, "CPUExecutionProvider"))
+
+
+def test_a_missing_model_is_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+    monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
+    assert command.main(["no.onnx"]) == 2
+    assert "no.onnx: no such file" in capsys.readouterr().err

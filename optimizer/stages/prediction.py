@@ -1,0 +1,39 @@
+"""What the GPUs that are not here should reach: a roofline model of the typed graph, labelled as a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from benchmarks.roofline.fusion import kernels
+from benchmarks.roofline.gpus import rates_for
+from benchmarks.roofline.predict import OFFLINE_BATCH
+from benchmarks.roofline.prediction import Prediction, predict
+from engines.engine import TensorSpec, joinable
+from engines.profile import Shape
+from engines.target import Target
+
+
+def predict_targets(
+    typed: Path,
+    specs: Sequence[TensorSpec],
+    sample_shapes: dict[str, Shape],
+    targets: Sequence[Target],
+    warn: Callable[[str], None],
+) -> dict[str, Prediction]:
+    """A prediction per GPU target whose peak rates are known, from the graph its engine is built from.
+
+    A graph that the roofline model cannot read costs the prediction and a warning, never the job.
+    """
+    boards = {target.name: rates for target in targets if (rates := rates_for(target)) is not None}
+    if not boards:
+        return {}
+    try:
+        found = kernels(ir.load(typed), sample_shapes)
+    except Exception as error:
+        warn(f"no prediction: the roofline model cannot read this graph ({type(error).__name__}: {error})")
+        return {}
+    batch = OFFLINE_BATCH if joinable(specs) else 1
+    return {name: predict(found, rates, batch) for name, rates in boards.items()}

@@ -1,0 +1,67 @@
+"""The table of peak rates hangs together, and names find their row."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.roofline.gpus import GPUS, OF_TARGET, rates_for, rates_of, rates_of_board
+from engines.errors import BadInput
+from engines.target import CPU, TARGETS
+
+
+def test_every_gpu_target_has_a_board_of_its_own_compute_capability() -> None:
+    for target in TARGETS.values():
+        rates = rates_for(target)
+        if target is CPU:
+            assert rates is None
+        else:
+            assert rates is not None and rates.capability == target.compute_capability, target.name
+    assert set(OF_TARGET) == set(TARGETS) - {"cpu"}
+
+
+@pytest.mark.parametrize("name", sorted(GPUS))
+def test_every_row_has_a_source_and_dense_rates_that_fit_its_generation(name: str) -> None:
+    gpu = GPUS[name]
+    assert len(gpu.source) > 10 and gpu.sms > 0 and gpu.bandwidth > 0 and gpu.watts > 0
+    ratio = 4 if name.startswith(("rtx3090", "rtx4090", "rtx5090")) else 2  # GeForce: half rate with FP32 accumulation
+    assert gpu.int8 == pytest.approx(ratio * gpu.fp16, rel=0.02)
+    assert bool(gpu.tf32) == (gpu.capability >= (8, 0)) and bool(gpu.fp8) == (gpu.capability >= (8, 9))
+    assert gpu.base_mhz is None or gpu.base_mhz <= gpu.rated_mhz
+
+
+def test_the_dense_rate_is_a_power_of_two_per_multiprocessor_and_cycle() -> None:
+    """Tensor cores do 2048, 4096, … INT8 operations per cycle: a sparse figure in the table would show as the next."""
+    expected = {"t4": 2048, "a100-sxm-80gb": 4096, "a10": 2048, "l4": 2048, "h100-sxm": 8192, "orin-agx": 4096}
+    for name, rate in expected.items():
+        gpu = GPUS[name]
+        assert gpu.int8 * 1e6 / (gpu.sms * gpu.rated_mhz) == pytest.approx(rate, rel=0.03), name
+
+
+def test_names_of_targets_and_boards() -> None:
+    assert rates_of("A100").name == "a100-sxm-80gb"
+    assert rates_of("a100-pcie-40gb").bandwidth == 1555
+    with pytest.raises(BadInput, match=r"no peak rates are known for 'v100'[\s\S]*a100-pcie-40gb"):
+        rates_of("v100")
+
+
+@pytest.mark.parametrize(
+    ("driver", "capability", "name"),
+    [
+        ("Tesla T4", (7, 5), "t4"),
+        ("NVIDIA A100-SXM4-80GB", (8, 0), "a100-sxm-80gb"),
+        ("NVIDIA A100-PCIE-40GB", (8, 0), "a100-pcie-40gb"),
+        ("NVIDIA A100 80GB PCIe", (8, 0), "a100-pcie-80gb"),
+        ("NVIDIA A30", (8, 0), "a30"),
+        ("NVIDIA H100 80GB HBM3", (9, 0), "h100-sxm"),
+        ("NVIDIA H100 PCIe", (9, 0), "h100-pcie"),
+        ("NVIDIA H200", (9, 0), "h200-sxm"),
+        ("NVIDIA GeForce RTX 4090", (8, 9), "rtx4090"),
+        ("NVIDIA L4", (8, 9), "l4"),
+        ("NVIDIA RTX A6000", (8, 6), "rtx-a6000"),
+        ("NVIDIA GeForce RTX 3060", (8, 6), None),
+        ("Tesla V100-SXM2-16GB", (7, 0), None),
+    ],
+)
+def test_a_drivers_name_finds_its_board(driver: str, capability: tuple[int, int], name: str | None) -> None:
+    found = rates_of_board(driver, capability)
+    assert (found.name if found else None) == name
