@@ -77,7 +77,9 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         library_version=library.version,
         inputs=_specs(network.get_input, network.num_inputs),
         outputs=_specs(network.get_output, network.num_outputs),
-        layers=read_layers(reversed(messages.of("VERBOSE"))),
+        layers=read_layers(
+            reversed(messages.of("VERBOSE")), _nodes_of(network, ".QUANTIZE"), _nodes_of(network, ".DEQUANTIZE")
+        ),
         memory=read_memory(messages.of("INFO", "VERBOSE")),
         warnings=tuple(dict.fromkeys(messages.of("WARNING"))),
         sparsity=read_sparsity(messages.texts()),
@@ -200,7 +202,13 @@ def _build(builder: Any, network: Any, config: Any, messages: BuildMessages) -> 
 
 
 def _nodes(network: Any) -> list[str]:
-    return [node for index in range(network.num_layers) for node in onnx_nodes(network.get_layer(index).metadata)]
+    return _nodes_of(network, "")
+
+
+def _nodes_of(network: Any, kind: str) -> list[str]:
+    """ONNX nodes of the network's layers whose type ends with ``kind``."""
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    return [node for layer in layers if str(layer.type).endswith(kind) for node in onnx_nodes(layer.metadata)]
 
 
 def _first_control_flow(network: Any) -> str:
