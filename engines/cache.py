@@ -34,7 +34,7 @@ class CacheKey:
     """
 
     model: str
-    profile: ShapeProfile
+    profiles: tuple[ShapeProfile, ...]
     sparse_weights: bool
     options: dict[str, str]
     library: str

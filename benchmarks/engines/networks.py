@@ -38,8 +38,8 @@ class _Graph:
         values = self.random.standard_normal(shape, dtype=np.float32) * np.float32(scale)
         return self.constant(name, values)
 
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        self.weights[name] = values
+    def constant(self, name: str, values: NDArray[Any] | float) -> str:
+        self.weights[name] = np.asarray(values, None if isinstance(values, np.ndarray) else np.float32)
         return name
 
     def linear(self, data: str, name: str, inputs: int, outputs: int) -> str:
@@ -116,8 +116,8 @@ def save_bert_base(path: Path, seed: int = 0) -> None:
     graph = _Graph(np.random.default_rng(seed))
     data = _embeddings(graph)
     mask = graph.op("Cast", [graph.op("Unsqueeze", ["attention_mask", _axes(graph, 1, 2)], "mask.wide")], "mask", to=1)
-    absent = graph.op("Sub", [graph.constant("one", np.float32(1)), mask], "mask.absent")
-    bias = graph.op("Mul", [absent, graph.constant("masked", np.float32(_MASKED))], "mask.bias")
+    absent = graph.op("Sub", [graph.constant("one", 1.0), mask], "mask.absent")
+    bias = graph.op("Mul", [absent, graph.constant("masked", _MASKED)], "mask.bias")
     for layer in range(LAYERS):
         data = _encoder_layer(graph, data, bias, f"layer{layer}")
     graph.linear(data, "logits", HIDDEN, 2)
@@ -163,7 +163,7 @@ def _attention(graph: _Graph, data: str, bias: str, name: str) -> str:
         )
         parts[part] = graph.op("Transpose", [heads], f"{name}.{part}.turned", perm=order)
     scores = graph.op("MatMul", [parts["query"], parts["key"]], f"{name}.scores")
-    scale = graph.constant("scale", np.float32((HIDDEN // HEADS) ** 0.5))
+    scale = graph.constant("scale", (HIDDEN // HEADS) ** 0.5)
     scores = graph.op("Add", [graph.op("Div", [scores, scale], f"{name}.scaled"), bias], f"{name}.masked")
     mixed = graph.op("MatMul", [graph.op("Softmax", [scores], f"{name}.softmax", axis=-1), parts["value"]], name)
     turned = graph.op("Transpose", [mixed], f"{name}.turned", perm=[0, 2, 1, 3])
@@ -172,9 +172,7 @@ def _attention(graph: _Graph, data: str, bias: str, name: str) -> str:
 
 def _gelu(graph: _Graph, data: str, name: str) -> str:
     """x * (1 + erf(x / sqrt 2)) / 2, spelled out as exporters do."""
-    root, one, half = (
-        graph.constant(key, np.float32(value)) for key, value in (("root2", 2**0.5), ("one", 1), ("half", 0.5))
-    )
+    root, one, half = (graph.constant(key, value) for key, value in (("root2", 2**0.5), ("one", 1.0), ("half", 0.5)))
     curve = graph.op("Erf", [graph.op("Div", [data, root], f"{name}.div")], f"{name}.erf")
     product = graph.op("Mul", [data, graph.op("Add", [curve, one], f"{name}.add")], f"{name}.mul")
     return graph.op("Mul", [product, half], name)

@@ -50,7 +50,11 @@ def test_roles_come_from_the_graphs_own_nodes() -> None:
 
 
 def test_differences_name_the_node_and_both_ways() -> None:
-    other = (layer(("conv1",)), layer(("relu1",), "kgen", "float16 float16"), layer(("conv2",), types="float16 float16"))
+    other = (
+        layer(("conv1",)),
+        layer(("relu1",), "kgen", "float16 float16"),
+        layer(("conv2",), types="float16 float16"),
+    )
     found = compare_layers(TABLE, other)
     changes = {change.node: (change.first, change.second) for change in found.changes}
     assert set(changes) == {"q", "conv1", "relu1"}

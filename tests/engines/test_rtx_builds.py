@@ -208,7 +208,7 @@ def test_sparsity_on_rtx_is_said_not_to_be_used(conv_model: Path, conv_profile: 
 def test_h100_without_a_gpu_names_the_command_to_run_there(
     conv_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.build.native_target", lambda: None)
+    monkeypatch.setattr("engines.plan_build.native_target", lambda: None)
     error = refused(conv_model, tmp_path / "h100", "h100")
     assert error.failure is BuildFailure.MISSING_LIBRARY
     assert "--target h100" in error.what
