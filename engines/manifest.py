@@ -29,7 +29,8 @@ class EngineManifest:
     counted (``data_files`` names that). ``backend_version`` is exact: TensorRT plans run only under the version that
     built them, version-compatible ones under its major version. ``more_profiles`` are optimization profiles besides
     ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is empty where the backend tells
-    nothing about its layers. ``threads`` applies to ONNX Runtime, None for all cores.
+    nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes`` what else is worth knowing,
+    ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for all cores.
     """
 
     target: str
@@ -54,6 +55,8 @@ class EngineManifest:
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
     more_profiles: tuple[ShapeProfile, ...] = ()
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def save(self, directory: Path) -> None:
         write_json(directory / MANIFEST_NAME, self)

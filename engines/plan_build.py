@@ -170,12 +170,11 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         sparse_weights=request.sparse_weights,
         options=job.options,
         notes=(
-            *job.notes,
-            *built.notes,
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),
-            *built.warnings[:_WARNINGS_KEPT],
         ),
+        ignored=(*job.notes, *built.notes),
+        warnings=built.warnings[:_WARNINGS_KEPT],
     )
 
 

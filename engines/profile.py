@@ -43,9 +43,18 @@ class ShapeProfile:
         return {name: shapes.opt for name, shapes in self.inputs.items()}
 
 
-def parse_shape_options(options: Iterable[str]) -> dict[str, ShapeRange]:
-    """Read ``--shape NAME=MIN:OPT:MAX`` or ``NAME=SHAPE`` (all three alike); shapes are ``1x3x224x224``."""
-    return dict(_parse_shape_option(option) for option in options)
+def parse_shape_profiles(options: Iterable[str]) -> list[dict[str, ShapeRange]]:
+    """Read ``--shape NAME=MIN:OPT:MAX`` or ``NAME=SHAPE`` (all three alike), by profile; shapes are ``1x3x224x224``.
+
+    An input's first option belongs to the first profile, its second to the second. An input given fewer times than
+    another keeps its last range in the later profiles. At least one (maybe empty) profile is returned.
+    """
+    by_input: dict[str, list[ShapeRange]] = {}
+    for option in options:
+        name, shapes = _parse_shape_option(option)
+        by_input.setdefault(name, []).append(shapes)
+    count = max((len(ranges) for ranges in by_input.values()), default=1)
+    return [{name: ranges[min(index, len(ranges) - 1)] for name, ranges in by_input.items()} for index in range(count)]
 
 
 def _parse_shape_option(option: str) -> tuple[str, ShapeRange]:
@@ -81,20 +90,6 @@ def check_profile(profile: ShapeProfile) -> None:
     """Raise ``BadInput`` unless every range has equal ranks and 0 < min <= opt <= max."""
     for name, shapes in profile.inputs.items():
         check_range(name, shapes.min, shapes.opt, shapes.max, f"shape profile of input {name!r}")
-
-
-def parse_shape_profiles(options: Iterable[str]) -> list[dict[str, ShapeRange]]:
-    """``--shape`` options by profile: an input's first option belongs to the first profile, its second to the second.
-
-    An input given fewer times than another keeps its last range in the later profiles. At least one (maybe empty)
-    profile is returned.
-    """
-    by_input: dict[str, list[ShapeRange]] = {}
-    for option in options:
-        name, shapes = _parse_shape_option(option)
-        by_input.setdefault(name, []).append(shapes)
-    count = max((len(ranges) for ranges in by_input.values()), default=1)
-    return [{name: ranges[min(index, len(ranges) - 1)] for name, ranges in by_input.items()} for index in range(count)]
 
 
 def infer_profile(

@@ -13,7 +13,7 @@ from benchmarks.report.model import read_report
 from engines.errors import BadInput
 from engines.files import unwritable
 from engines.gpu import native_target
-from engines.profile import parse_shape_options
+from engines.profile import parse_shape_profiles
 from engines.target import CPU, Target, resolve_targets
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
@@ -50,17 +50,17 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
     targets = resolve_targets(settings.targets or _default_targets(native), native)
-    shapes = parse_shape_options(settings.shapes)
+    shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
     for note in imported.notes:
         events.note("import", note)
     specs = model_inputs(imported.model)
-    inputs = open_inputs(settings, imported.model, specs, shapes)
+    inputs = open_inputs(settings, imported.model, specs, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
     if not inputs.calibrated and settings.precision.quantized:
         events.warn("import", UNCALIBRATED)
-    return Job(imported, specs, inputs, settings, targets, shapes, tool_versions())
+    return Job(imported, specs, inputs, settings, targets, shape_profiles, tool_versions())
 
 
 def _default_targets(native: Target | None) -> Sequence[str]:

@@ -114,6 +114,7 @@ class TargetSummary:
 
     ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
+    ``notes`` say what of the build options was ignored, and what the engine could do without.
     ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
     """
 
@@ -136,6 +137,7 @@ class TargetSummary:
     fp32_latency_ms: Percentiles | None = None
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from engines.errors import EnginewrightError
-from optimizer.cli import bench, compare, demo, deploy, doctor, explain, inspect, model, verify
+from optimizer.cli import bench, cache, compare, demo, deploy, doctor, explain, inspect, model, verify
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
     "verify": verify.verify,
+    "cache": cache.cache,
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }

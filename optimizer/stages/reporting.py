@@ -139,6 +139,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
+        notes=list(build.notes),
     )
 
 
