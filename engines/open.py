@@ -21,13 +21,14 @@ def open_engine(
     directory: Path,
     *,
     threads: int | None = None,
-    cuda_runtime: str = "cuda-python",
+    cuda_runtime: str | None = None,
     gpu: GpuSettings | None = None,
     shapes: Mapping[str, Shape] | None = None,
 ) -> Engine:
     """The engine in ``directory``, ready to run; close it, or use it as a context manager.
 
-    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``;
+    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``,
+    by default what ``$ENGINEWRIGHT_CUDA_RUNTIME`` says, else cuda-python;
     ``gpu`` says how a plan runs (batches in flight, CUDA graphs). ``shapes`` are input shapes it will be asked to run.
     Raises ``BadInput`` for a directory that holds no engine, ``EngineError`` for an engine that does not fit
     this machine, with the command that rebuilds it.

@@ -19,7 +19,7 @@ from engines.tensorrt.refit import refit, serialized
 _TAKES_WEIGHTS = ("refit", "refit_identical", "refit_individual", "strip_plan")
 
 
-def refit_engine(directory: Path, model: Path, *, cuda_runtime: str = "cuda-python") -> EngineManifest:
+def refit_engine(directory: Path, model: Path, *, cuda_runtime: str | None = None) -> EngineManifest:
     """Put the weights of ``model`` into the engine in ``directory`` and return its new manifest.
 
     ``model`` is the typed graph the engine was built from (a bundle's ``model.onnx``) with other weights. The engine

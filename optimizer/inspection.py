@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
 from engines.errors import BadInput
-from optimizer.bundle import MANIFEST
+from optimizer.bundle import MANIFEST, Bundle
+from optimizer.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.importing import import_model
 from optimizer.stages.inputs import integer_bounds, model_inputs
 
@@ -29,7 +30,7 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 @dataclass(frozen=True)
 class Inspection:
     """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
-    run, by node; ``top_nodes`` are the costliest by MACs.
+    run, by node; ``top_nodes`` are the costliest by MACs; ``engines`` those of a bundle, by target.
     """
 
     name: str
@@ -47,11 +48,13 @@ class Inspection:
     int8_mac_share: float
     limits: list[str]
     notes: list[str]
+    engines: dict[str, EngineSummary] = field(default_factory=dict)
 
 
 def inspect_model(path: Path) -> Inspection:
-    """Look at an ONNX file or a bundle's ``model.onnx``. Raises ``BadInput`` where it cannot be read."""
-    file = path / "model.onnx" if (path / MANIFEST).is_file() else path
+    """Look at an ONNX file, or at the graph and engines of a bundle. Raises ``BadInput`` for what cannot be read."""
+    is_bundle = (path / MANIFEST).is_file()
+    file = path / "model.onnx" if is_bundle else path
     imported = import_model(file)
     model = imported.model
     specs = model_inputs(model)
@@ -75,6 +78,7 @@ def inspect_model(path: Path) -> Inspection:
         int8_mac_share=int8_mac_share(model, shapes),
         limits=_limits(model),
         notes=list(imported.notes),
+        engines={name: summarise(found) for name, found in manifests(Bundle(path)).items()} if is_bundle else {},
     )
 
 
@@ -125,3 +129,4 @@ def render(found: Inspection, console: Console) -> None:
     console.print(f"{found.quantize_nodes} Q/DQ nodes, {found.int8_mac_share:.1%} of the MACs in INT8")
     for line in [*found.limits, *found.notes]:
         console.print(f"- {line}", markup=False)
+    render_summaries(found.engines, console)

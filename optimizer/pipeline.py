@@ -20,7 +20,6 @@ from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
-from optimizer.stages.chain import run_stages
 from optimizer.stages.inputs import model_inputs, open_inputs
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
@@ -68,6 +67,8 @@ def _default_targets(native: Target | None) -> Sequence[str]:
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
+    from optimizer.stages.chain import run_stages  # half of the start-up, which a finished bundle need not wait for
+
     try:
         report = run_stages(job, workspace, events)
         return Result(report, _publish(job, workspace).path)

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from engines.errors import BadInput
-from engines.tensorrt.options import check_options
 
 
 class Precision(str, Enum):
@@ -94,7 +93,10 @@ class Settings:
         for name in ("build_time_limit", "build_memory_limit"):
             if (limit := getattr(self, name)) is not None and limit <= 0:
                 raise BadInput(f"{limit:g} is no limit", where=f"--{name.replace('_', '-')}", expected="above 0")
-        check_options(self.tensorrt_options)
+        if self.builder_options:
+            from engines.tensorrt.options import check_options  # brings numpy, which --help must not wait for
+
+            check_options(self.tensorrt_options)
 
     @property
     def parallel_builds(self) -> int:

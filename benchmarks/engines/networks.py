@@ -139,7 +139,8 @@ def _embeddings(graph: _Graph) -> str:
     kind = graph.op("Gather", [kinds, "token_type_ids"], "embeddings.kind")
     length = graph.op("Gather", [graph.op("Shape", ["input_ids"], "shape"), _axes(graph, 1)], "length")
     start = graph.constant("start", np.zeros(1, np.int64))
-    place = graph.op("Slice", [places, start, length], "embeddings.place")
+    rows = _axes(graph, 0)
+    place = graph.op("Slice", [places, start, length, rows], "embeddings.place")
     joined = graph.op("Add", [graph.op("Add", [word, kind], "embeddings.add1"), place], "embeddings.add2")
     return graph.norm(joined, "embeddings.norm")
 

@@ -199,7 +199,7 @@ def load_plan(
     library: LibraryName | None = None,
     *,
     settings: GpuSettings | None = None,
-    cuda_runtime: str | CudaRuntime = "cuda-python",
+    cuda_runtime: str | CudaRuntime | None = None,
     device: int = 0,
     plugins: Sequence[str] = (),
 ) -> TensorRtEngine:
@@ -210,8 +210,10 @@ def load_plan(
     """
     chosen = settings or GpuSettings()
     trt = load_library(library)
-    owns = isinstance(cuda_runtime, str)
-    runtime = open_runtime(cuda_runtime, device) if isinstance(cuda_runtime, str) else cuda_runtime
+    owns = cuda_runtime is None or isinstance(cuda_runtime, str)
+    runtime = (
+        open_runtime(cuda_runtime, device) if cuda_runtime is None or isinstance(cuda_runtime, str) else cuda_runtime
+    )
     owner, engine = deserialize(trt, plan, host_code=chosen.host_code, plugins=plugins)
     stream_weights(engine, chosen.weights_mb, plan)
     return TensorRtEngine(engine, trt, runtime, chosen, plan, owner=owner, owns_runtime=owns)
