@@ -29,12 +29,18 @@ def optimize(
     ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``. Raises
     ``BadInput`` for anything the user can mend; an interrupted call is taken up by the next one like it.
     """
-    from optimizer.pipeline import run
-
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)
     folder = Path(out or f"{path.stem}.optimized").absolute()
-    return run(path, chosen, folder, Events(*listeners), force=force)
+    events = Events(*listeners)
+    if not force:
+        from optimizer.finished import kept_result
+
+        if kept := kept_result(path, chosen, folder, events):
+            return kept
+    from optimizer.pipeline import run
+
+    return run(path, chosen, folder, events, force=force)
 
 
 def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:

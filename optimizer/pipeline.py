@@ -17,6 +17,7 @@ from engines.profile import parse_shape_profiles
 from engines.target import CPU, Target, resolve_targets
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
+from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
@@ -71,7 +72,7 @@ def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
 
     try:
         report = run_stages(job, workspace, events)
-        return Result(report, _publish(job, workspace).path)
+        return Result(report, _publish(job, workspace, request_key(job.imported.path, job.settings)).path)
     except BadInput:
         workspace.discard()
         raise
@@ -81,6 +82,6 @@ def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
         raise unwritable(at_fault, error) from error
 
 
-def _publish(job: Job, workspace: Workspace) -> Bundle:
+def _publish(job: Job, workspace: Workspace, request: str) -> Bundle:
     digests = job.imported.digest, job.inputs.digest, job.settings.digest()
-    return workspace.publish(BundleManifest(job.key, *digests, job.tools))
+    return workspace.publish(BundleManifest(job.key, *digests, job.tools, request=request))
