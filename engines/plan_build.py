@@ -17,6 +17,7 @@ from engines.history import BuildHistory, BuildRecord, Estimate
 from engines.layers import layer_notes
 from engines.manifest import EngineManifest
 from engines.model_files import model_bytes, model_digest
+from engines.model_io import declared_types
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.child import LOG_NAME
 from engines.tensorrt.library import Library, choose_library, load_library
@@ -173,9 +174,17 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),
         ),
-        ignored=(*job.notes, *built.notes),
+        ignored=(*job.notes, *built.notes, *_changed_types(request.model, built)),
         warnings=built.warnings[:_WARNINGS_KEPT],
     )
+
+
+def _changed_types(model: Path, built: PlanBuilt) -> tuple[str, ...]:
+    """Inputs and outputs that the plan binds with another type than the graph declares; TensorRT says nothing of it."""
+    declared = declared_types(model)
+    specs = (*built.inputs, *built.outputs)
+    changed = [spec for spec in specs if declared.get(spec.name, spec.dtype) != spec.dtype]
+    return tuple(f"{s.name!r} is {declared[s.name]} in the model and {s.dtype} in the plan" for s in changed)
 
 
 def _sparsity_notes(request: BuildRequest, library: Library, built: PlanBuilt) -> tuple[str, ...]:

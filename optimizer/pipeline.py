@@ -21,6 +21,7 @@ from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
+from optimizer.stages.build import check_builder_options
 from optimizer.stages.inputs import model_inputs, open_inputs
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
@@ -50,6 +51,7 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
     targets = resolve_targets(settings.targets or _default_targets(native), native)
+    check_builder_options(settings, targets)
     shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
     for note in imported.notes:

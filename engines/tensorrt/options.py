@@ -64,8 +64,10 @@ def _integer(attribute: str, low: int, high: int) -> Option:
 
 def _pool(name: str) -> Option:
     def apply(module: Any, config: Any, value: int) -> str:
-        config.set_memory_pool_limit(getattr(module.MemoryPoolType, name), value << 20)
-        return ""
+        pool = getattr(module.MemoryPoolType, name)
+        config.set_memory_pool_limit(pool, value << 20)
+        kept = config.get_memory_pool_limit(pool)
+        return "" if kept == value << 20 else f"the library keeps {kept >> 20} MiB"
 
     return Option("an integer, MiB", _within(1, 1 << 20), apply)
 

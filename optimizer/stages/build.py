@@ -9,9 +9,12 @@ from pathlib import Path
 
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BadInput, BuildError, BuildFailure
+from engines.gpu import native_target
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.target import Backend, Target
+from engines.tensorrt.library import choose_library, load_library
+from engines.tensorrt.options import check_options
 from optimizer.events import Detail, Events
 from optimizer.settings import Settings
 
@@ -71,6 +74,17 @@ def build_targets(
     if len(gpu) == len(targets):
         _refuse_a_model_nobody_takes(outcomes)
     return outcomes
+
+
+def check_builder_options(settings: Settings, targets: Sequence[Target]) -> None:
+    """Raise ``BadInput`` for an option that a library which builds here does not know: before any work is done."""
+    native = native_target()
+    for target in targets if settings.builder_options else ():
+        if target.backend is not Backend.TENSORRT:
+            continue
+        name = choose_library(target, native).name
+        if name is not None:
+            check_options(settings.tensorrt_options, load_library(name))
 
 
 def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
