@@ -129,6 +129,7 @@ class TargetSummary:
     speedup_vs_fp32: float | None = None
     kept_precision: str | None = None
     why: str = ""
+    notes: list[str] = field(default_factory=list)
     title: str = ""
     next_command: str = ""
     batch: int | None = None
@@ -137,7 +138,6 @@ class TargetSummary:
     fp32_latency_ms: Percentiles | None = None
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

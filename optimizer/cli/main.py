@@ -19,10 +19,10 @@ VERBS: dict[str, Callable[..., int]] = {
     "bench": bench.bench,
     "compare": compare.compare,
     "explain": explain.explain,
+    "cache": cache.cache,
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
     "verify": verify.verify,
-    "cache": cache.cache,
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
