@@ -12,6 +12,7 @@ from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
 from engines.tensorrt.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
+from engines.tensorrt.exits import PARSING
 from engines.tensorrt.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
 from engines.tensorrt.failures import (
     ParserMessage,
@@ -64,7 +65,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         builder = library.module.Builder(process_logger(library))
         _load_plugins(library, builder, request)
         started = time.perf_counter()
-        on_step(StepDone("parsing"))
+        on_step(StepDone(PARSING))
         network = _parse(library, builder, request.model, messages)
         parsed = time.perf_counter()
         config, notes = _configure(library, builder, network, request)

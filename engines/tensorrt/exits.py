@@ -15,6 +15,8 @@ from pathlib import Path
 from engines.errors import BuildError, BuildFailure
 
 RAW_LOG_NAME = "build.log"
+PARSING = "parsing"
+"""The stage in which the ONNX parser is at work."""
 _TAIL_BYTES = 64 << 10
 _LOG_LINES = 20
 _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory")
@@ -24,6 +26,7 @@ _NODE = re.compile(
     r"|(?:Computing costs for|Tactic search for|Autotuning op) (?P<timed>\S+)",  # full TensorRT's builder
     re.MULTILINE,
 )
+_FUSED = re.compile(r"^\{ForeignNode\[(.+)\.\.\.(.+)\]\}$")  # the builder's name for all nodes from one to another
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -61,7 +64,7 @@ def read_tail(folder: Path) -> str:
 def ending_error(ending: Ending) -> BuildError:
     """The error for a child that left no result."""
     how = f"was ended by {signal.Signals(-ending.code).name}" if ending.code < 0 else f"ended with status {ending.code}"
-    node = last_node(ending.log)
+    node = last_node(ending.log, ending.stage)
     log = "\n".join(filter(None, [ending.errors, *_last_lines(ending.log)]))
     if _starved(ending):
         return BuildError(
@@ -86,12 +89,16 @@ def _starved(ending: Ending) -> bool:
     return ending.code != 0 and bool(_OUT_OF_MEMORY.search(ending.errors))
 
 
-def last_node(log: str) -> str:
-    """The ONNX node that the log last says work had begun on; empty where it says none."""
+def last_node(log: str, stage: str) -> str:
+    """The ONNX node (or nodes) that the log last says work had begun on; empty where it says none.
+
+    What the parser read last is to blame while parsing only, not in the stages after it.
+    """
     found = ""
     for match in _NODE.finditer(log):
-        found = next(name for name in match.groups() if name)
-    return found
+        if match["timed"] or stage == PARSING:
+            found = next(name for name in match.groups() if name)
+    return _FUSED.sub(r"\1 to \2", found)
 
 
 def _last_lines(log: str) -> Iterable[str]:

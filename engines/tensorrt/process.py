@@ -154,7 +154,7 @@ def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
         raise BuildError(
             BuildFailure.TIMEOUT,
             f"stopped after {elapsed:.0f} s while {child.stage}",
-            where=last_node(read_tail(child.folder)),
+            where=last_node(read_tail(child.folder), child.stage),
             expected=f"a build within {limits.time_s:g} s",
             fix="raise --build-time-limit, or lower --optimization-level",
         )
@@ -162,7 +162,7 @@ def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
         raise BuildError(
             BuildFailure.OUT_OF_MEMORY,
             f"stopped at {used:.0f} MiB while {child.stage}",
-            where=last_node(read_tail(child.folder)),
+            where=last_node(read_tail(child.folder), child.stage),
             expected=f"a build within {limits.memory_mb} MiB",
             fix="raise --build-memory-limit; a build takes about three times the model's size",
         )

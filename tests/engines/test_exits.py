@@ -18,7 +18,7 @@ LOG = (
 
 
 def ending(code: int, errors: str = "", killed: bool = False, log: str = LOG) -> Ending:
-    return Ending(code, "building", errors, killed, log)
+    return Ending(code, "parsing", errors, killed, log)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,16 @@ def test_crash_and_memory_are_told_apart(how: Ending, failure: BuildFailure, wor
         ("", ""),
         ("[VERBOSE] Parsing node: a/b [Conv]\n[VERBOSE] Searching for input: x", "a/b"),
         (LOG + "[VERBOSE] =============== Computing costs for conv1 + relu1\n", "conv1"),
+        (LOG + "[VERBOSE] Computing costs for {ForeignNode[a/in...b/out]}\n", "a/in to b/out"),
     ],
 )
 def test_the_last_node_is_read_from_the_log(log: str, node: str) -> None:
-    assert last_node(log) == node
+    assert last_node(log, "parsing") == node
+
+
+def test_what_was_parsed_last_is_not_blamed_for_a_crash_of_the_builder() -> None:
+    assert last_node(LOG, "Building engine") == ""
+    assert last_node(LOG + "[VERBOSE] Computing costs for conv1\n", "Building engine") == "conv1"
 
 
 def test_only_the_tail_of_a_long_log_is_read(tmp_path: Path) -> None:
