@@ -25,7 +25,8 @@ from engines.cache import EngineCache
 from engines.errors import EnginewrightError
 from engines.manifest import EngineManifest, check_digest
 
-Victim: TypeAlias = Literal["parent", "child"]
+Victim: TypeAlias = Literal["parent early", "parent", "builder"]
+"""``parent early`` is killed anywhere in its life, the other two once the builder runs."""
 _BUILD = """
 import sys
 from pathlib import Path
@@ -71,9 +72,9 @@ def run_kills(kills: int, seed: int, folder: Path, say: Callable[[str], None] = 
     _save_model(model)
     truth, usual = _undisturbed(model, folder)
     for number in range(kills):
-        victim: Victim = draw.choice(("parent", "child"))
+        victim: Victim = draw.choice(("parent early", "parent", "parent", "builder", "builder"))
         EngineCache(cache).clear()
-        moment = draw.uniform(0.02, 1.05) * usual
+        moment = draw.uniform(0.02, 1.05) * usual[victim]
         _one(_Attempt(model, folder / "engines" / "a100", cache, truth, victim, moment), report)
         report.kills += 1
         if (number + 1) % 10 == 0:
@@ -107,14 +108,23 @@ def _start(model: Path, out: Path, cache: Path) -> subprocess.Popen[str]:
     )
 
 
-def _undisturbed(model: Path, folder: Path) -> tuple[str, float]:
-    """Digest of the plan that an undisturbed build gives, and its wall seconds."""
+def _undisturbed(model: Path, folder: Path) -> tuple[str, dict[Victim, float]]:
+    """Digest of the plan that an undisturbed build gives, and the seconds in which each victim may be killed."""
     started = time.perf_counter()
     with _start(model, folder / "truth", folder / "truth-cache") as building:
+        _wait_for_builder(building)
+        built = time.perf_counter()
         _, errors = building.communicate()
     if building.returncode != 0:
         raise RuntimeError(f"the build fails undisturbed: {errors}")
-    return EngineManifest.load(folder / "truth").file_digest, time.perf_counter() - started
+    ended = time.perf_counter()
+    usual: dict[Victim, float] = {"parent early": ended - started, "parent": ended - built, "builder": ended - built}
+    return EngineManifest.load(folder / "truth").file_digest, usual
+
+
+def _wait_for_builder(building: subprocess.Popen[str]) -> None:
+    while building.poll() is None and not _children(building.pid):
+        time.sleep(0.005)
 
 
 @dataclass(frozen=True)
@@ -129,13 +139,15 @@ class _Attempt:
 
 def _one(attempt: _Attempt, report: KillReport) -> None:
     with _start(attempt.model, attempt.out, attempt.cache) as building:
+        if attempt.victim != "parent early":
+            _wait_for_builder(building)
         time.sleep(attempt.moment)
         children = _children(building.pid)
         if building.poll() is not None:
             report.finished += 1
-        elif attempt.victim == "parent" or not children:
+        elif attempt.victim != "builder" or not children:
             building.kill()
-            report.killed["parent alone" if not children else "parent with a builder"] += 1
+            report.killed["parent alone" if not children else "parent while its builder ran"] += 1
         else:
             os.kill(children[0], signal.SIGKILL)
             report.killed["builder"] += 1
