@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 
 from engines.errors import BadInput, EngineError
+from engines.files import alive
+from engines.history import FILE_NAME
 from engines.manifest import SCHEMA, EngineManifest, check_digest
 from engines.profile import ShapeProfile
 
@@ -34,7 +36,7 @@ class CacheKey:
     """
 
     model: str
-    profile: ShapeProfile
+    profiles: tuple[ShapeProfile, ...]
     sparse_weights: bool
     options: dict[str, str]
     library: str
@@ -60,6 +62,22 @@ def default_limit_mb() -> int:
     if text and not text.isdigit():
         raise BadInput(f"{text!r} is not a size in MiB", where="$ENGINEWRIGHT_CACHE_MB", expected="a whole number")
     return int(text) if text else _DEFAULT_LIMIT_MB
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One kept engine: ``key`` is the digest it lies under, ``bytes`` its size, ``used`` seconds since 1970.
+
+    ``damaged`` entries have no readable manifest; a build that meets one makes it anew.
+    """
+
+    key: str
+    target: str
+    precision: str
+    library: str
+    bytes: int
+    used: float
+    damaged: bool = False
 
 
 class EngineCache:
@@ -129,19 +147,63 @@ class EngineCache:
             shutil.rmtree(partial, ignore_errors=True)
         self.evict(keep=entry.name)
 
-    def evict(self, keep: str = "") -> None:
-        """Remove the least recently used entries until the limit holds; ``keep`` names one that stays."""
-        entries = [path for path in self._entries.iterdir() if path.is_dir() and path.name != keep]
-        sizes = {path: _size(path) for path in entries}
-        total = sum(sizes.values()) + (_size(self._entries / keep) if keep else 0)
-        for path in sorted(entries, key=_used):
-            if total <= self._limit:
-                return
-            shutil.rmtree(path, ignore_errors=True)
-            total -= sizes[path]
+    @property
+    def limit(self) -> int:
+        """Bytes it may take."""
+        return self._limit
+
+    def entries(self) -> list[CacheEntry]:
+        """Every kept engine, the most recently used first."""
+        return sorted((_describe(path) for path in self._folders()), key=lambda entry: -entry.used)
+
+    def evict(self, keep: str = "", *, limit: int | None = None) -> list[str]:
+        """Remove the least recently used entries until ``limit`` bytes hold; returns the keys removed.
+
+        ``keep`` names one that stays; ``limit`` is the cache's own when not given.
+        """
+        self._remove_leftovers()
+        sizes = {path: _size(path) for path in self._folders()}
+        total, removed = sum(sizes.values()), []
+        for path in sorted(sizes, key=_used):
+            if total <= (self._limit if limit is None else limit):
+                break
+            if path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+                total -= sizes[path]
+                removed.append(path.name)
+        return removed
+
+    def clear(self) -> int:
+        """Remove every engine, timing cache and record of earlier builds; returns the number of engines."""
+        removed = self.evict(limit=-1)
+        shutil.rmtree(self.root / "timing", ignore_errors=True)
+        (self.root / FILE_NAME).unlink(missing_ok=True)
+        return len(removed)
+
+    def _folders(self) -> list[Path]:
+        if not self._entries.is_dir():
+            return []
+        return [path for path in self._entries.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+    def _remove_leftovers(self) -> None:
+        """Half-stored entries of processes that were killed; those of living ones are left alone."""
+        for path in self._entries.glob(".*.partial") if self._entries.is_dir() else ():
+            owner = path.name.split(".")[-2]
+            if not owner.isdigit() or not alive(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _entry(self, key: CacheKey) -> Path:
         return self._entries / key.digest()
+
+
+def _describe(path: Path) -> CacheEntry:
+    size, used = _size(path), _used(path)
+    try:
+        manifest = EngineManifest.load(path)
+    except BadInput:
+        return CacheEntry(path.name, "?", "?", "?", size, used, damaged=True)
+    library = f"{manifest.backend} {manifest.backend_version}"
+    return CacheEntry(path.name, manifest.target, manifest.precision, library, size, used)
 
 
 def _try_lock(descriptor: int) -> bool:

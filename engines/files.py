@@ -35,6 +35,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def alive(process: int) -> bool:
+    """Whether a process of this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def unwritable(path: Path, error: OSError) -> BadInput:
     """The one message for a folder that cannot be written and for a full disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -9,7 +11,7 @@ from typing import Literal, TypeAlias
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.files import read_json, sha256_file, write_json
-from engines.profile import ShapeProfile
+from engines.profile import Shape, ShapeProfile
 from engines.target import NATIVE, TARGETS
 from engines.tensorrt.build_log import BuildMemory, LayerInfo
 
@@ -25,8 +27,10 @@ class EngineManifest:
 
     ``file`` is relative to the directory, ``file_digest`` its SHA-256 and ``bytes`` its size, external data not
     counted (``data_files`` names that). ``backend_version`` is exact: TensorRT plans run only under the version that
-    built them. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is empty where the backend tells
-    nothing about its layers. ``threads`` applies to ONNX Runtime, None for all cores.
+    built them, version-compatible ones under its major version. ``more_profiles`` are optimization profiles besides
+    ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is empty where the backend tells
+    nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes`` what else is worth knowing,
+    ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for all cores.
     """
 
     target: str
@@ -50,6 +54,9 @@ class EngineManifest:
     threads: int | None = None
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
+    more_profiles: tuple[ShapeProfile, ...] = ()
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def save(self, directory: Path) -> None:
         write_json(directory / MANIFEST_NAME, self)
@@ -67,7 +74,24 @@ class EngineManifest:
     def rebuild(self) -> str:
         """The command that makes this engine anew on the machine it is for."""
         target = self.target if self.target in TARGETS else NATIVE  # a GPU with no name of its own
-        return f"optimize MODEL.onnx --target {target} --precision {self.precision}"
+        words = ["optimize", "MODEL.onnx", "--target", target, "--precision", self.precision]
+        words += ["--sparsity", "2:4"] if self.sparse_weights else []
+        words += [word for profile in self.profiles for word in _shape_options(profile)]
+        words += [word for name, value in self.options.items() for word in ("--builder-option", f"{name}={value}")]
+        return shlex.join(words)
+
+    @property
+    def profiles(self) -> tuple[ShapeProfile, ...]:
+        return (self.profile, *self.more_profiles)
+
+    def has(self, option: str) -> bool:
+        """Whether a builder option of this name was ``on``."""
+        return self.options.get(option) == "on"
+
+
+def _shape_options(profile: ShapeProfile) -> Iterator[str]:
+    for name, shapes in profile.inputs.items():
+        yield from ("--shape", f"{name}={shapes}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,19 @@ class Runtime:
 
 
 def check_loadable(manifest: EngineManifest, directory: Path, runtime: Runtime) -> None:
-    """Raise ``EngineError`` with the command that rebuilds, unless ``runtime`` can run the engine in ``directory``.
+    """Raise ``EngineError`` unless ``runtime`` can run the engine in ``directory`` as it is: see ``check_runs_here``,
+    and the plan must hold its weights."""
+    check_runs_here(manifest, directory, runtime)
+    if manifest.has("strip_plan"):
+        raise EngineError(
+            "the plan holds no weights (built with strip_plan)",
+            where=str(directory / manifest.file),
+            fix="put them in with engines.refit.refit_engine(directory, model), then open it",
+        )
+
+
+def check_runs_here(manifest: EngineManifest, directory: Path, runtime: Runtime) -> None:
+    """Raise ``EngineError`` with the command that rebuilds, unless ``runtime`` fits the engine in ``directory``.
 
     Checked from the manifest alone, before a byte of the plan reaches a library that might crash on it: schema, the
     file's presence and size, backend and exact version, and the GPU.
@@ -95,16 +131,53 @@ def check_loadable(manifest: EngineManifest, directory: Path, runtime: Runtime) 
         raise EngineError(
             "no NVIDIA GPU found", where=where, expected=f"a GPU of {manifest.sm}", fix=_elsewhere(manifest)
         )
-    if runtime.compute_capability != manifest.compute_capability:
+    if not _same_gpu(manifest, runtime.compute_capability):
         here = "SM{}{}".format(*runtime.compute_capability)
         raise EngineError(f"built for {manifest.sm}, this GPU is {here}", where=where, fix=fix)
-    if (runtime.backend, runtime.version) != (manifest.backend, manifest.backend_version):
+    if runtime.backend != manifest.backend or not _same_version(manifest, runtime.version):
         raise EngineError(
             f"this machine has {runtime.backend} {runtime.version}",
             where=where,
             expected=f"{manifest.backend} {manifest.backend_version}, which built the plan",
             fix=fix,
         )
+
+
+def _same_gpu(manifest: EngineManifest, here: tuple[int, int]) -> bool:
+    """Plans run on the compute capability they were built for; AMPERE_PLUS ones on every later one too."""
+    built = manifest.compute_capability
+    if manifest.backend == "tensorrt" and manifest.has("hardware_compatible"):
+        return here >= (8, 0)
+    return here == built
+
+
+def _same_version(manifest: EngineManifest, here: str) -> bool:
+    """The very version, or for a version-compatible plan any of the same major version that is not older."""
+    if manifest.backend != "tensorrt" or not manifest.has("version_compatible"):
+        return here == manifest.backend_version
+    runs, built = (
+        tuple(int(part) for part in v.split(".") if part.isdigit()) for v in (here, manifest.backend_version)
+    )
+    return runs[:1] == built[:1] and runs >= built
+
+
+def check_shapes(manifest: EngineManifest, directory: Path, shapes: Mapping[str, Shape]) -> None:
+    """Raise ``EngineError`` with the command that rebuilds, unless one profile covers all of ``shapes`` (by input).
+
+    Like ``check_loadable`` this reads the manifest only. Inputs without a range have one shape and are not checked.
+    """
+    if manifest.backend == "onnxruntime" or any(profile.covers(shapes) for profile in manifest.profiles):
+        return
+    given = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    known = " or ".join(" ".join(f"{n}={r}" for n, r in profile.inputs.items()) for profile in manifest.profiles)
+    wanted = " ".join(f"--shape {name}=MIN:OPT:MAX" for name in shapes if name in manifest.profile.inputs)
+    base = shlex.join(["optimize", "MODEL.onnx", "--target", manifest.target, "--precision", manifest.precision])
+    raise EngineError(
+        f"no shape profile covers {given}",
+        where=str(directory / manifest.file),
+        expected=known,
+        fix=f"rebuild it with ranges that do: {base} {wanted}",
+    )
 
 
 def _check_schema(manifest: EngineManifest, directory: Path) -> None:

@@ -95,6 +95,11 @@ def model_digest(model: Path) -> str:
     return digest.hexdigest()
 
 
+def model_bytes(model: Path) -> int:
+    """Size of the model file and its external data."""
+    return sum((model.parent / name if name else model).stat().st_size for name in ("", *external_files(model)))
+
+
 def place_model(model: Path, destination: Path) -> tuple[str, ...]:
     """Put a model at ``destination`` with its external data next to it; returns the data files' names.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.engine import Engine
 from engines.gpu import detect_gpus
-from engines.manifest import EngineManifest, Runtime, check_loadable
+from engines.manifest import EngineManifest, Runtime, check_loadable, check_shapes
+from engines.profile import Shape
+from engines.tensorrt.library import Library, LibraryName, load_runtime
+from engines.tensorrt.options import plugin_libraries
 
 if TYPE_CHECKING:
     from engines.tensorrt.gpu_engine import GpuSettings
@@ -17,25 +21,34 @@ def open_engine(
     directory: Path,
     *,
     threads: int | None = None,
-    cuda_runtime: str = "cuda-python",
+    cuda_runtime: str | None = None,
     gpu: GpuSettings | None = None,
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Engine:
     """The engine in ``directory``, ready to run; close it, or use it as a context manager.
 
-    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``;
-    ``gpu`` says how a plan runs (batches in flight, CUDA graphs).
+    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``,
+    by default what ``$ENGINEWRIGHT_CUDA_RUNTIME`` says, else cuda-python;
+    ``gpu`` says how a plan runs (batches in flight, CUDA graphs). ``shapes`` are input shapes it will be asked to run.
     Raises ``BadInput`` for a directory that holds no engine, ``EngineError`` for an engine that does not fit
     this machine, with the command that rebuilds it.
     """
     manifest = EngineManifest.load(directory)
     check_loadable(manifest, directory, runtime_here(manifest))
+    check_shapes(manifest, directory, shapes or {})
     if manifest.backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
     from engines.tensorrt.gpu_engine import load_plan
 
-    return load_plan(directory / manifest.file, manifest.backend, settings=gpu, cuda_runtime=cuda_runtime)
+    return load_plan(
+        directory / manifest.file,
+        library_for(manifest).name,
+        settings=gpu,
+        cuda_runtime=cuda_runtime,
+        plugins=plugin_libraries(manifest.options),
+    )
 
 
 def runtime_here(manifest: EngineManifest) -> Runtime:
@@ -47,6 +60,10 @@ def runtime_here(manifest: EngineManifest) -> Runtime:
     gpus = detect_gpus()
     if not gpus:  # said first: without a GPU the library's presence does not matter
         return Runtime(manifest.backend, manifest.backend_version, None)
-    from engines.tensorrt.library import load_library
+    return Runtime(manifest.backend, library_for(manifest).version, gpus[0].compute_capability)
 
-    return Runtime(manifest.backend, load_library(manifest.backend).version, gpus[0].compute_capability)
+
+def library_for(manifest: EngineManifest) -> Library:
+    """The library that runs a plan here; raises ``BuildError(MISSING_LIBRARY)`` naming what would do."""
+    name: LibraryName = "tensorrt_rtx" if manifest.backend == "tensorrt_rtx" else "tensorrt"
+    return load_runtime(name, version_compatible=manifest.has("version_compatible"))

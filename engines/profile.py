@@ -20,6 +20,14 @@ class ShapeRange:
     opt: Shape
     max: Shape
 
+    def __str__(self) -> str:
+        """``"1x3:8x3:32x3"``, as ``--shape`` takes it."""
+        return ":".join("x".join(map(str, shape)) for shape in (self.min, self.opt, self.max))
+
+    def covers(self, shape: Shape) -> bool:
+        same_rank = len(shape) == len(self.min)
+        return same_rank and all(a <= x <= b for a, x, b in zip(self.min, shape, self.max, strict=True))
+
 
 @dataclass(frozen=True)
 class ShapeProfile:
@@ -27,13 +35,26 @@ class ShapeProfile:
 
     inputs: dict[str, ShapeRange]
 
+    def covers(self, shapes: Mapping[str, Shape]) -> bool:
+        """Whether every shape of an input with a range lies in it."""
+        return all(self.inputs[name].covers(shape) for name, shape in shapes.items() if name in self.inputs)
+
     def opt_shapes(self) -> dict[str, Shape]:
         return {name: shapes.opt for name, shapes in self.inputs.items()}
 
 
-def parse_shape_options(options: Iterable[str]) -> dict[str, ShapeRange]:
-    """Read ``--shape NAME=MIN:OPT:MAX`` or ``NAME=SHAPE`` (all three alike); shapes are ``1x3x224x224``."""
-    return dict(_parse_shape_option(option) for option in options)
+def parse_shape_profiles(options: Iterable[str]) -> list[dict[str, ShapeRange]]:
+    """Read ``--shape NAME=MIN:OPT:MAX`` or ``NAME=SHAPE`` (all three alike), by profile; shapes are ``1x3x224x224``.
+
+    An input's first option belongs to the first profile, its second to the second. An input given fewer times than
+    another keeps its last range in the later profiles. At least one (maybe empty) profile is returned.
+    """
+    by_input: dict[str, list[ShapeRange]] = {}
+    for option in options:
+        name, shapes = _parse_shape_option(option)
+        by_input.setdefault(name, []).append(shapes)
+    count = max((len(ranges) for ranges in by_input.values()), default=1)
+    return [{name: ranges[min(index, len(ranges) - 1)] for name, ranges in by_input.items()} for index in range(count)]
 
 
 def _parse_shape_option(option: str) -> tuple[str, ShapeRange]:
@@ -63,6 +84,12 @@ def check_range(name: str, low: Shape, opt: Shape, high: Shape, where: str) -> S
                 f"axis {axis} of {name!r} has min {a}, opt {b}, max {c}", where=where, expected="0 < min <= opt <= max"
             )
     return ShapeRange(low, opt, high)
+
+
+def check_profile(profile: ShapeProfile) -> None:
+    """Raise ``BadInput`` unless every range has equal ranks and 0 < min <= opt <= max."""
+    for name, shapes in profile.inputs.items():
+        check_range(name, shapes.min, shapes.opt, shapes.max, f"shape profile of input {name!r}")
 
 
 def infer_profile(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.errors import BadInput
+from engines.files import alive
 
 
 @contextmanager
@@ -49,15 +50,5 @@ def _remove_leftovers(final: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(final.name)}\.(\d+)\.(partial|old)")
     for path in final.parent.iterdir():
         match = pattern.fullmatch(path.name)
-        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+        if match and (int(match[1]) == os.getpid() or not alive(int(match[1]))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -10,7 +10,7 @@ from typing import Any
 from engines.errors import BadInput
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import Precision, Settings, Sparsity, choice, listed
+from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list
 
 
 def optimize(
@@ -25,16 +25,22 @@ def optimize(
     """Take an ONNX model to a bundle of proven engines.
 
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
-    ``max_drop=0.01`` …). The bundle goes to ``out``, by default ``MODEL.optimized`` in the working directory.
-    ``listeners`` receive the events of ``optimizer.events``. Raises ``BadInput`` for anything the user can
-    mend; an interrupted call is taken up by the next one with the same arguments.
+    ``max_drop=0.01``, ``builder_options={"refit": True}`` …). The bundle goes to ``out``, by default
+    ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``. Raises
+    ``BadInput`` for anything the user can mend; an interrupted call is taken up by the next one like it.
     """
-    from optimizer.pipeline import run
-
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)
     folder = Path(out or f"{path.stem}.optimized").absolute()
-    return run(path, chosen, folder, Events(*listeners), force=force)
+    events = Events(*listeners)
+    if not force:
+        from optimizer.finished import kept_result
+
+        if kept := kept_result(path, chosen, folder, events):
+            return kept
+    from optimizer.pipeline import run
+
+    return run(path, chosen, folder, events, force=force)
 
 
 def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
@@ -51,4 +57,6 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
     for name in ("targets", "shapes", "loadgen"):
         if name in values:
             values[name] = listed(values[name])
+    if "builder_options" in values:
+        values["builder_options"] = option_list(values["builder_options"])
     return replace(settings, **values)

@@ -6,7 +6,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.errors import BadInput, EnginewrightError
@@ -20,7 +20,10 @@ LOCK = "lock"
 
 @dataclass(frozen=True)
 class BundleManifest:
-    """What the bundle was made from and with. ``key`` identifies the job: the same key means the same bundle."""
+    """What the bundle was made from and with. ``key`` identifies the job: the same key means the same bundle.
+
+    ``request`` identifies it by files alone (``optimizer.finished``), empty where that cannot be told.
+    """
 
     key: str
     model_digest: str
@@ -29,6 +32,7 @@ class BundleManifest:
     tools: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+    request: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,21 +160,20 @@ class Workspace:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def finished_bundle(out: Path, key: str) -> Bundle | None:
-    """The bundle at ``out`` when it came from the same job and nothing in it is missing."""
+def finished_bundle(out: Path, key: str = "", *, request: str = "") -> Bundle | None:
+    """The bundle at ``out`` when it came from the same job (or the same request) and nothing in it is missing."""
     try:
         bundle = Bundle(out)
         manifest = bundle.manifest
     except BadInput:
         return None
-    whole = manifest.key == key and all((out / name).is_file() for name in manifest.files)
+    same = manifest.request == request if request else manifest.key == key
+    whole = same and all((out / name).is_file() for name in manifest.files)
     return bundle if whole else None
 
 
 def _with_files(manifest: BundleManifest, files: dict[str, str]) -> BundleManifest:
-    return BundleManifest(
-        manifest.key, manifest.model_digest, manifest.data_digest, manifest.settings_digest, manifest.tools, files
-    )
+    return replace(manifest, files=files)
 
 
 def _empty(path: Path) -> bool:

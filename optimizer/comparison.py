@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.target import CPU
 from optimizer.bundle import MANIFEST, Bundle
+from optimizer.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.importing import import_model
 from optimizer.stages.inputs import integer_bounds
 
@@ -40,17 +41,28 @@ class Side:
 class Comparison:
     """``accuracy`` is the second side's against the first; ``speedup`` how many times faster the second is, the median
     over pairs of bursts, whose interval ``steadiness`` holds.
+
+    ``engines`` are the differences of two bundles' GPU engines by target. All but these is None for bundles that have
+    no engine for this machine's CPU.
     """
 
-    first: Side
-    second: Side
-    accuracy: Accuracy
-    speedup: float
-    steadiness: Steadiness
+    first: Side | None
+    second: Side | None
+    accuracy: Accuracy | None
+    speedup: float | None
+    steadiness: Steadiness | None
+    engines: dict[str, EngineDifference] = field(default_factory=dict)
 
 
 def compare_sides(first: Path, second: Path, data: str, samples: int) -> Comparison:
-    """Run both CPU engines in turn on the same inputs. Raises ``BadInput`` when they take different ones."""
+    """Run both CPU engines in turn on the same inputs, and compare the GPU engines' layer tables.
+
+    Raises ``BadInput`` when the two take different inputs.
+    """
+    bundles = [path for path in (first, second) if (path / MANIFEST).is_file()]
+    differences = compare_engines(first, second) if len(bundles) == 2 else {}
+    if differences and any(CPU.name not in Bundle(path).targets() for path in bundles):
+        return Comparison(None, None, None, None, None, differences)
     with ExitStack() as stack:
         engines: dict[str, Engine] = {
             "first": stack.enter_context(_open(first)),
@@ -70,6 +82,7 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         accuracy,
         run.steadiness.speedup["second"].value,
         run.steadiness,
+        differences,
     )
 
 
@@ -91,9 +104,16 @@ def _size(path: Path) -> int:
 
 
 def render(found: Comparison, console: Console) -> None:
-    """Print a table of the two and the accuracy of each output."""
+    """Print a table of the two, the accuracy of each output, and what differs between GPU engines."""
+    _render_runs(found, console)
+    render_differences(found.engines, console)
+
+
+def _render_runs(found: Comparison, console: Console) -> None:
     from rich.table import Table
 
+    if found.first is None or found.second is None or found.accuracy is None or found.steadiness is None:
+        return
     table = Table("", "p50 ms", "p99 ms", "MB", box=None, pad_edge=False)
     for side in (found.first, found.second):
         latency = side.latency_ms

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import BadInput
 from engines.files import read_json
+from engines.layers import count_layers
+from engines.tensorrt.build_log import LayerInfo, layers_of_nodes
 from optimizer.bundle import Bundle
+from optimizer.engine_tables import counts_line, manifests, render_layers
 from optimizer.precision import NodePrecision, PrecisionPlan
 
 if TYPE_CHECKING:
@@ -17,20 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The plan of a bundle, or of one of its nodes; ``notes`` tell what the passes did."""
+    """The plan of a bundle, or of one of its nodes; ``notes`` tell what the passes did.
+
+    ``engines`` says in a line per target what became of the plan, ``layers`` which kernels of each run the one node.
+    """
 
     nodes: dict[str, NodePrecision]
     notes: list[str]
+    engines: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, list[LayerInfo]] = field(default_factory=dict)
 
 
 def explain_bundle(path: Path, node: str | None) -> Explanation:
     """Read precision.json. Raises ``BadInput`` for an unknown node, naming close ones."""
-    plan = read_json(Bundle(path).path / "precision.json", PrecisionPlan)
+    bundle = Bundle(path)
+    plan = read_json(bundle.path / "precision.json", PrecisionPlan)
+    tables = {target: found.layers for target, found in manifests(bundle).items() if found.layers}
     if node is None:
-        return Explanation(plan.nodes, plan.notes)
+        return Explanation(plan.nodes, plan.notes, {t: counts_line(count_layers(rows)) for t, rows in tables.items()})
     if node not in plan.nodes:
         raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
-    return Explanation({node: plan.nodes[node]}, [])
+    layers = {target: layers_of_nodes(rows).get(node, []) for target, rows in tables.items()}
+    return Explanation({node: plan.nodes[node]}, [], layers=layers)
 
 
 def _close(node: str, plan: PrecisionPlan) -> str:
@@ -52,3 +63,8 @@ def render(found: Explanation, console: Console) -> None:
     console.print(table)
     for note in found.notes:
         console.print(f"- {note}", markup=False)
+    for target, line in found.engines.items():
+        console.print(f"engine {target}: {line}", markup=False, highlight=False)
+    for target, layers in found.layers.items():
+        console.print(f"engine {target}: {len(layers)} kernels run it" if layers else f"engine {target}: folded away")
+        render_layers(tuple(layers), console)

@@ -18,7 +18,8 @@ from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec, joinable
 from engines.errors import BadInput
-from optimizer.bundle import MANIFEST
+from optimizer.bundle import MANIFEST, Bundle
+from optimizer.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.importing import import_model
 from optimizer.layer_bounds import TargetBounds, bounds, kernels_of, render_bounds
 from optimizer.settings import Precision
@@ -35,7 +36,8 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 @dataclass(frozen=True)
 class Inspection:
     """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
-    run, by node; ``top_nodes`` are the costliest by MACs; ``targets`` what is predicted for the GPUs asked about.
+    run, by node; ``top_nodes`` are the costliest by MACs; ``targets`` what is predicted for the GPUs asked about;
+    ``engines`` those of a bundle, by target.
     """
 
     name: str
@@ -54,18 +56,20 @@ class Inspection:
     limits: list[str]
     notes: list[str]
     targets: dict[str, TargetBounds] = field(default_factory=dict)
+    engines: dict[str, EngineSummary] = field(default_factory=dict)
 
 
 def inspect_model(
     path: Path, *, targets: Sequence[str] = (), precision: Precision | None = None, batch: int = OFFLINE_BATCH
 ) -> Inspection:
-    """Look at an ONNX file or a bundle's ``model.onnx``, and at what bounds its layers on ``targets``.
+    """Look at an ONNX file or the graph and engines of a bundle, and at what bounds its layers on ``targets``.
 
     ``precision`` types a float model as the main job would; None takes the graph's own types. Raises ``BadInput`` where
     it cannot be read, for a GPU whose rates are not known, and for a precision the graph cannot take any more.
     """
     boards = {name: rates_of(name) for name in targets}
-    file = path / "model.onnx" if (path / MANIFEST).is_file() else path
+    is_bundle = (path / MANIFEST).is_file()
+    file = path / "model.onnx" if is_bundle else path
     imported = import_model(file)
     model = imported.model
     specs = model_inputs(model)
@@ -90,6 +94,7 @@ def inspect_model(
         limits=_limits(model),
         notes=list(imported.notes),
         targets=_bounds(model, specs, shapes, boards, precision, batch) if boards else {},
+        engines={name: summarise(found) for name, found in manifests(Bundle(path)).items()} if is_bundle else {},
     )
 
 
@@ -161,5 +166,6 @@ def render(found: Inspection, console: Console, top: int = 10) -> None:
     console.print(f"{found.quantize_nodes} Q/DQ nodes, {found.int8_mac_share:.1%} of the MACs in INT8")
     for line in [*found.limits, *found.notes]:
         console.print(f"- {line}", markup=False)
+    render_summaries(found.engines, console)
     for target in found.targets.values():
         render_bounds(target, console, top)

@@ -87,6 +87,11 @@ def _abilities(gpus: list[Gpu], tools: dict[str, str]) -> list[Ability]:
             tools.get("pycuda", "pip install 'enginewright[pycuda]' (compiles against a CUDA toolkit)"),
         ),
         Ability(
+            "run version-compatible plans with the TensorRT lean runtime",
+            bool(gpus) and util.find_spec("tensorrt_lean") is not None,
+            "pip install tensorrt-lean" if util.find_spec("tensorrt_lean") is None else _gpu_detail(gpus, full, tools),
+        ),
+        Ability(
             "check Triton configurations against the real protocol",
             util.find_spec("tritonclient") is not None,
             "tritonclient" if util.find_spec("tritonclient") else "pip install 'enginewright[serve]'",

@@ -13,14 +13,15 @@ from benchmarks.report.model import read_report
 from engines.errors import BadInput
 from engines.files import unwritable
 from engines.gpu import native_target
-from engines.profile import parse_shape_options
+from engines.profile import parse_shape_profiles
 from engines.target import CPU, Target, resolve_targets
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
+from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
-from optimizer.stages.chain import run_stages
+from optimizer.stages.build import check_builder_options
 from optimizer.stages.inputs import model_inputs, open_inputs
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
@@ -50,17 +51,18 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
     targets = resolve_targets(settings.targets or _default_targets(native), native)
-    shapes = parse_shape_options(settings.shapes)
+    check_builder_options(settings, targets)
+    shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
     for note in imported.notes:
         events.note("import", note)
     specs = model_inputs(imported.model)
-    inputs = open_inputs(settings, imported.model, specs, shapes)
+    inputs = open_inputs(settings, imported.model, specs, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
     if not inputs.calibrated and settings.precision.quantized:
         events.warn("import", UNCALIBRATED)
-    return Job(imported, specs, inputs, settings, targets, shapes, tool_versions())
+    return Job(imported, specs, inputs, settings, targets, shape_profiles, tool_versions())
 
 
 def _default_targets(native: Target | None) -> Sequence[str]:
@@ -68,9 +70,11 @@ def _default_targets(native: Target | None) -> Sequence[str]:
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
+    from optimizer.stages.chain import run_stages  # half of the start-up, which a finished bundle need not wait for
+
     try:
         report = run_stages(job, workspace, events)
-        return Result(report, _publish(job, workspace).path)
+        return Result(report, _publish(job, workspace, request_key(job.imported.path, job.settings)).path)
     except BadInput:
         workspace.discard()
         raise
@@ -80,6 +84,6 @@ def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
         raise unwritable(at_fault, error) from error
 
 
-def _publish(job: Job, workspace: Workspace) -> Bundle:
+def _publish(job: Job, workspace: Workspace, request: str) -> Bundle:
     digests = job.imported.digest, job.inputs.digest, job.settings.digest()
-    return workspace.publish(BundleManifest(job.key, *digests, job.tools))
+    return workspace.publish(BundleManifest(job.key, *digests, job.tools, request=request))

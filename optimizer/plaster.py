@@ -25,7 +25,7 @@ from engines.gpu import detect_gpus, native_target
 from engines.manifest import EngineManifest
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.open import open_engine
-from engines.profile import parse_shape_options
+from engines.profile import parse_shape_profiles
 from engines.target import CPU, NATIVE
 from optimizer.api import optimize
 from optimizer.bundle import Bundle
@@ -84,7 +84,7 @@ def plaster_study(
     target = _target(settings.targets)
     imported = import_model(model)
     specs = model_inputs(imported.model)
-    inputs = open_inputs(settings, imported.model, specs, parse_shape_options(settings.shapes))
+    inputs = open_inputs(settings, imported.model, specs, parse_shape_profiles(settings.shapes)[0])
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
     with OnnxRuntimeEngine(imported.path) as reference:
         data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,18 @@ class Result:
     report: Report
     bundle: Path
 
-    def engine(self, target: str = "cpu") -> Engine:
-        """Open the engine of one target; a context manager. Raises ``EngineError`` where it cannot run here."""
+    def engine(
+        self,
+        target: str = "cpu",
+        *,
+        cuda_runtime: str | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Engine:
+        """Open the engine of one target; a context manager. Raises ``EngineError`` where it cannot run here.
+
+        ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``; ``shapes`` are input shapes it must be able to run.
+        """
         from engines.open import open_engine
         from optimizer.bundle import Bundle
 
-        return open_engine(Bundle(self.bundle).engine_directory(target))
+        return open_engine(Bundle(self.bundle).engine_directory(target), cuda_runtime=cuda_runtime, shapes=shapes)

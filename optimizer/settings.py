@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -40,6 +40,9 @@ CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
 CPU_FORMS = ("auto", "int8", "fp32")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
+_SINGULARS = {"target": "targets", "shape": "shapes", "builder-option": "builder_options"}
+"""Options that may be repeated, and the fields that hold them all."""
+
 DataSpec = str | Path | Callable[[], Any] | None
 
 
@@ -52,6 +55,8 @@ class Settings:
     metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
     ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
     engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
+    ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
+    and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit.
     """
 
     precision: Precision = Precision.INT8
@@ -69,6 +74,9 @@ class Settings:
     seed: int = 0
     jobs: int = 0
     cpu_form: str = "auto"
+    builder_options: tuple[str, ...] = ()
+    build_time_limit: float | None = None
+    build_memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
@@ -86,10 +94,22 @@ class Settings:
             raise BadInput(f"{self.duration} is not a duration", where="--duration", expected="seconds above 0")
         if self.jobs < 0:
             raise BadInput(f"{self.jobs} is negative", where="--jobs", expected="0 (all cores) or more")
+        for name in ("build_time_limit", "build_memory_limit"):
+            if (limit := getattr(self, name)) is not None and limit <= 0:
+                raise BadInput(f"{limit:g} is no limit", where=f"--{name.replace('_', '-')}", expected="above 0")
+        if self.builder_options:
+            from engines.tensorrt.options import check_options  # brings numpy, which --help must not wait for
+
+            check_options(self.tensorrt_options)
 
     @property
     def parallel_builds(self) -> int:
         return self.jobs or os.cpu_count() or 1
+
+    @property
+    def tensorrt_options(self) -> dict[str, str]:
+        """``builder_options`` by name. Raises ``BadInput`` for one that is no ``NAME=VALUE``."""
+        return dict(_name_and_value(option) for option in self.builder_options)
 
     def digest(self, *fields: str) -> str:
         """Hex digest of the named fields (all when none is named): what an artifact made from them depends on."""
@@ -100,6 +120,21 @@ class Settings:
 def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise BadInput(f"unknown value {value!r}", where=option, expected=f"one of {', '.join(allowed)}")
+
+
+def _name_and_value(option: str) -> tuple[str, str]:
+    name, separator, value = option.partition("=")
+    if not (separator and name.strip() and value.strip()):
+        raise BadInput(f"{option!r} cannot be read", where="--builder-option", expected="NAME=VALUE, as tf32=off")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+def option_list(value: Mapping[str, Any] | Iterable[str] | str) -> tuple[str, ...]:
+    """Builder options as a mapping (``{"tf32": False}``), a list or one text -> ``("tf32=off",)``."""
+    if isinstance(value, Mapping):
+        spelled = {True: "on", False: "off"}
+        return tuple(f"{name}={spelled[v] if isinstance(v, bool) else v}" for name, v in value.items())
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
 
 
 def _plain(value: Any) -> Any:
@@ -125,7 +160,7 @@ def load_config(path: Path, base: Settings) -> Settings:
     table = _read_toml(path)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        name = {"target": "targets", "shape": "shapes"}.get(key, key.replace("-", "_"))
+        name = _SINGULARS.get(key, key.replace("-", "_"))
         if name not in Settings.__dataclass_fields__:
             known = ", ".join(field.replace("_", "-") for field in Settings.__dataclass_fields__)
             raise BadInput(f"unknown key {key!r}", where=str(path), expected=f"one of {known}")
@@ -153,6 +188,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _from_toml(name: str, value: Any) -> Any:
     if name in ("targets", "shapes", "loadgen"):
         return listed(value)
+    if name == "builder_options":
+        return option_list(value)
     if name == "precision":
         return choice(Precision, str(value), "precision")
     if name == "sparsity":

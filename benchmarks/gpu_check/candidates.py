@@ -115,7 +115,7 @@ def _notes(
     if validity.state != "unknown":
         reasons = f" ({', '.join(validity.reasons)})" if validity.reasons else ""
         notes.append(f"get_engine_validity on this {gpu.sm}: {validity.state}{reasons}")
-    return (*notes, *manifest.notes)
+    return (*notes, *manifest.ignored, *manifest.notes)
 
 
 def _session(job: Job, provider: str) -> Prepared:

@@ -123,6 +123,7 @@ class TargetSummary:
 
     ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
+    ``notes`` say what of the build options was ignored, and what the engine could do without.
     ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
     ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
     ``prediction`` is a roofline model's, only for a GPU that was not measured.
@@ -139,6 +140,7 @@ class TargetSummary:
     speedup_vs_fp32: float | None = None
     kept_precision: str | None = None
     why: str = ""
+    notes: list[str] = field(default_factory=list)
     title: str = ""
     next_command: str = ""
     batch: int | None = None

@@ -88,6 +88,7 @@ def page_environment() -> Environment:
         status_title=formats.status_title,
         drop=view.drop,
         percentage=view.percentage,
+        layer_counts=view.layer_counts,
         target_accuracy=_target_accuracy,
         dtype_class=_dtype_class,
         series_colour=charts.colour_of,

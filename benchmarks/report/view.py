@@ -11,6 +11,7 @@ from benchmarks.report import formats
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
 from benchmarks.task import TaskAccuracy
+from engines.layers import LayerCounts, count_layers, flag
 from engines.tensorrt.build_log import LayerInfo
 
 CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
@@ -50,12 +51,13 @@ class LayerView:
     """An engine layer joined to the plan.
 
     ``verdict``: "int8" (planned, and the layer reads int8), "fell back" (planned, and it does not), or "" where INT8
-    was not planned for any of its nodes. ``types`` reads "int8 → float16".
+    was not planned for any of its nodes. ``types`` reads "int8 → float16"; ``flag`` marks reformats and unfused Q/DQ.
     """
 
     layer: LayerInfo
     types: str
     verdict: str
+    flag: str = ""
 
     @property
     def fell_back(self) -> bool:
@@ -221,11 +223,16 @@ def join_layers(layers: Sequence[LayerInfo], nodes: Sequence[NodeRow]) -> list[L
     return [_join(layer, planned, done) for layer in layers]
 
 
+def layer_counts(views: Sequence[LayerView]) -> LayerCounts:
+    """Counts over the layers of one engine."""
+    return count_layers(view.layer for view in views)
+
+
 def _join(layer: LayerInfo, planned: Collection[str], done: Collection[str]) -> LayerView:
-    types = " → ".join(", ".join(dict.fromkeys(side)) for side in (layer.inputs, layer.outputs) if side)
+    types, flagged = layer.types, flag(layer)
     asked = [name for name in layer.onnx_nodes if name in planned]
     if not asked:
-        return LayerView(layer, types, "")
+        return LayerView(layer, types, "", flagged)
     if "int8" in layer.inputs:
         return LayerView(layer, types, "int8")
-    return LayerView(layer, types, "" if all(name in done for name in asked) else "fell back")
+    return LayerView(layer, types, "" if all(name in done for name in asked) else "fell back", flagged)

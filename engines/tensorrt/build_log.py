@@ -16,11 +16,18 @@ TensorRT 10 writes ``Format/Datatype: Row major linear FP16 format`` where 11 an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
 """Layer kinds that launch no kernel."""
+
+Role: TypeAlias = Literal["compute", "reformat", "quantize", "dequantize", "round trip", "sync"]
+"""What a layer is there for. ``reformat``: inserted by the builder to change a layout or type, no ONNX node behind it.
+``quantize``, ``dequantize`` and ``round trip`` (both): Q/DQ nodes that were fused into no other kernel. ``sync``: no
+kernel at all."""
+UNFUSED: frozenset[Role] = frozenset({"quantize", "dequantize", "round trip"})
 
 _TYPES = {
     "Float": "float32",
@@ -53,7 +60,8 @@ class LayerInfo:
     """One layer of an engine.
 
     ``inputs``, ``constants`` and ``outputs`` are the types of its tensors in order (``"int8"``, ``"float16"``);
-    ``onnx_nodes`` the names of the ONNX nodes it executes, empty for what the builder inserted itself.
+    ``onnx_nodes`` the names of the ONNX nodes it executes, empty for what the builder inserted itself; ``role`` what it
+    is there for.
     """
 
     name: str
@@ -63,6 +71,12 @@ class LayerInfo:
     outputs: tuple[str, ...]
     tactic: str
     onnx_nodes: tuple[str, ...]
+    role: Role = "compute"
+
+    @property
+    def types(self) -> str:
+        """``"int8 → float16"``: the types it reads and writes, each once."""
+        return " → ".join(", ".join(dict.fromkeys(side)) for side in (self.inputs, self.outputs) if side)
 
 
 @dataclass(frozen=True)
@@ -76,21 +90,28 @@ class BuildMemory:
     device_persistent_bytes: int | None = None
 
 
-def read_layers(messages: Iterable[str]) -> tuple[LayerInfo, ...]:
-    """The layer table of a build's messages; empty when no message holds one."""
+def read_layers(
+    messages: Iterable[str], quantizers: Collection[str] = (), dequantizers: Collection[str] = ()
+) -> tuple[LayerInfo, ...]:
+    """The layer table of a build's messages; empty when no message holds one.
+
+    ``quantizers`` and ``dequantizers`` name the graph's Q and DQ nodes, by which layers of nothing else are told.
+    """
+    kinds: dict[str, Role] = {**dict.fromkeys(quantizers, "quantize"), **dict.fromkeys(dequantizers, "dequantize")}
     for message in messages:
         start = message.find("Layers:\nName: ")
         if start >= 0:
             body = message[start + len("Layers:\n") :].partition("\nI/O Tensors:")[0].partition("\nBindings:")[0]
-            return tuple(layer for line in body.split("\n") if (layer := _read_layer(line)) is not None)
+            return tuple(layer for line in body.split("\n") if (layer := _read_layer(line, kinds)) is not None)
     return ()
 
 
-def _read_layer(line: str) -> LayerInfo | None:
+def _read_layer(line: str, kinds: Mapping[str, Role]) -> LayerInfo | None:
     match = _LAYER.match(line)
     if match is None:
         return None
     tactic, metadata = _TACTIC.search(line), _METADATA.search(line)
+    nodes = onnx_nodes(metadata[1] if metadata else "")
     return LayerInfo(
         name=match["name"],
         kind=match["kind"],
@@ -98,8 +119,20 @@ def _read_layer(line: str) -> LayerInfo | None:
         constants=_types(_section(line, "Constants")),
         outputs=_types(_section(line, "Outputs")),
         tactic=tactic["tactic"] if tactic else "",
-        onnx_nodes=onnx_nodes(metadata[1] if metadata else ""),
+        onnx_nodes=nodes,
+        role=_role(match["kind"], nodes, kinds),
     )
+
+
+def _role(kind: str, nodes: tuple[str, ...], kinds: Mapping[str, Role]) -> Role:
+    if kind in SYNCHRONISATION:
+        return "sync"
+    if not nodes:
+        return "reformat"
+    found = {kinds.get(node, "compute") for node in nodes}
+    if "compute" in found:
+        return "compute"
+    return found.pop() if len(found) == 1 else "round trip"
 
 
 def _section(line: str, title: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
-from engines.files import write_atomically
 from engines.profile import ShapeProfile
 from engines.tensorrt.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
+from engines.tensorrt.exits import PARSING
 from engines.tensorrt.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
 from engines.tensorrt.failures import (
     ParserMessage,
@@ -22,8 +22,9 @@ from engines.tensorrt.failures import (
     uint8_quantization,
 )
 from engines.tensorrt.library import Library, listening, load_library, process_logger
-from engines.tensorrt.options import apply_options
+from engines.tensorrt.options import apply_options, plugin_libraries
 from engines.tensorrt.request import PlanBuilt, PlanRequest, StepDone
+from engines.tensorrt.timing import timing_cache
 
 OnStep: TypeAlias = Callable[[StepDone], None]
 
@@ -37,12 +38,14 @@ _DTYPES = {
 
 @dataclass
 class BuildMessages:
-    """Everything TensorRT said during one build, in order."""
+    """Everything TensorRT said during one build, in order; ``sink`` gets each message as it comes."""
 
     all: list[tuple[str, str]] = field(default_factory=list)
+    sink: Callable[[str, str], None] = lambda level, message: None
 
     def receive(self, level: str, message: str) -> None:
         self.all.append((level, message))
+        self.sink(level, message)
 
     def of(self, *levels: str) -> list[str]:
         return [message for level, message in self.all if level in levels]
@@ -60,11 +63,15 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
     library = load_library(request.library)
     with listening(messages.receive):
         builder = library.module.Builder(process_logger(library))
+        _load_plugins(library, builder, request)
         started = time.perf_counter()
-        on_step(StepDone("parsing"))
+        on_step(StepDone(PARSING))
         network = _parse(library, builder, request.model, messages)
         parsed = time.perf_counter()
-        config = _configure(library, builder, network, request)
+        config, notes = _configure(library, builder, network, request)
+        timings = timing_cache(library, request.timing_cache, request.sm)
+        if timings and (warning := timings.attach(config)):
+            notes += (warning,)
         _watch(library, config, on_step)
         on_step(StepDone("building"))
         plan = _build(builder, network, config, messages)
@@ -72,18 +79,32 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         on_step(StepDone("writing"))
         with Path(request.plan).open("wb") as file:
             file.write(memoryview(plan))
-        _save_timing_cache(library, config, request)
+        if timings:
+            timings.save(config)
     return PlanBuilt(
         library_version=library.version,
         inputs=_specs(network.get_input, network.num_inputs),
         outputs=_specs(network.get_output, network.num_outputs),
-        layers=read_layers(reversed(messages.of("VERBOSE"))),
+        layers=read_layers(
+            reversed(messages.of("VERBOSE")), _nodes_of(network, ".QUANTIZE"), _nodes_of(network, ".DEQUANTIZE")
+        ),
         memory=read_memory(messages.of("INFO", "VERBOSE")),
         warnings=tuple(dict.fromkeys(messages.of("WARNING"))),
         sparsity=read_sparsity(messages.texts()),
         parse_seconds=parsed - started,
         build_seconds=built - parsed,
+        notes=notes,
     )
+
+
+def _load_plugins(library: Library, builder: Any, request: PlanRequest) -> None:
+    """Make the standard plugins and the user's libraries known; TensorRT-RTX has none of either."""
+    if not library.capabilities.plugins:
+        return
+    library.module.init_libnvinfer_plugins(process_logger(library), "")
+    registry = builder.get_plugin_registry()
+    for path in plugin_libraries(request.options):
+        registry.load_library(path)
 
 
 def _parse(library: Library, builder: Any, model: str, messages: BuildMessages) -> Any:
@@ -123,17 +144,17 @@ def _first_quantize(network: Any) -> str:
     return next((str(layer.name) for layer in layers if str(layer.type).endswith(".QUANTIZE")), "")
 
 
-def _configure(library: Library, builder: Any, network: Any, request: PlanRequest) -> Any:
+def _configure(library: Library, builder: Any, network: Any, request: PlanRequest) -> tuple[Any, tuple[str, ...]]:
+    """The builder configuration, and what of the options the library does not use."""
     module = library.module
     config = builder.create_builder_config()
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED
     if request.sparse_weights:
         config.set_flag(module.BuilderFlag.SPARSE_WEIGHTS)
     _set_compute_capability(library, config, request.sm)
-    _add_profile(builder, network, config, request.profile)
-    _load_timing_cache(library, config, request)
-    apply_options(request.options, module, config)
-    return config
+    for shapes in request.profiles:
+        _add_profile(builder, network, config, shapes)
+    return config, apply_options(request.options, library, config)
 
 
 def _set_compute_capability(library: Library, config: Any, sm: str) -> None:
@@ -200,7 +221,13 @@ def _build(builder: Any, network: Any, config: Any, messages: BuildMessages) -> 
 
 
 def _nodes(network: Any) -> list[str]:
-    return [node for index in range(network.num_layers) for node in onnx_nodes(network.get_layer(index).metadata)]
+    return _nodes_of(network, "")
+
+
+def _nodes_of(network: Any, kind: str) -> list[str]:
+    """ONNX nodes of the network's layers whose type ends with ``kind``."""
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    return [node for layer in layers if str(layer.type).endswith(kind) for node in onnx_nodes(layer.metadata)]
 
 
 def _first_control_flow(network: Any) -> str:
@@ -208,24 +235,6 @@ def _first_control_flow(network: Any) -> str:
         if str(layer.type).endswith((".CONDITIONAL_OUTPUT", ".LOOP_OUTPUT")) and layer.metadata:
             return next(iter(onnx_nodes(layer.metadata)), "")
     return ""
-
-
-def _load_timing_cache(library: Library, config: Any, request: PlanRequest) -> None:
-    if request.timing_cache is None or not library.capabilities.timing_cache:
-        return
-    path = Path(request.timing_cache)
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
-
-
-def _save_timing_cache(library: Library, config: Any, request: PlanRequest) -> None:
-    if request.timing_cache is None or not library.capabilities.timing_cache:
-        return
-    cache = config.get_timing_cache()
-    if cache is not None:
-        path = Path(request.timing_cache)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, bytes(cache.serialize()))
 
 
 def _specs(get: Callable[[int], Any], count: int) -> tuple[TensorSpec, ...]:

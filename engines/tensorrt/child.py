@@ -1,8 +1,9 @@
 """The builder child: ``python -m engines.tensorrt.child REQUEST.json [PARENT_PID]``.
 
 Reads a ``PlanRequest``, writes the plan, ``build.log.gz`` next to it and a ``PlanOutcome`` as ``result.json`` next to
-the request. Standard output carries one ``StepDone`` a line and nothing else. A child outlives neither a kill of its
-parent nor a crash of the builder: that is why it is a process of its own.
+the request; ``build.log`` grows while it builds, for whoever asks after a crash. Standard output carries one
+``StepDone`` a line and nothing else. A child outlives neither a kill of its parent nor a crash of the builder: that is
+why it is a process of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import msgspec
 from engines.errors import BuildError, BuildFailure, EnginewrightError
 from engines.files import read_json, write_atomically, write_json
 from engines.tensorrt.builder import BuildMessages, build_plan
+from engines.tensorrt.exits import RAW_LOG_NAME
 from engines.tensorrt.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
 
 LOG_NAME = "build.log.gz"
@@ -44,9 +46,10 @@ def _build(request: PlanRequest, stream: IO[bytes]) -> PlanOutcome:
         stream.write(msgspec.json.encode(step) + b"\n")
         stream.flush()
 
-    messages = BuildMessages()
     try:
-        built: PlanBuilt = build_plan(request, on_step, messages)
+        with Path(request.plan).with_name(RAW_LOG_NAME).open("wb", buffering=0) as raw:
+            messages = BuildMessages(sink=lambda level, text: _append(raw, level, text))
+            built: PlanBuilt = build_plan(request, on_step, messages)
         _write_log(Path(request.plan).with_name(LOG_NAME), messages)
     except EnginewrightError as error:
         return PlanOutcome(failed=PlanFailed.of(error))
@@ -58,6 +61,10 @@ def _build(request: PlanRequest, stream: IO[bytes]) -> PlanOutcome:
         where = str(error.filename or request.plan)
         return PlanOutcome(failed=PlanFailed(None, f"cannot be read or written: {error.strerror}", where=where))
     return PlanOutcome(built=built)
+
+
+def _append(log: IO[bytes], level: str, text: str) -> None:
+    log.write(f"[{level}] {text}\n".encode())
 
 
 def _write_log(path: Path, messages: BuildMessages) -> None:

@@ -162,6 +162,13 @@ BUILDER_RULES = (
         fix=_NEEDS_GPU,
     ),
     _rule(
+        r"Parameter check failed, condition: [^\n]*\)\. (?P<why>[A-Z][^.\n]+)",
+        BuildFailure.OTHER,
+        "{why}",
+        expected="builder options that the library takes together",
+        fix="leave out one of the options (--builder-option, --shape)",
+    ),
+    _rule(
         r"BuildCanceled|Build canceled",
         BuildFailure.CANCELLED,
         "the build was cancelled",

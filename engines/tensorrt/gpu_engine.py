@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from engines.errors import EngineError
 from engines.profile import ShapeProfile
 from engines.tensorrt.gpu_context import ContextFactory
 from engines.tensorrt.gpu_layout import IoLayout, check_feed, choose_profile, read_layout
-from engines.tensorrt.gpu_plan import deserialize
+from engines.tensorrt.gpu_plan import deserialize, stream_weights
 from engines.tensorrt.gpu_slot import DeviceTimes, Slot
 from engines.tensorrt.library import Library, LibraryName, load_library
 
@@ -31,13 +31,15 @@ class GpuSettings:
 
     ``slots`` batches may be in flight; ``graphs`` replays captured CUDA graphs (off where the CUDA runtime has none);
     ``runtime_cache`` keeps TensorRT-RTX's compiled kernels in ``PLAN.runtime-cache``; ``host_code`` lets a
-    version-compatible plan load the lean runtime it carries, which is code from the plan: only for plans you trust.
+    version-compatible plan load the lean runtime it carries, which is code from the plan: only for plans you trust;
+    ``weights_mb`` bounds the weights kept on the GPU, MiB, the rest is streamed (plans built with weight_streaming).
     """
 
     slots: int = 1
     graphs: bool = True
     runtime_cache: bool = True
     host_code: bool = False
+    weights_mb: int | None = None
 
 
 @dataclass
@@ -197,8 +199,9 @@ def load_plan(
     library: LibraryName | None = None,
     *,
     settings: GpuSettings | None = None,
-    cuda_runtime: str | CudaRuntime = "cuda-python",
+    cuda_runtime: str | CudaRuntime | None = None,
     device: int = 0,
+    plugins: Sequence[str] = (),
 ) -> TensorRtEngine:
     """Deserialize ``plan`` and make it ready to run on GPU ``device``.
 
@@ -207,7 +210,10 @@ def load_plan(
     """
     chosen = settings or GpuSettings()
     trt = load_library(library)
-    owns = isinstance(cuda_runtime, str)
-    runtime = open_runtime(cuda_runtime, device) if isinstance(cuda_runtime, str) else cuda_runtime
-    owner, engine = deserialize(trt, plan, host_code=chosen.host_code)
+    owns = cuda_runtime is None or isinstance(cuda_runtime, str)
+    runtime = (
+        open_runtime(cuda_runtime, device) if cuda_runtime is None or isinstance(cuda_runtime, str) else cuda_runtime
+    )
+    owner, engine = deserialize(trt, plan, host_code=chosen.host_code, plugins=plugins)
+    stream_weights(engine, chosen.weights_mb, plan)
     return TensorRtEngine(engine, trt, runtime, chosen, plan, owner=owner, owns_runtime=owns)

@@ -109,21 +109,16 @@ def choose_profile(layout: IoLayout, shapes: Mapping[str, Shape], preferred: int
     """
     order = [preferred, *(index for index in range(len(layout.profiles)) if index != preferred)]
     for index in order:
-        if all(_covers(layout.profiles[index].inputs[name], shape) for name, shape in shapes.items()):
+        if layout.profiles[index].covers(shapes):
             return index
     raise _out_of_range(layout, shapes)
-
-
-def _covers(shapes: ShapeRange, shape: Shape) -> bool:
-    same_rank = len(shape) == len(shapes.min)
-    return same_rank and all(a <= x <= b for a, x, b in zip(shapes.min, shape, shapes.max, strict=True))
 
 
 def _out_of_range(layout: IoLayout, shapes: Mapping[str, Shape]) -> EngineError:
     misfits = {
         name: [profile.inputs[name] for profile in layout.profiles]
         for name, shape in shapes.items()
-        if not any(_covers(profile.inputs[name], shape) for profile in layout.profiles)
+        if not any(profile.inputs[name].covers(shape) for profile in layout.profiles)
     }
     if not misfits:  # each input fits some profile, but no one profile fits all of them together
         given = ", ".join(f"{name}={_text(shape)}" for name, shape in shapes.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,17 @@ class Validity:
     reasons: tuple[str, ...] = ()
 
 
-def deserialize(library: Library, plan: Path, *, host_code: bool = False) -> tuple[Any, Any]:
-    """(``trt.Runtime``, ``ICudaEngine``) of a plan. TensorRT answers None for a plan it refuses; here that raises."""
+def deserialize(
+    library: Library, plan: Path, *, host_code: bool = False, plugins: Iterable[str] = ()
+) -> tuple[Any, Any]:
+    """(``trt.Runtime``, ``ICudaEngine``) of a plan. TensorRT answers None for a plan it refuses; here that raises.
+
+    ``plugins`` are libraries with the custom operators of the plan.
+    """
     owner = library.module.Runtime(process_logger(library))
     owner.engine_host_code_allowed = host_code
+    if library.capabilities.plugins:
+        _load_plugins(library, owner, plugins)
     messages: list[str] = []
     with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
         validity = engine_validity(library, plan, owner)
@@ -37,6 +44,31 @@ def deserialize(library: Library, plan: Path, *, host_code: bool = False) -> tup
             fix="rebuild it here: optimize MODEL.onnx --target native",
         )
     return owner, engine
+
+
+def _load_plugins(library: Library, owner: Any, plugins: Iterable[str]) -> None:
+    library.module.init_libnvinfer_plugins(process_logger(library), "")
+    registry = owner.get_plugin_registry()
+    for path in plugins:
+        if not Path(path).is_file():
+            raise EngineError("no such plugin library", where=path, expected="the one the plan was built with")
+        registry.load_library(path)
+
+
+def stream_weights(engine: Any, budget_mb: int | None, plan: Path) -> None:
+    """Keep at most ``budget_mb`` MiB of weights on the GPU and stream the rest; None keeps all there.
+
+    Raises ``EngineError`` for a plan that cannot stream. To be called before a context is made.
+    """
+    if budget_mb is None:
+        return
+    if int(engine.streamable_weights_size) == 0:
+        raise EngineError(
+            "the plan's weights cannot be streamed",
+            where=str(plan),
+            fix="rebuild with --builder-option weight_streaming=on",
+        )
+    engine.weight_streaming_budget_v2 = budget_mb << 20
 
 
 def engine_validity(library: Library, plan: Path, owner: Any = None) -> Validity:

@@ -1,7 +1,8 @@
-"""One batch in flight: a stream, pinned and device buffers, events, a context, and CUDA graphs per set of shapes.
+"""One batch in flight: streams, pinned and device buffers, events, a context, and CUDA graphs per set of shapes.
 
-Copies of one slot overlap the compute of another, because every slot has its own stream. Buffers hold the largest
-shape of the largest profile, so their addresses never change and graphs stay valid.
+Copies and compute have streams of their own, ordered by events: the copies of one slot overlap the compute of another,
+and a copy never waits in a queue behind a kernel it does not need. Buffers hold the largest shape of the largest
+profile, so their addresses never change and graphs stay valid.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Slot:
         self._graphs: OrderedDict[ShapeKey, _Captured] = OrderedDict()
         try:
             self.stream = self._keep(runtime.stream())
+            self.copies = self._keep(runtime.stream())
             self._events = [self._keep(runtime.event()) for _ in range(4)]
             self._activations: DeviceMemory | None = None
             if contexts.own_graphs:
@@ -88,14 +90,16 @@ class Slot:
     def start(self, feed: Mapping[str, Any], profile: int, shapes: Mapping[str, Shape], *, copy_out: bool) -> None:
         """Enqueue copies and compute for a checked ``feed``; ``copy_out`` False leaves the outputs on the device."""
         began, copied, computed, finished = self._events
-        began.record(self.stream)
+        began.record(self.copies)
         addresses = self._copy_in(feed)
-        copied.record(self.stream)
+        copied.record(self.copies)
+        self.stream.wait(copied)
         self._compute(profile, shapes, addresses)
         computed.record(self.stream)
+        self.copies.wait(computed)
         if copy_out:
             self._copy_out()
-        finished.record(self.stream)
+        finished.record(self.copies)
 
     def _copy_in(self, feed: Mapping[str, Any]) -> dict[str, int]:
         """Bring the inputs to the device; returns the addresses of those the caller already had there."""
@@ -107,7 +111,7 @@ class Slot:
                 continue
             source = self._stage(spec.name, value)
             if spec.name not in self._layout.host:
-                self._runtime.copy_to_device(self._device[spec.name].address, source, self.stream)
+                self._runtime.copy_to_device(self._device[spec.name].address, source, self.copies)
         return given
 
     def _take(self, value: Any, name: str) -> int:
@@ -173,7 +177,7 @@ class Slot:
         for spec in self._layout.outputs:
             if spec.name not in self._layout.host:
                 destination = self._view(spec.name, spec.dtype).reshape(-1).view(np.uint8)
-                self._runtime.copy_to_host(destination, self._device[spec.name].address, self.stream)
+                self._runtime.copy_to_host(destination, self._device[spec.name].address, self.copies)
 
     def _view(self, name: str, dtype: str) -> Array:
         """The pinned buffer of an output, as an array of its present shape."""
@@ -213,6 +217,7 @@ class Slot:
 
     def abandon(self) -> None:
         """After a failed ``start``: let the work that was enqueued finish, so that the buffers are free again."""
+        self.copies.synchronise()
         self.stream.synchronise()
         self._held.clear()
 

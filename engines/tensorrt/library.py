@@ -20,17 +20,24 @@ from typing import Any, Literal, TypeAlias
 from engines.errors import BuildError, BuildFailure
 from engines.target import Target
 
-LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx"]
+LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx", "tensorrt_lean"]
 LogReceiver: TypeAlias = Callable[[str, str], None]
 """Called with (severity name: ERROR, WARNING, INFO, VERBOSE, INTERNAL_ERROR; message)."""
 
 _MODULES: dict[LibraryName, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    "tensorrt_lean": ("tensorrt_lean",),
 }
 _INSTALL: dict[LibraryName, str] = {
     "tensorrt": "pip install 'enginewright[tensorrt]'",
     "tensorrt_rtx": "pip install 'enginewright[rtx]'",
+    "tensorrt_lean": "pip install tensorrt-lean",
+}
+_TITLES: dict[LibraryName, str] = {
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT-RTX",
+    "tensorrt_lean": "TensorRT lean runtime",
 }
 _OLDEST_TENSORRT = (10, 12)  # the first release in which explicit types replaced the precision flags
 
@@ -40,7 +47,8 @@ class Capabilities:
     """What one library offers; every field was asked of the module with ``hasattr``.
 
     ``compute_capability_targets`` are the GPUs it builds for ahead of time (``"SM80"``), empty where it builds only
-    for the GPU at hand. ``timing_cache`` is False on TensorRT-RTX, whose timing cache calls are no-ops.
+    for the GPU at hand. ``timing_cache`` is False on TensorRT-RTX, whose timing cache calls are no-ops. ``plugins``
+    tells whether custom operators can be loaded from libraries.
     """
 
     needs_strongly_typed_flag: bool
@@ -51,6 +59,7 @@ class Capabilities:
     engine_validity: bool
     progress_monitor: bool
     timing_cache: bool
+    plugins: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Library:
 
     @property
     def title(self) -> str:
-        return f"{'TensorRT-RTX' if self.name == 'tensorrt_rtx' else 'TensorRT'} {self.version}"
+        return f"{_TITLES[self.name]} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ def load_library(prefer: LibraryName | None = None) -> Library:
     return _load(found[0])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _load(name: LibraryName) -> Library:
     module_name = _module_name(name) or name
     try:
@@ -115,14 +124,24 @@ def _load(name: LibraryName) -> Library:
             BuildFailure.MISSING_LIBRARY, f"{module_name} cannot be imported: {error}", fix=_INSTALL[name]
         ) from error
     version = str(module.__version__)
-    if name == "tensorrt" and _release(version) < _OLDEST_TENSORRT:
+    if name != "tensorrt_rtx" and _release(version) < _OLDEST_TENSORRT:
         raise BuildError(
             BuildFailure.MISSING_LIBRARY,
-            f"tensorrt {version} is too old",
-            expected="tensorrt >= 10.12, the first with explicit types only",
+            f"{module_name} {version} is too old",
+            expected=f"{module_name} >= 10.12, the first with explicit types only",
             fix=_INSTALL[name],
         )
     return Library(module, name, version, probe(module, name))
+
+
+def load_runtime(name: LibraryName, *, version_compatible: bool = False) -> Library:
+    """The library that runs plans of ``name``: itself, or for version-compatible plans the lean runtime in its place.
+
+    Raises ``BuildError(MISSING_LIBRARY)`` naming what would do.
+    """
+    if name == "tensorrt" and version_compatible and not installed("tensorrt") and installed("tensorrt_lean"):
+        return load_library("tensorrt_lean")
+    return load_library(name)
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -132,6 +151,7 @@ def _release(version: str) -> tuple[int, ...]:
 def probe(module: ModuleType, name: LibraryName) -> Capabilities:
     """Ask a TensorRT module what it offers."""
     runtime_config = getattr(module, "IRuntimeConfig", object)
+    config = getattr(module, "IBuilderConfig", object)  # the lean runtime builds nothing
     return Capabilities(
         needs_strongly_typed_flag=hasattr(getattr(module, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED"),
         compute_capability_targets=_compute_capabilities(module),
@@ -140,12 +160,13 @@ def probe(module: ModuleType, name: LibraryName) -> Capabilities:
         cuda_graph_strategy=hasattr(runtime_config, "cuda_graph_strategy"),
         engine_validity=hasattr(module.Runtime, "get_engine_validity"),
         progress_monitor=hasattr(module, "IProgressMonitor"),
-        timing_cache=name == "tensorrt" and hasattr(module.IBuilderConfig, "create_timing_cache"),
+        timing_cache=name == "tensorrt" and hasattr(config, "create_timing_cache"),
+        plugins=name == "tensorrt" and hasattr(module, "init_libnvinfer_plugins"),
     )
 
 
 def _compute_capabilities(module: ModuleType) -> tuple[str, ...]:
-    if not hasattr(module.IBuilderConfig, "set_compute_capability"):
+    if not hasattr(getattr(module, "IBuilderConfig", None), "set_compute_capability"):
         return ()
     return tuple(name for name in module.ComputeCapability.__members__ if name.startswith("SM"))
 

@@ -22,6 +22,7 @@ from engines.errors import BuildError, BuildFailure
 from engines.files import read_json, write_json
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.child import RESULT_NAME
+from engines.tensorrt.exits import Ending, ending_error, kernel_kills, last_node, read_tail
 from engines.tensorrt.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
 
 _TICK_S = 0.2
@@ -67,6 +68,8 @@ class _Child:
 
     def __init__(self, request_file: Path) -> None:
         self.stage = "starting"
+        self.folder = request_file.parent
+        self.kills_before = kernel_kills()
         self.error_text = b""
         self.process = subprocess.Popen(
             [sys.executable, "-m", _CHILD, str(request_file), str(os.getpid())],
@@ -151,28 +154,29 @@ def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
         raise BuildError(
             BuildFailure.TIMEOUT,
             f"stopped after {elapsed:.0f} s while {child.stage}",
+            where=last_node(read_tail(child.folder), child.stage),
             expected=f"a build within {limits.time_s:g} s",
-            fix="raise the time limit, or lower the option optimization_level",
+            fix="raise --build-time-limit, or lower --optimization-level",
         )
     if limits.memory_mb is not None and (used := child.memory_mb()) > limits.memory_mb:
         raise BuildError(
             BuildFailure.OUT_OF_MEMORY,
             f"stopped at {used:.0f} MiB while {child.stage}",
+            where=last_node(read_tail(child.folder), child.stage),
             expected=f"a build within {limits.memory_mb} MiB",
-            fix="raise the memory limit; a build takes about three times the model's size",
+            fix="raise --build-memory-limit; a build takes about three times the model's size",
         )
 
 
 def _outcome(child: _Child, result_file: Path) -> PlanOutcome:
     if child.process.returncode == 0 and result_file.exists():
         return read_json(result_file, PlanOutcome)
-    code = child.process.returncode
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    raise BuildError(
-        BuildFailure.CRASH,
-        f"the builder {how} while {child.stage}",
-        fix="the kernel ends processes when memory runs out: watch it with `dmesg`; else report the model with the log"
-        if code == -signal.SIGKILL
-        else "report the model with the log; other targets are not affected",
-        log=child.error_text.decode(errors="replace"),
+    raise ending_error(
+        Ending(
+            code=child.process.returncode,
+            stage=child.stage,
+            errors=child.error_text.decode(errors="replace"),
+            kernel_killed=kernel_kills() > child.kills_before,
+            log=read_tail(child.folder),
+        )
     )

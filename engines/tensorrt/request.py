@@ -24,7 +24,7 @@ class PlanRequest:
     plan: str
     library: LibraryName
     sm: str
-    profile: ShapeProfile
+    profiles: tuple[ShapeProfile, ...] = ()
     sparse_weights: bool = False
     timing_cache: str | None = None
     options: dict[str, str] = field(default_factory=dict)
@@ -32,8 +32,8 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class PlanBuilt:
-    """What came out: inputs and outputs as the plan binds them, the layer table, warnings without repeats, and what the
-    builder said about 2:4 sparsity."""
+    """What came out: inputs and outputs as the plan binds them, the layer table, warnings without repeats, what the
+    builder said about 2:4 sparsity, and ``notes`` of ours on what it was asked and did not do."""
 
     library_version: str
     inputs: tuple[TensorSpec, ...]
@@ -44,6 +44,7 @@ class PlanBuilt:
     sparsity: tuple[str, ...]
     parse_seconds: float
     build_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

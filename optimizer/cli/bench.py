@@ -22,6 +22,7 @@ def bench(
     workload: Annotated[str, Option(metavar=TASKS, help="A benchmark task, or your own.")] = "",
     dataset: Annotated[str, Option(metavar="DIR", help="The task's data.")] = "",
     accuracy: Annotated[bool, Option("--accuracy", help="Run every sample once and score it.")] = False,
+    cuda_runtime: Annotated[str, Option(metavar="cuda-python|pycuda", help="GPU engines only.")] = "",
     reference: Annotated[str, Option(metavar="MODEL.onnx", help="FP32 model to score beside it.")] = "",
     mlperf: Annotated[bool, Option("--mlperf", help="LoadGen's official settings.")] = False,
     triton: Annotated[str, Option(metavar="HOST:PORT/MODEL", help="A served model over gRPC.")] = "",
@@ -33,12 +34,16 @@ def bench(
     json: Annotated[bool, Option("--json", help="Print one JSON document of the report's shape.")] = False,
 ) -> int:
     """Measure an engine with MLPerf LoadGen. Exit code 1: invalid run; 3: valid, accuracy target missed."""
+    import os
     import sys
 
+    from engines.cuda.open import VARIABLE, check_runtime_name
     from engines.files import to_json
     from optimizer.bench_text import render
     from optimizer.benching import BenchSettings, bench_bundle, parse_rate
 
+    if cuda_runtime:
+        os.environ[VARIABLE] = check_runtime_name(cuda_runtime)  # LoadGen drives the engine in a child process
     settings = BenchSettings(
         target=target,
         scenario=scenario,

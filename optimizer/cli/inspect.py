@@ -13,19 +13,24 @@ PRECISIONS = "fp32|fp16|bf16|int8"
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL_OR_BUNDLE", show_default=False)],
+    layers: Annotated[str, typer.Option(metavar="TARGET", help="A bundle's layer table for one target.")] = "",
     target: Annotated[str | None, typer.Option(metavar=TARGETS, help="Predict what bounds each layer there.")] = None,
     precision: Annotated[str | None, typer.Option(metavar=PRECISIONS, help="As if typed so.")] = None,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Of the layer table and the throughput.")] = 128,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Layers to print.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
-    """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, and what bounds each layer on a target."""
+    """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, what a target cannot run and what bounds each layer
+    there; the engines of a bundle.
+    """
     import sys
 
     from engines.files import to_json
     from optimizer.inspection import inspect_model, render
     from optimizer.settings import Precision, choice, listed
 
+    if layers:
+        return _layers(model, layers, json)
     wanted = choice(Precision, precision, "--precision") if precision else None
     found = inspect_model(model, targets=listed(target), precision=wanted, batch=batch)
     if json:
@@ -34,4 +39,22 @@ def inspect(
         from rich.console import Console
 
         render(found, Console(), top)
+    return 0
+
+
+def _layers(bundle: Path, target: str, json: bool) -> int:
+    import sys
+
+    from engines.files import to_json
+    from engines.manifest import EngineManifest
+    from optimizer.bundle import Bundle
+    from optimizer.engine_tables import render_layers
+
+    table = EngineManifest.load(Bundle(bundle).engine_directory(target)).layers
+    if json:
+        sys.stdout.buffer.write(to_json(table))
+    else:
+        from rich.console import Console
+
+        render_layers(table, Console())
     return 0

@@ -11,6 +11,7 @@ import typer
 from engines.errors import EnginewrightError
 from optimizer.cli import (
     bench,
+    cache,
     compare,
     demo,
     deploy,
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "submission": submission.submission,
     "together": together.together,
     "explain": explain.explain,
+    "cache": cache.cache,
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
     "verify": verify.verify,

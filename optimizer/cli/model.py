@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,17 @@ def model(
     config: Annotated[Path | None, Option(help="TOML file of these options; the command line wins.")] = None,
     seed: Annotated[int | None, Option(metavar="N", help="Of everything that draws. Default: 0.")] = None,
     jobs: Annotated[int | None, Option(metavar="N", help="Parallel builds. Default: one per core.")] = None,
+    workspace: Annotated[int | None, Option(metavar="MIB", help="TensorRT: scratch memory of a kernel.")] = None,
+    optimization_level: Annotated[int | None, Option(metavar="0..5", help="TensorRT: effort of a build.")] = None,
+    version_compatible: Annotated[bool, Option("--version-compatible", help="Runs on later TensorRT, too.")] = False,
+    hardware_compatible: Annotated[bool, Option("--hardware-compatible", help="Runs on Ampere and later.")] = False,
+    refit: Annotated[bool, Option("--refit", help="TensorRT: takes new weights without a build.")] = False,
+    strip_plan: Annotated[bool, Option("--strip-plan", help="TensorRT: a plan without weights, for refit.")] = False,
+    weight_streaming: Annotated[bool, Option("--weight-streaming", help="Weights may exceed GPU memory.")] = False,
+    plugin: Annotated[list[Path] | None, Option(metavar="LIB.so", help="TensorRT plugins; repeatable.")] = None,
+    builder_option: Annotated[list[str] | None, Option(metavar="NAME=VALUE", help="Any other; repeatable.")] = None,
+    build_time_limit: Annotated[float | None, Option(metavar="SECONDS", help="Per build. Default: none.")] = None,
+    build_memory_limit: Annotated[int | None, Option(metavar="MIB", help="Per build. Default: none.")] = None,
     force: Annotated[bool, Option("--force", help="Start again; take up nothing.")] = False,
     json: Annotated[bool, Option("--json", help="Print report.json and nothing else.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="Only warnings and the result.")] = False,
@@ -41,7 +53,16 @@ def model(
 ) -> int:
     """Import, calibrate, type, build, prove, measure; leave a bundle."""
     from optimizer.cli.running import run_job
-    from optimizer.settings import Precision, Settings, Sparsity, choice, listed, load_config, parse_fraction
+    from optimizer.settings import (
+        Precision,
+        Settings,
+        Sparsity,
+        choice,
+        listed,
+        load_config,
+        option_list,
+        parse_fraction,
+    )
 
     given: dict[str, Any] = {
         "precision": precision and choice(Precision, precision, "--precision"),
@@ -58,7 +79,21 @@ def model(
         "duration": duration,
         "seed": seed,
         "jobs": jobs,
+        "build_time_limit": build_time_limit,
+        "build_memory_limit": build_memory_limit,
     }
+    options: dict[str, Any] = {
+        "workspace_mb": workspace,
+        "optimization_level": optimization_level,
+        "version_compatible": version_compatible or None,
+        "hardware_compatible": hardware_compatible or None,
+        "refit": refit or None,
+        "strip_plan": strip_plan or None,
+        "weight_streaming": weight_streaming or None,
+        "plugins": os.pathsep.join(map(str, plugin)) if plugin else None,
+    }
+    asked = {name: value for name, value in options.items() if value is not None}
     base = load_config(config, Settings()) if config else Settings()
+    given["builder_options"] = (*base.builder_options, *option_list(asked), *(builder_option or ()))
     settings = replace(base, **{name: value for name, value in given.items() if value is not None})
     return run_job(model, settings, out=out, force=force, as_json=json, quiet=quiet, verbose=verbose)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BadInput, BuildError, BuildFailure
+from engines.gpu import native_target
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.target import Backend, Target
+from engines.tensorrt.library import choose_library, load_library
+from engines.tensorrt.options import check_options
 from optimizer.events import Detail, Events
+from optimizer.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class BuildOutcome:
     build_seconds: float | None
     backend: str
     reason: str = ""
+    notes: tuple[str, ...] = ()
     failure: BuildFailure | None = None
 
 
@@ -38,12 +43,15 @@ def build_targets(
     profile: ShapeProfile,
     bundle: Path,
     *,
-    precision: str,
     sparse_weights: bool,
-    jobs: int,
+    settings: Settings,
     events: Events,
+    more_profiles: Sequence[ShapeProfile] = (),
 ) -> list[BuildOutcome]:
-    """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason."""
+    """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
+
+    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options.
+    """
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
 
     def build(target: Target) -> BuildOutcome:
@@ -52,16 +60,31 @@ def build_targets(
             target=target,
             profile=profile,
             out=bundle / "engines" / target.name,
-            precision=precision,
+            precision=settings.precision.value,
             sparse_weights=sparse_weights and target.sparse_tensor_cores,
+            more_profiles=tuple(more_profiles),
+            options=settings.tensorrt_options,
+            time_limit_s=settings.build_time_limit,
+            memory_limit_mb=settings.build_memory_limit,
         )
         return _build_one(request, events)
 
-    with ThreadPoolExecutor(max_workers=max(jobs, 1)) as pool:
+    with ThreadPoolExecutor(max_workers=settings.parallel_builds) as pool:
         outcomes = list(pool.map(build, gpu))
     if len(gpu) == len(targets):
         _refuse_a_model_nobody_takes(outcomes)
     return outcomes
+
+
+def check_builder_options(settings: Settings, targets: Sequence[Target]) -> None:
+    """Raise ``BadInput`` for an option that a library which builds here does not know: before any work is done."""
+    native = native_target()
+    for target in targets if settings.builder_options else ():
+        if target.backend is not Backend.TENSORRT:
+            continue
+        name = choose_library(target, native).name
+        if name is not None:
+            check_options(settings.tensorrt_options, load_library(name))
 
 
 def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
@@ -75,7 +98,8 @@ def _build_one(request: BuildRequest, events: Events) -> BuildOutcome:
     target = request.target
 
     def show(progress: BuildProgress) -> None:
-        events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s"))
+        usual = f" ({progress.estimate})" if progress.estimate else ""
+        events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s{usual}"))
 
     try:
         manifest = build_engine(request, show)
@@ -83,7 +107,11 @@ def _build_one(request: BuildRequest, events: Events) -> BuildOutcome:
         if error.failure in _STOPPED:
             raise
         events.warn("build", f"no {target.name} engine: {error}")
-        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, str(error), error.failure)
+        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, str(error), failure=error.failure)
+    for asked in manifest.ignored:
+        events.warn("build", f"{target.name}: {asked}")
+    for note in manifest.notes:
+        events.note("build", f"{target.name}: {note}")
     return outcome(target.name, request.out, manifest)
 
 
@@ -95,4 +123,5 @@ def outcome(target: str, directory: Path, manifest: EngineManifest) -> BuildOutc
         manifest.bytes,
         manifest.build_seconds,
         manifest.backend,
+        notes=(*manifest.ignored, *manifest.notes),
     )

@@ -56,10 +56,10 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             job.targets,
             cleaned.profile,
             bundle,
-            precision=settings.precision.value,
             sparse_weights=forms.sparse,
-            jobs=settings.parallel_builds,
+            settings=settings,
             events=events,
+            more_profiles=cleaned.more_profiles,
         ),
         workspace,
         events,
@@ -106,9 +106,10 @@ def _clean(job: Job, path: Path) -> Cleaned:
     save_model(model, path)
     observed = observed_shapes(job.inputs.calibration)
     sample = {name: shapes[-1] for name, shapes in observed.items()}  # attention weighs most in the longest
-    profile = infer_profile(job.specs, observed, job.shapes, max_batch=_largest_batch(job, sample))
+    largest = _largest_batch(job, sample)
+    profile, *more = (infer_profile(job.specs, observed, given, max_batch=largest) for given in job.shape_profiles)
     costs = count_macs(model, sample)
-    return Cleaned(path, profile, sample, total_macs(costs), notes)
+    return Cleaned(path, profile, sample, total_macs(costs), notes, more)
 
 
 def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.engine import TensorSpec
@@ -16,14 +16,17 @@ from optimizer.stages.inputs import Inputs
 
 @dataclass(frozen=True)
 class Job:
-    """One run: the imported model, its data, and what was asked for."""
+    """One run: the imported model, its data, and what was asked for.
+
+    ``shape_profiles`` are the ranges given for each optimization profile; the first is also what data is drawn for.
+    """
 
     imported: ImportedModel
     specs: tuple[TensorSpec, ...]
     inputs: Inputs
     settings: Settings
     targets: list[Target]
-    shapes: dict[str, ShapeRange]
+    shape_profiles: list[dict[str, ShapeRange]]
     tools: dict[str, str]
 
     @property
@@ -36,10 +39,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The float graph: where it is, the profile its inputs get, its cost per sample."""
+    """The float graph: where it is, the profiles its inputs get, its cost per sample."""
 
     path: Path
     profile: ShapeProfile
     sample_shapes: dict[str, Shape]
     macs: int
     notes: list[str]
+    more_profiles: list[ShapeProfile] = field(default_factory=list)

@@ -150,6 +150,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
         prediction=prediction,
+        notes=list(build.notes),
     )
 
 

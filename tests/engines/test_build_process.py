@@ -32,7 +32,7 @@ def fake_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "fake_builder.py").write_text(textwrap.dedent(source))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(process, "_CHILD", "fake_builder")
-        return PlanRequest("model.onnx", str(tmp_path / "engine.plan"), "tensorrt_rtx", "SM80", ShapeProfile({}))
+        return PlanRequest("model.onnx", str(tmp_path / "engine.plan"), "tensorrt_rtx", "SM80")
 
     return use
 
@@ -110,7 +110,7 @@ def test_a_crash_is_the_childs_own(fake_child, tmp_path: Path, source: str, word
 def test_native_prints_do_not_disturb_progress(rtx: None, save_model, tmp_path: Path) -> None:
     # TensorRT prints "Unsupported ONNX data type" by itself, past its logger, for string inputs.
     model = save_model("agraph (string[1] x) => (string[1] y) { y = Identity(x) }")
-    request = PlanRequest(str(model), str(tmp_path / "engine.plan"), "tensorrt_rtx", "SM80", ShapeProfile({}))
+    request = PlanRequest(str(model), str(tmp_path / "engine.plan"), "tensorrt_rtx", "SM80")
     with pytest.raises(BuildError, match="data type"):
         build_in_child(request)
 

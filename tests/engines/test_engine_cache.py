@@ -17,14 +17,15 @@ from engines.profile import ShapeProfile, ShapeRange
 from engines.target import TARGETS
 
 ONE = ShapeProfile({"x": ShapeRange((1, 4), (1, 4), (1, 4)), "z": ShapeRange((1,), (2,), (3,))})
-KEY = CacheKey("model", ONE, False, {"tf32": "on"}, "tensorrt_rtx", "1.7", (8, 0))
+KEY = CacheKey("model", (ONE,), False, {"tf32": "on"}, "tensorrt_rtx", "1.7", (8, 0))
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("model", "another"),
-        ("profile", ShapeProfile({**ONE.inputs, "z": ShapeRange((1,), (2,), (4,))})),
+        ("profiles", (ShapeProfile({**ONE.inputs, "z": ShapeRange((1,), (2,), (4,))}),)),
+        ("profiles", (ONE, ONE)),
         ("sparse_weights", True),
         ("options", {"tf32": "off"}),
         ("library", "tensorrt"),
@@ -40,7 +41,7 @@ def test_every_field_changes_the_key(field: str, value: object) -> None:
 
 def test_the_order_of_inputs_does_not_change_the_key() -> None:
     turned = ShapeProfile(dict(reversed(ONE.inputs.items())))
-    assert replace(KEY, profile=turned).digest() == KEY.digest()
+    assert replace(KEY, profiles=(turned,)).digest() == KEY.digest()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.errors import BadInput, BuildError, BuildFailure
 from engines.files import sha256_file
+from engines.layers import count_layers
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import TARGETS
@@ -191,6 +192,12 @@ def test_options_that_need_a_gpu_say_so(matmul_model: Path, matmul_profile: Shap
     assert error.failure is BuildFailure.MISSING_LIBRARY
 
 
+def test_options_that_exclude_each_other_say_why(conv_model: Path, conv_profile: ShapeProfile, tmp_path: Path) -> None:
+    options = {"distributive_independence": "on"}
+    error = refused(conv_model, tmp_path / "a", "a100", conv_profile, more_profiles=(conv_profile,), options=options)
+    assert error.what.startswith("Distributive independence is not supported when multiple optimization profiles")
+
+
 @pytest.mark.parametrize("options", [{"no_such": "1"}, {"optimization_level": "9"}, {"tf32": "maybe"}])
 def test_wrong_options_are_bad_input(
     matmul_model: Path, matmul_profile: ShapeProfile, tmp_path: Path, options: dict[str, str]
@@ -208,7 +215,7 @@ def test_sparsity_on_rtx_is_said_not_to_be_used(conv_model: Path, conv_profile: 
 def test_h100_without_a_gpu_names_the_command_to_run_there(
     conv_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.build.native_target", lambda: None)
+    monkeypatch.setattr("engines.plan_build.native_target", lambda: None)
     error = refused(conv_model, tmp_path / "h100", "h100")
     assert error.failure is BuildFailure.MISSING_LIBRARY
     assert "--target h100" in error.what
@@ -228,3 +235,36 @@ def test_external_data_is_found_and_part_of_the_cache_key(tmp_path: Path) -> Non
     second = build(model, tmp_path / "second")
     assert second.file_digest != first.file_digest
     assert _executing(second.layers, "fc").constants[0] == "float32"
+
+
+DOUBLES = "agraph (double[1,3] x) => (double[1,3] y) { [relu1] y = Relu(x) }"
+OPSET_25 = '<ir_version: 10, opset_import: ["" : 25]>\n'
+RELU = "agraph (float[1,3] x) => (float[1,3] y) { [relu1] y = Relu(x) }"
+WRONG_AXIS = INT8_CONV.replace("axis=0", "axis=1")
+SIXTEEN_SCALES = "float[16] sa = {" + ", ".join(["0.1"] * 16) + "}, int8[16] za = {" + ", ".join(["0"] * 16) + "}"
+PER_CHANNEL_INPUT = (
+    INT8_CONV.replace("float sx = {0.1}, int8 zx = {0}", SIXTEEN_SCALES)
+    .replace("QuantizeLinear(x, sx, zx)", "QuantizeLinear<axis=1>(x, sa, za)")
+    .replace("DequantizeLinear(xq, sx, zx)", "DequantizeLinear<axis=1>(xq, sa, za)")
+)
+
+
+@pytest.mark.parametrize(("text", "header"), [(DOUBLES, None), (RELU, OPSET_25)])
+def test_what_tensorrt_takes_is_built(save_model, tmp_path: Path, text: str, header: str | None) -> None:
+    model = save_model(text, header=header) if header else save_model(text)
+    assert build(model, tmp_path / "a100").bytes > 0
+
+
+def test_doubles_are_said_to_become_floats(save_model, tmp_path: Path) -> None:
+    manifest = build(save_model(DOUBLES), tmp_path / "a100")
+    assert any("'x' is float64 in the model and float32 in the plan" in text for text in manifest.ignored)
+
+
+@pytest.mark.parametrize("text", [WRONG_AXIS, PER_CHANNEL_INPUT])
+def test_quantization_that_does_not_fuse_is_flagged(save_model, tmp_path: Path, text: str) -> None:
+    """TensorRT builds a wrong axis without a word; the table shows Q/DQ kernels that the right form has not."""
+    right = build(save_model(INT8_CONV), tmp_path / "right")
+    wrong = build(save_model(text, "wrong.onnx"), tmp_path / "wrong")
+    assert count_layers(wrong.layers).unfused > count_layers(right.layers).unfused
+    assert count_layers(wrong.layers).int8 == 0 < count_layers(right.layers).int8
+    assert any("only quantize or dequantize" in note for note in wrong.notes)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("rtx")
 def request_for(conv_model: Path, conv_profile: ShapeProfile, tmp_path: Path):
     def make(**more) -> PlanRequest:
         plan = str(tmp_path / "engine.plan")
-        return PlanRequest(str(conv_model), plan, "tensorrt_rtx", "SM80", conv_profile, **more)
+        return PlanRequest(str(conv_model), plan, "tensorrt_rtx", "SM80", (conv_profile,), **more)
 
     return make
 
@@ -49,7 +49,7 @@ def test_two_builds_give_the_same_bytes(request_for) -> None:
 def test_options_reach_the_builder_configuration() -> None:
     trt = load_library("tensorrt_rtx")
     config = trt.module.Builder(process_logger(trt)).create_builder_config()
-    apply_options({"workspace_mb": "64", "optimization_level": "1", "tf32": "off"}, trt.module, config)
+    apply_options({"workspace_mb": "64", "optimization_level": "1", "tf32": "off"}, trt, config)
     assert config.get_memory_pool_limit(trt.module.MemoryPoolType.WORKSPACE) == 64 << 20
     assert config.builder_optimization_level == 1
     assert not config.get_flag(trt.module.BuilderFlag.TF32)

@@ -28,7 +28,11 @@ SEEDS: dict[str, dict[str, str]] = {
         "error": "ParserError",
         "layer": "ILayer",
         "tensor": "ITensor",
+        "registry": "IPluginRegistry",
+        "library.module": MODULE,
     },
+    "timing.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
+    "refit.py": {"engine": "ICudaEngine", "parser": "OnnxParserRefitter", "refitter": "Refitter"},
     "gpu_context.py": {
         "self._engine": "ICudaEngine",
         "self._context": "IExecutionContext",
@@ -39,7 +43,7 @@ SEEDS: dict[str, dict[str, str]] = {
         "trt": MODULE,
     },
     "gpu_layout.py": {"trt": MODULE, "engine": "ICudaEngine"},
-    "gpu_plan.py": {"owner": "Runtime", "runtime": "Runtime"},
+    "gpu_plan.py": {"owner": "Runtime", "runtime": "Runtime", "engine": "ICudaEngine", "registry": "IPluginRegistry"},
 }
 RTX_ONLY = {
     # asked of the module first (engines.tensorrt.library.Capabilities), used only where they are
@@ -80,7 +84,19 @@ def used(rtx: dict[str, Any]) -> list[Use]:
 def test_the_reader_finds_what_we_use(used: list[Use]) -> None:
     found = {f"{use.owner}.{use.member}" for use in used}
     assert len(found) > 80
-    for name in ("IExecutionContext.execute_async_v3", "TensorIOMode.INPUT", "Runtime.deserialize_cuda_engine"):
+    for name in (
+        "IExecutionContext.execute_async_v3",
+        "TensorIOMode.INPUT",
+        "Runtime.deserialize_cuda_engine",
+        "IBuilderConfig.DLA_core",
+        "BuilderFlag.STRIP_PLAN",
+        "MemoryPoolType.WORKSPACE",
+        "IPluginRegistry.load_library",
+        "ITimingCache.serialize",
+        "OnnxParserRefitter.refit_from_file",
+        "SerializationFlag.EXCLUDE_WEIGHTS",
+        "ICudaEngine.weight_streaming_budget_v2",
+    ):
         assert name in found
 
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 MODULE = "<module>"
-NAMED_BY_STRING = {"_flag": "BuilderFlag", "_integer": "IBuilderConfig"}
-"""Functions of ours whose first argument is the name of a member."""
+NAMED_BY_STRING = {
+    "_flag": ("BuilderFlag", 0),
+    "_integer": ("IBuilderConfig", 0),
+    "_pool": ("MemoryPoolType", 0),
+    "_set": ("IBuilderConfig", 1),
+}
+"""Functions of ours with an argument that is the name of a member: the class, and which argument it is."""
 Catalogue = Mapping[str, Mapping[str, list[dict[str, Any]]]]
 
 
@@ -100,12 +105,11 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
         keywords = tuple(keyword.arg for keyword in node.keywords if keyword.arg)
         function = self.known(node.func)
-        if (
-            isinstance(node.func, ast.Name)
-            and node.func.id in NAMED_BY_STRING
-            and isinstance(node.args[0], ast.Constant)
-        ):
-            self.uses.append(Use(self.place(node), NAMED_BY_STRING[node.func.id], str(node.args[0].value)))
+        if isinstance(node.func, ast.Name) and node.func.id in NAMED_BY_STRING:
+            owner_class, index = NAMED_BY_STRING[node.func.id]
+            name = node.args[index]
+            if isinstance(name, ast.Constant):
+                self.uses.append(Use(self.place(node), owner_class, str(name.value)))
         if function is not None and not function.instance:
             self.uses.append(Use(self.place(node), function.name, "__init__", True, len(node.args), keywords))
         elif isinstance(node.func, ast.Attribute):
@@ -179,6 +183,8 @@ def problems(use: Use, names: Catalogue) -> Iterator[str]:
         yield f"{use.where}: the module has no {use.owner}"
         return
     members = names[use.owner]
+    if "()" in members:  # a function of the module
+        use = replace(use, member="()")
     if use.member not in members:
         yield f"{use.where}: {use.owner} has no {use.member}"
         return

@@ -1,0 +1,39 @@
+"""What is asked of a build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.profile import ShapeProfile
+from engines.target import Target
+from engines.tensorrt.library import LibraryName
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """One engine to build.
+
+    ``model`` is the graph in the form its target wants (for TensorRT already typed: Q/DQ, casts); ``out`` the engine
+    directory to create; ``precision`` a label for the manifest, because types live in the graph. ``more_profiles`` are
+    optimization profiles besides ``profile``. ``options`` are those of ``engines.tensorrt.options`` and concern
+    TensorRT only. ``library`` overrides the choice of ``choose_library``. ``time_limit_s`` and ``memory_limit_mb``
+    (the builder's own pages, mapped weights not counted) end a build that takes more.
+    """
+
+    model: Path
+    target: Target
+    profile: ShapeProfile
+    out: Path
+    precision: str
+    sparse_weights: bool = False
+    time_limit_s: float | None = None
+    memory_limit_mb: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    library: LibraryName | None = None
+    threads: int | None = None
+    more_profiles: tuple[ShapeProfile, ...] = ()
+
+    @property
+    def profiles(self) -> tuple[ShapeProfile, ...]:
+        return (self.profile, *self.more_profiles)

@@ -1,0 +1,103 @@
+"""What an engine's layer table says: how many kernels of which kind and type, what is INT8, and what got in the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engines.tensorrt.build_log import UNFUSED, LayerInfo, layers_of_nodes
+
+EPILOGUE = "kgen"
+"""Kind of the element-wise kernels that TensorRT-RTX generates; they hold no product."""
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """Counts over one table. ``kernels`` launch something; ``kinds`` and ``types`` (``"int8 → float16"``) divide them.
+
+    ``int8``: kernels of the library that read int8 (products, pooling), not generated element-wise ones. ``reformats``
+    and ``unfused`` (Q/DQ nodes that are kernels of their own) are what an engine could do without.
+    """
+
+    kernels: int
+    kinds: dict[str, int]
+    types: dict[str, int]
+    int8: int
+    reformats: int
+    unfused: int
+
+
+def count_layers(layers: Iterable[LayerInfo]) -> LayerCounts:
+    kernels = [layer for layer in layers if layer.role != "sync"]
+    return LayerCounts(
+        kernels=len(kernels),
+        kinds=dict(Counter(layer.kind for layer in kernels).most_common()),
+        types=dict(Counter(layer.types for layer in kernels).most_common()),
+        int8=sum(computes_int8(layer) for layer in kernels),
+        reformats=sum(layer.role == "reformat" for layer in kernels),
+        unfused=sum(layer.role in UNFUSED for layer in kernels),
+    )
+
+
+def computes_int8(layer: LayerInfo) -> bool:
+    """Whether a kernel of the library reads int8 data: a layer that is *really* INT8."""
+    return layer.role == "compute" and layer.kind != EPILOGUE and "int8" in layer.inputs
+
+
+def flag(layer: LayerInfo) -> str:
+    """What a reader should look at in this layer, in words; empty where there is nothing."""
+    if layer.role == "reformat":
+        return "reformat"
+    return f"unfused Q/DQ: {layer.role}" if layer.role in UNFUSED else ""
+
+
+def layer_notes(layers: Sequence[LayerInfo]) -> tuple[str, ...]:
+    """Sentences on reformats and unfused Q/DQ, naming the first nodes; empty where there are none."""
+    unfused = [layer for layer in layers if layer.role in UNFUSED]
+    reformats = sum(layer.role == "reformat" for layer in layers)
+    notes = []
+    if unfused:
+        names = [name for layer in unfused for name in layer.onnx_nodes]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes.append(f"kernels that only quantize or dequantize: {len(unfused)} ({', '.join(names[:3])}{more})")
+    if reformats:
+        notes.append(f"reformats, kernels that only change a layout or type: {reformats}")
+    return tuple(notes)
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """One ONNX node that two engines run differently; each side in words, empty where it was folded away."""
+
+    node: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """Two tables side by side; ``changes`` in the order of the first."""
+
+    first: LayerCounts
+    second: LayerCounts
+    changes: list[NodeChange]
+
+
+def compare_layers(first: Sequence[LayerInfo], second: Sequence[LayerInfo]) -> LayerDifference:
+    """What differs, node by node: kernel kinds, types and what each node is fused with."""
+    tables = layers_of_nodes(first), layers_of_nodes(second)
+    names = dict.fromkeys([*tables[0], *tables[1]])
+    sides = ((name, _how(tables[0], name), _how(tables[1], name)) for name in names)
+    changes = [NodeChange(name, before, after) for name, before, after in sides if before != after]
+    return LayerDifference(count_layers(first), count_layers(second), changes)
+
+
+def _how(table: Mapping[str, list[LayerInfo]], node: str) -> str:
+    return "; ".join(_describe(layer, node) for layer in table.get(node, ()))
+
+
+def _describe(layer: LayerInfo, node: str) -> str:
+    others = [name for name in layer.onnx_nodes if name != node]
+    fused = f" with {', '.join(sorted(others))}" if others else ""
+    return f"{layer.kind} {layer.types}{fused}"

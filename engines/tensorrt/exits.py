@@ -1,0 +1,105 @@
+"""Why a builder child ended without a result: out of memory or a crash, and at which ONNX node.
+
+The child writes every message of the library to a plain file as it comes. After a crash its tail tells which node the
+parser or the builder was at.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import BuildError, BuildFailure
+
+RAW_LOG_NAME = "build.log"
+PARSING = "parsing"
+"""The stage in which the ONNX parser is at work."""
+_TAIL_BYTES = 64 << 10
+_LOG_LINES = 20
+_OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory")
+_NODE = re.compile(
+    r"Parsing node: (?P<parsed>.+?) \[\w"  # the ONNX parser, TensorRT 10
+    r"|^\[VERBOSE\] (?P<read>\S.*?) \[\w+\] inputs:"  # the ONNX parser, TensorRT 11 and RTX
+    r"|(?:Computing costs for|Tactic search for|Autotuning op) (?P<timed>\S+)",  # full TensorRT's builder
+    re.MULTILINE,
+)
+_FUSED = re.compile(r"^\{ForeignNode\[(.+)\.\.\.(.+)\]\}$")  # the builder's name for all nodes from one to another
+_VMSTAT = Path("/proc/vmstat")
+
+
+def kernel_kills() -> int:
+    """How many processes this machine's kernel has ended because memory ran out; 0 where it does not tell."""
+    try:
+        lines = _VMSTAT.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended: ``code`` as ``subprocess`` gives it, the stage it was in, what it wrote to standard error,
+    whether the kernel ended a process for lack of memory meanwhile, and the tail of its log."""
+
+    code: int
+    stage: str
+    errors: str
+    kernel_killed: bool
+    log: str
+
+
+def read_tail(folder: Path) -> str:
+    """The end of the child's log, whole lines; empty where it wrote none."""
+    path = folder / RAW_LOG_NAME
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def ending_error(ending: Ending) -> BuildError:
+    """The error for a child that left no result."""
+    how = f"was ended by {signal.Signals(-ending.code).name}" if ending.code < 0 else f"ended with status {ending.code}"
+    node = last_node(ending.log, ending.stage)
+    log = "\n".join(filter(None, [ending.errors, *_last_lines(ending.log)]))
+    if _starved(ending):
+        return BuildError(
+            BuildFailure.OUT_OF_MEMORY,
+            f"memory ran out while {ending.stage}: the builder {how}",
+            where=node,
+            fix="free memory, build fewer targets at a time (--jobs 1), or give smaller maximum shapes (--shape)",
+            log=log,
+        )
+    return BuildError(
+        BuildFailure.CRASH,
+        f"the builder {how} while {ending.stage}",
+        where=node,
+        fix="report the model with the log; other targets are not affected",
+        log=log,
+    )
+
+
+def _starved(ending: Ending) -> bool:
+    if ending.code == -signal.SIGKILL:
+        return ending.kernel_killed
+    return ending.code != 0 and bool(_OUT_OF_MEMORY.search(ending.errors))
+
+
+def last_node(log: str, stage: str) -> str:
+    """The ONNX node (or nodes) that the log last says work had begun on; empty where it says none.
+
+    What the parser read last is to blame while parsing only, not in the stages after it.
+    """
+    found = ""
+    for match in _NODE.finditer(log):
+        if match["timed"] or stage == PARSING:
+            found = next(name for name in match.groups() if name)
+    return _FUSED.sub(r"\1 to \2", found)
+
+
+def _last_lines(log: str) -> Iterable[str]:
+    return [line[:400] for line in log.splitlines()[-_LOG_LINES:]]

@@ -1,0 +1,72 @@
+"""``optimize cache``: the engines kept between runs: what there is, how large it is, and making room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from engines.cache import EngineCache
+
+ACTIONS = ("list", "evict", "clear")
+
+
+def cache(
+    action: Annotated[str, typer.Argument(metavar="list|evict|clear")] = "list",
+    to: Annotated[int | None, typer.Option(metavar="MIB", help="evict: keep at most this much.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """The engine cache: list what is kept, evict the least recently used engines, or clear it."""
+    import sys
+
+    from engines.cache import EngineCache
+    from engines.errors import BadInput
+    from engines.files import to_json
+
+    if action not in ACTIONS:
+        raise BadInput(f"unknown action {action!r}", where="optimize cache", expected=f"one of {', '.join(ACTIONS)}")
+    if to is not None and (action != "evict" or to < 0):
+        raise BadInput(f"--to {to} cannot be used here", where="optimize cache", expected="evict --to MIB, 0 or more")
+    kept = EngineCache()
+    removed = 0
+    if action == "evict":
+        removed = len(kept.evict(limit=None if to is None else to << 20))
+    elif action == "clear":
+        removed = kept.clear()
+    if json:
+        entries = kept.entries()
+        found = {
+            "root": str(kept.root),
+            "limit_bytes": kept.limit,
+            "bytes": sum(entry.bytes for entry in entries),
+            "removed": removed,
+            "entries": entries,
+        }
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        _print(kept, action, removed)
+    return 0
+
+
+def _print(kept: EngineCache, action: str, removed: int) -> None:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.report.formats import size
+
+    console, entries = Console(), kept.entries()
+    if action != "list":
+        console.print(f"removed {removed} engine{'s' * (removed != 1)}", highlight=False)
+    total = sum(entry.bytes for entry in entries)
+    console.print(f"{kept.root}: {len(entries)} engines, {size(total)} of {size(kept.limit)}", highlight=False)
+    if not entries:
+        return
+    table = Table("target", "precision", "library", "size", "last used", "key", box=None, pad_edge=False)
+    for entry in entries:
+        used = datetime.fromtimestamp(entry.used).isoformat(sep=" ", timespec="minutes")
+        name = "damaged" if entry.damaged else entry.target
+        table.add_row(name, entry.precision, entry.library, size(entry.bytes), used, entry.key[:12])
+    console.print(table)
