@@ -54,7 +54,7 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
         values["precision"] = choice(Precision, values["precision"], "precision")
     if "sparsity" in values:
         values["sparsity"] = choice(Sparsity, values["sparsity"], "sparsity")
-    for name in ("targets", "shapes", "loadgen"):
+    for name in ("targets", "shapes", "loadgen", "without"):
         if name in values:
             values[name] = listed(values[name])
     if "builder_options" in values:

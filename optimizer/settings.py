@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from engines.errors import BadInput
+from optimizer.quantization.corrections.catalogue import Correction
 
 
 class Precision(str, Enum):
@@ -55,8 +56,9 @@ class Settings:
     metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
     ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
     engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
-    ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
-    and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit.
+    ``without`` names INT8 corrections to leave out. ``builder_options`` are TensorRT's, ``NAME=VALUE``
+    (``engines.tensorrt.options``); ``build_time_limit`` (seconds) and ``build_memory_limit`` (MiB) end a build that
+    takes more, None: no limit.
     """
 
     precision: Precision = Precision.INT8
@@ -74,12 +76,15 @@ class Settings:
     seed: int = 0
     jobs: int = 0
     cpu_form: str = "auto"
+    without: tuple[str, ...] = ()
     builder_options: tuple[str, ...] = ()
     build_time_limit: float | None = None
     build_memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
+        for name in self.without:
+            choice(Correction, name, "--without")
         _check_choice("cpu_form", self.cpu_form, CPU_FORMS)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)
@@ -186,7 +191,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _from_toml(name: str, value: Any) -> Any:
-    if name in ("targets", "shapes", "loadgen"):
+    if name in ("targets", "shapes", "loadgen", "without"):
         return listed(value)
     if name == "builder_options":
         return option_list(value)

@@ -15,6 +15,7 @@ METHODS = "auto|minmax|entropy|percentile|mse"
 TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
 SPEC = "PATH|module:function|random"
 RANGE = "NAME=MIN:OPT:MAX"
+CORRECTIONS = "branches,channels,ranges,rounding,bias,relief"
 
 
 def model(
@@ -25,6 +26,7 @@ def model(
     eval_data: Annotated[str | None, Option(metavar="PATH", help="Held-back inputs. Default: part of --data.")] = None,
     evaluate: Annotated[str | None, Option(metavar="file.py:function", help="Task metric: function(infer).")] = None,
     calibration: Annotated[str | None, Option(metavar=METHODS, help="How ranges are chosen. Default: auto.")] = None,
+    without: Annotated[str | None, Option(metavar=CORRECTIONS, help="INT8 corrections to leave out.")] = None,
     samples: Annotated[int | None, Option(metavar="N", help="Calibration samples. Default: 512.")] = None,
     max_drop: Annotated[str | None, Option(metavar="1%", help="Accuracy budget against FP32. Default: 1%.")] = None,
     sparsity: Annotated[str | None, Option(metavar="none|2:4", help="2:4 prunes weights by magnitude.")] = None,
@@ -71,6 +73,7 @@ def model(
         "eval_data": eval_data,
         "evaluate": evaluate,
         "calibration": calibration,
+        "without": None if without is None else listed(without),
         "samples": samples,
         "max_drop": parse_fraction(max_drop) if max_drop else None,
         "sparsity": sparsity and choice(Sparsity, sparsity, "--sparsity"),

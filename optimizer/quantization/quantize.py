@@ -13,6 +13,7 @@ from engines.engine import Feed
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.capture import rough_table
+from optimizer.quantization.corrections.catalogue import ALL, Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.range_search import refine_ranges
@@ -43,17 +44,15 @@ JUDGED_SAMPLES = 64
 
 @dataclass(frozen=True)
 class QuantizeSettings:
-    """``keep_float`` maps node names to why they stay in high precision; ``costs`` are MACs per sample by node name.
-
-    ``float_share`` is the part of all MACs that may stay out of int8 because it causes most of the error.
+    """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
+    are MACs per sample by node name. ``float_share`` is the part of all MACs that may stay out of int8 because it
+    causes most of the error.
     """
 
     form: Form = Form.TENSORRT
     keep_float: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, int] = field(default_factory=dict)
-    condition: bool = True
-    search_ranges: bool = True
-    reconstruct: bool = True
+    corrections: frozenset[Correction] = ALL
     float_share: float = 0.095
     seed: int = 0
 
@@ -82,7 +81,7 @@ def quantize(
     """
     settings = settings or QuantizeSettings()
     work = model.clone()
-    notes: list[str] = []
+    notes = [note] if (note := left_out(settings.corrections)) else []
     if not _place(work, settings, None).tensors:
         return _nothing_to_do(work, settings)
     stream = iter(calibrator.samples())
@@ -98,7 +97,7 @@ def quantize(
     table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
     settled = chosen.settled
     measured: dict[str, float] = {}
-    if settings.form is Form.TENSORRT and settings.float_share > 0:
+    if settings.form is Form.TENSORRT and Correction.RELIEF in settings.corrections:
         on_step("measuring how much error each op causes")
         relieved, measured = _relieve(work, placement, table, feeds, settings, settled)
         notes.extend(f"{node}: {reason}" for node, reason in relieved.items())
@@ -121,8 +120,10 @@ def _rewrite(model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, set
     """Exact changes to the float graph that make it easier to quantize."""
     names = _place(model, settings, None).tensors
     rough = rough_table(model, names, feeds)
-    notes = list(EqualizeConcatBranches(rough).apply(model).notes)
-    if settings.condition:
+    notes: list[str] = []
+    if Correction.BRANCHES in settings.corrections:
+        notes += EqualizeConcatBranches(rough).apply(model).notes
+    if Correction.CHANNELS in settings.corrections:
         points = place(model, form=Form.TENSORRT, keep_float=settings.keep_float).activations
         symmetric = settings.form is Form.TENSORRT
         condition = ConditionActivations(
@@ -168,7 +169,7 @@ def _choose(
         return _only(model, first, feeds, settings), []
     if sum(settings.costs.values()) > JUDGED_MACS:
         return _only(model, first, feeds, settings), [f"ranges by {next(iter(tables))}: too heavy to judge others"]
-    if settings.search_ranges:
+    if Correction.RANGES in settings.corrections:
         searched = refine_ranges(model, placement, first, feeds, seed=settings.seed)
         if searched.tensors != first.tensors:
             tables[SEARCHED] = searched
@@ -201,9 +202,10 @@ def _rounded(
     variants = {
         name: Variant(placement, quantizers(model, placement, tables[name]))
         for name, placement in placements.items()
-        if settings.reconstruct and placement.quantizes
+        if settings.corrections & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
     }
-    roundings = reconstruct(model, variants, feeds, solve=solve, seed=settings.seed) if variants else {}
+    solve, biased = solve and Correction.ROUNDING in settings.corrections, Correction.BIAS in settings.corrections
+    roundings = reconstruct(model, variants, feeds, solve=solve, biased=biased, seed=settings.seed) if variants else {}
     return {name: _Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
 
 

@@ -23,6 +23,7 @@ from optimizer.lint import lint
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.points import Form as QdqForm
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
 from optimizer.saving import save_model
@@ -161,13 +162,12 @@ class _Typing:
         return on_cpu and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
-        calibrated = self._job.inputs.calibrated
+        asked = ALL - {Correction(name) for name in self._settings.without}
         settings = QuantizeSettings(
             form=form,
+            corrections=asked if self._job.inputs.calibrated else asked - LEARNING,
             costs=self._costs,
             float_share=float_share,
-            condition=calibrated,
-            reconstruct=calibrated,
             seed=self._settings.seed,
         )
         name = {QdqForm.TENSORRT: "TensorRT", QdqForm.ONNXRUNTIME: "this CPU"}[form]

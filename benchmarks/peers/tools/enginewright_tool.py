@@ -46,7 +46,8 @@ class Enginewright:
         model = import_model(request.model).model
         clean(model)
         feeds = _samples(model, request.feeds)
-        settings = _settings(model, feeds[0], request.configuration)
+        largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
+        settings = _settings(model, largest, request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
         found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
         if settings.form is Form.TENSORRT:
@@ -63,7 +64,7 @@ def _settings(model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettin
     form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
     settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
     if configuration == "entropy-only":
-        return replace(settings, condition=False, search_ranges=False, reconstruct=False, float_share=0.0)
+        return replace(settings, corrections=frozenset())
     return settings
 
 

@@ -66,12 +66,13 @@ def reconstruct(
     feeds: Sequence[Feed],
     *,
     solve: bool = True,
+    biased: bool = True,
     seed: int = 0,
 ) -> dict[str, list[Rounding]]:
     """Round every weight that one op reads, for each of ``variants``, on rows captured from the float ``model``.
 
     Rows are captured once for all variants, for as many ops at a time as ``STORED_BYTES`` allows. Without ``solve``,
-    weights are rounded plainly and only biases corrected.
+    weights are rounded plainly and only biases corrected; without ``biased`` these are left as they are.
     """
     found: dict[str, list[Rounding]] = {name: [] for name in variants}
     ops = {str(op.node.name): op for variant in variants.values() for op in solvable(model.graph, variant.placement)}
@@ -83,7 +84,7 @@ def reconstruct(
             left -= _work(op, rows) * len(variants)
             for name, variant in variants.items():
                 quantizer = variant.quantizers.get(str(op.node.name))
-                if quantizer is not None and (rounding := _solve(op, rows, quantizer(rows), solve=left > 0)):
+                if quantizer is not None and (rounding := _solve(op, rows, quantizer(rows), left > 0, biased)):
                     found[name].append(rounding)
     return found
 
@@ -161,13 +162,13 @@ def capture_inputs(
     return {node: np.concatenate(rows) for node, rows in parts.items()}
 
 
-def _solve(op: WeightedOp, plain: Floats, noisy: Floats, *, solve: bool) -> Rounding | None:
+def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bool) -> Rounding | None:
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None
     weight = _as_rows(op, as_float32(op.tensor))
     fit, check = slice(None, None, 2), slice(1, None, 2)
-    biased = can_add_bias(op)
+    biased = biased and can_add_bias(op)
     split = weight.reshape(plain.shape[1], -1, weight.shape[1])
     moments = [_moments(plain[fit, g], noisy[fit, g], biased) for g in range(len(split))]
     candidates = [_rounded(split, moments, biased)]

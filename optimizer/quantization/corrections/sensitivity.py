@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from calibration.collect import stored
 from calibration.table import CalibrationTable
@@ -33,6 +34,9 @@ SWITCHES = "enginewright/switches"
 MEASURED_MACS = 1e11
 """Multiply-accumulates one sensitivity sweep may spend; decides how many samples each op is measured on."""
 LEAST_PART = 0.01
+SILENT = 1e-9
+"""Channels with less than this part of the strongest one's power say nothing."""
+Floats64 = NDArray[np.float64]
 _STEPS = 1000
 
 
@@ -77,18 +81,29 @@ def measure(
 
 
 def relative_noise(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]]) -> float:
-    """Error power over signal power, averaged over the float outputs."""
+    """Error power over signal power, averaged over the float outputs.
+
+    An output may mix units along its last axis (boxes to 416 beside probabilities): the geometric mean of the ratio
+    over all its values and of the mean ratio over its channels lets neither drown the other.
+    """
     ratios = []
     for name, first in reference[0].items():
-        if first.dtype.kind != "f":
+        if first.dtype.kind != "f" or not first.size:
             continue
-        signal = sum(float(np.square(wanted[name], dtype=np.float64).sum()) for wanted in reference)
-        error = sum(
-            float(np.square(got[name].astype(np.float64) - wanted[name]).sum())
-            for wanted, got in zip(reference, outputs, strict=True)
-        )
-        ratios.append(error / max(signal, 1e-30))
+        pairs = [(wanted[name], got[name]) for wanted, got in zip(reference, outputs, strict=True)]
+        signal = np.sum([_by_channel(wanted) for wanted, _ in pairs], axis=0)
+        error = np.sum([_by_channel(got.astype(np.float64) - wanted) for wanted, got in pairs], axis=0)
+        whole = float(error.sum() / max(signal.sum(), 1e-30))
+        live = signal > SILENT * signal.max()
+        each = float(np.mean(error[live] / signal[live])) if live.any() else whole
+        ratios.append(np.sqrt(whole * each))
     return float(np.mean(ratios)) if ratios else 0.0
+
+
+def _by_channel(values: Array) -> Floats64:
+    """Power along the last axis where that has one length in all samples; else one number."""
+    squares = np.square(values, dtype=np.float64)
+    return squares.reshape(-1, values.shape[-1]).sum(axis=0) if values.ndim > 1 else np.atleast_1d(squares.sum())
 
 
 def best_relief(

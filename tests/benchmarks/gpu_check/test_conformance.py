@@ -30,7 +30,7 @@ NVML = ("pynvml", "nvml", "self._nvml")
 def nvml_uses() -> list[tuple[str, int | None]]:
     """(name, number of arguments or None where it is not called) of all that is taken from NVML."""
     found: list[tuple[str, int | None]] = []
-    for file in (CHECK / "energy.py", Path(engines.gpu.__file__)):
+    for file in (CHECK.parent / "energy.py", Path(engines.gpu.__file__)):
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and _of_nvml(node.func):

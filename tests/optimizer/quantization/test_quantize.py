@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.points import Form
 from optimizer.quantization.quantize import QuantizeSettings, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse
@@ -125,10 +126,19 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     )
     feeds = [{"x": normal(1, 16, 16, 16, seed=i, scale=1.0)} for i in range(4)]
     costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
-    kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.0))
+    kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, corrections=ALL - {Correction.RELIEF}))
     relieved = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.1))
     assert kept.plan.nodes["a"].dtype is Dtype.INT8
     assert relieved.plan.nodes["a"].dtype is Dtype.FP16
     assert "measured" in relieved.plan.nodes["a"].reason
     reference = run(model, feeds[0])
     assert sqnr(reference, run(relieved.model, feeds[0])) > sqnr(reference, run(kept.model, feeds[0])) + 3
+
+
+@pytest.mark.parametrize("left", list(Correction))
+def test_each_correction_can_be_left_out_and_is_said_to_be(left: Correction) -> None:
+    feeds = [{"x": normal(1, 64, 32, seed=i)} for i in range(6)]
+    every = quantize(normed(), calibrator(feeds))
+    without = quantize(normed(), calibrator(feeds), QuantizeSettings(corrections=ALL - {left}))
+    assert not any("left out" in note for note in every.notes)
+    assert left.value in without.notes[0]
