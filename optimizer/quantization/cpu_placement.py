@@ -10,6 +10,7 @@ Runtime has an integer-to-float kernel for MatMul and Gemm. Source: onnxruntime'
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -19,6 +20,7 @@ from optimizer.quantization.placement import place
 from optimizer.quantization.points import ActivationPoint, Form, Placement, Use
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import data_inputs
+from optimizer.quantization.weights import CODE_MAX
 
 _ABSORBED = frozenset({"Relu", "Clip"})
 _SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
@@ -31,6 +33,7 @@ def place_for_cpu(
     keep_float: Mapping[str, str],
     costs: Mapping[str, int] | None = None,
     table: CalibrationTable | None = None,
+    code_max: int = CODE_MAX,
 ) -> Placement:
     """A ``Form.ONNXRUNTIME`` placement of ``model``. Same arguments and guards as ``placement.place``."""
     rigid = _outputs_that_are_results(model.graph)
@@ -42,7 +45,7 @@ def place_for_cpu(
         table=table,
         high_precision=Dtype.FP32,
     )
-    return _Chains(model.graph, base, table).place()
+    return replace(_Chains(model.graph, base, table).place(), code_max=code_max)
 
 
 def _outputs_that_are_results(graph: ir.Graph) -> dict[str, str]:

@@ -37,7 +37,9 @@ def insert_for_cpu(
         scales.update(_activation(graph, nodes, values[point.tensor], point, table))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        scale = insert_weight(graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known)
+        scale = insert_weight(
+            graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known, placement.code_max
+        )
         for use in weight.uses:
             _bias(graph, nodes[use.node], scales[use.node], scale)
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.rules.catalogue import Rule
+from optimizer.quantization.weights import CODE_MAX
 
 
 class Form(str, Enum):
@@ -56,6 +57,7 @@ class Placement:
     """Everything ``qdq.insert`` needs, and the reason for every node's precision.
 
     ``tensors`` are all activations whose ranges the placement looks at: those of the points and those only guards read.
+    ``code_max`` is the largest weight code: less than 127 where a CPU's products of 8-bit codes saturate.
     """
 
     form: Form
@@ -64,6 +66,7 @@ class Placement:
     plan: PrecisionPlan
     tensors: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    code_max: int = CODE_MAX
 
     @property
     def quantizes(self) -> bool:

@@ -27,6 +27,7 @@ from optimizer.quantization.graph_edits import (
 from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
 from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import (
+    CODE_MAX,
     Codes,
     Floats,
     ScaleSearch,
@@ -116,6 +117,7 @@ def insert_weight(
     point: WeightPoint,
     search: ScaleSearch,
     settled: QuantizedWeight | None = None,
+    top: int = CODE_MAX,
 ) -> Floats:
     """Put one weight's codes and DequantizeLinear into the graph; returns its scales, one per channel."""
     tensor = value.const_value
@@ -126,7 +128,7 @@ def insert_weight(
     if settled is not None:
         codes = ir.Tensor(settled.codes, name=f"{name}/int8")
     else:
-        codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8")
+        codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8", top)
     inputs = [
         initializer(graph, codes),
         constant(graph, f"{name}/scale", scale, tensor.dtype),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
+from engines.integer_products import FULL, largest_weight_code
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.capture import rough_table
@@ -46,7 +48,7 @@ JUDGED_SAMPLES = 64
 class QuantizeSettings:
     """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
     are MACs per sample by node name. ``float_share`` is the part of all MACs that may stay out of int8 because it
-    causes most of the error.
+    causes most of the error. ``code_max`` is the largest weight code of the CPU form; None asks this CPU.
     """
 
     form: Form = Form.TENSORRT
@@ -54,6 +56,7 @@ class QuantizeSettings:
     costs: Mapping[str, int] = field(default_factory=dict)
     corrections: frozenset[Correction] = ALL
     float_share: float = 0.095
+    code_max: int | None = None
     seed: int = 0
 
 
@@ -82,6 +85,8 @@ def quantize(
     settings = settings or QuantizeSettings()
     work = model.clone()
     notes = [note] if (note := left_out(settings.corrections)) else []
+    if settings.form is Form.ONNXRUNTIME and (settings.code_max or largest_weight_code()) < FULL:
+        notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
     if not _place(work, settings, None).tensors:
         return _nothing_to_do(work, settings)
     stream = iter(calibrator.samples())
@@ -260,7 +265,10 @@ def spread(feeds: Sequence[Feed], count: int) -> list[Feed]:
 
 def _place(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable | None) -> Placement:
     if settings.form is Form.ONNXRUNTIME:
-        return place_for_cpu(model, keep_float=settings.keep_float, costs=settings.costs, table=table)
+        code_max = largest_weight_code() if settings.code_max is None else settings.code_max
+        return place_for_cpu(
+            model, keep_float=settings.keep_float, costs=settings.costs, table=table, code_max=code_max
+        )
     return place(model, form=settings.form, keep_float=settings.keep_float, costs=settings.costs, table=table)
 
 
@@ -268,7 +276,7 @@ def _insert(
     model: ir.Model, placement: Placement, table: CalibrationTable, settled: Mapping[str, QuantizedWeight]
 ) -> None:
     put = insert_for_cpu if placement.form is Form.ONNXRUNTIME else insert
-    put(model, placement, table, weight_scales=mse_scales, settled=settled)
+    put(model, placement, table, weight_scales=partial(mse_scales, top=placement.code_max), settled=settled)
 
 
 def _nothing_to_do(model: ir.Model, settings: QuantizeSettings) -> QuantizedModel:

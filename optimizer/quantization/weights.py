@@ -37,33 +37,33 @@ def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:
     return scale.reshape(shape)
 
 
-def amax_scales(values: Floats, axis: int) -> Floats:
+def amax_scales(values: Floats, axis: int, *, top: int = CODE_MAX) -> Floats:
     """Scale of every slice along ``axis`` from its largest magnitude; a channel of zeros gets the smallest scale."""
     others = tuple(i for i in range(values.ndim) if i != axis)
-    return fp16_representable(np.abs(values).max(axis=others, initial=0.0) / CODE_MAX)
+    return fp16_representable(np.abs(values).max(axis=others, initial=0.0) / top)
 
 
-def mse_scales(values: Floats, axis: int, *, steps: int = 24, smallest: float = 0.6) -> Floats:
+def mse_scales(values: Floats, axis: int, *, top: int = CODE_MAX, steps: int = 24, smallest: float = 0.6) -> Floats:
     """Scale of every slice with the least mean squared rounding-plus-clipping error.
 
     Searches ``steps`` fractions from ``smallest`` to one of the slice's largest magnitude (the grid of OMSE, Choukroun
     et al. 2019). One slice-sized temporary per step.
     """
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-    full = np.abs(rows).max(axis=1, initial=0.0) / CODE_MAX
+    full = np.abs(rows).max(axis=1, initial=0.0) / top
     best, best_error = fp16_representable(full), np.full(len(rows), np.inf, np.float32)
     for fraction in np.linspace(smallest, 1.0, steps):
         scale = fp16_representable(full * fraction)
-        codes = np.clip(np.rint(rows / scale[:, None]), -CODE_MAX, CODE_MAX)
+        codes = np.clip(np.rint(rows / scale[:, None]), -top, top)
         error = np.square(codes * scale[:, None] - rows).mean(axis=1)
         better = error < best_error
         best, best_error = np.where(better, scale, best), np.where(better, error, best_error)
     return best
 
 
-def quantize(values: Floats, axis: int, scale: Floats) -> Codes:
-    """``clip(rint(values / scale), -127, 127)`` as int8."""
-    codes: Codes = np.clip(np.rint(values / per_channel(values, axis, scale)), -CODE_MAX, CODE_MAX).astype(np.int8)
+def quantize(values: Floats, axis: int, scale: Floats, top: int = CODE_MAX) -> Codes:
+    """``clip(rint(values / scale), -top, top)`` as int8."""
+    codes: Codes = np.clip(np.rint(values / per_channel(values, axis, scale)), -top, top).astype(np.int8)
     return codes
 
 
@@ -72,11 +72,11 @@ def as_float32(tensor: ir.TensorProtocol) -> Floats:
     return np.asarray(tensor.numpy()).astype(np.float32, copy=False)
 
 
-def lazy_codes(tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str) -> ir.LazyTensor:
+def lazy_codes(tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str, top: int = CODE_MAX) -> ir.LazyTensor:
     """int8 codes computed when the model is saved or run, so that no second copy of the weights is held."""
 
     def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(quantize(as_float32(tensor), axis, scale), name=name)
+        return ir.Tensor(quantize(as_float32(tensor), axis, scale, top), name=name)
 
     return ir.LazyTensor(evaluate, ir.DataType.INT8, ir.Shape(tensor.shape.numpy()), name=name)
 

@@ -84,7 +84,9 @@ def reconstruct(
             left -= _work(op, rows) * len(variants)
             for name, variant in variants.items():
                 quantizer = variant.quantizers.get(str(op.node.name))
-                if quantizer is not None and (rounding := _solve(op, rows, quantizer(rows), left > 0, biased)):
+                if quantizer is not None and (
+                    rounding := _solve(op, rows, quantizer(rows), left > 0, biased, variant.placement.code_max)
+                ):
                     found[name].append(rounding)
     return found
 
@@ -162,7 +164,7 @@ def capture_inputs(
     return {node: np.concatenate(rows) for node, rows in parts.items()}
 
 
-def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bool) -> Rounding | None:
+def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bool, top: int) -> Rounding | None:
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None
@@ -171,9 +173,9 @@ def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bo
     biased = biased and can_add_bias(op)
     split = weight.reshape(plain.shape[1], -1, weight.shape[1])
     moments = [_moments(plain[fit, g], noisy[fit, g], biased) for g in range(len(split))]
-    candidates = [_rounded(split, moments, biased)]
+    candidates = [_rounded(split, moments, biased, top)]
     if solve:
-        candidates.append(_least_squares(split, moments, biased))
+        candidates.append(_least_squares(split, moments, biased, top))
     errors = [_unseen_error(candidate, split, plain[check], noisy[check]) for candidate in candidates]
     best = int(errors[-1] < WORTH * errors[0])
     chosen = candidates[best]
@@ -192,19 +194,19 @@ class _Candidate:
         return self.codes * self.scale[:, None]
 
 
-def _rounded(split: Floats, moments: Sequence[_Moments], biased: bool) -> _Candidate:
+def _rounded(split: Floats, moments: Sequence[_Moments], biased: bool, top: int) -> _Candidate:
     """Plain rounding of [groups, outputs, reduction]."""
-    scales = [mse_scales(weight, 0) for weight in split]
-    codes = [quantize(weight, 0, scale) for weight, scale in zip(split, scales, strict=True)]
+    scales = [mse_scales(weight, 0, top=top) for weight in split]
+    codes = [quantize(weight, 0, scale, top) for weight, scale in zip(split, scales, strict=True)]
     return _candidate(split, moments, codes, scales, biased)
 
 
-def _least_squares(split: Floats, moments: Sequence[_Moments], biased: bool) -> _Candidate:
+def _least_squares(split: Floats, moments: Sequence[_Moments], biased: bool, top: int) -> _Candidate:
     codes, scales = [], []
     for weight, moment in zip(split, moments, strict=True):
         target = moment.compensated(weight)
-        scales.append(mse_scales(target, 0))
-        codes.append(gptq(target, moment.hessian, scales[-1], kept=weight != 0))
+        scales.append(mse_scales(target, 0, top=top))
+        codes.append(gptq(target, moment.hessian, scales[-1], kept=weight != 0, top=top))
     return _candidate(split, moments, codes, scales, biased)
 
 
@@ -244,7 +246,9 @@ def _moments(plain: Floats, noisy: Floats, biased: bool) -> _Moments:
     return _Moments(hessian, cross, mean_plain, mean_noisy)
 
 
-def gptq(weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_] | None = None) -> Codes:
+def gptq(
+    weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_] | None = None, top: int = CODE_MAX
+) -> Codes:
     """int8 codes of ``weight`` [outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` small.
 
     Codes are zero where ``kept`` is False, so that a pruned weight stays pruned (2:4 sparsity).
@@ -263,7 +267,7 @@ def gptq(weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_]
         errors = np.empty((len(weight), end - start), np.float32)
         for column in range(start, end):
             values = remaining[:, column]
-            codes[:, column] = np.clip(np.rint(values / scale), -CODE_MAX, CODE_MAX) * mask[:, column]
+            codes[:, column] = np.clip(np.rint(values / scale), -top, top) * mask[:, column]
             error = (values - codes[:, column] * scale) / factor[column, column]
             remaining[:, column:end] -= error[:, None] * factor[column, column:end]
             errors[:, column - start] = error

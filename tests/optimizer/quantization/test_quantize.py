@@ -142,3 +142,18 @@ def test_each_correction_can_be_left_out_and_is_said_to_be(left: Correction) -> 
     without = quantize(normed(), calibrator(feeds), QuantizeSettings(corrections=ALL - {left}))
     assert not any("left out" in note for note in every.notes)
     assert left.value in without.notes[0]
+
+
+def test_the_cpu_form_computes_what_it_was_simulated_to() -> None:
+    """Large activations times large weights of one sign: the products that saturate on a CPU without VNNI."""
+    rng = np.random.default_rng(0)
+    model = parse(
+        f"""{HEAD} g (float[4,64] x, float[64,32] w) => (float[4,32] y) {{ y = MatMul(x, w) }}""",
+        {"w": rng.uniform(0.8, 1.0, (64, 32)).astype(np.float32)},
+    )
+    feeds = [{"x": np.random.default_rng(i).uniform(0.8, 1.0, (4, 64)).astype(np.float32)} for i in range(6)]
+    found = quantize(model, calibrator(feeds), QuantizeSettings(form=Form.ONNXRUNTIME))
+    assert found.placement.quantizes
+    fused = ort.InferenceSession(ir.to_proto(found.model).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert sqnr(run(found.model, feeds[0]), fused.run(None, feeds[0])[0]) > 35
+    assert found.placement.code_max in (63, 127)
