@@ -70,6 +70,8 @@ class OnnxRuntimeEngine:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
         disabled: list[str] = []
+        if lean:  # a pass over data waits for threads; spinning would take the cores of whatever else runs
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if lean and isinstance(model, Path) and is_large(model):
             options.add_session_config_entry("session.disable_prepacking", "1")
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each weight unfolded is given back

@@ -47,25 +47,25 @@ class Enginewright:
         clean(model)
         feeds = _samples(model, request.feeds)
         largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
-        settings = _settings(model, largest, request.configuration)
+        settings = self.settings(model, largest, request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
         found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
         if settings.form is Form.TENSORRT:
             type_rest(found.model, found.plan, Precision.INT8, found.table)
         save_model(found.model, request.out)
 
+    def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
+        """``feed`` tells the shapes that MACs are counted at."""
+        from benchmarks.macs import count_macs
+        from optimizer.quantization.points import Form
+        from optimizer.quantization.quantize import QuantizeSettings
 
-def _settings(model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
-    from benchmarks.macs import count_macs
-    from optimizer.quantization.points import Form
-    from optimizer.quantization.quantize import QuantizeSettings
-
-    costs = count_macs(model, {name: array.shape for name, array in feed.items()})
-    form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
-    settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
-    if configuration == "entropy-only":
-        return replace(settings, corrections=frozenset())
-    return settings
+        costs = count_macs(model, {name: array.shape for name, array in feed.items()})
+        form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
+        settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
+        if configuration == "entropy-only":
+            return replace(settings, corrections=frozenset())
+        return settings
 
 
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
