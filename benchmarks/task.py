@@ -8,38 +8,21 @@ FP32 engine and once per candidate; per-sample scores give the drop a confidence
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from engines.engine import Array, Engine, Feed
+from benchmarks.score import Evaluate, Infer, Score
+from benchmarks.user_code import describe, load_callable
+from engines.engine import Array, Engine
 from engines.errors import BadInput, EnginewrightError
 
-Infer: TypeAlias = Callable[[Feed], dict[str, Array]]
-Evaluate: TypeAlias = Callable[[Infer], object]
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
 WORKLOAD_PREFIX = "workload:"  # --evaluate workload:resnet50:DATASET
 NORMAL_95 = 1.959964  # 97.5th percentile of the standard normal distribution
-
-
-@dataclass(frozen=True)
-class Score:
-    """What one call of an evaluation function returned."""
-
-    metric: str
-    value: float
-    per_sample: Array | None = None
-    higher_is_better: bool = True
-    samples: int = 0
-    details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,40 +38,6 @@ class TaskAccuracy:
     ci95: tuple[float, float] | None
     samples: int
     higher_is_better: bool = True
-
-
-def load_callable(spec: str) -> Callable[..., Any]:
-    """The function of ``file.py:name`` or ``module:name``. Raises ``BadInput`` where there is none."""
-    place, separator, name = spec.rpartition(":")
-    if not separator or not place or not name:
-        raise BadInput("names no function", where=spec, expected="file.py:function or module:function")
-    function = getattr(load_module(place), name, None)
-    if not callable(function):
-        raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
-    found: Callable[..., Any] = function
-    return found
-
-
-def load_module(place: str) -> ModuleType:
-    """The module of ``file.py`` or of a dotted name. Raises ``BadInput`` where it is missing or raises."""
-    path = Path(place)
-    if path.suffix != ".py":
-        try:
-            return importlib.import_module(place)
-        except ImportError as error:
-            raise BadInput(f"cannot be imported: {error}", where=place, expected="file.py:function") from error
-    if not path.is_file():
-        raise BadInput("no such file", where=place)
-    name = f"_user_{path.stem}_{abs(hash(path.resolve()))}"
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    assert module_spec is not None and module_spec.loader is not None  # a .py suffix always has a loader
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module  # dataclasses and pickling inside the user's file look their module up
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"raised while loading: {_describe(error)}", where=place) from error
-    return module
 
 
 @runtime_checkable
@@ -127,7 +76,7 @@ class TaskMetric:
         except EnginewrightError:
             raise
         except Exception as error:
-            raise BadInput(f"raised {_describe(error)}", where=self.spec, expected=CONTRACT) from error
+            raise BadInput(f"raised {describe(error)}", where=self.spec, expected=CONTRACT) from error
         return _as_score(self.spec, returned)
 
     def compare(self, before: Score, after: Score) -> TaskAccuracy:
@@ -207,7 +156,3 @@ def _interval(
         return None
     half = NORMAL_95 * float(np.std(sign * (before - after), ddof=1)) / math.sqrt(len(before))
     return drop - half, drop + half
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().removesuffix(":")

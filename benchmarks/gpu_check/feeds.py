@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.task import load_callable
+from benchmarks.user_code import load_callable
 from engines.engine import Array, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 

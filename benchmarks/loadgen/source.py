@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.task import load_callable
+from benchmarks.user_code import load_callable
 from engines.engine import Engine
 from engines.errors import BadInput
 

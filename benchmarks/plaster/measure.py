@@ -19,8 +19,9 @@ from benchmarks.memory import EngineMemory, engine_memory
 from benchmarks.plaster import figures
 from benchmarks.plaster.study import Prepared, Variant
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
+from benchmarks.score import Evaluate
 from benchmarks.steady import Steadiness, SteadyRun, measure_steady
-from benchmarks.task import Evaluate, TaskAccuracy, evaluate_task
+from benchmarks.task import TaskAccuracy, evaluate_task
 from engines.engine import Engine, Feed
 from engines.errors import EngineError
 from engines.open import open_engine

@@ -15,7 +15,8 @@ import numpy as np
 from benchmarks.batching import sample_count
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.samples import FILE_BYTES, save_samples
-from benchmarks.task import Score, TaskMetric
+from benchmarks.score import Score
+from benchmarks.task import TaskMetric
 from engines.engine import Array, Engine, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 

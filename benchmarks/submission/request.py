@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.loadgen.settings import SCENARIO_NAMES, Scenario
-from benchmarks.task import Evaluate
+from benchmarks.score import Evaluate
 
 IMPLEMENTATION = "enginewright"
 UNVERIFIED = "Unverified: not reviewed by MLCommons. These numbers are not MLPerf results and must not be called so."

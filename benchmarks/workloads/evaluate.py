@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.loadgen.execute import Activity, Executor, Failures
 from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.task import Infer, Score
+from benchmarks.score import Infer, Score
 from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.store import TaskStore
 from benchmarks.workloads.workload import Task, Workload

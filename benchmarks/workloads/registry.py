@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from benchmarks.task import load_module
+from benchmarks.user_code import load_module
 from benchmarks.workloads.workload import Workload
 from engines.errors import BadInput
 

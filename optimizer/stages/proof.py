@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.accuracy import Accuracy, compare
-from benchmarks.task import Evaluate, Score, TaskAccuracy, TaskMetric
+from benchmarks.score import Evaluate, Score
+from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed, joinable
 from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large

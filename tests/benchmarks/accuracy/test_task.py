@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.task import Score, TaskAccuracy, compare_scores, evaluate_task
+from benchmarks.score import Score
+from benchmarks.task import TaskAccuracy, compare_scores, evaluate_task
 from engines.errors import BadInput
 
 

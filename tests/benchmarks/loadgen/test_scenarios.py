@@ -12,7 +12,7 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.source import open_source
-from benchmarks.task import load_callable
+from benchmarks.user_code import load_callable
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.profile import ShapeProfile, ShapeRange

@@ -19,7 +19,7 @@ from tests.benchmarks.workloads.graphs_for_tests import save_graph
 
 OWN = """
 import numpy as np
-from benchmarks.task import Score
+from benchmarks.score import Score
 from benchmarks.workloads.workload import Workload
 
 class Sums:
