@@ -31,7 +31,7 @@ from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.weights import mse_scales
 
 CORRECTION_MACS = 2e10
-FEWEST, MOST = 4, 256
+FEWEST, MOST = 4, 96
 """Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
