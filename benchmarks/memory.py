@@ -95,12 +95,12 @@ def _resident() -> int:
 
 
 def _device_used() -> int | None:
-    try:
-        import pynvml
+    import pynvml
 
+    try:
         pynvml.nvmlInit()
         return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
-    except Exception:  # no driver, no device: there is no device memory to speak of
+    except pynvml.NVMLError:  # no driver, no device: there is no device memory to speak of
         return None
 
 

@@ -43,7 +43,7 @@ class Learning:
     refit: float | None = None
     cold_why: str = ""
     cached_why: str = "`optimize plaster` measures it"
-    refit_why: str = "engines are built again, not refitted, in this version"
+    refit_why: str = "the main job builds engines anew; engines.refit takes new weights on a GPU"
 
 
 def programmability(targets: Mapping[str, NativeOps], flags: Sequence[str]) -> PlasterFigure:

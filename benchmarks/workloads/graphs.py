@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ def open_parts(folder: str, names: Sequence[str]) -> dict[str, Engine]:
     return parts
 
 
-class LoopedEngine:
+class LoopedEngine(ABC):
     """Base of engines that run others in a loop: ``inputs`` and ``outputs`` are those of the whole."""
 
     inputs: tuple[TensorSpec, ...]
@@ -36,8 +37,8 @@ class LoopedEngine:
     def __init__(self, parts: Mapping[str, Engine]) -> None:
         self.parts = dict(parts)
 
-    def infer(self, feed: Feed) -> dict[str, Array]:
-        raise NotImplementedError
+    @abstractmethod
+    def infer(self, feed: Feed) -> dict[str, Array]: ...
 
     def close(self) -> None:
         for part in self.parts.values():

@@ -2,7 +2,7 @@
 
 The steps are those of ``optimize --precision int8``, without its proof, its builds and its measurements; its loop that
 keeps more in FP16 where a model is over the accuracy budget does not run either. All samples given are used, as
-with every tool here; the command takes 128 where ``--samples`` does not say more.
+with every tool here; the command takes 512 where ``--samples`` does not say more.
 """
 
 from __future__ import annotations
