@@ -14,7 +14,7 @@ rounding is one of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -28,7 +28,7 @@ from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import WeightedOp, group, weighted_op
-from optimizer.quantization.weights import CODE_MAX, Codes, Floats, as_float32, mse_scales, quantize
+from optimizer.quantization.weights import CODE_MAX, Codes, Floats, as_float32, mse_scales
 
 MAX_REDUCTION = 4608
 """Longest dot product solved: the Hessian is reduction² floats and its inversion cubic."""
@@ -129,7 +129,7 @@ def chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
     chunk: list[WeightedOp] = []
     size = 0
     for op in ops:
-        bytes_ = 2 * 4 * ROWS * op.reduction * group(op.node)
+        bytes_ = 2 * 4 * _rows_wanted(op) * op.reduction * group(op.node)
         if chunk and size + bytes_ > STORED_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -137,6 +137,11 @@ def chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
         size += bytes_
     if chunk:
         yield chunk
+
+
+def _rows_wanted(op: WeightedOp) -> int:
+    """Fewer of a grouped convolution: each of its rows holds one dot product per group."""
+    return ROWS // 8 if group(op.node) > 1 else ROWS
 
 
 def _data(node: ir.Node) -> ir.Value:
@@ -157,7 +162,7 @@ def capture_inputs(
     def visit(name: str, value: Array, index: int) -> None:
         for op in readers[name]:
             rng = np.random.default_rng((seed, index))
-            count = max(ROWS // (len(feeds) * (8 if group(op.node) > 1 else 1)), 1)
+            count = max(_rows_wanted(op) // len(feeds), 1)
             parts[op.node].append(sample_rows(op, value, count, rng))
 
     observe(model, list(readers), feeds, visit)
@@ -168,62 +173,68 @@ def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bo
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None
-    weight = _as_rows(op, as_float32(op.tensor))
-    fit, check = slice(None, None, 2), slice(1, None, 2)
     biased = biased and can_add_bias(op)
-    split = weight.reshape(plain.shape[1], -1, weight.shape[1])
-    moments = [_moments(plain[fit, g], noisy[fit, g], biased) for g in range(len(split))]
+    rows = _as_rows(op, as_float32(op.tensor))
+    split = rows.reshape(plain.shape[1], -1, rows.shape[1])
+    plain, noisy = plain.swapaxes(0, 1), noisy.swapaxes(0, 1)
+    fit, check = slice(None, None, 2), slice(1, None, 2)
+    moments = _moments(plain[:, fit], noisy[:, fit], biased)
     candidates = [_rounded(split, moments, biased, top)]
     if solve:
         candidates.append(_least_squares(split, moments, biased, top))
-    errors = [_unseen_error(candidate, split, plain[check], noisy[check]) for candidate in candidates]
+    wanted = plain[:, check] @ split.swapaxes(1, 2)
+    errors = [_unseen_error(candidate, wanted, noisy[:, check]) for candidate in candidates]
     best = int(errors[-1] < WORTH * errors[0])
     chosen = candidates[best]
     gain = 10 * np.log10(errors[0] / max(errors[best], 1e-30))
-    settled = QuantizedWeight(_as_tensor(op, chosen.codes), chosen.scale, chosen.bias if biased else None)
+    codes = _as_tensor(op, chosen.codes.reshape(rows.shape))
+    settled = QuantizedWeight(codes, chosen.scale.ravel(), chosen.bias.ravel() if biased else None)
     return Rounding(str(op.node.name), str(op.weight.name), settled, float(gain))
 
 
 @dataclass(frozen=True)
 class _Candidate:
+    """Codes [groups, outputs, reduction]; scale and bias [groups, outputs]."""
+
     codes: Codes
     scale: Floats
     bias: Floats
 
     def values(self) -> Floats:
-        return self.codes * self.scale[:, None]
+        return self.codes * self.scale[..., None]
 
 
-def _rounded(split: Floats, moments: Sequence[_Moments], biased: bool, top: int) -> _Candidate:
+def _rounded(split: Floats, moments: _Moments, biased: bool, top: int) -> _Candidate:
     """Plain rounding of [groups, outputs, reduction]."""
-    scales = [mse_scales(weight, 0, top=top) for weight in split]
-    codes = [quantize(weight, 0, scale, top) for weight, scale in zip(split, scales, strict=True)]
-    return _candidate(split, moments, codes, scales, biased)
+    scale = _scales(split, top)
+    codes = np.clip(np.rint(split / scale[..., None]), -top, top).astype(np.int8)
+    return _candidate(split, moments, codes, scale, biased)
 
 
-def _least_squares(split: Floats, moments: Sequence[_Moments], biased: bool, top: int) -> _Candidate:
-    codes, scales = [], []
-    for weight, moment in zip(split, moments, strict=True):
-        target = moment.compensated(weight)
-        scales.append(mse_scales(target, 0, top=top))
-        codes.append(gptq(target, moment.hessian, scales[-1], kept=weight != 0, top=top))
-    return _candidate(split, moments, codes, scales, biased)
+def _least_squares(split: Floats, moments: _Moments, biased: bool, top: int) -> _Candidate:
+    target = moments.compensated(split)
+    scale = _scales(target, top)
+    return _candidate(split, moments, gptq(target, moments.hessian, scale, kept=split != 0, top=top), scale, biased)
 
 
-def _candidate(
-    split: Floats, moments: Sequence[_Moments], codes: list[Codes], scales: list[Floats], biased: bool
-) -> _Candidate:
-    bias = np.zeros(split.shape[:2], np.float32)
-    if biased:
-        for index, (weight, moment) in enumerate(zip(split, moments, strict=True)):
-            rounded = codes[index] * scales[index][:, None]
-            bias[index] = weight @ moment.mean_plain - rounded @ moment.mean_noisy
-    return _Candidate(np.concatenate(codes), np.concatenate(scales), bias.ravel())
+def _scales(split: Floats, top: int) -> Floats:
+    return mse_scales(split.reshape(-1, split.shape[-1]), 0, top=top).reshape(split.shape[:-1])
+
+
+def _candidate(split: Floats, moments: _Moments, codes: Codes, scale: Floats, biased: bool) -> _Candidate:
+    candidate = _Candidate(codes, scale, np.zeros(scale.shape, np.float32))
+    if not biased:
+        return candidate
+    bias = split @ moments.mean_plain[..., None] - candidate.values() @ moments.mean_noisy[..., None]
+    return replace(candidate, bias=bias[..., 0])
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Second moments of one group's rows: ``hessian`` = X̂ᵀX̂ + λI, ``cross`` = X̂ᵀX + λI (centred when biased)."""
+    """Second moments of each group's rows: ``hessian`` = X̂ᵀX̂ + λI, ``cross`` = X̂ᵀX + λI (centred when biased).
+
+    Both [groups, reduction, reduction]; the means [groups, reduction].
+    """
 
     hessian: Floats
     cross: Floats
@@ -231,59 +242,72 @@ class _Moments:
     mean_noisy: Floats
 
     def compensated(self, weight: Floats) -> Floats:
-        return np.asarray(np.linalg.solve(self.hessian, self.cross @ weight.T).T, np.float32)
+        solution = np.linalg.solve(self.hessian, self.cross @ weight.swapaxes(1, 2))
+        return np.ascontiguousarray(solution.swapaxes(1, 2), np.float32)
 
 
 def _moments(plain: Floats, noisy: Floats, biased: bool) -> _Moments:
-    rows, size = noisy.shape
-    mean_plain, mean_noisy = plain.mean(axis=0), noisy.mean(axis=0)
+    """Of rows [groups, rows, reduction]."""
+    _, rows, size = noisy.shape
+    mean_plain, mean_noisy = plain.mean(axis=1), noisy.mean(axis=1)
     if biased:
-        plain, noisy = plain - mean_plain, noisy - mean_noisy
-    hessian, cross = noisy.T @ noisy / rows, noisy.T @ plain / rows
-    ridge = float(np.trace(hessian)) / size * max(RIDGE, size / rows * RIDGE * 10) + 1e-12
-    hessian[np.diag_indices(size)] += ridge
-    cross[np.diag_indices(size)] += ridge
+        plain, noisy = plain - mean_plain[:, None], noisy - mean_noisy[:, None]
+    transposed = np.ascontiguousarray(noisy.swapaxes(1, 2))
+    hessian, cross = transposed @ noisy / rows, transposed @ plain / rows
+    diagonal = np.arange(size)
+    trace = hessian[:, diagonal, diagonal].sum(axis=1, keepdims=True)
+    ridge = trace / size * max(RIDGE, size / rows * RIDGE * 10) + 1e-12
+    hessian[:, diagonal, diagonal] += ridge
+    cross[:, diagonal, diagonal] += ridge
     return _Moments(hessian, cross, mean_plain, mean_noisy)
 
 
 def gptq(
     weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_] | None = None, top: int = CODE_MAX
 ) -> Codes:
-    """int8 codes of ``weight`` [outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` small.
+    """int8 codes of ``weight`` [groups, outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` of each group small.
 
-    Codes are zero where ``kept`` is False, so that a pruned weight stays pruned (2:4 sparsity).
+    ``hessian`` is [groups, inputs, inputs], ``scale`` [groups, outputs]. Codes are zero where ``kept`` is False, so
+    that a pruned weight stays pruned (2:4 sparsity).
 
     Columns are rounded in order of falling curvature; the rounding error of each is pushed onto those not yet rounded
     along the rows of the Cholesky factor of H⁻¹.
     """
-    order = np.argsort(-np.diag(hessian))
-    remaining = weight[:, order].copy()
-    mask = np.ones_like(remaining) if kept is None else kept[:, order].astype(np.float32)
-    inverse = np.linalg.inv(hessian[np.ix_(order, order)].astype(np.float64))
-    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
-    codes = np.empty(weight.shape, np.int8)
-    for start in range(0, weight.shape[1], _BLOCK):
-        end = min(start + _BLOCK, weight.shape[1])
-        errors = np.empty((len(weight), end - start), np.float32)
+    order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1)
+    down = order[:, :, None]
+    remaining = np.take_along_axis(weight.swapaxes(1, 2), down, axis=1)  # [groups, inputs, outputs]: a column is a row
+    mask = None if kept is None else np.take_along_axis(kept.swapaxes(1, 2), down, axis=1)
+    factor = _inverse_factor(np.take_along_axis(np.take_along_axis(hessian, down, axis=1), order[:, None], axis=2))
+    codes = np.empty(remaining.shape, np.int8)
+    inputs = len(remaining[0])
+    for start in range(0, inputs, _BLOCK):
+        end = min(start + _BLOCK, inputs)
+        errors = np.empty((len(remaining), end - start, remaining.shape[2]), np.float32)
         for column in range(start, end):
             values = remaining[:, column]
-            codes[:, column] = np.clip(np.rint(values / scale), -top, top) * mask[:, column]
-            error = (values - codes[:, column] * scale) / factor[column, column]
-            remaining[:, column:end] -= error[:, None] * factor[column, column:end]
+            rounded = np.clip(np.rint(values / scale), -top, top)
+            if mask is not None:
+                rounded *= mask[:, column]
+            codes[:, column] = rounded
+            error = (values - rounded * scale) / factor[:, column, column, None]
+            remaining[:, column:end] -= factor[:, column, column:end, None] * error[:, None]
             errors[:, column - start] = error
-        remaining[:, end:] -= errors @ factor[start:end, end:]
+        remaining[:, end:] -= factor[:, start:end, end:].swapaxes(1, 2) @ errors
     restored = np.empty_like(codes)
-    restored[:, order] = codes
-    return restored
+    np.put_along_axis(restored, down, codes, axis=1)
+    return np.ascontiguousarray(restored.swapaxes(1, 2))
 
 
-def _unseen_error(candidate: _Candidate, split: Floats, plain: Floats, noisy: Floats) -> float:
-    values = candidate.values().reshape(split.shape)
-    bias = candidate.bias.reshape(split.shape[:2])
-    return sum(
-        float(np.square(noisy[:, g] @ values[g].T + bias[g] - plain[:, g] @ weight.T).sum())
-        for g, weight in enumerate(split)
-    )
+def _inverse_factor(hessian: Floats) -> Floats:
+    """The upper Cholesky factor of each group's inverse."""
+    inverse = np.linalg.inv(hessian.astype(np.float64))
+    return np.linalg.cholesky((inverse + inverse.swapaxes(1, 2)) / 2).swapaxes(1, 2).astype(np.float32)
+
+
+def _unseen_error(candidate: _Candidate, wanted: Floats, noisy: Floats) -> float:
+    """Squared error beside the float outputs ``wanted`` [groups, rows, outputs]."""
+    found = noisy @ candidate.values().swapaxes(1, 2) + candidate.bias[:, None]
+    return float(np.square(found - wanted).sum())
 
 
 def _as_rows(op: WeightedOp, weight: Floats) -> Floats:

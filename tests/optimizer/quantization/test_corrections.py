@@ -164,7 +164,15 @@ def test_gptq_beats_rounding_on_correlated_inputs() -> None:
     def error(codes: np.ndarray) -> float:
         return float(np.square(rows @ (codes * scale[:, None] - weight).T).sum())
 
-    assert error(gptq(weight, hessian, scale)) < 0.5 * error(quantize(weight, 0, scale))
+    assert error(gptq(weight[None], hessian[None], scale[None])[0]) < 0.5 * error(quantize(weight, 0, scale))
+
+
+def test_gptq_solves_each_group_as_if_it_were_alone() -> None:
+    weight, rows = normal(5, 4, 150, seed=1), normal(5, 400, 150, seed=2)
+    hessian = rows.swapaxes(1, 2) @ rows / 400 + 0.1 * np.eye(150, dtype=np.float32)
+    scale = np.full((5, 4), 0.05, np.float32)
+    alone = [gptq(*(x[g : g + 1] for x in (weight, hessian, scale))) for g in range(5)]
+    np.testing.assert_array_equal(gptq(weight, hessian, scale), np.concatenate(alone))
 
 
 def test_reconstruction_removes_the_mean_error() -> None:
@@ -200,13 +208,13 @@ def test_relief_is_the_best_set_and_not_the_greedy_one() -> None:
 
 def test_a_pruned_weight_stays_pruned() -> None:
     rng = np.random.default_rng(0)
-    weight = prune_two_four(rng.standard_normal((8, 32)).astype(np.float32), 1)
+    weight = prune_two_four(rng.standard_normal((8, 32)).astype(np.float32), 1)[None]
     rows = rng.standard_normal((256, 32)).astype(np.float32)
-    hessian = rows.T @ rows / 256 + 0.1 * np.eye(32, dtype=np.float32)
+    hessian = rows.T @ rows / 256 + 0.1 * np.eye(32, dtype=np.float32)[None]
     target = weight + 0.01 * rng.standard_normal(weight.shape).astype(np.float32)
-    scale = np.full(8, 0.02, np.float32)
-    assert not is_two_four(gptq(target, hessian, scale), 1)
-    assert is_two_four(gptq(target, hessian, scale, kept=weight != 0), 1)
+    scale = np.full((1, 8), 0.02, np.float32)
+    assert not is_two_four(gptq(target, hessian, scale)[0], 1)
+    assert is_two_four(gptq(target, hessian, scale, kept=weight != 0)[0], 1)
 
 
 def relu6_before_depthwise() -> ir.Model:
