@@ -14,6 +14,7 @@ from benchmarks.gpu_check.check import CheckSettings
 from benchmarks.gpu_check.page import Conditions, ModelResult, page
 from benchmarks.gpu_check.readiness import no_gpu, nothing_runs, present, versions, visible
 from benchmarks.gpu_check.run import Plan, check_models
+from benchmarks.gpu_check.runtimes import check_runtimes
 from engines.errors import BadInput, EnginewrightError
 from engines.files import unwritable, write_atomically
 from engines.gpu import Gpu, detect_gpus
@@ -86,13 +87,15 @@ def _check(options: argparse.Namespace, gpu: Gpu) -> tuple[Path, list[ModelResul
         slots=options.slots,
         cuda_runtime=options.cuda_runtime,
     )
+    _say("CUDA runtimes")
+    runtimes = check_runtimes()
     results, energy = check_models(plan, gpu, _say)
     conditions = _conditions(options, gpu, energy)
     name = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         out = _new_file(options.out, f"{name}-{conditions.date}")
-        write_atomically(out, page(conditions, results).encode())
+        write_atomically(out, page(conditions, results, runtimes).encode())
     except OSError as error:
         raise unwritable(options.out, error) from error
     return out, results

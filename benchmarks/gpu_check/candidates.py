@@ -143,9 +143,10 @@ class ProviderEngine(OnnxRuntimeEngine):
         options: Any = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            session: Any = onnxruntime.InferenceSession(str(model), options, providers=[provider])
-        except (ort_state.EPFail, ort_state.Fail, ort_state.RuntimeException) as error:
-            raise EngineError(f"{provider} did not start: {error}", where=str(model)) from error
+            # without enable_fallback=0 it prints why the provider did not start, and goes on with the CPU
+            session: Any = onnxruntime.InferenceSession(str(model), options, providers=[provider], enable_fallback=0)
+        except (ort_state.EPFail, ort_state.Fail, ort_state.RuntimeException, ValueError, RuntimeError) as error:
+            raise EngineError(f"{provider} did not start: {str(error).strip()}", where=str(model)) from error
         if session.get_providers()[0] != provider:
             raise EngineError(f"{provider} did not start: ONNX Runtime fell back to the CPU", where=str(model))
         self._session = session

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.gpu_check.check import CandidateResult
 from benchmarks.gpu_check.measure import SpeedRow
+from benchmarks.gpu_check.runtimes import CAPTURED, RuntimeResult
 from benchmarks.roofline.prediction import Prediction
 
 
@@ -34,9 +35,9 @@ class ModelResult:
     prediction: Prediction | None = None
 
 
-def page(conditions: Conditions, results: Sequence[ModelResult]) -> str:
+def page(conditions: Conditions, results: Sequence[ModelResult], runtimes: Sequence[RuntimeResult] = ()) -> str:
     """The Markdown text."""
-    blocks = [_head(conditions)]
+    blocks = [_head(conditions), *_runtimes(runtimes)]
     for result in results:
         blocks += [_model(result), *(_candidate(way) for way in result.ways)]
     return "\n\n".join(blocks) + "\n"
@@ -71,6 +72,31 @@ def _head(c: Conditions) -> str:
         "slot in flight. Energy is the whole board's over the throughput run. Accuracy is against FP32 on ONNX Runtime."
     )
     return f"# {c.gpu}, {c.date}\n\n{_table(('what', 'value'), rows)}\n\n{note}"
+
+
+def _runtimes(results: Sequence[RuntimeResult]) -> list[str]:
+    """The section on the CUDA runtimes; a runtime that is not usable here has its reason below the table."""
+    if not results:
+        return []
+    head = ("runtime", "to device GB/s", "to host GB/s", "on device GB/s", f"{CAPTURED} calls us", "graph us", "shares")
+    rows = [
+        (
+            f"{result.name}, CUDA {result.driver}",
+            *(f"{x:.1f}" for x in (result.to_device_gb_s, result.to_host_gb_s, result.on_device_gb_s, result.calls_us)),
+            "none" if result.graph_us is None else f"{result.graph_us:.1f}",
+            ", ".join(result.shared) or "-",
+        )
+        for result in results
+        if not result.failure
+    ]
+    note = (
+        "Pinned copies of 64 MiB between CUDA events, checked byte by byte; on the device, bytes read and written. "
+        f"{CAPTURED} small copies issued one by one and as one CUDA graph, waited for each time, host time. "
+        "Libraries whose arrays went in and out without a copy."
+    )
+    stopped = [f"- {result.name}: {result.failure}" for result in results if result.failure]
+    blocks = ["## CUDA runtimes", note, *([_table(head, rows)] if rows else [])]
+    return [*blocks, *(["\n".join(stopped)] if stopped else [])]
 
 
 def _candidate(result: CandidateResult) -> str:

@@ -35,6 +35,13 @@ def deserialize(
     with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
         validity = engine_validity(library, plan, owner)
         engine = with_mapped(plan, owner.deserialize_cuda_engine)
+    if engine is None and "unsupported cc" in validity.reasons:
+        raise EngineError(
+            f"{library.title} does not run on this GPU: {'; '.join(dict.fromkeys(messages)) or 'unsupported cc'}",
+            where=str(plan),
+            expected="a compute capability that this library knows",
+            fix="use TensorRT itself: pip install 'enginewright[tensorrt]', and optimize MODEL.onnx --target native",
+        )
     if engine is None:
         reasons = [*validity.reasons, *dict.fromkeys(messages)]
         raise EngineError(

@@ -95,6 +95,22 @@ class FakeEngine:
         self.contexts.append(FakeContext(self, how))
         return self.contexts[-1]
 
+    def enqueue(self, context: FakeContext, stream_handle: int) -> None:
+        shape, edition = context.shape, context.edition
+        source, target = context.addresses["x"], context.addresses["y"]
+        stream = self.cuda.streams[stream_handle]
+        captured = stream.recording is not None
+
+        def compute() -> None:
+            assert not captured or edition == context.edition, "a captured context was changed: undefined behaviour"
+            assert shape is not None
+            count = math.prod(shape)
+            x = np.frombuffer((ctypes.c_float * count).from_address(source), np.float32)
+            y = np.frombuffer((ctypes.c_float * count).from_address(target), np.float32)
+            y[:] = 2 * x + 1
+
+        stream.put(compute)
+
     def create_runtime_config(self) -> SimpleNamespace:
         self.config = FakeRuntimeConfig()
         return self.config
@@ -175,20 +191,7 @@ class FakeContext:
             for receiver in tuple(library._receivers):  # TensorRT answers False and logs the reason
                 receiver("ERROR", self.refuses_with)
             return False
-        shape, edition = self.shape, self.edition
-        source, target = self.addresses["x"], self.addresses["y"]
-        stream = self.engine.cuda.streams[stream_handle]
-        captured = stream.recording is not None
-
-        def compute() -> None:
-            assert not captured or edition == self.edition, "a captured context was changed: undefined behaviour"
-            assert shape is not None
-            count = math.prod(shape)
-            x = np.frombuffer((ctypes.c_float * count).from_address(source), np.float32)
-            y = np.frombuffer((ctypes.c_float * count).from_address(target), np.float32)
-            y[:] = 2 * x + 1
-
-        stream.put(compute)
+        self.engine.enqueue(self, stream_handle)
         return True
 
 
