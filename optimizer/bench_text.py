@@ -45,6 +45,9 @@ def _search(search: SearchSummary, console: Console) -> None:
     for point in search.curve:
         p99 = f"{point.p99:.2f}" if point.p99 is not None else "-"
         console.print(f"  {point.qps:>12,.1f} qps  p99 {p99:>10} ms  {'valid' if point.valid else 'invalid'}")
+    for server in search.servers:
+        rate = f"{server.qps:,.1f} queries/s in short runs" if server.qps else "no better"
+        console.print(f"  {server.workers} engines: {rate}")
     for setting in search.settings[:SHOWN_SETTINGS]:
         rate = f"{setting.samples_per_s:,.1f} samples/s" if setting.samples_per_s else "invalid"
         console.print(f"  {setting.workers} engines, batch {setting.batch}: {rate}")

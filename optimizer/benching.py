@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.loadgen.curve import SearchSummary
-from benchmarks.loadgen.offline_search import search_offline
+from benchmarks.loadgen.offline_search import instance_counts, search_offline
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.search import search_server
@@ -95,7 +95,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     with tempfile.TemporaryDirectory(prefix="optimize-bench-") as scratch:
         logs = settings.out or Path(scratch) / "logs"
         request = _request(subject, settings, _loadgen_settings(settings, scenario), Path(scratch), logs)
-        result, search = _run(request, settings.search)
+        result, search = _run(request, settings)
         workload = summarise_workload(request, result, subject.facts, settings.reference) if settings.workload else None
     summary = replace(
         LoadgenSummary.of(result, str(settings.out) if settings.out else ""), workload=workload, search=search
@@ -156,11 +156,13 @@ def _request(
     return replace(request, samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"))
 
 
-def _run(request: LoadgenRequest, search: bool) -> tuple[LoadgenResult, SearchSummary | None]:
-    if not search:
+def _run(request: LoadgenRequest, settings: BenchSettings) -> tuple[LoadgenResult, SearchSummary | None]:
+    if not settings.search:
         return run_loadgen(request), None
+    free = settings.workers is None and not settings.triton
+    counts = instance_counts() if free else [request.settings.workers]
     if request.settings.scenario is Scenario.SERVER:
-        server = search_server(request)
+        server = search_server(request, workers=counts)
         return server.confirmed, server.summary()
-    offline = search_offline(request)
+    offline = search_offline(request, workers=counts)
     return offline.confirmed, offline.summary()

@@ -26,12 +26,24 @@ class SettingPoint:
 
 
 @dataclass(frozen=True)
+class ServedRate:
+    """The highest Server rate (queries per second) that short runs with so many engine instances found valid; None
+    where they bore no more than fewer instances.
+    """
+
+    workers: int
+    qps: float | None
+
+
+@dataclass(frozen=True)
 class SearchSummary:
     """How a search came to its value. ``curve`` is Server's (ascending rates: chart data), ``settings`` Offline's (best
-    first); ``offline_qps`` is the Offline throughput that Server's rate is a share of.
+    first), ``servers`` Server's by engine instances; ``offline_qps`` is the Offline throughput, with as many instances,
+    that Server's rate is a share of.
     """
 
     offline_qps: float | None = None
     share_of_offline: float | None = None
     curve: list[LoadPoint] = field(default_factory=list)
     settings: list[SettingPoint] = field(default_factory=list)
+    servers: list[ServedRate] = field(default_factory=list)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.loadgen.curve import LoadPoint, SearchSummary
+from benchmarks.loadgen.curve import LoadPoint, SearchSummary, ServedRate
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
+MORE_ENGINES = 1.08  # another number of engine instances must bear 8 % more to be searched
 CONFIRMATIONS = 4
 LIGHT_LOADS = (0.25, 0.5, 0.75)  # shares of the best rate that complete the curve of latency against load
 LIGHT_PROBES = 10  # a light load is skipped where its least number of queries takes longer than so many probes
@@ -19,24 +20,60 @@ LIGHT_PROBES = 10  # a light load is skipped where its least number of queries t
 
 @dataclass(frozen=True)
 class ServerSearch:
-    """``qps`` is the confirmed rate (0 where none was), ``offline_qps`` the Offline throughput it is compared with."""
+    """``qps`` is the confirmed rate (0 where none was), ``offline_qps`` the Offline throughput of the same number of
+    engine instances, ``curve`` theirs, and ``rates`` what each number of them bore in the short runs.
+    """
 
     qps: float
     offline_qps: float
     confirmed: LoadgenResult
     curve: list[LoadPoint] = field(default_factory=list)
+    rates: list[ServedRate] = field(default_factory=list)
 
     @property
     def share_of_offline(self) -> float:
         return self.qps / self.offline_qps if self.offline_qps else 0.0
 
     def summary(self) -> SearchSummary:
-        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve)
+        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve, servers=self.rates)
+
+
+@dataclass
+class _Engines:
+    """The search with one number of engine instances."""
+
+    request: LoadgenRequest
+    probe_s: float
+    run: Callable[[LoadgenRequest], LoadgenResult]
+    best: float = 0.0
+    curve: list[LoadPoint] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.offline = self.run(_offline(self.request, self.probe_s))
+
+    @property
+    def offline_qps(self) -> float:
+        return self.offline.value or 0.0
+
+    def valid(self, qps: float) -> bool:
+        result = self.run(_probing(self.request, qps, self.probe_s))
+        self.curve.append(LoadPoint(qps, result.p50, result.p90, result.p99, result.valid))
+        return result.valid
+
+    def climb(self, start: float, precision: float, max_probes: int, known: float = 0.0) -> None:
+        self.best = bisect(self.valid, start, precision, max_probes, known)
+
+    def light_loads(self) -> None:
+        for share in LIGHT_LOADS:
+            if self.best and MIN_QUERIES[Scenario.SERVER] / (share * self.best) < LIGHT_PROBES * self.probe_s:
+                self.valid(share * self.best)
+        self.curve.sort(key=lambda point: point.qps)
 
 
 def search_server(
     request: LoadgenRequest,
     *,
+    workers: Sequence[int] | None = None,
     probe_s: float = 2.0,
     precision: float = 0.04,
     max_probes: int = 10,
@@ -45,30 +82,36 @@ def search_server(
     """Bracket from 80 % of the Offline throughput, bisect with runs of ``probe_s`` seconds until the bracket is within
     ``precision``, then measure lighter loads for the curve, and confirm with the full duration of ``request``, backing
     off where a confirming run fails.
+
+    ``workers`` are the numbers of engine instances to try (default: those of the request); each is searched as long as
+    it bears more than the one before.
     """
-    offline = run(_offline(request, probe_s))
-    offline_qps = offline.value or 0.0
-    if not offline_qps:
-        return ServerSearch(0.0, 0.0, offline)
-    curve: list[LoadPoint] = []
+    best: _Engines | None = None
+    rates: list[ServedRate] = []
+    for count in workers or (request.settings.workers,):
+        engines = _Engines(replace(request, settings=replace(request.settings, workers=count)), probe_s, run)
+        if best is None and not engines.offline_qps:
+            return ServerSearch(0.0, 0.0, engines.offline)
+        if best is None or not best.best:
+            engines.climb(0.8 * engines.offline_qps, precision, max_probes)
+        elif engines.valid(known := MORE_ENGINES * best.best):
+            engines.climb(GROW * known, precision, max_probes, known)
+        rates.append(ServedRate(count, engines.best or None))
+        if best is not None and best.best and engines.best <= best.best:
+            break
+        best = engines
+    assert best is not None
+    best.light_loads()
+    confirmed = _confirm(best.request, best.best or 0.4 * best.offline_qps, run)
+    qps = (confirmed.target_qps or 0.0) if confirmed.valid else 0.0
+    return ServerSearch(qps, best.offline_qps, confirmed, best.curve, rates)
 
-    def valid(qps: float) -> bool:
-        result = run(_probing(request, qps, probe_s))
-        curve.append(LoadPoint(qps, result.p50, result.p90, result.p99, result.valid))
-        return result.valid
 
-    best = bisect(valid, 0.8 * offline_qps, precision, max_probes)
-    for share in LIGHT_LOADS:
-        if best and MIN_QUERIES[Scenario.SERVER] / (share * best) < LIGHT_PROBES * probe_s:
-            valid(share * best)
-    confirmed = _confirm(request, best or 0.4 * offline_qps, run)
-    curve.sort(key=lambda point: point.qps)
-    return ServerSearch((confirmed.target_qps or 0.0) if confirmed.valid else 0.0, offline_qps, confirmed, curve)
-
-
-def bisect(valid: Callable[[float], bool], start: float, precision: float, max_probes: int) -> float:
-    """The highest rate seen valid, 0 where none was: grow or shrink to a bracket, then halve it geometrically."""
-    low, high, rate = 0.0, math.inf, start
+def bisect(
+    valid: Callable[[float], bool], start: float, precision: float, max_probes: int, known: float = 0.0
+) -> float:
+    """The highest rate seen valid, ``known`` where none was: bracket by growing or shrinking, then halve."""
+    low, high, rate = known, math.inf, start
     for _ in range(max_probes):
         if valid(rate):
             low = max(low, rate)

@@ -19,12 +19,12 @@ SMALLEST, LARGEST = 0.05, 0.5
 """Radii of leaves as shares of the axis; their density falls with the cube of the radius."""
 TEXTURE = 0.06
 """Standard deviation of the texture, in units of the range from black to white."""
-MEAN, DEVIATION = 0.45, 0.27
-"""Of values between black and white, as preprocessing subtracts and divides by (ImageNet's are 0.449 and 0.226)."""
+MEAN, DEVIATION = 0.449, 0.226
+"""What preprocessing subtracts from values between black and white and divides by (ImageNet's, over three channels)."""
 
 
 def scene(rng: np.random.Generator, channels: int, sizes: Sequence[int]) -> Floats:
-    """One signal [channels, *sizes], normalized: about zero mean and unit variance over many, within [-1.7, 2.1]."""
+    """One signal [channels, *sizes], normalized as photographs are: zero mean, deviation 1.2, within [-1.99, 2.44]."""
     texture = TEXTURE * _textured(rng, channels, sizes)
     image = np.broadcast_to(_column(_colour(rng, channels), sizes), texture.shape).copy()
     axes = [np.linspace(0, 1, size, dtype=np.float32) for size in sizes]

@@ -26,7 +26,9 @@ def bench(
     reference: Annotated[str, Option(metavar="MODEL.onnx", help="FP32 model to score beside it.")] = "",
     mlperf: Annotated[bool, Option("--mlperf", help="LoadGen's official settings.")] = False,
     triton: Annotated[str, Option(metavar="HOST:PORT/MODEL", help="A served model over gRPC.")] = "",
-    workers: Annotated[int | None, Option(metavar="N", help="Engine instances. Default: 1, served 8.")] = None,
+    workers: Annotated[
+        int | None, Option(metavar="N", help="Engine instances. Default: 1, served 8; a search finds it.")
+    ] = None,
     max_batch: Annotated[int | None, Option(metavar="N", help="Largest batch. Default: probed.")] = None,
     max_wait: Annotated[float, Option(metavar="MS", help="Server: wait for a fuller batch.")] = 0.0,
     samples: Annotated[int | None, Option(metavar="N", help="Only the dataset's first N.")] = None,

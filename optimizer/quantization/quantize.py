@@ -36,6 +36,9 @@ FEWEST, MOST = 4, 96
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
 SEARCHED = "output search"
+CLEARLY = 0.93
+"""Noise after rounding by least squares, relative to plain rounding's, at which it is taken (0.3 dB less): closer than
+that the samples it is judged on do not tell, and plain rounding has fitted nothing to the others."""
 JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 SWEPT_MACS = 2e12
@@ -164,8 +167,8 @@ def _choose(
     judged: Sequence[Feed],
     settings: QuantizeSettings,
 ) -> tuple[_Candidate, list[str]]:
-    """The best of the given tables and a searched one by output error on ``judged``; of two close ones, after their
-    corrections, which see ``feeds`` only.
+    """The best of the given tables and a searched one by output error on ``judged``; of two close ones, after rounding
+    by least squares, which sees ``feeds`` only and is taken where it clearly lessens the error of ``judged``.
     """
     tables = {name: _unclipped_inputs(model, table) for name, table in given.items()}
     first = next(iter(tables.values()))
@@ -181,13 +184,18 @@ def _choose(
     plain = _rounded(model, tables, feeds, settings, solve=False)
     noise = output_noise(model, {name: candidate.quantize for name, candidate in plain.items()}, judged)
     notes = [f"ranges judged by output error: {in_db(noise)}"]
-    rounded = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings)
-    if len(rounded) > 1:
-        noise = output_noise(model, {name: candidate.quantize for name, candidate in rounded.items()}, judged)
-        notes.append(f"and after rounding: {in_db(noise)}")
+    if Correction.ROUNDING in settings.corrections:
+        close = close_to_best(noise)
+        rounded = _rounded(model, {name: tables[name] for name in close}, feeds, settings)
+        after = output_noise(model, {name: candidate.quantize for name, candidate in rounded.items()}, judged)
+        notes.append(f"and after rounding by least squares: {in_db(after)}")
+        if min(after.values()) < CLEARLY * min(noise.values()):
+            plain, noise = rounded, after
+        else:
+            notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
     best = next(iter(noise))
     notes.append(f"ranges chosen: {best}")
-    return replace(rounded[best], table=replace(rounded[best].table, method=f"auto: {best}")), notes
+    return replace(plain[best], table=replace(plain[best].table, method=f"auto: {best}")), notes
 
 
 def _only(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:

@@ -30,8 +30,8 @@ _WHAT = {
 }
 
 ALL = frozenset(Correction)
-LEARNING = frozenset({Correction.CHANNELS, Correction.ROUNDING, Correction.BIAS})
-"""Corrections that fit weights to the samples: left out where those are synthetic."""
+LEARNING = frozenset({Correction.CHANNELS, Correction.ROUNDING})
+"""Corrections that fit weights to the samples: left out where those are synthetic (biases bear it)."""
 
 
 def left_out(corrections: frozenset[Correction]) -> str:

@@ -43,3 +43,25 @@ def test_the_confirming_run_backs_off_when_a_lucky_probe_does_not_hold() -> None
     assert seen[0][0] is Scenario.OFFLINE
     assert [point.qps for point in search.curve] == sorted(point.qps for point in search.curve)
     assert {point.valid for point in search.curve} == {True, False}
+
+
+def test_more_engines_are_taken_while_they_bear_more() -> None:
+    bears = {1: 400.0, 2: 700.0, 4: 720.0, 8: 5000.0}
+
+    def run(request: LoadgenRequest) -> LoadgenResult:
+        settings = request.settings
+        qps = settings.target_qps or 0.0
+        offline = settings.scenario is Scenario.OFFLINE
+        value = 1.2 * bears[settings.workers] if offline else qps
+        return LoadgenResult(
+            settings.scenario, Mode.PERFORMANCE, offline or qps <= bears[settings.workers], "", value, "",
+            p99=1.0, target_qps=qps, workers=settings.workers,
+        )  # fmt: skip
+
+    request = LoadgenRequest("engine", (), LoadgenSettings(Scenario.SERVER, duration_s=10.0), "logs")
+    search = search_server(request, workers=(1, 2, 4, 8), run=run)
+    assert search.confirmed.workers == 2
+    assert 660 < search.qps <= 700
+    assert math.isclose(search.offline_qps, 840)
+    assert [(rate.workers, rate.qps is None) for rate in search.rates] == [(1, False), (2, False), (4, True)]
+    assert max(point.qps for point in search.curve) < 1000
