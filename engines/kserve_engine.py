@@ -6,13 +6,13 @@ engines give the server several requests to batch.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import BadInput, EngineError
+from engines.feed_check import FeedCheck
 
 SCHEME = "grpc://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
@@ -27,7 +27,7 @@ _DTYPES = {
 }
 
 
-class KserveEngine:
+class KserveEngine(EngineBase):
     """``infer`` is one request. Raises ``BadInput`` where the server or model cannot be reached, ``EngineError`` with
     the server's own words where a request fails or takes over ``timeout`` seconds.
     """
@@ -41,6 +41,7 @@ class KserveEngine:
         metadata = self._metadata()
         self._inputs = tuple(self._spec(tensor) for tensor in metadata.inputs)
         self._outputs = tuple(self._spec(tensor) for tensor in metadata.outputs)
+        self._check = FeedCheck(self._inputs, self._where)
         self._types = {tensor.name: tensor.datatype for tensor in metadata.inputs}
         self._wanted = [self._grpc.InferRequestedOutput(spec.name) for spec in self._outputs]
 
@@ -53,18 +54,11 @@ class KserveEngine:
             raise BadInput("names no model on a server", where=source, expected=FORM)
         return KserveEngine(address, model, version)
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
-
     def infer(self, feed: Feed) -> dict[str, Array]:
         """Send one request and wait for the answer."""
         if self._client is None:
             raise EngineError("the engine is closed", where=self._where)
+        self._check(feed)
         try:
             answer = self._client.infer(
                 self._model,
@@ -78,8 +72,6 @@ class KserveEngine:
             raise EngineError(_words(error), where=self._where) from error
 
     def _input(self, name: str, array: Array) -> Any:
-        if name not in self._types:
-            raise EngineError(f"the model has no input {name!r}", where=self._where, expected=", ".join(self._types))
         tensor = self._grpc.InferInput(name, list(array.shape), self._types[name])
         return tensor.set_data_from_numpy(np.ascontiguousarray(array))
 
@@ -108,14 +100,6 @@ class KserveEngine:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-
-    def __enter__(self) -> KserveEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _client_library() -> Any:

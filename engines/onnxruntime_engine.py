@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
+from engines.feed_check import FeedCheck
 from engines.model_files import external_files
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
@@ -45,7 +43,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(EngineBase):
     """Runs an ONNX model on the CPU.
 
     ``model`` is a path (external data is found next to it, weights are read by ONNX Runtime itself) or a serialized
@@ -80,15 +78,7 @@ class OnnxRuntimeEngine:
         self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self._outputs]
-        self._checks = {spec.name: _InputCheck(spec) for spec in self._inputs}
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
+        self._check = FeedCheck(self._inputs, self._where)
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """Run once; every output by name. Raises ``EngineError`` naming the input that does not fit."""
@@ -98,56 +88,11 @@ class OnnxRuntimeEngine:
         try:
             values = self._session.run(self._output_names, feed)
         except _ORT_ERRORS as error:
-            raise EngineError(_first_line(error), where=self._where, expected=self._signature()) from error
+            raise EngineError(_first_line(error), where=self._where, expected=self._check.signature()) from error
         return dict(zip(self._output_names, values, strict=True))
-
-    def _check(self, feed: Mapping[str, Array]) -> None:
-        for name, check in self._checks.items():
-            if name not in feed:
-                raise EngineError("missing from the feed", where=f"input {name!r}", expected=check.form)
-            check(feed[name])
-        if len(feed) != len(self._checks):
-            unknown = ", ".join(repr(name) for name in feed if name not in self._checks)
-            raise EngineError(f"the model has no input {unknown}", where=self._where, expected=self._signature())
-
-    def _signature(self) -> str:
-        return "; ".join(f"{name}: {check.form}" for name, check in self._checks.items())
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _InputCheck:
-    """Checks one input's dtype and shape; built once so that a call costs about a microsecond."""
-
-    def __init__(self, spec: TensorSpec) -> None:
-        self._where = f"input {spec.name!r}"
-        # ONNX Runtime takes bfloat16 only through OrtValues; its own message says so better than a dtype check would.
-        self._dtype = None if spec.dtype in ("bfloat16", "object") else spec.numpy_dtype()
-        self._rank = len(spec.shape)
-        self._fixed = [(axis, size) for axis, size in enumerate(spec.shape) if isinstance(size, int)]
-        self.form = f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
-
-    def __call__(self, array: Array) -> None:
-        if not isinstance(array, np.ndarray):
-            raise EngineError(f"got {type(array).__name__}, not a numpy array", where=self._where, expected=self.form)
-        shape = array.shape
-        if (
-            (self._dtype is None or array.dtype == self._dtype)
-            and len(shape) == self._rank
-            and all(shape[axis] == size for axis, size in self._fixed)
-        ):
-            return
-        got = f"{array.dtype} [{', '.join(map(str, shape))}]"
-        raise EngineError(f"got {got}", where=self._where, expected=self.form)
 
 
 def is_large(model: Path) -> bool:

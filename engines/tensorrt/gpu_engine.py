@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from engines.cuda.device_array import DeviceArray
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import CudaRuntime
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
 from engines.profile import ShapeProfile
 from engines.tensorrt.gpu_context import ContextFactory
@@ -50,7 +49,7 @@ class Flight:
     times: DeviceTimes | None = None
 
 
-class TensorRtEngine:
+class TensorRtEngine(EngineBase):
     """A plan on one GPU. ``infer`` runs one feed; ``submit`` and ``collect`` keep several in flight.
 
     Feeds are numpy arrays, or arrays on the device (``__cuda_array_interface__``, DLPack), which are read where they
@@ -70,6 +69,7 @@ class TensorRtEngine:
     ) -> None:
         self._runtime, self._plan, self._owner, self._owns_runtime = runtime, plan, owner, owns_runtime
         self._layout: IoLayout = read_layout(library.module, engine, str(plan))
+        self._inputs, self._outputs = self._layout.inputs, self._layout.outputs
         self._contexts = ContextFactory(
             library,
             engine,
@@ -87,14 +87,6 @@ class TensorRtEngine:
             raise
         for slot in self._slots:
             self._free.put(slot)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._layout.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._layout.outputs
 
     @property
     def profiles(self) -> tuple[ShapeProfile, ...]:
@@ -184,14 +176,6 @@ class TensorRtEngine:
         for slot in self._slots:
             slot.close()
         self._slots.clear()
-
-    def __enter__(self) -> TensorRtEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load_plan(

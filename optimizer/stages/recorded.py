@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 
-from engines.engine import Array, Engine, Feed, TensorSpec
+from engines.engine import Array, Engine, EngineBase, Feed
 
 
-class RecordedEngine:
+class RecordedEngine(EngineBase):
     """An engine that gives the outputs of ``engine`` for ``feeds``, in the same order, over and over."""
 
     def __init__(self, engine: Engine, feeds: Iterable[Feed]) -> None:
         self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers = [engine.infer(feed) for feed in feeds]
         self._next: Iterator[dict[str, Array]] = iter(())
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._outputs
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """The next recorded answer; ``feed`` must be the one it was recorded for."""
@@ -34,11 +25,3 @@ class RecordedEngine:
 
     def close(self) -> None:
         self._answers = []
-
-    def __enter__(self) -> RecordedEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -45,7 +45,9 @@ def test_the_servers_own_words_reach_the_user(address: str) -> None:
         with pytest.raises(EngineError, match="the backend fell over"):
             engine.infer({"x": np.full((1, 16), 999.0, np.float32)})
         with pytest.raises(EngineError, match="has no input 'y'"):
-            engine.infer({"y": X})
+            engine.infer({"x": X, "y": X})
+        with pytest.raises(EngineError, match=r"got float64 \[100, 16\]"):
+            engine.infer({"x": X.astype(np.float64)})
     with pytest.raises(BadInput, match="unknown model: 'other'"):
         KserveEngine.open(address.replace("/tiny", "/other"))
     with pytest.raises(BadInput, match="HOST:PORT/MODEL"):
