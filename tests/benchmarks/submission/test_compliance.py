@@ -61,6 +61,8 @@ def test_equal_answers_pass_and_a_changed_one_says_by_how_much(tmp_path: Path) -
     changed = verify_accuracy(whole, log(tmp_path / "changed", {1: [3, 5]}))
     assert not changed.passed
     assert "mismatched = 1" in changed.text and "0.25" in changed.text
+    another_order = verify_accuracy(whole, log(tmp_path / "order", {1: [3, 4.000001]}))
+    assert another_order.passed and "last bits of sums = 1" in another_order.text
 
 
 def test_an_answer_to_an_unknown_sample_fails(tmp_path: Path) -> None:
