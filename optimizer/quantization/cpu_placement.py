@@ -25,6 +25,8 @@ from optimizer.quantization.weights import CODE_MAX
 _ABSORBED = frozenset({"Relu", "Clip"})
 _SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
 _OWN_SCALE = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu"})
+_SHRINKING = frozenset({"GlobalAveragePool"})
+"""Ops that leave so little that dequantizing behind them is cheaper than before them, whoever reads it."""
 
 
 def place_for_cpu(
@@ -104,11 +106,11 @@ class _Chains:
         inputs = data_inputs(node) if node.op_type != "Add" else [v for v in node.inputs if v is not None]
         if not inputs or not all(value in self._quantized for value in inputs):
             return
-        output = node.outputs[0]
-        if output.is_graph_output() or not self._read_by_integer(output):
+        same = node.op_type in _SAME_SCALE
+        output = node.outputs[0] if same else _end_of_chain(node)
+        if output.is_graph_output() or not (node.op_type in _SHRINKING or self._read_by_integer(output)):
             return
         self._added[str(node.name)] = Rule.COMMUTING_OPS.reason("between integer ops")
-        same = node.op_type in _SAME_SCALE
         if same:
             self._quantized[output] = (Rule.COMMUTING_OPS, self._range_of(inputs[0]))
         else:
@@ -118,7 +120,7 @@ class _Chains:
         pending, seen = [value], set()
         while pending:
             current = pending.pop()
-            if current in self._wanted:
+            if current in self._wanted or any(node.op_type in _SHRINKING for node in current.consumers()):
                 return True
             if current not in seen:
                 seen.add(current)

@@ -72,6 +72,15 @@ def test_tensorrt_form_computes_nearly_the_same() -> None:
     assert sqnr(run(residual_model()), run(tensorrt_form())) > 25
 
 
+def fused_ops(model: ir.Model, folder: Path) -> list[str]:
+    """What ONNX Runtime makes of it."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "fused.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "fused.onnx").graph.node]
+
+
 def pooled_model() -> ir.Model:
     """The residual model with a pool behind it, so that its last convolution is not the result."""
     text = residual().replace("[1,16,8,8] out)", "[1,16,1,1] t)").replace("(z, p)", "(z, p) t = GlobalAveragePool(out)")
@@ -91,12 +100,35 @@ def test_cpu_form_runs_in_integer_kernels_and_computes_nearly_the_same(tmp_path:
     )
     insert_for_cpu(model, place_for_cpu(model, keep_float={}, table=known), known)
     assert sqnr(run(pooled_model()), run(model, fuse=True)) > 25
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
-    options.log_severity_level = 3
-    ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    fused = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
+    fused = fused_ops(model, tmp_path)
     assert fused.count("QLinearConv") >= 3 and "QLinearAdd" in fused
+
+
+def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: Path) -> None:
+    model = parse(
+        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2) => (float[1,16] out) {{
+            a = Conv <pads = [1,1,1,1]> (x, w)  r = Relu(a)  b = Conv <pads = [1,1,1,1]> (r, w2)
+            s = Add(b, r)  q = Relu(s)  t = GlobalAveragePool(q)  out = Flatten(t)
+        }}""",
+        {"w": conv_weight(16, 16), "w2": conv_weight(16, 16, seed=1)},
+    )
+    ranges = {"x": (-4, 4), "r": (0, 4), "b": (-4, 4), "s": (-4, 8), "q": (0, 8), "t": (0, 2)}
+    known = CalibrationTable(
+        {name: TensorRange(lo, hi, lo, hi, max(-lo, hi), "test") for name, (lo, hi) in ranges.items()},
+        "",
+        1,
+        True,
+        "",
+        "",
+    )
+    exact = run(model)
+    placement = place_for_cpu(model, keep_float={}, table=known)
+    assert "s" not in {point.tensor for point in placement.activations}  # the sum is quantized once, behind its ReLU
+    insert_for_cpu(model, placement, known)
+    assert sqnr(exact, run(model, fuse=True)) > 25
+    ops = fused_ops(model, tmp_path)
+    assert (ops.count("QuantizeLinear"), ops.count("DequantizeLinear")) == (1, 1)
+    assert {"QLinearAdd", "QLinearGlobalAveragePool"} <= set(ops)
 
 
 def test_cpu_form_never_quantizes_a_graph_output() -> None:
