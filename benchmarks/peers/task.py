@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,15 @@ class Task(Protocol):
 
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         """The task metric of ``infer`` (higher is better); ``reference`` is the FP32 model."""
+        ...
+
+
+@runtime_checkable
+class Plentiful(Protocol):
+    """A task that has more to calibrate on than the comparison uses."""
+
+    def plenty(self) -> list[Feed]:
+        """512 samples; the first are those of ``calibration``."""
         ...
 
 

@@ -29,6 +29,9 @@ class MobileNet:
     def calibration(self, quick: bool) -> list[Feed]:
         return list(_crops(self._files[0::2], 16 if quick else 128, seed=0))
 
+    def plenty(self) -> list[Feed]:
+        return list(_crops(self._files[0::2], 512, seed=0))
+
     def held_back(self, quick: bool) -> list[Feed]:
         return self._unseen(32 if quick else 128)
 

@@ -35,7 +35,7 @@ MAX_REDUCTION = 4608
 ROWS = 2048
 MIN_ROWS = 64
 WORTH = 0.97
-STORED_BYTES = 256 << 20
+STORED_BYTES = 192 << 20
 SOLVED_WORK = 3e11
 """Multiply-accumulates all solutions together may take, some minutes; later ops are rounded plainly."""
 RIDGE = 0.01
