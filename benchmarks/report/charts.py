@@ -73,6 +73,8 @@ def latency_chart(series: Mapping[str, Latency], label: str) -> str:
         return ""
 
     def draw(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         low = min(float(quantiles[0]) for quantiles in drawn.values())
         high = max(float(quantiles[99]) for quantiles in drawn.values())
         stretched = high > STRETCH * max(float(quantiles[50]) for quantiles in drawn.values())
@@ -85,6 +87,8 @@ def latency_chart(series: Mapping[str, Latency], label: str) -> str:
         axes.set_ylim(bottom=0)
         if stretched:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # its own labels at 2, 3, 4 … overlap
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
     return _svg(draw, label)

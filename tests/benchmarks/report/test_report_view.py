@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 from benchmarks.measurement import Latency, summarize_latency
@@ -64,3 +67,11 @@ def test_no_percentiles_no_chart() -> None:
 
 def test_levels_leave_exact_nodes_out_and_keep_broken_ones_on_the_chart() -> None:
     assert view.fidelity_levels(drift(200.0, None, 31.5, -200.0)) == [None, None, 31.5, -20.0]
+
+
+def test_a_stretched_latency_axis_is_labelled_at_one_two_and_five() -> None:
+    timings = [*np.geomspace(0.1, 0.2, 95), *np.full(10, 4.2)]
+    chart = latency_chart({"int8": summarize_latency([float(t) / 1e3 for t in timings])}, "stretched")
+    labels = [float(text) for text in re.findall(r">([0-9.]+)</text>", chart)]
+    assert {0.1, 0.2, 0.5, 1.0, 2.0} <= set(labels)
+    assert "×" not in chart and "mathdefault" not in chart
