@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, ClosedOnExit, Feed, TensorSpec
 
 
-class NullEngine:
+class NullEngine(ClosedOnExit):
     """Takes x [batch, 1] float32 and returns no output."""
 
     inputs = (TensorSpec("x", "float32", ("batch", 1)),)
@@ -18,10 +16,3 @@ class NullEngine:
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def __enter__(self) -> NullEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -62,11 +63,26 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-_E = TypeVar("_E", bound="EngineBase")
+_E = TypeVar("_E", bound="ClosedOnExit")
 
 
-class EngineBase:
-    """What the engines here have in common: their specs, and that leaving the context closes them."""
+class ClosedOnExit(ABC):
+    """An engine whose context, when left, closes it."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self: _E) -> _E:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class EngineBase(ClosedOnExit):
+    """An engine that learns its specs when it is opened."""
 
     _inputs: tuple[TensorSpec, ...]
     _outputs: tuple[TensorSpec, ...]
@@ -78,14 +94,3 @@ class EngineBase:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self._outputs
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self: _E) -> _E:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

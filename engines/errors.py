@@ -59,3 +59,9 @@ class BuildError(EnginewrightError):
 
 class EngineError(EnginewrightError):
     """An engine could not be loaded or run."""
+
+
+def in_a_line(error: Exception) -> str:
+    """What ``error`` says, for a table or a list; with its type where it is not one of ours."""
+    text = str(error) if isinstance(error, EnginewrightError) else f"{type(error).__name__}: {error}"
+    return text.replace("\n", "; ")

@@ -47,10 +47,14 @@ def _search(search: SearchSummary, console: Console) -> None:
         console.print(f"  {point.qps:>12,.1f} qps  p99 {p99:>10} ms  {'valid' if point.valid else 'invalid'}")
     for server in search.servers:
         rate = f"{server.qps:,.1f} queries/s in short runs" if server.qps else "no better"
-        console.print(f"  {server.workers} engines: {rate}")
+        console.print(f"  {_engines(server.workers)}: {rate}")
     for setting in search.settings[:SHOWN_SETTINGS]:
         rate = f"{setting.samples_per_s:,.1f} samples/s" if setting.samples_per_s else "invalid"
-        console.print(f"  {setting.workers} engines, batch {setting.batch}: {rate}")
+        console.print(f"  {_engines(setting.workers)}, batch {setting.batch}: {rate}")
+
+
+def _engines(count: int) -> str:
+    return f"{count} engine{'s' if count > 1 else ''}"
 
 
 def _workload(workload: WorkloadSummary, console: Console) -> None:

@@ -12,7 +12,7 @@ from benchmarks.gpu_check.measure import JouleSource, SpeedRow, measure_speed
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from engines.engine import Engine, Feed
-from engines.errors import EnginewrightError
+from engines.errors import in_a_line
 
 LOADGEN_SCENARIOS = (Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE)
 
@@ -63,10 +63,8 @@ def check(
         result.engine_bytes = prepared.engine_bytes
         _run(result, prepared, data, settings, energy, say)
         _load(result, prepared, data, settings, say)
-    except EnginewrightError as error:
-        result.failure = str(error).replace("\n", "; ")
     except Exception as error:  # a library that breaks must not cost what the others measure
-        result.failure = f"{type(error).__name__}: {error}".replace("\n", "; ")
+        result.failure = in_a_line(error)
     if result.failure:
         say(f"{candidate.name}: {result.failure}")
     return result

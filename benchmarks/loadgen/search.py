@@ -45,11 +45,17 @@ class _Engines:
     request: LoadgenRequest
     probe_s: float
     run: Callable[[LoadgenRequest], LoadgenResult]
+    offline: LoadgenResult
     best: float = 0.0
     curve: list[LoadPoint] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.offline = self.run(_offline(self.request, self.probe_s))
+    @classmethod
+    def started(
+        cls, request: LoadgenRequest, workers: int, probe_s: float, run: Callable[[LoadgenRequest], LoadgenResult]
+    ) -> _Engines:
+        """With the Offline throughput of ``workers`` instances measured."""
+        request = replace(request, settings=replace(request.settings, workers=workers))
+        return cls(request, probe_s, run, run(_offline(request, probe_s)))
 
     @property
     def offline_qps(self) -> float:
@@ -89,7 +95,7 @@ def search_server(
     best: _Engines | None = None
     rates: list[ServedRate] = []
     for count in workers or (request.settings.workers,):
-        engines = _Engines(replace(request, settings=replace(request.settings, workers=count)), probe_s, run)
+        engines = _Engines.started(request, count, probe_s, run)
         if best is None and not engines.offline_qps:
             return ServerSearch(0.0, 0.0, engines.offline)
         if best is None or not best.best:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
-from engines.engine import Array, Engine, Feed, TensorSpec
+from engines.engine import Array, ClosedOnExit, Engine, Feed, TensorSpec
 from engines.errors import BadInput
 
 
@@ -28,7 +27,7 @@ def open_parts(folder: str, names: Sequence[str]) -> dict[str, Engine]:
     return parts
 
 
-class LoopedEngine(ABC):
+class LoopedEngine(ClosedOnExit):
     """Base of engines that run others in a loop: ``inputs`` and ``outputs`` are those of the whole."""
 
     inputs: tuple[TensorSpec, ...]
@@ -43,11 +42,3 @@ class LoopedEngine(ABC):
     def close(self) -> None:
         for part in self.parts.values():
             part.close()
-
-    def __enter__(self) -> LoopedEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -68,6 +68,11 @@ def _end_of_chain(node: ir.Node) -> ir.Value:
     return value
 
 
+def _shrinks(node: ir.Node) -> bool:
+    """Whether an integer chain may end in ``node``, which nothing integer reads."""
+    return node.op_type in _SHRINKING and not node.outputs[0].is_graph_output()
+
+
 class _Chains:
     """Extends the points on inputs of weighted ops to their outputs and to the ops in between."""
 
@@ -108,7 +113,7 @@ class _Chains:
             return
         same = node.op_type in _SAME_SCALE
         output = node.outputs[0] if same else _end_of_chain(node)
-        if output.is_graph_output() or not (node.op_type in _SHRINKING or self._read_by_integer(output)):
+        if output.is_graph_output() or not (_shrinks(node) or self._read_by_integer(output)):
             return
         self._added[str(node.name)] = Rule.COMMUTING_OPS.reason("between integer ops")
         if same:
@@ -120,7 +125,7 @@ class _Chains:
         pending, seen = [value], set()
         while pending:
             current = pending.pop()
-            if current in self._wanted or any(node.op_type in _SHRINKING for node in current.consumers()):
+            if current in self._wanted or any(_shrinks(node) for node in current.consumers()):
                 return True
             if current not in seen:
                 seen.add(current)

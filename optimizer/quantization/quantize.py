@@ -181,21 +181,20 @@ def _choose(
         searched = refine_ranges(model, placement, first, feeds, seed=settings.seed)
         if searched.tensors != first.tensors:
             tables[SEARCHED] = searched
-    plain = _rounded(model, tables, feeds, settings, solve=False)
-    noise = output_noise(model, {name: candidate.quantize for name, candidate in plain.items()}, judged)
+    found = _rounded(model, tables, feeds, settings, solve=False)
+    noise = output_noise(model, {name: candidate.quantize for name, candidate in found.items()}, judged)
     notes = [f"ranges judged by output error: {in_db(noise)}"]
     if Correction.ROUNDING in settings.corrections:
-        close = close_to_best(noise)
-        rounded = _rounded(model, {name: tables[name] for name in close}, feeds, settings)
-        after = output_noise(model, {name: candidate.quantize for name, candidate in rounded.items()}, judged)
+        solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings)
+        after = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
         notes.append(f"and after rounding by least squares: {in_db(after)}")
         if min(after.values()) < CLEARLY * min(noise.values()):
-            plain, noise = rounded, after
+            found, noise = solved, after
         else:
             notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
     best = next(iter(noise))
     notes.append(f"ranges chosen: {best}")
-    return replace(plain[best], table=replace(plain[best].table, method=f"auto: {best}")), notes
+    return replace(found[best], table=replace(found[best].table, method=f"auto: {best}")), notes
 
 
 def _only(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:

@@ -104,8 +104,12 @@ def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
         op = weighted_op(nodes[rounding.node])
         if rounding.weight.bias is not None and isinstance(op, WeightedOp):
             add_to_bias(model.graph, op, rounding.weight.bias)
-    mean = float(np.mean([rounding.gain_db for rounding in roundings])) if roundings else 0.0
-    return f"least-squares rounding of {len(roundings)} weights, {mean:.1f} dB less error each on unseen rows"
+    gains = [rounding.gain_db for rounding in roundings if rounding.gain_db > 0]
+    note = f"biases corrected for {len(roundings)} ops"
+    if not gains:
+        return note
+    solved = f"least-squares rounding of {len(gains)} weights, {np.mean(gains):.1f} dB less error each on unseen rows"
+    return f"{solved}; {note}"
 
 
 def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:

@@ -19,6 +19,7 @@ from benchmarks.gpu_check.feeds import load_feeds
 from benchmarks.gpu_check.measure import measure_speed
 from benchmarks.gpu_check.page import Conditions, ModelResult, page
 from benchmarks.gpu_check.readiness import visible
+from benchmarks.gpu_check.runtimes import RuntimeResult
 from engines.engine import Engine, TensorSpec
 from engines.errors import BadInput, EngineError
 from engines.gpu import Gpu
@@ -199,3 +200,11 @@ def test_a_missing_model_is_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
     assert command.main(["no.onnx"]) == 2
     assert "no.onnx: no such file" in capsys.readouterr().err
+
+
+def test_the_page_has_the_runtimes_that_opened_and_why_others_did_not() -> None:
+    opened = RuntimeResult("cuda-python", "", "A10", "13.0", 12.34, 11.0, 400.0, 20.06, 90.0, ["torch"])
+    text = page(CONDITIONS, [], [opened, RuntimeResult("pycuda", "pycuda is not installed")])
+    assert "| cuda-python, CUDA 13.0 | 12.3 | 11.0 | 400.0 | 90.0 | 20.1 | torch |" in text
+    assert "- pycuda: pycuda is not installed" in text and "| pycuda" not in text
+    assert "CUDA runtimes" not in page(CONDITIONS, [])

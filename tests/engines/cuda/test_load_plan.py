@@ -15,7 +15,7 @@ from engines.gpu import detect_gpus, native_target
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import TARGETS
 from engines.tensorrt.gpu_engine import GpuSettings, load_plan
-from engines.tensorrt.gpu_plan import deserialize, engine_validity
+from engines.tensorrt.gpu_plan import Validity, deserialize, engine_validity
 from engines.tensorrt.library import choose_library, load_library
 
 PROFILE = ShapeProfile({"x": ShapeRange((1, 8), (4, 8), (16, 8))})
@@ -45,6 +45,19 @@ def test_without_a_gpu_a_plan_is_refused_with_the_reason(tmp_path: Path) -> None
     pytest.importorskip("cuda.bindings.runtime")
     with pytest.raises(EngineError, match="driver"):
         load_plan(plan, "tensorrt_rtx")
+
+
+@pytest.mark.skipif(bool(detect_gpus()), reason="there is a GPU here")
+def test_a_gpu_that_the_library_does_not_know_is_told_to_take_tensorrt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An H200 answered so (docs/measurements); here the library refuses the plan for want of a driver."""
+    pytest.importorskip("tensorrt_rtx_bindings", reason="the rtx extra is not installed")
+    answer = Validity("invalid", ("unsupported cc",))
+    monkeypatch.setattr("engines.tensorrt.gpu_plan.engine_validity", lambda *_: answer)
+    with pytest.raises(EngineError, match="does not run on this GPU") as caught:
+        deserialize(load_library("tensorrt_rtx"), build(tmp_path, "a100"))
+    assert "use TensorRT itself" in caught.value.fix
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"", "the plan is empty")])

@@ -5,6 +5,7 @@ Only TensorRT is a stand-in, its context launching a kernel that computes ``y = 
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +69,6 @@ class KernelPlan(FakeEngine):
         return values[0] if values else None
 
     def enqueue(self, context: FakeContext, stream_handle: int) -> None:
-        import ctypes
-
         assert context.shape is not None
         count = math.prod(context.shape)
         arguments = ((context.addresses["x"], context.addresses["y"], count), (ctypes.c_void_p,) * 2 + (ctypes.c_int,))

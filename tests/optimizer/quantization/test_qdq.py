@@ -72,6 +72,12 @@ def test_tensorrt_form_computes_nearly_the_same() -> None:
     assert sqnr(run(residual_model()), run(tensorrt_form())) > 25
 
 
+def between(**ends: tuple[float, float]) -> CalibrationTable:
+    """A table with the range from the first to the second end for each named tensor."""
+    ranges = {name: TensorRange(low, high, low, high, max(-low, high), "test") for name, (low, high) in ends.items()}
+    return CalibrationTable(ranges, "test", 1, True, "", "")
+
+
 def fused_ops(model: ir.Model, folder: Path) -> list[str]:
     """What ONNX Runtime makes of it."""
     options = ort.SessionOptions()
@@ -89,38 +95,27 @@ def pooled_model() -> ir.Model:
 
 def test_cpu_form_runs_in_integer_kernels_and_computes_nearly_the_same(tmp_path: Path) -> None:
     model = pooled_model()
-    ranges = {"x": (-4, 4), "r": (0, 3), "z": (0, 4), "b": (-3, 3), "y": (-4, 4), "out": (-3, 3), "s": (-3, 3)}
-    known = CalibrationTable(
-        {name: TensorRange(lo, hi, lo, hi, max(-lo, hi), "test") for name, (lo, hi) in ranges.items()},
-        "",
-        1,
-        True,
-        "",
-        "",
-    )
+    known = between(x=(-4, 4), r=(0, 3), z=(0, 4), b=(-3, 3), y=(-4, 4), out=(-3, 3), s=(-3, 3))
     insert_for_cpu(model, place_for_cpu(model, keep_float={}, table=known), known)
     assert sqnr(run(pooled_model()), run(model, fuse=True)) > 25
     fused = fused_ops(model, tmp_path)
     assert fused.count("QLinearConv") >= 3 and "QLinearAdd" in fused
 
 
-def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: Path) -> None:
-    model = parse(
-        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2) => (float[1,16] out) {{
+def summed_model(tail: str, out: str) -> ir.Model:
+    """A residual block, its ReLU, a global average pool and ``tail``."""
+    return parse(
+        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2) => ({out}) {{
             a = Conv <pads = [1,1,1,1]> (x, w)  r = Relu(a)  b = Conv <pads = [1,1,1,1]> (r, w2)
-            s = Add(b, r)  q = Relu(s)  t = GlobalAveragePool(q)  out = Flatten(t)
+            s = Add(b, r)  q = Relu(s)  t = GlobalAveragePool(q)  {tail}
         }}""",
         {"w": conv_weight(16, 16), "w2": conv_weight(16, 16, seed=1)},
     )
-    ranges = {"x": (-4, 4), "r": (0, 4), "b": (-4, 4), "s": (-4, 8), "q": (0, 8), "t": (0, 2)}
-    known = CalibrationTable(
-        {name: TensorRange(lo, hi, lo, hi, max(-lo, hi), "test") for name, (lo, hi) in ranges.items()},
-        "",
-        1,
-        True,
-        "",
-        "",
-    )
+
+
+def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: Path) -> None:
+    model = summed_model("out = Flatten(t)", "float[1,16] out")
+    known = between(x=(-4, 4), r=(0, 4), b=(-4, 4), s=(-4, 8), q=(0, 8), t=(0, 2))
     exact = run(model)
     placement = place_for_cpu(model, keep_float={}, table=known)
     assert "s" not in {point.tensor for point in placement.activations}  # the sum is quantized once, behind its ReLU
@@ -129,6 +124,12 @@ def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: 
     ops = fused_ops(model, tmp_path)
     assert (ops.count("QuantizeLinear"), ops.count("DequantizeLinear")) == (1, 1)
     assert {"QLinearAdd", "QLinearGlobalAveragePool"} <= set(ops)
+
+
+def test_a_sum_that_only_a_pooled_result_reads_stays_float() -> None:
+    known = table(x=4.0, r=4.0, b=4.0, s=8.0, q=8.0, t=2.0)
+    placement = place_for_cpu(summed_model("", "float[1,16,1,1] t"), keep_float={}, table=known)
+    assert not {"s", "q", "t"} & {point.tensor for point in placement.activations}
 
 
 def test_cpu_form_never_quantizes_a_graph_output() -> None:
