@@ -180,6 +180,13 @@ BUILDER_RULES = (
         fix="smaller maximum shapes (--shape), a lower workspace_mb option, or a machine with more memory",
     ),
     _rule(
+        r"empty runtime-fusion MVMF",
+        BuildFailure.UNSUPPORTED_OP,
+        "TensorRT-RTX has no kernel on this GPU for a float16 product whose activation is quantized behind it",
+        expected="(seen on SM75) products of a transformer's feed-forward part all in int8",
+        fix="--without relief, which leaves no product in float16 for its error's sake",
+    ),
+    _rule(
         r"Could not find any implementation for node (?P<node>.+?)(?:\.|\s+due| \[|$)",
         BuildFailure.UNSUPPORTED_OP,
         "no kernel of this GPU runs the node at these shapes and types",

@@ -59,6 +59,14 @@ def test_no_message_at_all() -> None:
             "FP32 3D convolution",
         ),
         (
+            "Myelin ([myelin_graph.h:1295: attachExceptionMsgToGraph] MyelinCheckException: "
+            "runtime_fusion_codegen.cpp:77: CHECK(!mvmf_cudnn.empty()) failed. empty runtime-fusion MVMF for "
+            "'__myl_Fc'",
+            BuildFailure.UNSUPPORTED_OP,
+            "",
+            "no kernel on this GPU for a float16 product",
+        ),
+        (
             "Cannot compile for target(s) sm75, because the model contains HW-specific datatypes: int4. In x",
             BuildFailure.UNSUPPORTED_TYPE,
             "",
