@@ -73,11 +73,13 @@ class Agreement:
         self._histogram += np.bincount(np.clip(bins, 0, self._histogram.size - 1), minlength=self._histogram.size)
 
     def result(self) -> tuple[float, str]:
-        """(share of equal decisions in [0, 1], which decision)."""
+        """(share of equal decisions in [0, 1], which decision). Without elements no decision differs."""
+        if not self._total:
+            return 1.0, self._kind or "exact"
         if self._kind:
-            return self._equal / max(self._total, 1), self._kind
+            return self._equal / self._total, self._kind
         if self._single and self._low >= 0.0 and self._high <= 1.0:
-            return self._same_side / max(self._total, 1), "threshold 0.5"
+            return self._same_side / self._total, "threshold 0.5"
         return self._share_within(), f"within {RANGE_SHARE:.0%} of range"
 
     def _share_within(self) -> float:
@@ -86,7 +88,7 @@ class Agreement:
         if limit > 0 and math.isfinite(limit):
             whole_bins = math.floor((math.log2(limit) - _LOWEST_OCTAVE) * _BINS_PER_OCTAVE)
             within += int(self._histogram[: max(whole_bins, 0)].sum())
-        return within / max(self._total, 1)
+        return within / self._total
 
 
 def class_axis(output: Array) -> int | None:

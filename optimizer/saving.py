@@ -28,14 +28,14 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     data = path.with_name(f"{path.name}.data")
     partial, partial_data = path.with_name(f".{path.name}{token}"), path.with_name(f".{data.name}{token}")
     try:
-        if _weight_bytes(model) > single_file_bytes:
+        if weight_bytes(model) > single_file_bytes:
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
             release_weights(model)
             _rename_location(partial, data.name)
             partial_data.replace(data)
             partial.replace(path)
             return [path, data]
-        partial.write_bytes(ir.to_proto(_in_memory(model)).SerializeToString())
+        partial.write_bytes(serialized(model))
         partial.replace(path)
         return [path]
     except (OSError, ir.serde.SerdeError) as error:
@@ -49,7 +49,14 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
                 leftover.unlink(missing_ok=True)
 
 
-def _weight_bytes(model: ir.Model) -> int:
+def serialized(model: ir.Model) -> bytes:
+    """The model as one message, external weights included: for models that protobuf can hold (``weight_bytes``)."""
+    data: bytes = ir.to_proto(_in_memory(model)).SerializeToString()
+    return data
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initializers, subgraphs included."""
     values = (value for graph in model.graphs() for value in graph.initializers.values())
     return sum(value.const_value.nbytes for value in values if value.const_value is not None)
 
