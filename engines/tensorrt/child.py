@@ -8,11 +8,9 @@ why it is a process of its own.
 
 from __future__ import annotations
 
-import ctypes
 import gzip
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import IO
@@ -21,19 +19,19 @@ import msgspec
 
 from engines.errors import BuildError, BuildFailure, EnginewrightError
 from engines.files import read_json, write_atomically, write_json
+from engines.lifetime import die_with_parent
 from engines.tensorrt.builder import BuildMessages, build_plan
 from engines.tensorrt.exits import RAW_LOG_NAME
 from engines.tensorrt.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
 
 LOG_NAME = "build.log.gz"
 RESULT_NAME = "result.json"
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(arguments: list[str]) -> int:
     """Build what the request file asks for; 0 when a result was written, a failed build included."""
     request_file = Path(arguments[0])
-    _die_with_parent(int(arguments[1]) if len(arguments) > 1 else os.getppid())
+    die_with_parent(int(arguments[1]) if len(arguments) > 1 else os.getppid())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crashing builder must not fill the disk
     with _progress_stream() as stream:
         outcome = _build(read_json(request_file, PlanRequest), stream)
@@ -77,15 +75,6 @@ def _progress_stream() -> IO[bytes]:
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return stream
-
-
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that happens (Linux)."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from optimizer.cli import (
     together,
     verify,
 )
+from optimizer.cli.isolated import run_isolated
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -47,14 +48,17 @@ TOP_LEVEL = ("--help", "-h", "--version")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done · 1 failed · 2 usage or bad input · 3 over budget · 4 some targets only · 130 interrupted."""
+    """Exit codes: 0 done · 1 failed · 2 usage or bad input · 3 over budget · 4 some targets only · 130 interrupted.
+
+    As the command it runs in a child process (see ``isolated``); called with ``arguments``, in this one.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
         given = [MAIN_JOB, *given]
-    _application()(args=given, prog_name="optimize")
+    _application(isolate=arguments is None)(args=given, prog_name="optimize")
 
 
-def _application() -> typer.Typer:
+def _application(*, isolate: bool) -> typer.Typer:
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -70,7 +74,7 @@ def _application() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for name, verb in VERBS.items():
-        app.command(name)(_exiting(verb))
+        app.command(name)(_exiting(verb, isolate))
     return app
 
 
@@ -82,20 +86,26 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def _exiting(verb: Callable[..., int]) -> Callable[..., None]:
+def _exiting(verb: Callable[..., int], isolate: bool) -> Callable[..., None]:
     """``verb`` with its exit code raised, and every expected failure as one message on standard error."""
 
     @functools.wraps(verb)
     def command(*arguments: object, **options: object) -> None:
-        try:
-            code = verb(*arguments, **options)
-        except KeyboardInterrupt:
-            code = _say("interrupted; the same command takes up where it stopped", INTERRUPTED)
-        except EnginewrightError as error:
-            code = _say(str(error), error.exit_code)
-        raise typer.Exit(code)
+        def work() -> int:
+            return _told(lambda: verb(*arguments, **options))
+
+        raise typer.Exit(_told(lambda: run_isolated(work)) if isolate else work())
 
     return command
+
+
+def _told(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command takes up where it stopped", INTERRUPTED)
+    except EnginewrightError as error:
+        return _say(str(error), error.exit_code)
 
 
 def _say(message: str, code: int) -> int:

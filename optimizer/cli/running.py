@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engines.files import to_json
 from optimizer.api import optimize
+from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
 from optimizer.settings import Settings
@@ -26,7 +27,7 @@ def run_job(
 ) -> int:
     """Optimize and print; returns the exit code that the contract gives to the report's status."""
     with _listener(quiet, verbose) as view:
-        result = optimize(model, settings=settings, out=out, force=force, listeners=[view])
+        result = optimize(model, settings=settings, out=out, force=force, listeners=[view, WHEREABOUTS])
     if as_json:
         sys.stdout.buffer.write(to_json(result.report))
     else:

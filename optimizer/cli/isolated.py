@@ -1,0 +1,148 @@
+"""A command runs in a child process, so that a crash of native code becomes a message.
+
+ONNX Runtime, onnx and numpy run foreign models in this very process; a segfault there, or a kernel that is out of
+memory, would end it without a word. The child is forked before any of them is loaded. What it is doing stands in
+memory that both share; what it could not say itself (a stack, an internal error) goes to a log file.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from engines.errors import EnginewrightError
+from engines.lifetime import die_with_parent
+from engines.tensorrt.exits import kernel_kills
+from optimizer.events import Detail, Event, StageFinished, StageStarted
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals meant for the command: its child gets them, and ends as the command would have."""
+FAILED = 1
+_PAGE = 4096
+
+
+class Whereabouts:
+    """What the running job is at, written by the child and read by the parent once it is gone."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, _PAGE)
+        self._stage = ""
+
+    def __call__(self, event: Event) -> None:
+        """Listen to a job: keep the stage that runs and what it says it is doing."""
+        if isinstance(event, StageStarted):
+            self._stage = event.title
+            self._write(event.title)
+        elif isinstance(event, StageFinished):
+            self._write(f"what follows {self._stage!r}")
+        elif isinstance(event, Detail):
+            self._write(f"{self._stage} ({event.text})")
+
+    def _write(self, text: str) -> None:
+        encoded = text.encode()[: _PAGE - 1]
+        self._page[: len(encoded) + 1] = encoded + b"\0"
+
+    def read(self) -> str:
+        return self._page[:].partition(b"\0")[0].decode(errors="ignore")
+
+
+WHEREABOUTS = Whereabouts()
+
+
+def run_isolated(work: Callable[[], int]) -> int:
+    """The exit code of ``work``, run in a child process where the system can fork; else here.
+
+    Raises ``EnginewrightError`` where the child ended without one: what ended it, what it was at, and where its stack
+    is. A signal sent to the command reaches the child, and its end by that signal is the command's own.
+    """
+    if not hasattr(os, "fork"):
+        return work()
+    log = Path(tempfile.mkstemp(prefix="enginewright-", suffix=".log")[1])
+    kills, parent = kernel_kills(), os.getpid()
+    try:
+        child = os.fork()
+        if child == 0:
+            _be_the_child(work, parent, log)
+        status, forwarded = _wait(child)
+        if os.WIFEXITED(status):
+            return os.WEXITSTATUS(status)
+        ended_by = os.WTERMSIG(status)
+        if ended_by in forwarded:
+            return 128 + ended_by
+        raise _ending(ended_by, kernel_kills() > kills, log)
+    finally:
+        if log.exists() and not log.stat().st_size:
+            log.unlink()
+
+
+def _wait(child: int) -> tuple[int, set[int]]:
+    """The child's status, and the signals that were passed on to it."""
+    forwarded: set[int] = set()
+
+    def forward(number: int, _: FrameType | None) -> None:
+        forwarded.add(number)
+        os.kill(child, number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        return os.waitpid(child, 0)[1], forwarded
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _be_the_child(work: Callable[[], int], parent: int, log: Path) -> None:
+    """Run ``work`` and end this process; never returns."""
+    code = FAILED
+    try:
+        os.setpgid(0, 0)  # a terminal's Ctrl-C reaches the parent, which passes it on once
+        die_with_parent(parent)
+        with log.open("w") as crash_log:
+            faulthandler.enable(crash_log)
+            code = _run(work, crash_log)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has left
+        code = FAILED
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(work: Callable[[], int], log: TextIO) -> int:
+    try:
+        return work()
+    except MemoryError:
+        return _say("memory ran out", "free memory, or give fewer --samples and smaller maximum shapes (--shape)")
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the last resort: whatever nobody foresaw must still reach the user as one message
+        traceback.print_exc(file=log)
+        at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
+        return _say(f"internal error{at}: {type(error).__name__}: {error}", f"report it with {log.name}")
+
+
+def _say(what: str, fix: str) -> int:
+    print(f"optimize: {' '.join(what.split())}\n  fix: {fix}", file=sys.stderr)
+    return FAILED
+
+
+def _ending(number: int, kernel_killed: bool, log: Path) -> EnginewrightError:
+    at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL:
+        if not kernel_killed:
+            return EnginewrightError(f"killed from outside ({name}){at}")
+        fix = (
+            "free memory, or give fewer --samples, smaller maximum shapes (--shape) or fewer parallel builds (--jobs 1)"
+        )
+        return EnginewrightError(f"memory ran out{at}: the system ended the job", fix=fix)
+    return EnginewrightError(f"native code crashed ({name}){at}", fix=f"report the model with {log}")
