@@ -126,6 +126,7 @@ def _build_plan(job: _Job, cache: EngineCache | None) -> EngineManifest:
             sparse_weights=request.sparse_weights,
             timing_cache=_timing_path(job, cache),
             options=job.options,
+            precision=request.precision,
         ),
         limits=Limits(request.time_limit_s, request.memory_limit_mb),
         on_progress=_estimating(job, history.estimate(job.model, size, *_where(job)) if history else None),

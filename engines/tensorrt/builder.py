@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
+from engines.tensorrt.blame import BlamedGraph
 from engines.tensorrt.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
 from engines.tensorrt.exits import PARSING
 from engines.tensorrt.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
@@ -74,7 +75,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
             notes += (warning,)
         _watch(library, config, on_step)
         on_step(StepDone("building"))
-        plan = _build(builder, network, config, messages)
+        plan = _build(builder, network, config, messages, request)
         built = time.perf_counter()
         on_step(StepDone("writing"))
         with Path(request.plan).open("wb") as file:
@@ -116,7 +117,8 @@ def _parse(library: Library, builder: Any, model: str, messages: BuildMessages) 
     parser = module.OnnxParser(network, process_logger(library))
     if not parser.parse_from_file(model):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        raise parse_failure([_message(error, model) for error in errors], messages.of("ERROR", "INTERNAL_ERROR"))
+        graph = BlamedGraph(Path(model))
+        raise parse_failure([_message(error, graph) for error in errors], messages.of("ERROR", "INTERNAL_ERROR"))
     if network.num_layers == 0 or network.num_outputs == 0:
         raise empty_network()
     if any(UINT8_WARNING in warning for warning in messages.of("WARNING")):
@@ -124,19 +126,14 @@ def _parse(library: Library, builder: Any, model: str, messages: BuildMessages) 
     return network
 
 
-def _odd_input(model: str) -> str:
-    """The first graph input of a type TensorRT cannot bind; its parser refuses it without saying which."""
-    import onnx
-
-    graph = onnx.load_model(model, load_external_data=False).graph
-    odd = (onnx.TensorProto.STRING, onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
-    return next((value.name for value in graph.input if value.type.tensor_type.elem_type in odd), "")
-
-
-def _message(error: Any, model: str) -> ParserMessage:
+def _message(error: Any, graph: BlamedGraph) -> ParserMessage:
     code, text = str(error.code()).rpartition(".")[2], error.desc() or ""
-    node = error.node_name() or (_odd_input(model) if UNKNOWN_TYPE in text else "")
-    return ParserMessage(code, node, error.node_operator() or "", text)
+    node = error.node_name()
+    if not node and UNKNOWN_TYPE in text:
+        node, odd = graph.odd_input()
+        return ParserMessage(code, node, "", text, odd=odd or "of a type")
+    outputs = graph.further_outputs(node) if "output" in text else "more"
+    return ParserMessage(code, node, error.node_operator() or "", text, outputs)
 
 
 def _first_quantize(network: Any) -> str:
@@ -213,15 +210,13 @@ def _watch(library: Library, config: Any, on_step: OnStep) -> None:
     config.progress_monitor = Monitor()
 
 
-def _build(builder: Any, network: Any, config: Any, messages: BuildMessages) -> Any:
+def _build(builder: Any, network: Any, config: Any, messages: BuildMessages, request: PlanRequest) -> Any:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise build_failure(messages.of("ERROR", "INTERNAL_ERROR"), _nodes(network), _first_control_flow(network))
+        operators = BlamedGraph(Path(request.model)).operators()
+        errors = messages.of("ERROR", "INTERNAL_ERROR")
+        raise build_failure(errors, operators, _first_control_flow(network), request.precision)
     return plan
-
-
-def _nodes(network: Any) -> list[str]:
-    return _nodes_of(network, "")
 
 
 def _nodes_of(network: Any, kind: str) -> list[str]:

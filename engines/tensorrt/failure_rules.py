@@ -19,7 +19,9 @@ class Rule:
     """A message pattern and what it means. Named groups of the pattern, and ``{op}``, may be used in the texts.
 
     A ``node`` group is the name the builder gives the operation, used where no parser message names a node;
-    ``at_control_flow`` rules concern the graph's first If, Loop or Scan.
+    ``at_control_flow`` rules concern the graph's first If, Loop or Scan. Texts may also use ``{outputs}``, the node's
+    outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, and ``{half}`` and ``{types}``, which advise on
+    ``--precision`` by the one that was asked for (``advice``).
     """
 
     pattern: re.Pattern[str]
@@ -37,21 +39,48 @@ def _rule(
 
 
 LEAVE_TO_CPU = "build for --target cpu, or replace the node by operators the target knows (`optimize inspect MODEL`)"
+_TYPED = ("fp16", "int8", "auto")
 _NEEDS_GPU = "build on a machine with the GPU: pip install 'enginewright[tensorrt]'"
+
+
+
+def advice(precision: str) -> dict[str, str]:
+    """What to change where a GPU lacks a type, for someone who asked for ``precision`` (empty: not known)."""
+    if precision in _TYPED:
+        newer = "`optimize explain` says why the node is not in float16; build for a newer --target, or for cpu"
+        return {"half": newer, "types": "start from the float32 model, or build for a newer --target"}
+    return {
+        "half": "--precision fp16 (or int8, which keeps the rest in float16)",
+        "types": "--precision int8 or fp16, or a newer --target",
+    }
+
 
 PARSER_RULES = (
     _rule(
         r"Plugin not found",
         BuildFailure.UNSUPPORTED_OP,
-        "no plugin for custom operator {op}",
+        "TensorRT has neither an importer nor a plugin for operator {op}",
         fix=LEAVE_TO_CPU,
+    ),
+    _rule(
+        r"doesn't support mo[dr]e than 1 outputs|only supports \w+ nodes with one output",
+        BuildFailure.UNSUPPORTED_OP,
+        "TensorRT computes only the first output of {op}, and the model uses {outputs}",
+        fix="do without {outputs} in the model, or build for --target cpu",
+    ),
+    _rule(
+        r"does not support training_mode == 1",
+        BuildFailure.UNSUPPORTED_OP,
+        "{op} is in training mode (it normalizes by each batch's own statistics), which TensorRT does not support",
+        expected="a model exported for inference",
+        fix="export it after model.eval(), or build for --target cpu",
     ),
     _rule(
         UNKNOWN_TYPE,
         BuildFailure.UNSUPPORTED_TYPE,
-        "a data type that no GPU engine takes (such as STRING)",
+        "a tensor is {odd} that TensorRT does not take",
         expected="float, float16, bfloat16, int32, int64, int8, uint8 or bool tensors",
-        fix="cut the text handling off the model, or build for --target cpu",
+        fix="change the type in the model, cut that part off, or build for --target cpu",
     ),
     _rule(
         r"Non-zero zero point is not supported",
@@ -100,14 +129,14 @@ BUILDER_RULES = (
         BuildFailure.UNSUPPORTED_TYPE,
         "TensorRT-RTX has no FP32 matrix product on SM75 (T4)",
         expected="float16 matrix products",
-        fix="--precision fp16 (or int8, which keeps the rest in float16)",
+        fix="{half}",
     ),
     _rule(
         r"Cannot compile operation '(?P<node>[^']*)' for (?P<gpu>Turing[^:]*): FP32 (?P<why>[^.\n]+) is not supported",
         BuildFailure.UNSUPPORTED_TYPE,
         "{gpu} has no FP32 {why} in TensorRT-RTX",
         expected="float16",
-        fix="--precision fp16 (or int8, which keeps the rest in float16)",
+        fix="{half}",
     ),
     _rule(
         r"Assertion tScope\.getType\(\) != ScopeType::kUNDEFINED",
@@ -129,7 +158,19 @@ BUILDER_RULES = (
         BuildFailure.UNSUPPORTED_TYPE,
         "{gpu} has no {type}",
         expected="a type every named target has",
-        fix="--precision int8 or fp16, or a newer --target",
+        fix="{types}",
+    ),
+    _rule(
+        r"(?P<node>[^\s(]+) has no runners that implement it",
+        BuildFailure.UNSUPPORTED_OP,
+        "this TensorRT has no kernel for {op}, though its parser takes it",
+        fix="cut the node off the model and run it on the CPU, or build for --target cpu",
+    ),
+    _rule(
+        r"composite_op->is_decomposable\(\)\) failed\. (?P<why>[^.\n]+)",
+        BuildFailure.UNSUPPORTED_OP,
+        "{why}",
+        fix="export attention as MatMul, Softmax and MatMul (opset 22 or older), or build for --target cpu",
     ),
     _rule(
         r"Network has dynamic or shape inputs, but no optimization profile",

@@ -6,26 +6,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.errors import BuildError, BuildFailure
-from engines.tensorrt.failure_rules import BUILDER_RULES, LEAVE_TO_CPU, PARSER_RULES, Rule
+from engines.tensorrt.failure_rules import BUILDER_RULES, LEAVE_TO_CPU, PARSER_RULES, Rule, advice
 
 _CUDA_NOISE = re.compile(r"^.*\(cudaError 35: .*$\n?", re.MULTILINE)  # "no driver", a consequence and not a cause
 _SOURCE = re.compile(r"\s*In \w+ at /_src/\S+?:\d+\)?")
-_PREFIX = re.compile(r"^[\w:]+: Error Code \d+: ")
+_PREFIX = re.compile(r"^[\w:]+: Error Code \d+: (?:API Usage Error \()?")
+_REPEATED = re.compile(r"^Invalid Node - .*\n")  # the node is named beside the text
+_CONDITION = re.compile(r"^(?:Assertion failed: )?.*? && \"(?P<words>[^\"]*)\"\s*$", re.DOTALL)
+_ASSERTION = re.compile(r"^Assertion failed: (?:.*?): (?P<words>[A-Z].*)$", re.DOTALL)
+_VERSION = re.compile(r"^This version of TensorRT")
+_NO_IMPORTER = "false"  # all that the parser says of an operator it does not know
 _LOG_LINES = 20
 
 
 @dataclass(frozen=True)
 class ParserMessage:
-    """One error of ``OnnxParser``: code name (``"UNSUPPORTED_NODE"``), the node's name and op type, the text."""
+    """One error of ``OnnxParser``: code name (``"UNSUPPORTED_NODE"``), the node's name and op type, the text.
+
+    ``outputs`` are the outputs the node gives besides its first, in words; ``odd`` is the type of a tensor that
+    TensorRT does not take.
+    """
 
     code: str
     node: str
     operator: str
     text: str
+    outputs: str = "more"
+    odd: str = "of a type"
 
 
 def parse_failure(messages: Sequence[ParserMessage], log: Iterable[str] = ()) -> BuildError:
@@ -39,28 +50,34 @@ def parse_failure(messages: Sequence[ParserMessage], log: Iterable[str] = ()) ->
             return _unsupported(message, tail)
     if messages:
         first = messages[0]
-        return BuildError(BuildFailure.OTHER, clean(first.text), where=first.node, fix=LEAVE_TO_CPU, log=tail)
+        return BuildError(BuildFailure.OTHER, spoken(first.text), where=first.node, fix=LEAVE_TO_CPU, log=tail)
     return BuildError(BuildFailure.OTHER, "TensorRT's ONNX parser gave no reason", log=tail)
 
 
 def _unsupported(message: ParserMessage, log: str) -> BuildError:
-    operator = message.operator
-    what = f"operator {operator} is not supported by TensorRT" if operator else clean(message.text)
+    operator, reason = message.operator, spoken(message.text)
+    if operator and reason == _NO_IMPORTER:
+        what = f"operator {operator} is not supported by TensorRT"
+    else:
+        what = f"{operator} as it is used here: {reason}" if operator else reason
     return BuildError(BuildFailure.UNSUPPORTED_OP, what, where=message.node, fix=LEAVE_TO_CPU, log=log)
 
 
-def build_failure(errors: Sequence[str], onnx_nodes: Iterable[str] = (), control_flow: str = "") -> BuildError:
+def build_failure(
+    errors: Sequence[str], operators: Mapping[str, str], control_flow: str = "", precision: str = ""
+) -> BuildError:
     """The error for a network that TensorRT does not build, after its ERROR messages.
 
-    ``control_flow`` is the first If, Loop or Scan node of the graph, which TensorRT does not name when it fails there.
+    ``operators`` are op types by ONNX node. ``control_flow`` is the first If, Loop or Scan node of the graph, which
+    TensorRT does not name when it fails there. ``precision`` is what the user asked for: advice must not repeat it.
     """
     text = "\n".join(_CUDA_NOISE.sub("", error) for error in errors).strip()
-    nodes = set(onnx_nodes)
     for rule in BUILDER_RULES:
         if match := rule.pattern.search(text):
             operation = match.groupdict().get("node") or ""
-            node = control_flow if rule.at_control_flow else _onnx_name(operation, nodes)
-            return _error(rule, match, ParserMessage("", node, "", text), _tail(errors))
+            node = control_flow if rule.at_control_flow else _onnx_name(operation, set(operators))
+            message = ParserMessage("", node, operators.get(node, ""), text)
+            return _error(rule, match, message, _tail(errors), precision)
     what = clean(text) if text else "TensorRT's builder gave no reason"
     return BuildError(BuildFailure.OTHER, what, log=_tail(errors))
 
@@ -88,13 +105,26 @@ def uint8_quantization(node: str) -> BuildError:
 
 def clean(text: str) -> str:
     """TensorRT's words without the noise of a machine with no driver, source positions and prefixes."""
-    kept = _SOURCE.sub("", _CUDA_NOISE.sub("", text)).strip()
+    kept = _REPEATED.sub("", _SOURCE.sub("", _CUDA_NOISE.sub("", text)).strip())
     return _PREFIX.sub("", kept.partition("\n")[0]) or text.strip()
 
 
-def _error(rule: Rule, match: re.Match[str], message: ParserMessage, log: str) -> BuildError:
+def spoken(text: str) -> str:
+    """``clean`` words of a failed check, without the condition in C++ that it tested.
+
+    ``dilation == 1 && "This version of TensorRT does not support dilations."`` is
+    ``TensorRT does not support dilations``.
+    """
+    words = clean(text)
+    if match := _CONDITION.match(words) or _ASSERTION.match(words):
+        words = match["words"].strip()
+    return _VERSION.sub("TensorRT", words).rstrip(".!")
+
+
+def _error(rule: Rule, match: re.Match[str], message: ParserMessage, log: str, precision: str = "") -> BuildError:
     words = {name: value or "" for name, value in match.groupdict().items()}
-    words |= {"op": message.operator or "the node", "text": clean(message.text)}
+    words |= {"op": message.operator or "the node", "text": spoken(message.text)}
+    words |= {"outputs": message.outputs, "odd": message.odd} | advice(precision)
     return BuildError(
         rule.failure,
         rule.what.format(**words),

@@ -17,7 +17,8 @@ class PlanRequest:
 
     ``model`` and ``plan`` are absolute paths; ``sm`` is the compute capability the plan is for (``"SM80"``), stated to
     libraries that build ahead of time. ``timing_cache`` is a file read before and rewritten after a build by full
-    TensorRT. ``options`` are the names of ``engines.tensorrt.options``.
+    TensorRT. ``options`` are the names of ``engines.tensorrt.options``. ``precision`` is what the user asked for, for
+    advice that fits; types live in the graph.
     """
 
     model: str
@@ -28,6 +29,7 @@ class PlanRequest:
     sparse_weights: bool = False
     timing_cache: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from engines.target import Backend, Target
 from engines.tensorrt.library import choose_library, load_library
 from engines.tensorrt.options import check_options
 from optimizer.events import Detail, Events
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Settings
 
 
@@ -47,10 +48,12 @@ def build_targets(
     settings: Settings,
     events: Events,
     more_profiles: Sequence[ShapeProfile] = (),
+    plan: PrecisionPlan | None = None,
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
-    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options.
+    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``plan`` tells why a
+    node that a target refuses has the type it has.
     """
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
 
@@ -67,7 +70,7 @@ def build_targets(
             time_limit_s=settings.build_time_limit,
             memory_limit_mb=settings.build_memory_limit,
         )
-        return _build_one(request, events)
+        return _build_one(request, events, plan)
 
     with ThreadPoolExecutor(max_workers=settings.parallel_builds) as pool:
         outcomes = list(pool.map(build, gpu))
@@ -94,7 +97,7 @@ def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
         raise BadInput(f"no asked target takes this model ({names}): {outcomes[0].reason}")
 
 
-def _build_one(request: BuildRequest, events: Events) -> BuildOutcome:
+def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None) -> BuildOutcome:
     target = request.target
 
     def show(progress: BuildProgress) -> None:
@@ -106,13 +109,22 @@ def _build_one(request: BuildRequest, events: Events) -> BuildOutcome:
     except BuildError as error:
         if error.failure in _STOPPED:
             raise
-        events.warn("build", f"no {target.name} engine: {error}")
-        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, str(error), failure=error.failure)
+        reason = f"{error}{_why_not_half(error, plan)}"
+        events.warn("build", f"no {target.name} engine: {reason}")
+        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, reason, failure=error.failure)
     for asked in manifest.ignored:
         events.warn("build", f"{target.name}: {asked}")
     for note in manifest.notes:
         events.note("build", f"{target.name}: {note}")
     return outcome(target.name, request.out, manifest)
+
+
+def _why_not_half(error: BuildError, plan: PrecisionPlan | None) -> str:
+    """Why a node that a target refuses for its type is in FP32, a line of its own; empty where the plan does not say."""
+    node = plan.nodes.get(error.where) if plan is not None else None
+    if node is None or error.failure is not BuildFailure.UNSUPPORTED_TYPE or node.dtype is not Dtype.FP32:
+        return ""
+    return f"\nwhy: {error.where!r} is in FP32: {node.reason}"
 
 
 def outcome(target: str, directory: Path, manifest: EngineManifest) -> BuildOutcome:

@@ -60,6 +60,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             settings=settings,
             events=events,
             more_profiles=cleaned.more_profiles,
+            plan=forms.plan,
         ),
         workspace,
         events,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.errors import BuildFailure
-from engines.tensorrt.failures import ParserMessage, build_failure, clean, parse_failure
+from engines.tensorrt.failures import ParserMessage, build_failure, clean, parse_failure, spoken
 
 NO_DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "
@@ -16,9 +16,9 @@ NO_DRIVER = (
 
 def test_the_missing_driver_is_never_the_reason() -> None:
     text = f"{NO_DRIVER}\nITensor::getDimensions: Error Code 4: API Usage Error (fc: odd. In check at /_src/a/b.cpp:40)"
-    assert clean(text) == "API Usage Error (fc: odd."
+    assert clean(text) == "fc: odd."
     error = parse_failure([ParserMessage("INVALID_NODE", "fc", "MatMul", text)])
-    assert (error.failure, error.where, error.what) == (BuildFailure.OTHER, "fc", "API Usage Error (fc: odd.")
+    assert (error.failure, error.where, error.what) == (BuildFailure.OTHER, "fc", "fc: odd")
     assert "cudaError" not in str(error)
 
 
@@ -37,9 +37,39 @@ def test_an_operator_without_importer() -> None:
     assert "Det" in error.what
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '(dilations[i] == 1) && "This version of TensorRT does not support dilations other than 1."',
+            "TensorRT does not support dilations other than 1",
+        ),
+        (
+            'Assertion failed: mode == "none": ScatterND with reduction is not supported.',
+            "ScatterND with reduction is not supported",
+        ),
+        (
+            "Assertion failed: status.is_success(): Found unsupported input type of UINT8",
+            "Found unsupported input type of UINT8",
+        ),
+        (
+            "Invalid Node - add\nITensor::getDimensions: Error Code 4: API Usage Error (add: SUM requires inputs with type "
+            "kFLOAT. But type is UInt8. In validateTypes at /_src/a.cpp:4)",
+            "add: SUM requires inputs with type kFLOAT. But type is UInt8",
+        ),
+        ("Unsupported data type in randomUniform", "Unsupported data type in randomUniform"),
+    ],
+)
+def test_the_librarys_words_are_kept_without_its_code(text: str, words: str) -> None:
+    assert spoken(text) == words
+    error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "n", "Op", text)])
+    assert words in error.what
+    assert "not supported by TensorRT" not in error.what
+
+
 def test_no_message_at_all() -> None:
     assert "no reason" in parse_failure([]).what
-    assert "no reason" in build_failure([]).what
+    assert "no reason" in build_failure([], {}).what
 
 
 @pytest.mark.parametrize(
@@ -99,7 +129,7 @@ def test_no_message_at_all() -> None:
     ],
 )
 def test_builder_messages(text: str, failure: BuildFailure, where: str, words: str) -> None:
-    error = build_failure([NO_DRIVER, text], ["/fc/Gemm", "/fc", "Conv__172"], control_flow="if0")
+    error = build_failure([NO_DRIVER, text], {"/fc/Gemm": "Gemm", "/fc": "Relu", "Conv__172": "Conv"}, control_flow="if0")
     assert (error.failure, error.where) == (failure, where)
     assert words in error.what
     assert text in error.log

@@ -44,8 +44,10 @@ agraph (float[batch,16] x) => (float[batch,16] y)
 """.replace("{W}", "{" + ", ".join(str(i % 5 / 10) for i in range(256)) + "}")
 
 
-def build(model: Path, out: Path, target: str = "a100", profile: ShapeProfile | None = None, **more) -> EngineManifest:
-    request = BuildRequest(model, TARGETS[target], profile or ShapeProfile({}), out, "fp32", **more)
+def build(
+    model: Path, out: Path, target: str = "a100", profile: ShapeProfile | None = None, precision: str = "fp32", **more
+) -> EngineManifest:
+    request = BuildRequest(model, TARGETS[target], profile or ShapeProfile({}), out, precision, **more)
     return build_engine(request)
 
 
@@ -99,6 +101,10 @@ def test_float32_matmul_on_t4_names_the_node_and_float16(
     assert error.failure is BuildFailure.UNSUPPORTED_TYPE
     assert error.where == "fc"
     assert "--precision fp16" in error.fix
+    for asked in ("fp16", "int8"):  # who asked for it already is told something else
+        again = refused(matmul_model, tmp_path / asked, "t4", matmul_profile, precision=asked)
+        assert "--precision" not in again.fix
+        assert "optimize explain" in again.fix
 
 
 QDQ = """
@@ -134,6 +140,31 @@ agraph (float[4,16] x) => (float[4,16] y)
     [fc] y = MatMul(d, wd)
 }
 """.replace("{W}", "{" + ", ".join(str(i % 5 / 10) for i in range(256)) + "}")
+POOL_INDICES = """
+agraph (float[1,1,4,4] x) => (float[1,1,2,2] y, int64[1,1,2,2] i) {
+    [pool1] y, i = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x)
+}
+"""
+DILATED_POOL = """
+agraph (float[1,1,6,6] x) => (float[1,1,4,4] y) { [pool1] y = MaxPool<kernel_shape=[2,2], dilations=[2,2]>(x) }
+"""
+NORM_MEAN = """
+agraph (float[2,4] x) => (float[2,4] y, float[2,1] m) <float[4] s = {1,1,1,1}> { [ln1] y, m = LayerNormalization(x, s) }
+"""
+TRAINING = """
+agraph (float[2,3,4] x, float[3] s, float[3] b, float[3] m, float[3] v) => (float[2,3,4] y) {
+    [bn1] y, rm, rv = BatchNormalization<training_mode=1>(x, s, b, m, v)
+}
+"""
+SCATTER_ADD = """
+agraph (float[4] x, int64[2,1] i, float[2] u) => (float[4] y) { [scatter1] y = ScatterND<reduction="add">(x, i, u) }
+"""
+SHORT_INTS = "agraph (int16[1] x) => (int16[1] y) { [id1] y = Identity(x) }"
+NMS = """
+agraph (float[1,8,4] boxes, float[1,2,8] scores) => (int64[n,3] kept) <int64 most = {3}> {
+    [nms1] kept = NonMaxSuppression(boxes, scores, most)
+}
+"""
 OPSET_19 = '<ir_version: 9, opset_import: ["" : 19]>\n'
 ACME = '<ir_version: 9, opset_import: ["" : 17, "acme" : 1]>\n'
 
@@ -150,7 +181,14 @@ ACME = '<ir_version: 9, opset_import: ["" : 17, "acme" : 1]>\n'
         (QDQ % ("uint8", 0), None, BuildFailure.UNSUPPORTED_TYPE, "q1", "uint8"),
         (BIAS_IN_INT32, None, BuildFailure.UNSUPPORTED_TYPE, "dq_bias", "int32"),
         (WRONG_CHANNELS, None, BuildFailure.SHAPE, "conv1", "channels"),
-        (STRINGS, None, BuildFailure.UNSUPPORTED_TYPE, "x", "STRING"),
+        (STRINGS, None, BuildFailure.UNSUPPORTED_TYPE, "x", "string"),
+        (POOL_INDICES, None, BuildFailure.UNSUPPORTED_OP, "pool1", "MaxPool, and the model uses its output Indices"),
+        (NORM_MEAN, None, BuildFailure.UNSUPPORTED_OP, "ln1", "its output Mean"),
+        (DILATED_POOL, None, BuildFailure.UNSUPPORTED_OP, "pool1", "does not support dilations other than 1"),
+        (TRAINING, None, BuildFailure.UNSUPPORTED_OP, "bn1", "training mode"),
+        (SCATTER_ADD, None, BuildFailure.UNSUPPORTED_OP, "scatter1", "ScatterND with reduction is not supported"),
+        (SHORT_INTS, None, BuildFailure.UNSUPPORTED_TYPE, "x", "int16"),
+        (NMS, None, BuildFailure.UNSUPPORTED_OP, "nms1", "no kernel for NonMaxSuppression"),
         (FLOAT8, OPSET_19, BuildFailure.UNSUPPORTED_TYPE, "", "sm80 has no fp8_e4m3"),
     ],
 )

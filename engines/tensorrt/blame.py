@@ -1,0 +1,73 @@
+"""What the ONNX file says about a node that TensorRT refuses: its operator and the outputs it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+
+_BOUND = {
+    *("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT32", "INT64", "BOOL"),
+    *("FLOAT8E4M3FN", "INT4", "FLOAT4E2M1"),
+}
+"""Types that TensorRT binds inputs with, or reads as another (DOUBLE)."""
+
+
+@dataclass(frozen=True)
+class BlamedGraph:
+    """The graph of ``model``, read without its weights and only when something is asked."""
+
+    model: Path
+
+    @cached_property
+    def _nodes(self) -> dict[str, onnx.NodeProto]:
+        return {node.name: node for node in _all_nodes(self._graph)}
+
+    @cached_property
+    def _graph(self) -> onnx.GraphProto:
+        return onnx.load_model(self.model, load_external_data=False).graph
+
+    def operator(self, node: str) -> str:
+        """The op type of the node of that name; empty where there is none."""
+        return self._nodes[node].op_type if node in self._nodes else ""
+
+    def operators(self) -> dict[str, str]:
+        """Op types by node name, subgraphs included."""
+        return {name: node.op_type for name, node in self._nodes.items() if name}
+
+    def further_outputs(self, node: str) -> str:
+        """The outputs that ``node`` gives besides the first, by the standard's names: ``"its output Indices"``."""
+        found = self._nodes.get(node)
+        used = [index for index, name in enumerate(found.output) if index and name] if found else []
+        if found is None or not used:
+            return "more"
+        formal = _formal_outputs(found.op_type)
+        names = [formal[index] if index < len(formal) else found.output[index] for index in used]
+        return f"its output{'s' * (len(names) > 1)} {' and '.join(names)}"
+
+    def odd_input(self) -> tuple[str, str]:
+        """The first graph input of a type TensorRT cannot bind, and that type; its parser refuses it namelessly."""
+        for value in self._graph.input:
+            kind = value.type.WhichOneof("value") or ""
+            element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            if kind != "tensor_type":
+                return value.name, kind.removesuffix("_type")
+            if element not in _BOUND:
+                return value.name, element.lower()
+        return "", ""
+
+
+def _formal_outputs(operator: str) -> list[str]:
+    return [output.name for output in onnx.defs.get_schema(operator).outputs] if onnx.defs.has(operator) else []
+
+
+def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    found = []
+    for node in graph.node:
+        found.append(node)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                found += _all_nodes(inner)
+    return found
