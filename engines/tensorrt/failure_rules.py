@@ -20,8 +20,8 @@ class Rule:
 
     A ``node`` group is the name the builder gives the operation, used where no parser message names a node;
     ``at_control_flow`` rules concern the graph's first If, Loop or Scan. Texts may also use ``{outputs}``, the node's
-    outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, and ``{half}`` and ``{types}``, which advise on
-    ``--precision`` by the one that was asked for (``advice``).
+    outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, and ``{half}`` and
+    ``{types}``, which advise on ``--precision`` by the one that was asked for (``advice``).
     """
 
     pattern: re.Pattern[str]
@@ -43,7 +43,6 @@ _TYPED = ("fp16", "int8", "auto")
 _NEEDS_GPU = "build on a machine with the GPU: pip install 'enginewright[tensorrt]'"
 
 
-
 def advice(precision: str) -> dict[str, str]:
     """What to change where a GPU lacks a type, for someone who asked for ``precision`` (empty: not known)."""
     if precision in _TYPED:
@@ -60,6 +59,12 @@ PARSER_RULES = (
         r"Plugin not found",
         BuildFailure.UNSUPPORTED_OP,
         "TensorRT has neither an importer nor a plugin for operator {op}",
+        fix=LEAVE_TO_CPU,
+    ),
+    _rule(
+        r"[Pp]lugin (?:creator version \d+ )?was not found|[Ff]ailed to load \w+ plugin",
+        BuildFailure.UNSUPPORTED_OP,
+        "TensorRT runs {op} as a plugin, and this library has none",
         fix=LEAVE_TO_CPU,
     ),
     _rule(

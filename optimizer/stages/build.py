@@ -120,7 +120,7 @@ def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None
 
 
 def _why_not_half(error: BuildError, plan: PrecisionPlan | None) -> str:
-    """Why a node that a target refuses for its type is in FP32, a line of its own; empty where the plan does not say."""
+    """A line on why a node that a target refuses for its type is in FP32; empty where the plan does not say."""
     node = plan.nodes.get(error.where) if plan is not None else None
     if node is None or error.failure is not BuildFailure.UNSUPPORTED_TYPE or node.dtype is not Dtype.FP32:
         return ""

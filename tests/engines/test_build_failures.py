@@ -53,8 +53,8 @@ def test_an_operator_without_importer() -> None:
             "Found unsupported input type of UINT8",
         ),
         (
-            "Invalid Node - add\nITensor::getDimensions: Error Code 4: API Usage Error (add: SUM requires inputs with type "
-            "kFLOAT. But type is UInt8. In validateTypes at /_src/a.cpp:4)",
+            "Invalid Node - add\nITensor::getDimensions: Error Code 4: API Usage Error (add: SUM requires inputs with "
+            "type kFLOAT. But type is UInt8. In validateTypes at /_src/a.cpp:4)",
             "add: SUM requires inputs with type kFLOAT. But type is UInt8",
         ),
         ("Unsupported data type in randomUniform", "Unsupported data type in randomUniform"),
@@ -65,6 +65,12 @@ def test_the_librarys_words_are_kept_without_its_code(text: str, words: str) -> 
     error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "n", "Op", text)])
     assert words in error.what
     assert "not supported by TensorRT" not in error.what
+
+
+def test_a_missing_plugin_is_the_reason() -> None:
+    text = "Assertion failed: plugin != nullptr: ROIAlign plugin was not found in the plugin registry!"
+    error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "roi", "RoiAlign", text)])
+    assert error.what == "TensorRT runs RoiAlign as a plugin, and this library has none"
 
 
 def test_no_message_at_all() -> None:
@@ -129,7 +135,8 @@ def test_no_message_at_all() -> None:
     ],
 )
 def test_builder_messages(text: str, failure: BuildFailure, where: str, words: str) -> None:
-    error = build_failure([NO_DRIVER, text], {"/fc/Gemm": "Gemm", "/fc": "Relu", "Conv__172": "Conv"}, control_flow="if0")
+    operators = {"/fc/Gemm": "Gemm", "/fc": "Relu", "Conv__172": "Conv"}
+    error = build_failure([NO_DRIVER, text], operators, control_flow="if0")
     assert (error.failure, error.where) == (failure, where)
     assert words in error.what
     assert text in error.log
