@@ -1,0 +1,102 @@
+"""The table of docs/breadth.md: ``python -m studies.breadth.table ROWS.jsonl … [--out docs/breadth.md]``.
+
+Everything between the two markers of the page is written anew; the words around it are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from studies.breadth.row import Outcome, Row, read
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+_LONGEST = 200  # characters of a reason in the page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=Path, nargs="+", help="JSON lines that the studies wrote")
+    parser.add_argument("--out", type=Path, default=None, help="the page to write into; standard output without it")
+    asked = parser.parse_args(arguments)
+    text = render([row for path in asked.rows for row in read(path)])
+    if asked.out is None:
+        print(text)
+    else:
+        write_into(asked.out, text)
+    return 0
+
+
+def write_into(page: Path, text: str) -> None:
+    """Put ``text`` between the markers of ``page``."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise SystemExit(f"{page} has no {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The counts by study and kind, then what was refused, wrong or crashed, and why."""
+    parts = [_counts(rows)]
+    for outcome in (Outcome.CRASHED, Outcome.WRONG):
+        if found := [row for row in rows if row.outcome is outcome]:
+            parts.append(f"**{outcome.value.capitalize()}**\n\n" + "\n".join(_item(row) for row in found))
+    if refused := [row for row in rows if row.outcome is Outcome.REFUSED]:
+        parts.append("**Refused, by reason**\n\n" + _reasons(refused))
+    return "\n\n".join(parts)
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    lines = [
+        "| study | kind | tried | works | refused with reason | wrong | crashed |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    kinds: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        kinds[row.study, row.kind].append(row)
+    for (study, kind), members in kinds.items():
+        lines.append(f"| {study} | {kind} | {_cells(members)} |")
+    lines.append(f"| **all** | | {_cells(rows)} |")
+    return "\n".join(lines)
+
+
+def _cells(rows: Sequence[Row]) -> str:
+    counts = Counter(row.outcome for row in rows)
+    return " | ".join(str(number) for number in (len(rows), *(counts[outcome] for outcome in Outcome)))
+
+
+def _item(row: Row) -> str:
+    return f"- {row.study}, `{row.name}` ({row.precision}): {_short(row.reason)}"
+
+
+def _reasons(rows: Sequence[Row]) -> str:
+    """One line for each reason, the most frequent first, with an example."""
+    alike: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[_without_names(row.reason)].append(row)
+    ordered = sorted(alike.values(), key=len, reverse=True)
+    lines = [f"| {len(members)} | `{members[0].name}` | {_cell(members[0].reason)} |" for members in ordered]
+    return "\n".join(["| models | for example | reason |", "|--:|---|---|", *lines])
+
+
+def _without_names(reason: str) -> str:
+    """The reason without what differs from model to model: paths, node names, numbers."""
+    return re.sub(r"'[^']*'|\S*/\S*|\d+|^\S+: ", "", reason)
+
+
+def _cell(text: str) -> str:
+    return _short(text).replace("|", "\\|")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
