@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
@@ -51,20 +50,3 @@ def _with_islands(plan: PrecisionPlan, kept: Mapping[str, str]) -> dict[str, Nod
         else node
         for name, node in plan.nodes.items()
     }
-
-
-def with_rounded_weights(model: ir.Model, dtype: ir.DataType) -> ir.Model:
-    """A copy whose FP32 weights hold values of ``dtype``, each rounded when it is written."""
-    copy = model.clone()
-    for value in copy.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
-            value.const_value = _rounded(tensor, dtype)
-    return copy
-
-
-def _rounded(tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.LazyTensor:
-    def read() -> ir.TensorProtocol:
-        return ir.Tensor(tensor.numpy().astype(dtype.numpy()).astype(np.float32), name=tensor.name)
-
-    return ir.LazyTensor(read, dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=tensor.name)

@@ -13,6 +13,7 @@ from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed, joinable
 from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
+from optimizer.simulation.run import simulated
 from optimizer.stages.recorded import RecordedEngine
 
 BATCH = 8
@@ -20,7 +21,8 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Form:
-    """One ONNX form of the model; ``simulated`` runs its Q/DQ in float, as another runtime's stand-in."""
+    """One ONNX form of the model; ``simulated`` runs it as hardware would: every half-precision tensor rounds and
+    overflows, Q/DQ are executed in float."""
 
     path: Path
     simulated: bool
@@ -66,7 +68,8 @@ class Prover:
 
     def prove(self, form: Form) -> Proof:
         """Run the form and FP32 side by side and judge the form by the budget."""
-        with OnnxRuntimeEngine(form.path, fuse_qdq=not form.simulated, lean=True) as engine:
+        opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
+        with opened as engine:
             accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
             task = self._task.compare(self._fp32, self._task.score(engine)) if self._task and self._fp32 else None
         return judge(accuracy, task, self._max_drop)

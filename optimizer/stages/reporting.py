@@ -32,11 +32,10 @@ from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.high_precision import HIGH_DTYPE
 from optimizer.stages.proof import Proof
 
-SIMULATED = "simulated in ONNX Runtime with the Q/DQ nodes executed in float"
 LEARNING = "import to built engines in this run, calibration and proof included, measuring left out"
-ROUNDED = "simulated in ONNX Runtime in FP32 with the weights rounded to BF16"
 MEASURED = "measured on the engine itself"
 
 
@@ -148,10 +147,19 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         kept_precision=_shipped(found.plan),
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
-        accuracy_how=ROUNDED if found.requested == Precision.BF16.value else SIMULATED,
+        accuracy_how=simulated_how(found.requested),
         prediction=prediction,
         notes=list(build.notes),
     )
+
+
+def simulated_how(requested: str) -> str:
+    """How the figures of a typed graph came about, for the precision asked for."""
+    dtype = HIGH_DTYPE[Precision(requested)]
+    if dtype is Dtype.FP32:
+        return "simulated on the CPU in ONNX Runtime"
+    name = {Dtype.FP16: "float16", Dtype.BF16: "bfloat16"}[dtype]
+    return f"simulated on the CPU: every {name} tensor rounded to {name}, Q/DQ nodes executed in float"
 
 
 def _shipped(plan: PrecisionPlan) -> str:
@@ -210,7 +218,7 @@ def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
             _outputs(proof.accuracy) if proof else None,
             proof.task if proof else None,
             proof.accuracy.samples if proof else 0,
-            "the CPU engine, measured" if shipped else f"the typed graph, {SIMULATED}",
+            "the CPU engine, measured" if shipped else f"the typed graph, {simulated_how(found.requested)}",
         ),
         size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
         throughput=figures.throughput(

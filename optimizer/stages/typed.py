@@ -21,14 +21,14 @@ from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
-from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.points import Form as QdqForm
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
-from optimizer.stages.high_precision import HIGH_DTYPE, type_rest, with_rounded_weights
+from optimizer.stages.high_precision import HIGH_DTYPE, type_rest
 from optimizer.stages.proof import Form, Proof, Prover
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Typing:
         for finding in lint(written):
             self._events.warn("type", f"{finding.where}: {finding.message} ({finding.rule.value})")
         share = int8_mac_share(written, self._cleaned.sample_shapes)
-        return _Typed(path, plan, share, self._prove(Form(self._stand_in(path), simulated=True)))
+        return _Typed(path, plan, share, self._prove(Form(path, simulated=True)))
 
     def _prove(self, form: Form) -> Proof:
         self._show(f"proving {form.path.name} against FP32")
@@ -137,17 +137,6 @@ class _Typing:
 
     def _show(self, step: str) -> None:
         self._events.emit(Detail("type", step))
-
-    def _stand_in(self, typed: Path) -> Path:
-        """What is run in place of the typed graph: itself, or, for BF16, FP32 with weights rounded to BF16.
-
-        ONNX Runtime has no BF16 convolution or matrix product on CPUs.
-        """
-        if HIGH_DTYPE[self._settings.precision] is not Dtype.BF16:
-            return typed
-        path = self._workspace.work / "bf16_weights.onnx"
-        save_model(with_rounded_weights(self._float, ir.DataType.BFLOAT16), path)
-        return path
 
     def _cpu_form(self) -> Path | None:
         quantized = self._quantize(QdqForm.ONNXRUNTIME, FLOAT_SHARES[0])

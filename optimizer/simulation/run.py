@@ -1,0 +1,35 @@
+"""Run a typed graph as hardware would: its rounding twin in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx_ir as ir
+
+from engines.model_files import external_files
+from engines.onnxruntime_engine import OnnxRuntimeEngine
+from optimizer.simulation.float_twin import float_twin
+
+
+@contextmanager
+def simulated(typed: Path) -> Iterator[OnnxRuntimeEngine]:
+    """An engine that computes what the typed graph ``typed`` computes where every half-precision tensor rounds.
+
+    Its Q/DQ run in float with their scales as typed. Weights in external files are read from there, not copied.
+    """
+    model = ir.load(typed)
+    float_twin(model)
+    proto = ir.to_proto(model)
+    if not list(external_files(typed)):
+        with OnnxRuntimeEngine(proto.SerializeToString(), fuse_qdq=False, lean=True) as engine:
+            yield engine
+        return
+    twin = typed.with_name(f".{typed.name}.simulated")  # ONNX Runtime looks for weights beside the graph
+    try:
+        twin.write_bytes(proto.SerializeToString())
+        with OnnxRuntimeEngine(twin, fuse_qdq=False, lean=True) as engine:
+            yield engine
+    finally:
+        twin.unlink(missing_ok=True)
