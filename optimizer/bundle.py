@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.errors import BadInput, EnginewrightError
-from engines.files import read_json, sha256_file, unwritable, write_json
+from engines.files import read_json, sha256_file, unwritable, write_atomically, write_json
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 WORK = ".work"
 LOCK = "lock"
+JOB = "job"
+"""Holds the key of the job that the folder belongs to."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,13 @@ class FinishedStage:
 class Workspace:
     """The folder in which a bundle grows, and the record of which stages are done.
 
-    A stage is done when ``finish`` was called with the same key; the key must change with everything the stage's
-    artifacts depend on. Files under ``work`` help to resume and are dropped on publishing.
+    It belongs to one job, known by ``key``: what another job left there is cleared, so that no file of that job's
+    bundle gets into this one's. A stage is done when ``finish`` was called with the same key; the key must change with
+    everything the stage's artifacts depend on. Files under ``work`` help to resume and are dropped on publishing.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, key: str) -> None:
+        self.out, self.key = out, key
         self.path = out.with_name(f"{out.name}.partial")
         self._old = out.with_name(f"{out.name}.old")
 
@@ -103,7 +106,7 @@ class Workspace:
 
     @contextmanager
     def opened(self, force: bool) -> Iterator[None]:
-        """Hold the folder for this process, taking up an interrupted run's work unless ``force``.
+        """Hold the folder for this process, taking up this job's interrupted work unless ``force``.
 
         Raises ``BadInput`` where nothing can be written, ``EnginewrightError`` when another run has the folder.
         """
@@ -121,9 +124,14 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise EnginewrightError("another run is writing this bundle", where=str(self.out)) from None
-            if force:
+            if force or not self._is_this_jobs():
                 self._clear()
+            write_atomically(self.work / JOB, self.key.encode())
             yield
+
+    def _is_this_jobs(self) -> bool:
+        owner = self.work / JOB
+        return owner.is_file() and owner.read_bytes() == self.key.encode()
 
     def _clear(self) -> None:
         for path in (*self.path.iterdir(), *self.work.iterdir()):

@@ -43,7 +43,7 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
     if not force and (bundle := finished_bundle(out, job.key)):
         events.note("import", f"{out} already holds this job's bundle; --force makes it again")
         return Result(read_report(bundle.path / "report.json"), bundle.path)
-    workspace = Workspace(out)
+    workspace = Workspace(out, job.key)
     with workspace.opened(force):
         return _run_locked(job, workspace, events)
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from engines.errors import BadInput
+from engines.files import sha256_file
 from optimizer.quantization.corrections.catalogue import Correction
 
 
@@ -43,6 +44,8 @@ SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
 _SINGULARS = {"target": "targets", "shape": "shapes", "builder-option": "builder_options"}
 """Options that may be repeated, and the fields that hold them all."""
+
+CODE_SUFFIXES = (".py", ".so", ".dll")
 
 DataSpec = str | Path | Callable[[], Any] | None
 
@@ -117,7 +120,10 @@ class Settings:
         return dict(_name_and_value(option) for option in self.builder_options)
 
     def digest(self, *fields: str) -> str:
-        """Hex digest of the named fields (all when none is named): what an artifact made from them depends on."""
+        """Hex digest of the named fields (all when none is named): what an artifact made from them depends on.
+
+        A field that names a file of code (``score.py:top1``, a plugin library) counts with that file's bytes.
+        """
         values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
         return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
 
@@ -146,7 +152,17 @@ def _plain(value: Any) -> Any:
     """A callable is known by its name only: the data's own digest tells whether what it yields has changed."""
     if callable(value):
         return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(value))}"
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    text = str(value) if isinstance(value, Path) else value
+    return [text, *map(sha256_file, _code_files(text))] if isinstance(text, str) else text
+
+
+def _code_files(text: str) -> list[Path]:
+    """The files whose code an option names: ``file.py:function``, or libraries as in ``plugins=a.so:b.so``."""
+    places = [text.rpartition(":")[0], *text.rpartition("=")[2].split(os.pathsep)]
+    files = [Path(place) for place in dict.fromkeys(places) if Path(place).suffix in CODE_SUFFIXES]
+    return [file for file in files if file.is_file()]
 
 
 def parse_fraction(text: str, where: str = "--max-drop") -> float:
