@@ -18,9 +18,13 @@ from google.protobuf.message import DecodeError
 from engines.errors import BadInput
 from engines.files import sha256_file
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
+from optimizer.importing.equations import normalize_equations
 from optimizer.importing.external_data import check_external_data, external_files, load_small
+from optimizer.importing.float32 import compute_in_float32
+from optimizer.importing.functions import inline_functions
 from optimizer.importing.names import name_nodes
-from optimizer.importing.versions import convert_to_current
+from optimizer.importing.sparse import densify
+from optimizer.importing.versions import convert_to_current, settle_opset
 
 MAX_FILE_BYTES = 2**31 - 1
 """Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
@@ -45,13 +49,16 @@ class ImportedModel:
 def import_model(path: Path) -> ImportedModel:
     """Read any ONNX file without loading external weights.
 
-    Functions are inlined, initializers are no longer graph inputs, the opset is raised (see ``convert_to_current``),
-    and every node has a unique, stable name. Raises ``BadInput`` for anything that is not a runnable ONNX model,
-    naming the node, tensor or file at fault.
+    Functions are inlined, sparse tensors dense, initializers no longer graph inputs, nodes stand in order, the opset is
+    raised (see ``convert_to_current``), floats are float32 (see ``compute_in_float32``) and every node has a unique,
+    stable name. Raises ``BadInput`` for anything that is not a runnable ONNX model, naming the node, tensor or file at
+    fault.
     """
     path = Path(path)
     where = str(path)
-    model = _deserialize(_parse(path), where)
+    proto = _parse(path)
+    made_dense = densify(proto, path.resolve().parent, where)
+    model = _deserialize(proto, where)
     ir.external_data.set_base_dir(model.graph, path.resolve().parent)
     for function in model.functions.values():
         ir.external_data.set_base_dir(function.graph, path.resolve().parent)
@@ -59,7 +66,7 @@ def import_model(path: Path) -> ImportedModel:
     check_graph(model, where)
     files = [path, *external_files(model)]
     load_small(model)
-    notes = _normalize(model, where)
+    notes = [*made_dense, *_normalize(model, where)]
     return ImportedModel(
         model=model,
         path=path,
@@ -128,19 +135,31 @@ def _root_cause(error: BaseException) -> str:
 
 
 def _normalize(model: ir.Model, where: str) -> list[str]:
+    settle_opset(model, where)
     notes = notes_on(model)
-    if model.functions:
-        notes.append(f"{len(model.functions)} model functions inlined")
-        common.InlinePass()(model)
+    notes += inline_functions(model, where)
     inputs = len(model.graph.inputs)
     common.RemoveInitializersFromInputsPass()(model)
     if removed := inputs - len(model.graph.inputs):
         notes.append(f"{removed} graph inputs have initializers and are constants now")
+    _sort(model, where)
     name_nodes(model)
-    check_with_onnx(model, where)
+    if not any(node.version for graph in model.graphs() for node in graph):  # else it is of several opsets by now
+        check_with_onnx(model, where, old=True)
     notes += convert_to_current(model, where)
+    check_with_onnx(model, where)
+    notes += compute_in_float32(model)
+    normalize_equations(model)
     name_nodes(model)
     return notes
+
+
+def _sort(model: ir.Model, where: str) -> None:
+    """Bring every graph's nodes into an order in which each comes after those it reads."""
+    try:
+        common.TopologicalSortPass()(model)
+    except (ValueError, ir.passes.PassError) as error:
+        raise BadInput("its nodes form a cycle", where=where, expected="a graph without cycles") from error
 
 
 def _digest(files: Sequence[Path]) -> str:

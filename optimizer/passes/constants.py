@@ -46,7 +46,7 @@ def new_initializer(graph: ir.Graph, base: str, tensor: ir.TensorProtocol) -> ir
 
 def set_constant_input(node: ir.Node, index: int, array: Array, base: str) -> None:
     """Make input ``index`` of ``node`` the constant ``array``; other users of the old constant keep theirs."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     if len(node.inputs) <= index:
         node.resize_inputs(index + 1)
     old = node.inputs[index]
