@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.quantization.graph_edits import constant, describe, drop_if_unread, initializer
+from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread
 from optimizer.quantization.rules.weighted import WeightedOp, constant_of, group
 from optimizer.quantization.weights import Floats, as_float32, per_channel
 
@@ -44,38 +44,48 @@ def unpadded(op: WeightedOp) -> bool:
     return explicit and (pads is None or not any(pads.as_ints()))
 
 
-def edit_weight(graph: ir.Graph, op: WeightedOp, edit: Edit, suffix: str) -> ir.Value:
+def edit_weight(edits: GraphEdits, op: WeightedOp, edit: Edit, suffix: str) -> ir.Value:
     """Give ``op`` its own weight ``edit(old)``, computed when it is read; other readers keep the old one."""
     old, tensor = op.weight, op.tensor
-    name = _free_name(graph, f"{old.name}/{suffix}")
 
     def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(edit(as_float32(tensor)).astype(tensor.dtype.numpy()), name=name)
+        return ir.Tensor(edit(as_float32(tensor)).astype(tensor.dtype.numpy()), name=value.name)
 
-    value = initializer(graph, ir.LazyTensor(evaluate, tensor.dtype, ir.Shape(tensor.shape.numpy()), name=name))
+    shape, name = ir.Shape(tensor.shape.numpy()), f"{old.name}/{suffix}"
+    value = edits.initializer(ir.LazyTensor(evaluate, tensor.dtype, shape, name=name))
     op.node.replace_input_with(1, value)
-    drop_if_unread(graph, old)
+    drop_if_unread(edits.graph, old)
     return value
 
 
-def scale_inputs(graph: ir.Graph, op: WeightedOp, factor: Floats) -> ir.Value:
+def scale_inputs(edits: GraphEdits, op: WeightedOp, factor: Floats) -> ir.Value:
     """Multiply the weight's input channels by ``factor`` [channels]; returns the new weight."""
     axis = input_axis(op)
     assert axis is not None
-    return edit_weight(graph, op, lambda old: old * per_channel(old, axis, factor), "rescaled")
+    return edit_weight(edits, op, lambda old: old * per_channel(old, axis, factor), "rescaled")
 
 
-def scale_outputs(graph: ir.Graph, op: WeightedOp, factor: Floats) -> None:
+def scale_outputs(edits: GraphEdits, op: WeightedOp, factor: Floats) -> None:
     """Multiply the op's output channels, weight and bias, by ``factor`` [channels]."""
-    edit_weight(graph, op, lambda old: old * per_channel(old, op.axis, factor), "scaled")
+    edit_weight(edits, op, lambda old: old * per_channel(old, op.axis, factor), "scaled")
     bias = bias_of(op)
     if bias is not None:
-        _replace_bias(graph, op, as_float32(bias) * factor)
+        _replace_bias(edits, op, as_float32(bias) * factor)
 
 
 def bias_of(op: WeightedOp) -> ir.TensorProtocol | None:
     """The constant bias input of a Conv, ConvTranspose or Gemm."""
     return constant_of(op.node.inputs[2]) if len(op.node.inputs) > 2 else None
+
+
+def can_scale_outputs(op: WeightedOp) -> bool:
+    """Whether ``scale_outputs`` reaches all the op yields: a bias, where there is one, must be a constant whose last axis
+    counts output channels (or is of length one).
+    """
+    if len(op.node.inputs) < 3 or op.node.inputs[2] is None:
+        return True
+    bias = bias_of(op)
+    return bias is not None and tuple(bias.shape.numpy())[-1:] in ((), (1,), (op.channels,))
 
 
 def can_add_bias(op: WeightedOp) -> bool:
@@ -91,13 +101,13 @@ def can_add_bias(op: WeightedOp) -> bool:
     return bias is not None and tuple(bias.shape.numpy()) == (op.channels,)
 
 
-def add_to_bias(graph: ir.Graph, op: WeightedOp, delta: Floats) -> None:
+def add_to_bias(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
     """Add ``delta`` [output channels] to what ``op`` yields: into its bias, or the Add behind a MatMul."""
     if op.node.op_type == "MatMul":
-        _add_behind(graph, op, delta)
+        _add_behind(edits, op, delta)
         return
     bias = bias_of(op)
-    _replace_bias(graph, op, delta if bias is None else as_float32(bias) + delta)
+    _replace_bias(edits, op, delta if bias is None else as_float32(bias) + delta)
 
 
 def _factor(node: ir.Node, name: str) -> float:
@@ -105,33 +115,32 @@ def _factor(node: ir.Node, name: str) -> float:
     return attribute.as_float() if attribute is not None else 1.0
 
 
-def _replace_bias(graph: ir.Graph, op: WeightedOp, bias: Floats) -> None:
+def _replace_bias(edits: GraphEdits, op: WeightedOp, bias: Floats) -> None:
     node = op.node
     old = node.inputs[2] if len(node.inputs) > 2 else None
-    dtype = op.weight.dtype or ir.DataType.FLOAT
-    value = constant(graph, _free_name(graph, f"{node.name}/bias"), bias, dtype)
+    value = edits.constant(f"{node.name}/bias", bias, op.tensor.dtype)
     if len(node.inputs) < 3:
         node.resize_inputs(3)
     node.replace_input_with(2, value)
     if old is not None:
-        drop_if_unread(graph, old)
+        drop_if_unread(edits.graph, old)
 
 
-def _add_behind(graph: ir.Graph, op: WeightedOp, delta: Floats) -> None:
-    output = op.node.outputs[0]
+def _add_behind(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
+    output, graph = op.node.outputs[0], edits.graph
     existing = _bias_add(output, op.channels)
     if existing is not None:
         add, index, tensor = existing
         old = add.inputs[index]
-        add.replace_input_with(
-            index, constant(graph, _free_name(graph, f"{add.name}/bias"), as_float32(tensor) + delta, tensor.dtype)
-        )
+        add.replace_input_with(index, edits.constant(f"{add.name}/bias", as_float32(tensor) + delta, tensor.dtype))
         if old is not None:
             drop_if_unread(graph, old)
         return
-    value = constant(graph, _free_name(graph, f"{op.node.name}/bias"), delta, output.dtype or ir.DataType.FLOAT)
-    add = ir.node("Add", [output, value], name=_free_name(graph, f"{op.node.name}/add_bias"))
-    describe(add.outputs[0], f"{output.name}/biased", output.dtype or ir.DataType.FLOAT, output.shape)
+    dtype = output.dtype or op.tensor.dtype
+    value = edits.constant(f"{op.node.name}/bias", delta, dtype)
+    add = edits.node(
+        "Add", [output, value], f"{op.node.name}/add_bias", f"{output.name}/biased", dtype, output.shape
+    )
     graph.insert_after(op.node, add)
     for use in tuple(output.uses()):
         if use.node is not add:
@@ -139,7 +148,9 @@ def _add_behind(graph: ir.Graph, op: WeightedOp, delta: Floats) -> None:
     for index, result in enumerate(graph.outputs):
         if result is output:
             graph.outputs[index] = add.outputs[0]
-            output.name, add.outputs[0].name = f"{output.name}/unbiased", output.name
+    if add.outputs[0].is_graph_output():
+        kept, output.name = str(output.name), edits.names.value(f"{output.name}/unbiased")
+        add.outputs[0].name = kept
 
 
 def _bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
@@ -151,14 +162,6 @@ def _bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorP
     if tensor is None or tuple(tensor.shape.numpy()) != (channels,):
         return None
     return uses[0].node, index, tensor
-
-
-def _free_name(graph: ir.Graph, name: str) -> str:
-    count, candidate = 1, name
-    while candidate in graph.initializers:
-        count += 1
-        candidate = f"{name}{count}"
-    return candidate
 
 
 def contraction(op: WeightedOp, weight: Floats) -> Floats:

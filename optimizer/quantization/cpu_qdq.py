@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
-from optimizer.quantization.graph_edits import after, constant, describe, drop_if_unread, rewire, values_by_name
+from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread, rewire, values_by_name
 from optimizer.quantization.points import ActivationPoint, Form, Placement
-from optimizer.quantization.qdq import QuantizedWeight, insert_weight
+from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
 from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import Floats, ScaleSearch, amax_scales, as_float32
 
@@ -29,19 +29,19 @@ def insert_for_cpu(
     """Put the Q/DQ of a ``Form.ONNXRUNTIME`` placement into ``model``, in place (arguments as in ``qdq.insert``)."""
     if placement.form is not Form.ONNXRUNTIME:
         raise ValueError(f"a {placement.form.value} placement has its own inserter")
-    graph = model.graph
-    nodes = {str(node.name): node for node in graph}
-    values = values_by_name(graph)
+    edits = GraphEdits(model.graph)
+    nodes = {str(node.name): node for node in model.graph}
+    values = values_by_name(model.graph)
     scales: dict[str, float] = {}
     for point in placement.activations:
-        scales.update(_activation(graph, nodes, values[point.tensor], point, table))
+        scales.update(_activation(edits, nodes, values[point.tensor], point, table))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
         scale = insert_weight(
-            graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known, placement.code_max
+            edits, nodes, values[weight.tensor], weight, weight_scales, known, placement.code_max
         )
         for use in weight.uses:
-            _bias(graph, nodes[use.node], scales[use.node], scale)
+            _bias(edits, nodes[use.node], scales[use.node], scale)
 
 
 def uint8_parameters(found: TensorRange) -> tuple[float, int]:
@@ -51,24 +51,19 @@ def uint8_parameters(found: TensorRange) -> tuple[float, int]:
 
 
 def _activation(
-    graph: ir.Graph, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, table: CalibrationTable
+    edits: GraphEdits, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, table: CalibrationTable
 ) -> dict[str, float]:
     """Insert one pair; returns the scale each weighted reader sees on its data input, by node name."""
     scale, zero = uint8_parameters(table.tensors[point.range_name])
-    inputs = [
-        constant(graph, f"{value.name}/scale", np.float32(scale)),
-        constant(graph, f"{value.name}/zero", np.uint8(zero)),
+    parameters = [
+        edits.constant(f"{value.name}/scale", np.float32(scale)),
+        edits.constant(f"{value.name}/zero", np.uint8(zero)),
     ]
-    quantize = ir.node("QuantizeLinear", [value, *inputs], name=f"{value.name}/Q")
-    describe(quantize.outputs[0], f"{value.name}/uint8", ir.DataType.UINT8, value.shape)
-    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *inputs], name=f"{value.name}/DQ")
-    describe(dequantize.outputs[0], f"{value.name}/dequantized", ir.DataType.FLOAT, value.shape)
-    after(graph, value, [quantize, dequantize])
-    rewire(nodes, point.uses, dequantize.outputs[0])
+    rewire(nodes, point.uses, insert_pair(edits, value, parameters, ir.DataType.UINT8))
     return {use.node: float(np.float32(scale)) for use in point.uses if use.index == 0}
 
 
-def _bias(graph: ir.Graph, node: ir.Node, data_scale: float, weight_scale: Floats) -> None:
+def _bias(edits: GraphEdits, node: ir.Node, data_scale: float, weight_scale: Floats) -> None:
     """Replace a constant float bias by int32 codes at ``data_scale * weight_scale``, which the kernels add exactly."""
     value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
     tensor = constant_of(value)
@@ -81,15 +76,16 @@ def _bias(graph: ir.Graph, node: ir.Node, data_scale: float, weight_scale: Float
     codes = np.rint(bias / scale).astype(np.int32)
     name = f"{node.name}/bias"
     inputs = [
-        constant(graph, f"{name}/int32", codes),
-        constant(graph, f"{name}/scale", scale.astype(np.float32)),
-        constant(graph, f"{name}/zero", np.zeros(len(codes), np.int32)),
+        edits.constant(f"{name}/int32", codes),
+        edits.constant(f"{name}/scale", scale.astype(np.float32)),
+        edits.constant(f"{name}/zero", np.zeros(len(codes), np.int32)),
     ]
-    dequantize = ir.node("DequantizeLinear", inputs, {"axis": 0}, name=f"{name}/DQ")
-    describe(dequantize.outputs[0], f"{name}/dequantized", ir.DataType.FLOAT, ir.Shape(bias.shape))
-    graph.insert_before(node, dequantize)
+    dequantize = edits.node(
+        "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", ir.DataType.FLOAT, ir.Shape(bias.shape), {"axis": 0}
+    )
+    edits.graph.insert_before(node, dequantize)
     node.replace_input_with(2, dequantize.outputs[0])
-    drop_if_unread(graph, value)
+    drop_if_unread(edits.graph, value)
 
 
 def _default_gemm(node: ir.Node) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from optimizer.free_names import FreeNames
 from optimizer.quantization.points import Use
 
 
@@ -20,26 +21,55 @@ def values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     return found
 
 
-def initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
-    """Register ``tensor`` under its own name and return its value."""
-    value = ir.Value(
-        name=tensor.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(value)
-    return value
+class GraphEdits:
+    """Puts constants and nodes into ``graph``, each under the name asked for or, where that is taken, one like it.
+
+    Make one for a series of edits: it looks through the graph for taken names once.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.names = FreeNames(graph)
+
+    def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+        """Register ``tensor`` under its own name, or one like it, and return its value."""
+        tensor.name = self.names.value(str(tensor.name))
+        value = ir.Value(
+            name=tensor.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def constant(
+        self, name: str, array: NDArray[Any] | np.generic, dtype: ir.DataType | None = None
+    ) -> ir.Value:
+        """An initializer called like ``name`` holding ``array`` (cast to ``dtype``)."""
+        values = np.asarray(array)
+        return self.initializer(ir.Tensor(values.astype(dtype.numpy()) if dtype is not None else values, name=name))
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        output: str,
+        dtype: ir.DataType,
+        shape: ir.Shape | None,
+        attributes: Mapping[str, int] | None = None,
+    ) -> ir.Node:
+        """A node, not yet in the graph, called like ``name`` with one output called like ``output``."""
+        made = ir.node(op_type, inputs, dict(attributes or {}), name=self.names.node(name))
+        self.describe(made.outputs[0], output, dtype, shape)
+        return made
+
+    def describe(self, value: ir.Value, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> None:
+        """Give a fresh node output a name like ``name`` and its type."""
+        value.name, value.type, value.shape = self.names.value(name), ir.TensorType(dtype), shape
 
 
-def constant(
-    graph: ir.Graph, name: str, array: NDArray[Any] | np.generic, dtype: ir.DataType | None = None
-) -> ir.Value:
-    """An initializer called ``name`` holding ``array`` (cast to ``dtype``)."""
-    values = np.asarray(array)
-    return initializer(graph, ir.Tensor(values.astype(dtype.numpy()) if dtype is not None else values, name=name))
-
-
-def describe(value: ir.Value, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> None:
-    """Give a fresh node output its name and type."""
-    value.name, value.type, value.shape = name, ir.TensorType(dtype), shape
+def dtype_of(value: ir.Value) -> ir.DataType:
+    """The element type; float32 where inference found none."""
+    return value.dtype or ir.DataType.FLOAT
 
 
 def after(graph: ir.Graph, value: ir.Value, nodes: Iterable[ir.Node]) -> None:

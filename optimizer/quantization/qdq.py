@@ -7,7 +7,7 @@ holds exactly, so that later typing changes no number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.errors import BadInput
-from optimizer.quantization.graph_edits import (
-    after,
-    constant,
-    describe,
-    drop_if_unread,
-    initializer,
-    rewire,
-    values_by_name,
-)
+from optimizer.quantization.graph_edits import GraphEdits, after, drop_if_unread, dtype_of, rewire, values_by_name
 from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
 from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import (
@@ -68,15 +60,15 @@ def insert(
     if placement.form is not Form.TENSORRT:
         raise ValueError(f"a {placement.form.value} placement has its own inserter")
     _check_opset(model)
-    graph = model.graph
-    nodes = {str(node.name): node for node in graph}
-    values = values_by_name(graph)
+    edits = GraphEdits(model.graph)
+    nodes = {str(node.name): node for node in model.graph}
+    values = values_by_name(model.graph)
     for point in placement.activations:
         value = values[point.tensor]
-        _activation(graph, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
+        _activation(edits, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        insert_weight(graph, nodes, graph.initializers[weight.tensor], weight, weight_scales, known)
+        insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known)
 
 
 def activation_scale(value: ir.Value, found: TensorRange) -> Floats:
@@ -98,20 +90,36 @@ def _check_opset(model: ir.Model) -> None:
 
 
 def _activation(
-    graph: ir.Graph, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, scale: Floats
+    edits: GraphEdits, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, scale: Floats
 ) -> None:
-    dtype = value.dtype or ir.DataType.FLOAT
-    inputs = [constant(graph, f"{value.name}/scale", scale, dtype), constant(graph, f"{value.name}/zero", np.int8(0))]
-    quantize = ir.node("QuantizeLinear", [value, *inputs], name=f"{value.name}/Q")
-    describe(quantize.outputs[0], f"{value.name}/int8", ir.DataType.INT8, value.shape)
-    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *inputs], name=f"{value.name}/DQ")
-    describe(dequantize.outputs[0], f"{value.name}/dequantized", dtype, value.shape)
-    after(graph, value, [quantize, dequantize])
-    rewire(nodes, point.uses, dequantize.outputs[0])
+    inputs = [
+        edits.constant(f"{value.name}/scale", scale, dtype_of(value)),
+        edits.constant(f"{value.name}/zero", np.int8(0)),
+    ]
+    pair = insert_pair(edits, value, inputs, ir.DataType.INT8)
+    rewire(nodes, point.uses, pair)
+
+
+def insert_pair(edits: GraphEdits, value: ir.Value, parameters: Sequence[ir.Value], codes: ir.DataType) -> ir.Value:
+    """Q and DQ right behind ``value``, with scale and zero point ``parameters``; returns what comes out of them."""
+    name, shape = value.name, value.shape
+    quantize = edits.node(
+        "QuantizeLinear", [value, *parameters], f"{name}/Q", f"{name}/{codes.name.lower()}", codes, shape
+    )
+    dequantize = edits.node(
+        "DequantizeLinear",
+        [quantize.outputs[0], *parameters],
+        f"{name}/DQ",
+        f"{name}/dequantized",
+        dtype_of(value),
+        shape,
+    )
+    after(edits.graph, value, [quantize, dequantize])
+    return dequantize.outputs[0]
 
 
 def insert_weight(
-    graph: ir.Graph,
+    edits: GraphEdits,
     nodes: Mapping[str, ir.Node],
     value: ir.Value,
     point: WeightPoint,
@@ -122,7 +130,7 @@ def insert_weight(
     """Put one weight's codes and DequantizeLinear into the graph; returns its scales, one per channel."""
     tensor = value.const_value
     assert tensor is not None
-    name = f"{value.name}/axis{point.axis}" if f"{value.name}/int8" in graph.initializers else str(value.name)
+    graph, name = edits.graph, str(value.name)
     scale = settled.scale if settled is not None else search(as_float32(tensor), point.axis)
     codes: ir.TensorProtocol
     if settled is not None:
@@ -130,12 +138,13 @@ def insert_weight(
     else:
         codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8", top)
     inputs = [
-        initializer(graph, codes),
-        constant(graph, f"{name}/scale", scale, tensor.dtype),
-        constant(graph, f"{name}/zero", np.zeros(len(scale), np.int8)),
+        edits.initializer(codes),
+        edits.constant(f"{name}/scale", scale, tensor.dtype),
+        edits.constant(f"{name}/zero", np.zeros(len(scale), np.int8)),
     ]
-    dequantize = ir.node("DequantizeLinear", inputs, {"axis": point.axis}, name=f"{name}/DQ")
-    describe(dequantize.outputs[0], f"{name}/dequantized", tensor.dtype, value.shape)
+    dequantize = edits.node(
+        "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", tensor.dtype, value.shape, {"axis": point.axis}
+    )
     graph.insert_before(graph[0], dequantize)
     rewire(nodes, point.uses, dequantize.outputs[0])
     drop_if_unread(graph, value)

@@ -17,7 +17,7 @@ from optimizer.quantization.channels import (
     scale_inputs,
     scale_outputs,
 )
-from optimizer.quantization.graph_edits import after, constant, describe
+from optimizer.quantization.graph_edits import GraphEdits, after, dtype_of
 from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, constant_of, weighted_op
 from optimizer.quantization.weights import Floats, as_float32
 
@@ -43,8 +43,9 @@ class Absorber:
         return self.kind is not _Kind.NODES
 
     @property
-    def shift_per_channel(self) -> bool:
-        return self.kind in (_Kind.NORM, _Kind.LINEAR, _Kind.NODES)
+    def one_landing(self) -> bool:
+        """Whether zeros of all channels must land on one number, ``−shift·scale``: the scalar bound of a Clip."""
+        return self.kind in (_Kind.RELU, _Kind.CLIP)
 
     @property
     def scales(self) -> bool:
@@ -58,55 +59,54 @@ class Absorber:
         return _bound(self.source, 2)
 
     def apply(
-        self, graph: ir.Graph, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
+        self, edits: GraphEdits, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
     ) -> None:
         """Rewrite the producer of ``value`` and its ``readers`` for ``x' = (x − shift)·scale``."""
         for reader in readers:
             if shift.any():
                 matrix = contraction(reader, as_float32(reader.tensor))
                 taps = matrix.shape[1] // reader.channels
-                add_to_bias(graph, reader, (shift @ matrix).reshape(-1, taps).sum(axis=1))
+                add_to_bias(edits, reader, (shift @ matrix).reshape(-1, taps).sum(axis=1))
             if (scale != 1).any():
-                scale_inputs(graph, reader, (1 / scale).astype(np.float32))
+                scale_inputs(edits, reader, (1 / scale).astype(np.float32))
         if self.kind is _Kind.NODES:
-            _insert_nodes(graph, value, readers, shift, scale)
+            _insert_nodes(edits, value, readers, shift, scale)
         elif self.kind is _Kind.NORM:
-            _into_norm(graph, self.source, shift, scale)
+            _into_norm(edits, self.source, shift, scale)
         else:
-            self._into_op(graph, shift, scale)
+            self._into_op(edits, shift, scale)
 
-    def _into_op(self, graph: ir.Graph, shift: Floats, scale: Floats) -> None:
+    def _into_op(self, edits: GraphEdits, shift: Floats, scale: Floats) -> None:
         assert self.op is not None
         if (scale != 1).any():
-            scale_outputs(graph, self.op, scale)
+            scale_outputs(edits, self.op, scale)
         if shift.any():
-            add_to_bias(graph, self.op, -shift * scale)
-            if self.source is not None and self.kind in (_Kind.RELU, _Kind.CLIP):
-                _move_bounds(graph, self.source, float(shift[0] * scale[0]))
+            add_to_bias(edits, self.op, -shift * scale)
+            if self.source is not None and self.one_landing:
+                _move_bounds(edits, self.source, float(np.mean(shift * scale)))
 
 
 def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | None:
     """The cheapest place for a transform of ``value`` as ``readers`` see it; None where none is acceptable.
 
     A convolution's activation stays contiguous with it (rule 5), so behind a convolution only a free place counts.
+    Raw inputs have none: they drift between data sets, and per-channel numbers would tie the graph to these.
     """
     producer = value.producer()
-    alone = len(value.uses()) == len(readers) and not value.is_graph_output()
-    feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
     if producer is None:
-        return (
-            None  # raw inputs drift between data sets: per-channel numbers would tie the graph to the calibration data
-        )
-    if alone and producer.op_type == "LayerNormalization" and _norm_is_ours(producer, value):
-        return Absorber(_Kind.NORM, producer)
-    if alone and (found := _behind_weighted(producer, value)) is not None:
+        return None
+    alone = len(value.uses()) == len(readers) and not value.is_graph_output()
+    axis = data_axis(readers[0])
+    found = (_in_norm(producer, value, axis) or _behind_weighted(producer, value, axis)) if alone else None
+    if found is not None:
         return found
+    feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
     return None if feeds_convolution else Absorber(_Kind.NODES)
 
 
-def _behind_weighted(producer: ir.Node, value: ir.Value) -> Absorber | None:
+def _behind_weighted(producer: ir.Node, value: ir.Value, axis: int) -> Absorber | None:
     if producer.op_type in WEIGHTED:
-        op = _own_op(producer)
+        op = _own_op(producer, value, axis)
         return Absorber(_Kind.LINEAR, None, op) if op is not None else None
     if producer.op_type not in ("Relu", "Clip") or producer.inputs[0] is None:
         return None
@@ -115,78 +115,87 @@ def _behind_weighted(producer: ir.Node, value: ir.Value) -> Absorber | None:
     before = producer.inputs[0].producer()
     if before is None or len(producer.inputs[0].uses()) != 1 or producer.inputs[0].is_graph_output():
         return None
-    op = _own_op(before)
+    op = _own_op(before, value, axis)
     kind = _Kind.RELU if producer.op_type == "Relu" else _Kind.CLIP
     return Absorber(kind, producer, op) if op is not None else None
 
 
-def _own_op(node: ir.Node) -> WeightedOp | None:
-    """A weighted op whose weight and bias may be changed (channels of a MatMul are left alone: its bias is a node)."""
+def _own_op(node: ir.Node, value: ir.Value, axis: int) -> WeightedOp | None:
+    """A weighted op whose weight and bias may be changed, its output channels along ``axis`` of ``value`` (channels of
+    a MatMul are left alone: its bias is a node).
+    """
     if node.op_type not in ("Conv", "Gemm"):
         return None
     op = weighted_op(node)
     if not isinstance(op, WeightedOp) or not can_add_bias(op) or len(op.weight.uses()) != 1:
         return None
-    return op
+    return op if _is_axis(value, axis, 1) else None
+
+
+def _is_axis(value: ir.Value, axis: int, wanted: int) -> bool:
+    """Whether ``axis`` and ``wanted``, either of which may count from the end, are one axis of ``value``."""
+    if axis == wanted:
+        return True
+    rank = value.shape.rank() if value.shape is not None else 0
+    return rank > 0 and axis % rank == wanted % rank
 
 
 def _constant_bounds(clip: ir.Node) -> bool:
     return all(value is None or constant_of(value) is not None for value in clip.inputs[1:])
 
 
-def _norm_is_ours(norm: ir.Node, value: ir.Value) -> bool:
-    parameters = norm.inputs[1:3]
-    axis = norm.attributes.get("axis")
-    last = axis is None or axis.as_int() == -1
-    return (
-        last
-        and len(parameters) > 0
-        and all(constant_of(p) is not None for p in parameters)
-        and norm.outputs[0] is value
-    )
+def _in_norm(norm: ir.Node, value: ir.Value, axis: int) -> Absorber | None:
+    """A LayerNormalization over the last axis alone, with constant gain and bias, whose first output is ``value``."""
+    if norm.op_type != "LayerNormalization" or norm.outputs[0] is not value:
+        return None
+    parameters, over = norm.inputs[1:3], norm.attributes.get("axis")
+    first = over.as_int() if over is not None else -1
+    constant = len(parameters) > 0 and all(p is None or constant_of(p) is not None for p in parameters)
+    ours = constant and _is_axis(value, first, -1) and _is_axis(value, axis, -1)
+    return Absorber(_Kind.NORM, norm) if ours else None
 
 
-def _into_norm(graph: ir.Graph, norm: ir.Node | None, shift: Floats, scale: Floats) -> None:
+def _into_norm(edits: GraphEdits, norm: ir.Node | None, shift: Floats, scale: Floats) -> None:
     assert norm is not None and norm.inputs[1] is not None
     gain = constant_of(norm.inputs[1])
     bias = constant_of(norm.inputs[2]) if len(norm.inputs) > 2 else None
     assert gain is not None
     old_bias = as_float32(bias) if bias is not None else np.zeros_like(shift)
-    norm.replace_input_with(1, constant(graph, f"{norm.name}/gain", as_float32(gain) * scale, gain.dtype))
+    norm.replace_input_with(1, edits.constant(f"{norm.name}/gain", as_float32(gain) * scale, gain.dtype))
     if len(norm.inputs) < 3:
         norm.resize_inputs(3)
-    norm.replace_input_with(2, constant(graph, f"{norm.name}/bias", (old_bias - shift) * scale, gain.dtype))
+    norm.replace_input_with(2, edits.constant(f"{norm.name}/bias", (old_bias - shift) * scale, gain.dtype))
 
 
-def _move_bounds(graph: ir.Graph, node: ir.Node, shift: float) -> None:
+def _move_bounds(edits: GraphEdits, node: ir.Node, shift: float) -> None:
     """ReLU or Clip of ``x`` becomes Clip of ``x − shift`` with both bounds moved along."""
     bounds = [0.0, None] if node.op_type == "Relu" else [_bound(node, 1), _bound(node, 2)]
-    value = node.inputs[0]
+    value, output, graph = node.inputs[0], node.outputs[0], edits.graph
     assert value is not None
-    dtype = value.dtype or ir.DataType.FLOAT
+    dtype = dtype_of(value)
     moved = [
-        constant(graph, f"{node.name}/{name}", np.float32(bound - shift), dtype) if bound is not None else None
+        edits.constant(f"{node.name}/{name}", np.float32(bound - shift), dtype) if bound is not None else None
         for name, bound in zip(("lower", "upper"), bounds, strict=True)
     ]
-    clip = ir.node("Clip", [value, *moved[: 2 if moved[1] is not None else 1]], name=f"{node.name}")
-    output = node.outputs[0]
-    describe(clip.outputs[0], f"{output.name}/shifted", dtype, output.shape)
+    operands = [value, *moved[: 2 if moved[1] is not None else 1]]
+    clip = edits.node("Clip", operands, str(node.name), f"{output.name}/shifted", dtype, output.shape)
     graph.insert_after(node, clip)
     for use in tuple(output.uses()):
         use.node.replace_input_with(use.idx, clip.outputs[0])
     graph.remove(node, safe=True)
+    clip.name = node.name
 
 
 def _bound(clip: ir.Node, index: int) -> float | None:
     tensor = constant_of(clip.inputs[index]) if len(clip.inputs) > index else None
-    return float(tensor.numpy()) if tensor is not None else None
+    return float(tensor.numpy().reshape(-1)[0]) if tensor is not None and tensor.size else None
 
 
 def _insert_nodes(
-    graph: ir.Graph, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
+    edits: GraphEdits, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
 ) -> None:
     """``Mul`` by ``scale`` then ``Add`` of ``−shift·scale`` for ``readers`` only; other readers keep ``value``."""
-    dtype = value.dtype or ir.DataType.FLOAT
+    dtype = dtype_of(value)
     current, nodes = value, []
     for op_type, operand, wanted in (
         ("Mul", scale, (scale != 1).any()),
@@ -196,10 +205,10 @@ def _insert_nodes(
             continue
         name = f"{value.name}/{'scale' if op_type == 'Mul' else 'shift'}_channels"
         flat = operand if len(np.unique(operand)) > 1 else operand[:1]
-        node = ir.node(op_type, [current, constant(graph, f"{name}/by", flat, dtype)], name=name)
-        describe(node.outputs[0], f"{name}/out", dtype, value.shape)
+        by = edits.constant(f"{name}/by", flat, dtype)
+        node = edits.node(op_type, [current, by], name, f"{name}/out", dtype, value.shape)
         current = node.outputs[0]
         nodes.append(node)
-    after(graph, value, nodes)
+    after(edits.graph, value, nodes)
     for reader in readers:
         reader.node.replace_input_with(0, current)

@@ -9,20 +9,27 @@ weights for those channels by it leaves the float result as it was; where a bran
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from optimizer.passes.base import PassResult
-from optimizer.quantization.channels import data_axis, input_axis, scale_inputs, scale_outputs
-from optimizer.quantization.graph_edits import constant, describe
+from optimizer.quantization.channels import (
+    can_scale_outputs,
+    data_axis,
+    input_axis,
+    scale_inputs,
+    scale_outputs,
+)
+from optimizer.quantization.graph_edits import GraphEdits, dtype_of
 from optimizer.quantization.rules.guards import unlike
 from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, weighted_op
 
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
+_WIDEST = 2.0**14
+"""A branch this many times narrower than the widest is left alone: float16 would lose the others scaled down to it."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,22 @@ class _Join:
 class EqualizeConcatBranches:
     """Rescales unlike branches of Concats that only weighted ops read. ``table`` needs the branches' ranges."""
 
-    name = "equalize Concat branches"
+    def __init__(self, table: CalibrationTable) -> None:
+        self._table = table
 
-    def __init__(self, table: CalibrationTable, keep_float: Mapping[str, str] | None = None) -> None:
-        self._table, self._keep = table, keep_float or {}
+    def apply(self, model: ir.Model) -> dict[str, str]:
+        """Rescale every Concat that needs it, in place; returns its name -> what was done."""
+        return self._rescale_at(model, lambda _: True)
 
-    def apply(self, model: ir.Model) -> PassResult:
-        notes = []
+    def redo(self, model: ir.Model, places: Collection[str]) -> None:
+        self._rescale_at(model, places.__contains__)
+
+    def _rescale_at(self, model: ir.Model, wanted: Callable[[str], bool]) -> dict[str, str]:
+        edits, notes = GraphEdits(model.graph), {}
         for node in tuple(model.graph):
-            join = self._join(node) if node.op_type == "Concat" else None
-            if join is not None:
-                notes.append(_rescale(model.graph, join))
-        return PassResult(len(notes), tuple(notes))
+            if node.op_type == "Concat" and wanted(str(node.name)) and (join := self._join(node)) is not None:
+                notes[str(node.name)] = _rescale(edits, join)
+        return notes
 
     def _join(self, concat: ir.Node) -> _Join | None:
         output = concat.outputs[0]
@@ -79,14 +90,18 @@ def _width(value: ir.Value | None, axis: int) -> int | None:
     return width if isinstance(width, int) else None
 
 
-def _rescale(graph: ir.Graph, join: _Join) -> str:
+def _rescale(edits: GraphEdits, join: _Join) -> str:
     """Bring every branch to the range of one that cannot be scaled for free (else the smallest)."""
     concat = join.concat
     axis = concat.attributes["axis"].as_int()
     free = [_scalable(value) for value in concat.inputs]
-    fixed = [amax for amax, op in zip(join.amaxes, free, strict=True) if op is None and amax > 0]
-    target = min(fixed or [amax for amax in join.amaxes if amax > 0])
-    factors = [2.0 ** round(math.log2(target / amax)) if amax > 0 else 1.0 for amax in join.amaxes]
+    widest = max(join.amaxes)
+    live = [amax >= widest / _WIDEST for amax in join.amaxes]
+    fixed = [amax for amax, op, alive in zip(join.amaxes, free, live, strict=True) if op is None and alive]
+    target = min(fixed or [amax for amax, alive in zip(join.amaxes, live, strict=True) if alive])
+    factors = [
+        2.0 ** round(math.log2(target / amax)) if alive else 1.0 for amax, alive in zip(join.amaxes, live, strict=True)
+    ]
     inverse = []
     for index, (factor, op) in enumerate(zip(factors, free, strict=True)):
         width = _width(concat.inputs[index], axis)
@@ -95,11 +110,11 @@ def _rescale(graph: ir.Graph, join: _Join) -> str:
         if factor == 1.0:
             continue
         if op is not None:
-            scale_outputs(graph, op, np.full(op.channels, factor, np.float32))
+            scale_outputs(edits, op, np.full(op.channels, factor, np.float32))
         else:
-            _multiply(graph, concat, index, factor)
+            _multiply(edits, concat, index, factor)
     for reader in join.readers:
-        scale_inputs(graph, reader, np.concatenate(inverse))
+        scale_inputs(edits, reader, np.concatenate(inverse))
     ranges = ", ".join(f"±{amax:.3g}" for amax in join.amaxes)
     return f"{concat.name}: branches with ranges {ranges} scaled by {', '.join(f'{f:g}' for f in factors)}"
 
@@ -112,17 +127,16 @@ def _scalable(value: ir.Value | None) -> WeightedOp | None:
             return None
         if producer.op_type in WEIGHTED and producer.op_type != "MatMul":
             op = weighted_op(producer)
-            return op if isinstance(op, WeightedOp) and len(op.weight.uses()) == 1 else None
+            return op if isinstance(op, WeightedOp) and len(op.weight.uses()) == 1 and can_scale_outputs(op) else None
         value = producer.inputs[0] if producer.op_type in _HOMOGENEOUS else None
     return None
 
 
-def _multiply(graph: ir.Graph, concat: ir.Node, index: int, factor: float) -> None:
+def _multiply(edits: GraphEdits, concat: ir.Node, index: int, factor: float) -> None:
     value = concat.inputs[index]
     assert value is not None
-    dtype = value.dtype or ir.DataType.FLOAT
-    by = constant(graph, f"{concat.name}/branch{index}/factor", np.float32(factor), dtype)
-    node = ir.node("Mul", [value, by], name=f"{concat.name}/branch{index}/scale")
-    describe(node.outputs[0], f"{concat.name}/branch{index}/scaled", dtype, value.shape)
-    graph.insert_before(concat, node)
+    name, dtype = f"{concat.name}/branch{index}", dtype_of(value)
+    by = edits.constant(f"{name}/factor", np.float32(factor), dtype)
+    node = edits.node("Mul", [value, by], f"{name}/scale", f"{name}/scaled", dtype, value.shape)
+    edits.graph.insert_before(concat, node)
     concat.replace_input_with(index, node.outputs[0])

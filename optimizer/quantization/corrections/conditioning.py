@@ -18,7 +18,7 @@ only where they gain. The mean error counts as gone where the reader has a bias:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -26,7 +26,6 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
-from optimizer.passes.base import PassResult
 from optimizer.quantization.capture import Channels, capture_channels
 from optimizer.quantization.channels import (
     can_add_bias,
@@ -39,7 +38,7 @@ from optimizer.quantization.channels import (
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
-from optimizer.quantization.graph_edits import values_by_name
+from optimizer.quantization.graph_edits import GraphEdits, values_by_name
 from optimizer.quantization.points import ActivationPoint
 from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
@@ -79,8 +78,6 @@ class ConditionActivations:
     samples than are looked at here.
     """
 
-    name = "condition activations"
-
     def __init__(
         self,
         points: Sequence[ActivationPoint],
@@ -92,9 +89,12 @@ class ConditionActivations:
     ) -> None:
         self._points, self._feeds, self._symmetric, self._seed = points, feeds, symmetric, seed
         self._extremes = extremes
+        self._chosen: dict[str, Transform] = {}
 
-    def apply(self, model: ir.Model) -> PassResult:
-        notes = []
+    def apply(self, model: ir.Model) -> dict[str, str]:
+        """Transform every tensor that gains, in place; returns its name -> what was done."""
+        notes: dict[str, str] = {}
+        edits = GraphEdits(model.graph)
         found = list(_sites(model.graph, self._points))
         axes = {str(site.value.name): data_axis(site.ops[0]) for site in found}
         ends = self._extremes(model, axes) if self._extremes is not None else {}
@@ -103,12 +103,20 @@ class ConditionActivations:
             captured = capture_channels(model, axes, self._feeds, rows=ROWS, seed=self._seed)
             for site in sites:
                 name = str(site.value.name)
-                if name in captured and (note := self._improve(model.graph, site, *captured.pop(name), ends.get(name))):
-                    notes.append(note)
-        return PassResult(len(notes), tuple(notes))
+                if name in captured and (note := self._improve(edits, site, *captured.pop(name), ends.get(name))):
+                    notes[name] = note
+        return notes
+
+    def redo(self, model: ir.Model, places: Collection[str]) -> None:
+        edits = GraphEdits(model.graph)
+        for site in tuple(_sites(model.graph, self._points)):
+            name = str(site.value.name)
+            if name in places:
+                transform = self._chosen[name]
+                site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
 
     def _improve(
-        self, graph: ir.Graph, site: _Site, seen: Channels, unseen: Channels, ends: tuple[Floats, Floats] | None
+        self, edits: GraphEdits, site: _Site, seen: Channels, unseen: Channels, ends: tuple[Floats, Floats] | None
     ) -> str:
         """Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
         channels that reach further in every new sample are found out; the winner is made once more from all.
@@ -130,14 +138,15 @@ class ConditionActivations:
         everything = everything.reaching(*ends) if ends is not None else everything
         made = list(candidates(everything, trial.weights, self._freedom(site)))
         transform = made[winner] if len(made) == len(tried) else tried[winner]
-        site.absorber.apply(graph, site.value, site.ops, transform.shift, transform.scale)
+        site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
+        self._chosen[str(site.value.name)] = transform
         gain = 10 * np.log10(start / max(best, 1e-30))
         return f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 
     def _freedom(self, site: _Site) -> Freedom:
         absorber = site.absorber
         shift = site.shiftable and self._symmetric
-        return Freedom(shift, absorber.shift_per_channel, absorber.scales, absorber.ceiling)
+        return Freedom(shift, absorber.one_landing, absorber.scales, absorber.ceiling)
 
 
 @dataclass(frozen=True)

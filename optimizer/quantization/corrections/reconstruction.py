@@ -13,17 +13,21 @@ rounding is one of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from engines.engine import Array, Feed
+from optimizer.attempt import attempt
 from optimizer.quantization.capture import observe
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.fake_quantize import Quantizer
+from optimizer.quantization.graph_edits import GraphEdits
 from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
@@ -68,11 +72,13 @@ def reconstruct(
     solve: bool = True,
     biased: bool = True,
     seed: int = 0,
+    notes: list[str] | None = None,
 ) -> dict[str, list[Rounding]]:
     """Round every weight that one op reads, for each of ``variants``, on rows captured from the float ``model``.
 
     Rows are captured once for all variants, for as many ops at a time as ``STORED_BYTES`` allows. Without ``solve``,
-    weights are rounded plainly and only biases corrected; without ``biased`` these are left as they are.
+    weights are rounded plainly and only biases corrected; without ``biased`` these are left as they are. An op that
+    cannot be solved is rounded plainly by the inserter, and ``notes`` get to know.
     """
     found: dict[str, list[Rounding]] = {name: [] for name in variants}
     ops = {str(op.node.name): op for variant in variants.values() for op in solvable(model.graph, variant.placement)}
@@ -84,10 +90,13 @@ def reconstruct(
             left -= _work(op, rows) * len(variants)
             for name, variant in variants.items():
                 quantizer = variant.quantizers.get(str(op.node.name))
-                if quantizer is not None and (
-                    rounding := _solve(op, rows, quantizer(rows), left > 0, biased, variant.placement.code_max)
-                ):
-                    found[name].append(rounding)
+                if quantizer is None:
+                    continue
+                solution = partial(_solve, op, rows, quantizer, left > 0, biased, variant.placement.code_max)
+                rounding, failed = attempt(f"rounding of {op.node.name}", solution, None)
+                found[name] += [rounding] if rounding is not None else []
+                if notes is not None:
+                    notes += failed
     return found
 
 
@@ -99,11 +108,11 @@ def _work(op: WeightedOp, rows: Floats) -> float:
 
 def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
     """Add each solution's bias correction to ``model``'s float biases; returns a note for the user."""
-    nodes = {str(node.name): node for node in model.graph}
+    nodes, edits = {str(node.name): node for node in model.graph}, GraphEdits(model.graph)
     for rounding in roundings:
         op = weighted_op(nodes[rounding.node])
         if rounding.weight.bias is not None and isinstance(op, WeightedOp):
-            add_to_bias(model.graph, op, rounding.weight.bias)
+            add_to_bias(edits, op, rounding.weight.bias)
     gains = [rounding.gain_db for rounding in roundings if rounding.gain_db > 0]
     note = f"biases corrected for {len(roundings)} ops"
     if not gains:
@@ -115,9 +124,10 @@ def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
 def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
     """The ops of ``placement`` whose product can be written as rows times a weight of their own."""
     nodes = {str(node.name): node for node in graph}
+    readers = Counter(weight.tensor for weight in placement.weights for _ in weight.uses)
     for weight in placement.weights:
         op = weighted_op(nodes[weight.uses[0].node])
-        if len(weight.uses) != 1 or not isinstance(op, WeightedOp) or len(op.tensor.shape) < 2:
+        if readers[weight.tensor] != 1 or not isinstance(op, WeightedOp) or len(op.tensor.shape) < 2:
             continue
         if op.node.op_type == "ConvTranspose" or op.reduction > MAX_REDUCTION:
             continue
@@ -173,10 +183,13 @@ def capture_inputs(
     return {node: np.concatenate(rows) for node, rows in parts.items()}
 
 
-def _solve(op: WeightedOp, plain: Floats, noisy: Floats, solve: bool, biased: bool, top: int) -> Rounding | None:
+def _solve(
+    op: WeightedOp, plain: Floats, quantizer: Quantizer, solve: bool, biased: bool, top: int
+) -> Rounding | None:
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None
+    noisy = quantizer(plain)
     biased = biased and can_add_bias(op)
     rows = _as_rows(op, as_float32(op.tensor))
     split = rows.reshape(plain.shape[1], -1, rows.shape[1])

@@ -8,7 +8,7 @@ different ops are nearly independent, so their noise powers at the output add up
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from calibration.collect import stored
 from calibration.table import CalibrationTable
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
-from optimizer.quantization.graph_edits import constant, describe, values_by_name
+from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name
 from optimizer.quantization.points import Placement, Use, WeightPoint
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
 from optimizer.quantization.weights import (
@@ -36,6 +36,9 @@ MEASURED_MACS = 1e11
 LEAST_PART = 0.01
 SILENT = 1e-9
 """Channels with less than this part of the strongest one's power say nothing."""
+_NOTHING = 1e-30
+_USELESS = 1e6
+"""Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise."""
 Floats64 = NDArray[np.float64]
 _STEPS = 1000
 
@@ -67,15 +70,15 @@ def measure(
     weight_scales: ScaleSearch = mse_scales,
 ) -> list[Sensitivity]:
     """Sensitivity of every node that reads a quantized activation in ``placement`` (TensorRT form), in graph order."""
-    switched, nodes = _with_switches(model, placement, table, settled, weight_scales)
+    switched, switches, nodes = _with_switches(model, placement, table, settled, weight_scales)
     off = np.zeros(len(nodes), np.bool_)
     with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
-        reference = [engine.infer({**feed, SWITCHES: off}) for feed in feeds]
+        reference = [engine.infer({**feed, switches: off}) for feed in feeds]
         found = []
         for index, node in enumerate(nodes):
             only = off.copy()
             only[index] = True
-            outputs = [engine.infer({**feed, SWITCHES: only}) for feed in feeds]
+            outputs = [engine.infer({**feed, switches: only}) for feed in feeds]
             found.append(Sensitivity(node, relative_noise(reference, outputs)))
     return found
 
@@ -84,25 +87,44 @@ def relative_noise(reference: Sequence[Mapping[str, Array]], outputs: Sequence[M
     """Error power over signal power, averaged over the float outputs.
 
     An output may mix units along its last axis (boxes to 416 beside probabilities): the geometric mean of the ratio
-    over all its values and of the mean ratio over its channels lets neither drown the other.
+    over all its values and of the mean ratio over its channels lets neither drown the other. Channels are looked at
+    where the last axis has one length in all samples.
+
+    Where shapes depend on values (how many boxes pass a threshold) a sample whose shape changed counts as wholly wrong:
+    as much error as signal. Values that are not finite in the reference say nothing and are left out.
     """
     ratios = []
     for name, first in reference[0].items():
-        if first.dtype.kind != "f" or not first.size:
+        if first.dtype.kind != "f":
             continue
         pairs = [(wanted[name], got[name]) for wanted, got in zip(reference, outputs, strict=True)]
-        signal = np.sum([_by_channel(wanted) for wanted, _ in pairs], axis=0)
-        error = np.sum([_by_channel(got.astype(np.float64) - wanted) for wanted, got in pairs], axis=0)
-        whole = float(error.sum() / max(signal.sum(), 1e-30))
-        live = signal > SILENT * signal.max()
-        each = float(np.mean(error[live] / signal[live])) if live.any() else whole
-        ratios.append(np.sqrt(whole * each))
+        powers = [_powers(wanted, got) for wanted, got in pairs if wanted.size]
+        if powers:
+            ratios.append(_ratio([signal for signal, _ in powers], [error for _, error in powers]))
     return float(np.mean(ratios)) if ratios else 0.0
 
 
-def _by_channel(values: Array) -> Floats64:
-    """Power along the last axis where that has one length in all samples; else one number."""
-    squares = np.square(values, dtype=np.float64)
+def _powers(wanted: Array, got: Array) -> tuple[Floats64, Floats64]:
+    """Power of the signal and of the error along the last axis (one number for a scalar)."""
+    signal = np.where(np.isfinite(wanted), wanted, 0).astype(np.float64)
+    if wanted.shape != got.shape:
+        return _by_channel(signal), _by_channel(signal)
+    error = np.where(np.isfinite(wanted), got.astype(np.float64) - signal, 0)
+    return _by_channel(signal), _by_channel(np.nan_to_num(error, nan=np.inf, posinf=np.inf, neginf=np.inf))
+
+
+def _ratio(signals: Sequence[Floats64], errors: Sequence[Floats64]) -> float:
+    whole = float(sum(part.sum() for part in errors) / max(sum(part.sum() for part in signals), _NOTHING))
+    if len({len(part) for part in signals}) > 1 or whole > _USELESS:
+        return min(whole, _USELESS)
+    signal, error = np.sum(signals, axis=0), np.sum(errors, axis=0)
+    live = signal > SILENT * signal.max()
+    each = float(np.mean(error[live] / signal[live])) if live.any() else whole
+    return min(float(np.sqrt(whole * each)), _USELESS)
+
+
+def _by_channel(values: Floats64) -> Floats64:
+    squares = np.square(values)
     return squares.reshape(-1, values.shape[-1]).sum(axis=0) if values.ndim > 1 else np.atleast_1d(squares.sum())
 
 
@@ -132,104 +154,147 @@ def _with_switches(
     table: CalibrationTable,
     settled: Mapping[str, QuantizedWeight] | None,
     weight_scales: ScaleSearch,
-) -> tuple[ir.Model, list[str]]:
-    """``model`` with every quantized node replaced by ``If(switch, quantized twin, node)``: only one of them runs."""
+) -> tuple[ir.Model, str, list[str]]:
+    """``model`` with every quantized node replaced by ``If(switch, quantized twin, node)``: only one of them runs.
+
+    Also the name of the input that holds a switch per node, and the nodes.
+    """
     work = model.clone()
-    graph = work.graph
+    graph, known = work.graph, settled or {}
+    switching = _Switching(GraphEdits(graph))
     values = values_by_name(graph)
-    scales = {
-        use: activation_scale(values[point.tensor], table.tensors[point.range_name])
-        for point in placement.activations
-        for use in point.uses
-    }
-    rounded = {
-        use: _rounded(graph, weight, (settled or {}).get(weight.tensor), weight_scales)
-        for weight in placement.weights
-        for use in weight.uses
-    }
-    nodes = [node for node in graph if any(Use(str(node.name), slot) in scales for slot in (0, 1))]
-    switches = ir.Value(name=SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)]))
-    graph.inputs.append(switches)
-    biases = {
-        use.node: (settled or {})[w.tensor].bias
-        for w in placement.weights
-        if w.tensor in (settled or {})
-        for use in w.uses
-    }
-    for index, node in enumerate(nodes):
-        _switch(graph, node, index, switches, scales, rounded, biases.get(str(node.name)))
-    return work, [str(node.name) for node in nodes]
-
-
-def _rounded(graph: ir.Graph, point: WeightPoint, settled: QuantizedWeight | None, search: ScaleSearch) -> ir.Value:
-    """The weight as int8 would have it, in float."""
-    tensor = graph.initializers[point.tensor].const_value
-    assert tensor is not None
-    values = as_float32(tensor)
-    scale = settled.scale if settled is not None else search(values, point.axis)
-    codes = settled.codes if settled is not None else quantize(values, point.axis, scale)
-    name = f"{point.tensor}/rounded{point.axis}"
-    return constant(graph, name, codes * per_channel(values, point.axis, scale), tensor.dtype)
-
-
-def _switch(
-    graph: ir.Graph,
-    node: ir.Node,
-    index: int,
-    switches: ir.Value,
-    scales: Mapping[Use, Floats],
-    rounded: Mapping[Use, ir.Value],
-    bias: Floats | None,
-) -> None:
-    name = str(node.name)
-    picked = ir.node("Gather", [switches, constant(graph, f"{name}/switch", np.int64(index))], name=f"{name}/pick")
-    describe(picked.outputs[0], f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
-    zero = constant(graph, f"{name}/switch_zero", np.int8(0))
-    inputs, body = list(node.inputs), []
-    for slot in (0, 1):
-        use, value = Use(name, slot), node.inputs[slot]
-        if use in rounded:
-            inputs[slot] = rounded[use]
-        elif use in scales and value is not None:
-            dtype = value.dtype or ir.DataType.FLOAT
-            scale = constant(graph, f"{name}/switch_scale{slot}", scales[use], dtype)
-            first = ir.node("QuantizeLinear", [value, scale, zero], name=f"{name}/switch_Q{slot}")
-            describe(first.outputs[0], f"{name}/switch_int8_{slot}", ir.DataType.INT8, value.shape)
-            second = ir.node("DequantizeLinear", [first.outputs[0], scale, zero], name=f"{name}/switch_DQ{slot}")
-            describe(second.outputs[0], f"{name}/switch_dequantized_{slot}", dtype, value.shape)
-            body += [first, second]
-            inputs[slot] = second.outputs[0]
-    quantized, plain = _twin(node, inputs, "quantized"), _twin(node, node.inputs, "plain")
-    body.append(quantized)
-    if bias is not None:
-        channels_last = node.op_type in ("MatMul", "Gemm")
-        rank = node.inputs[1].shape.rank() if node.inputs[1] is not None and node.inputs[1].shape is not None else 0
-        shaped = bias if channels_last else bias.reshape(-1, *[1] * (rank - 2))
-        offset = constant(graph, f"{name}/switch_bias", shaped, node.outputs[0].dtype or ir.DataType.FLOAT)
-        corrected = ir.node("Add", [quantized.outputs[0], offset], name=f"{name}/corrected")
-        describe(corrected.outputs[0], f"{name}/corrected_out", node.outputs[0].dtype or ir.DataType.FLOAT, None)
-        body.append(corrected)
-    branches = {
-        "then_branch": ir.Graph([], body[-1].outputs, nodes=body, name=f"{name}/int8"),
-        "else_branch": ir.Graph([], plain.outputs, nodes=[plain], name=f"{name}/float"),
-    }
-    choice = ir.Node(
-        "",
-        "If",
-        [picked.outputs[0]],
-        [ir.AttrGraph(key, branch) for key, branch in branches.items()],
-        name=f"{name}/if",
+    for point in placement.activations:
+        scale = activation_scale(values[point.tensor], table.tensors[point.range_name])
+        switching.scales.update(dict.fromkeys(point.uses, scale))
+    for weight in placement.weights:
+        rounded = switching.rounded(values[weight.tensor], weight, known.get(weight.tensor), weight_scales)
+        switching.weights.update(dict.fromkeys(weight.uses, rounded))
+        if (settled_here := known.get(weight.tensor)) is not None and settled_here.bias is not None:
+            switching.biases.update(dict.fromkeys((use.node for use in weight.uses), settled_here.bias))
+    nodes = [node for node in graph if any(use in switching.scales for use in _uses(node))]
+    switches = ir.Value(
+        name=switching.edits.names.value(SWITCHES), type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)])
     )
-    output = node.outputs[0]
-    describe(choice.outputs[0], f"{output.name}/switched", output.dtype or ir.DataType.FLOAT, output.shape)
-    graph.insert_before(node, [picked, choice])
-    output.replace_all_uses_with(choice.outputs[0], replace_graph_outputs=True)
-    if choice.outputs[0].is_graph_output():
-        choice.outputs[0].name, output.name = output.name, f"{output.name}/unswitched"
-    graph.remove(node, safe=True)
+    graph.inputs.append(switches)
+    for index, node in enumerate(nodes):
+        switching.switch(node, index, switches)
+    return work, str(switches.name), [str(node.name) for node in nodes]
 
 
-def _twin(node: ir.Node, inputs: Sequence[ir.Value | None], kind: str) -> ir.Node:
-    twin = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), name=f"{node.name}/{kind}")
-    describe(twin.outputs[0], f"{node.outputs[0].name}/{kind}", node.outputs[0].dtype or ir.DataType.FLOAT, None)
-    return twin
+def _uses(node: ir.Node) -> list[Use]:
+    return [Use(str(node.name), index) for index in range(len(node.inputs))]
+
+
+@dataclass
+class _Switching:
+    """Puts switches into a graph; ``scales``, ``weights`` (rounded, in float) and ``biases`` are what int8 has there."""
+
+    edits: GraphEdits
+    scales: dict[Use, Floats] = field(default_factory=dict)
+    weights: dict[Use, ir.Value] = field(default_factory=dict)
+    biases: dict[str, Floats] = field(default_factory=dict)
+
+    def rounded(
+        self, value: ir.Value, point: WeightPoint, settled: QuantizedWeight | None, search: ScaleSearch
+    ) -> ir.Value:
+        """The weight as int8 would have it, in float."""
+        tensor = value.const_value
+        assert tensor is not None
+        values = as_float32(tensor)
+        scale = settled.scale if settled is not None else search(values, point.axis)
+        codes = settled.codes if settled is not None else quantize(values, point.axis, scale)
+        return self.edits.constant(
+            f"{point.tensor}/rounded", codes * per_channel(values, point.axis, scale), tensor.dtype
+        )
+
+    def switch(self, node: ir.Node, index: int, switches: ir.Value) -> None:
+        edits, name, output = self.edits, str(node.name), node.outputs[0]
+        number = edits.constant(f"{name}/switch", np.int64(index))
+        picked = edits.node(
+            "Gather", [switches, number], f"{name}/pick", f"{name}/on", ir.DataType.BOOL, ir.Shape([])
+        )
+        branches = {
+            "then_branch": self._body(self._quantized(node), f"{name}/int8"),
+            "else_branch": self._body([self._twin(node, node.inputs, "plain")], f"{name}/float"),
+        }
+        choice = ir.Node(
+            "",
+            "If",
+            [picked.outputs[0]],
+            [ir.AttrGraph(key, branch) for key, branch in branches.items()],
+            name=edits.names.node(f"{name}/if"),
+        )
+        edits.describe(choice.outputs[0], f"{output.name}/switched", dtype_of(output), output.shape)
+        edits.graph.insert_before(node, [picked, choice])
+        output.replace_all_uses_with(choice.outputs[0], replace_graph_outputs=True)
+        if choice.outputs[0].is_graph_output():
+            kept, output.name = output.name, edits.names.value(f"{output.name}/unswitched")
+            choice.outputs[0].name = kept
+        edits.graph.remove(node, safe=True)
+
+    @staticmethod
+    def _body(nodes: list[ir.Node], name: str) -> ir.Graph:
+        return ir.Graph([], nodes[-1].outputs, nodes=nodes, name=name)
+
+    def _quantized(self, node: ir.Node) -> list[ir.Node]:
+        """The int8 twin: its activations through Q and DQ, its weight rounded, its bias corrected."""
+        inputs, body = list(node.inputs), []
+        for index, use in enumerate(_uses(node)):
+            value = node.inputs[index]
+            if use in self.weights:
+                inputs[index] = self.weights[use]
+            elif use in self.scales and value is not None:
+                pair = self._pair(value, self.scales[use], f"{node.name}/{index}")
+                body += pair
+                inputs[index] = pair[-1].outputs[0]
+        twin = self._twin(node, inputs, "quantized")
+        return [*body, twin, *self._corrected(node, twin.outputs[0])]
+
+    def _pair(self, value: ir.Value, scale: Floats, name: str) -> list[ir.Node]:
+        edits, dtype = self.edits, dtype_of(value)
+        parameters = [
+            edits.constant(f"{name}/switch_scale", scale, dtype),
+            edits.constant(f"{name}/switch_zero", np.int8(0)),
+        ]
+        first = edits.node(
+            "QuantizeLinear",
+            [value, *parameters],
+            f"{name}/switch_Q",
+            f"{name}/switch_int8",
+            ir.DataType.INT8,
+            value.shape,
+        )
+        coded = first.outputs[0]
+        second = edits.node(
+            "DequantizeLinear",
+            [coded, *parameters],
+            f"{name}/switch_DQ",
+            f"{name}/switch_dequantized",
+            dtype,
+            value.shape,
+        )
+        return [first, second]
+
+    def _corrected(self, node: ir.Node, output: ir.Value) -> list[ir.Node]:
+        """An Add of the bias correction, where there is one."""
+        bias, name = self.biases.get(str(node.name)), str(node.name)
+        if bias is None:
+            return []
+        weight = node.inputs[1]
+        rank = weight.shape.rank() if weight is not None and weight.shape is not None else 0
+        shaped = bias if node.op_type in ("MatMul", "Gemm") else bias.reshape(-1, *[1] * (rank - 2))
+        dtype = dtype_of(node.outputs[0])
+        offset = self.edits.constant(f"{name}/switch_bias", shaped, dtype)
+        return [self.edits.node("Add", [output, offset], f"{name}/corrected", f"{name}/corrected_out", dtype, None)]
+
+    def _twin(self, node: ir.Node, inputs: Sequence[ir.Value | None], kind: str) -> ir.Node:
+        edits, output = self.edits, node.outputs[0]
+        twin = ir.Node(
+            node.domain,
+            node.op_type,
+            inputs,
+            node.attributes.values(),
+            name=edits.names.node(f"{node.name}/{kind}"),
+        )
+        edits.describe(twin.outputs[0], f"{output.name}/{kind}", dtype_of(output), None)
+        return twin

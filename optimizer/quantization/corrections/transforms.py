@@ -60,12 +60,13 @@ def identity(channels: int) -> Transform:
 
 @dataclass(frozen=True)
 class Freedom:
-    """What a site can express: one shift for the whole tensor, one per channel, scales; ``ceiling`` is the upper bound
-    of a Clip from zero behind which the activation comes: its channels can be scaled up to it, not down.
+    """What a site can express: shifts, scales. ``one_landing``: zeros of all channels must land on one number, since a
+    scalar bound moves along; else each channel may have a shift of its own. ``ceiling`` is the upper bound of a Clip from
+    zero behind which the activation comes: its channels can be scaled up to it, not down.
     """
 
     shift: bool = False
-    shift_per_channel: bool = False
+    one_landing: bool = False
     scale: bool = False
     ceiling: float | None = None
 
@@ -74,10 +75,22 @@ def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom) -> I
     """Transforms worth judging, the identity among them; ``weights`` are the readers' as [channels, outputs]."""
     if freedom.ceiling is not None:
         yield from _below_a_clip(seen, freedom.ceiling, freedom.shift)
-        return
-    for shift in _shifts(seen, freedom):
-        for scale in _scales(seen, shift, weights) if freedom.scale else [np.ones_like(shift)]:
-            yield Transform(shift, scale)
+    elif freedom.one_landing:
+        unshifted = np.zeros(seen.rows.shape[1], np.float32)
+        for scale in _scales(seen, unshifted, weights) if freedom.scale else [np.ones_like(unshifted)]:
+            yield from _to_one_landing(seen, scale, freedom.shift)
+    else:
+        for shift in _shifts(seen, freedom):
+            for scale in _scales(seen, shift, weights) if freedom.scale else [np.ones_like(shift)]:
+                yield Transform(shift, scale)
+
+
+def _to_one_landing(seen: Channels, scale: Floats, shift: bool) -> Iterator[Transform]:
+    """``scale`` alone and, with ``shift``, moved by one number after scaling: the middle of the scaled range."""
+    yield Transform(np.zeros_like(scale), scale)
+    if shift:
+        middle = middle_of_best_range(seen.rows * scale)
+        yield Transform((middle / scale).astype(np.float32), scale)
 
 
 def _below_a_clip(seen: Channels, ceiling: float, shift: bool) -> Iterator[Transform]:
@@ -88,11 +101,7 @@ def _below_a_clip(seen: Channels, ceiling: float, shift: bool) -> Iterator[Trans
     """
     room = np.clip(ceiling / np.maximum(MARGIN * seen.high, ceiling / _MOST), 1, _MOST)
     for power in POWERS:
-        scale = (room**power).astype(np.float32)
-        yield Transform(np.zeros_like(scale), scale)
-        if shift:
-            middle = middle_of_best_range(seen.rows * scale)
-            yield Transform((middle / scale).astype(np.float32), scale)
+        yield from _to_one_landing(seen, (room**power).astype(np.float32), shift)
 
 
 def _shifts(seen: Channels, freedom: Freedom) -> Iterator[Floats]:
@@ -101,7 +110,6 @@ def _shifts(seen: Channels, freedom: Freedom) -> Iterator[Floats]:
     yield zero
     if freedom.shift:
         yield zero + middle_of_best_range(seen.rows)
-    if freedom.shift and freedom.shift_per_channel:
         yield ((seen.low + seen.high) / 2).astype(np.float32)
 
 
