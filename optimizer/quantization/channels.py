@@ -79,8 +79,8 @@ def bias_of(op: WeightedOp) -> ir.TensorProtocol | None:
 
 
 def can_scale_outputs(op: WeightedOp) -> bool:
-    """Whether ``scale_outputs`` reaches all the op yields: a bias, where there is one, must be a constant whose last axis
-    counts output channels (or is of length one).
+    """Whether ``scale_outputs`` reaches all the op yields: a bias, where there is one, must be a constant whose
+    last axis counts output channels (or is of length one).
     """
     if len(op.node.inputs) < 3 or op.node.inputs[2] is None:
         return True
@@ -138,9 +138,7 @@ def _add_behind(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
         return
     dtype = output.dtype or op.tensor.dtype
     value = edits.constant(f"{op.node.name}/bias", delta, dtype)
-    add = edits.node(
-        "Add", [output, value], f"{op.node.name}/add_bias", f"{output.name}/biased", dtype, output.shape
-    )
+    add = edits.node("Add", [output, value], f"{op.node.name}/add_bias", f"{output.name}/biased", dtype, output.shape)
     graph.insert_after(op.node, add)
     for use in tuple(output.uses()):
         if use.node is not add:

@@ -37,9 +37,7 @@ def insert_for_cpu(
         scales.update(_activation(edits, nodes, values[point.tensor], point, table))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        scale = insert_weight(
-            edits, nodes, values[weight.tensor], weight, weight_scales, known, placement.code_max
-        )
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known, placement.code_max)
         for use in weight.uses:
             _bias(edits, nodes[use.node], scales[use.node], scale)
 
@@ -81,7 +79,13 @@ def _bias(edits: GraphEdits, node: ir.Node, data_scale: float, weight_scale: Flo
         edits.constant(f"{name}/zero", np.zeros(len(codes), np.int32)),
     ]
     dequantize = edits.node(
-        "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", ir.DataType.FLOAT, ir.Shape(bias.shape), {"axis": 0}
+        "DequantizeLinear",
+        inputs,
+        f"{name}/DQ",
+        f"{name}/dequantized",
+        ir.DataType.FLOAT,
+        ir.Shape(bias.shape),
+        {"axis": 0},
     )
     edits.graph.insert_before(node, dequantize)
     node.replace_input_with(2, dequantize.outputs[0])

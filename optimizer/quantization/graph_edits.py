@@ -40,9 +40,7 @@ class GraphEdits:
         self.graph.register_initializer(value)
         return value
 
-    def constant(
-        self, name: str, array: NDArray[Any] | np.generic, dtype: ir.DataType | None = None
-    ) -> ir.Value:
+    def constant(self, name: str, array: NDArray[Any] | np.generic, dtype: ir.DataType | None = None) -> ir.Value:
         """An initializer called like ``name`` holding ``array`` (cast to ``dtype``)."""
         values = np.asarray(array)
         return self.initializer(ir.Tensor(values.astype(dtype.numpy()) if dtype is not None else values, name=name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
-from engines.engine import Feed
+from engines.engine import Array, Feed
+from optimizer.attempt import attempt
 from optimizer.quantization.capture import outputs_of
 from optimizer.quantization.corrections.sensitivity import relative_noise
 
@@ -18,18 +20,29 @@ Variant = Callable[[ir.Model], None]
 """Quantizes a copy of the model, in place."""
 
 
-def output_noise(model: ir.Model, variants: Mapping[str, Variant], feeds: Sequence[Feed]) -> dict[str, float]:
+def output_noise(
+    model: ir.Model, variants: Mapping[str, Variant], feeds: Sequence[Feed]
+) -> tuple[dict[str, float], list[str]]:
     """Noise power at the outputs, relative to the signal's, of each variant of ``model``; the least first.
 
-    ``feeds`` must be samples that no correction has seen.
+    ``feeds`` must be samples that no correction has seen. Also a note for each variant that could not be judged.
     """
-    reference = outputs_of(model, feeds)
-    noise = {}
-    for name, quantize in variants.items():
-        copy = model.clone()
-        quantize(copy)
-        noise[name] = relative_noise(reference, outputs_of(copy, feeds))
-    return dict(sorted(noise.items(), key=lambda item: item[1]))
+    reference, notes = attempt("judging by output error", partial(outputs_of, model, feeds), None)
+    noise: dict[str, float] = {}
+    for name, quantize in variants.items() if reference is not None else ():
+        found, failed = attempt(f"judging {name}", partial(_noise, model, quantize, feeds, reference), None)
+        notes += failed
+        if found is not None:
+            noise[name] = found
+    return dict(sorted(noise.items(), key=lambda item: item[1])), notes
+
+
+def _noise(
+    model: ir.Model, quantize: Variant, feeds: Sequence[Feed], reference: Sequence[Mapping[str, Array]] | None
+) -> float:
+    copy = model.clone()
+    quantize(copy)
+    return relative_noise(reference or [], outputs_of(copy, feeds))
 
 
 def close_to_best(noise: Mapping[str, float], most: int = 2) -> list[str]:

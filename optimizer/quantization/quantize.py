@@ -12,6 +12,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.integer_products import FULL, largest_weight_code
+from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.capture import rough_table
@@ -28,6 +29,7 @@ from optimizer.quantization.judging import close_to_best, in_db, output_noise
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
+from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.weights import mse_scales
 
 CORRECTION_MACS = 2e10
@@ -96,7 +98,8 @@ def quantize(
     feeds = list(islice(stream, affordable(settings.costs)))
     judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
     on_step("making the float graph easier to quantize")
-    notes.extend(_rewrite(work, feeds, calibrator, settings))
+    work, said = _rewrite(work, feeds, calibrator, settings)
+    notes.extend(said)
     names = _place(work, settings, None).tensors
     given = calibrator.tables(work, names)
     on_step("choosing ranges and rounding weights")
@@ -104,16 +107,20 @@ def quantize(
     notes.extend(how)
     table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
     settled = chosen.settled
+    relieved: dict[str, str] = {}
     measured: dict[str, float] = {}
     if settings.form is Form.TENSORRT and Correction.RELIEF in settings.corrections:
         on_step("measuring how much error each op causes")
-        relieved, measured = _relieve(work, placement, table, feeds, settings, settled)
-        notes.extend(f"{node}: {reason}" for node, reason in relieved.items())
+        relieve = partial(_relieve, work, placement, table, feeds, settings, settled)
+        (relieved, measured), failed = attempt("measuring how much error each op causes", relieve, (relieved, measured))
+        notes.extend([*failed, *(f"{node}: {reason}" for node, reason in relieved.items())])
         settings = replace(settings, keep_float={**settings.keep_float, **relieved})
         placement = _place(work, settings, table)
         roundings = [rounding for rounding in roundings if rounding.node not in relieved]
     if roundings:
-        notes.append(correct_biases(work, roundings))
+        correct = partial(correct_biases, roundings=roundings)
+        work, note, failed = attempt_on("bias correction", work, correct, "")
+        notes += [note] if note else failed
     _insert(work, placement, table, settled)
     return QuantizedModel(work, placement, _with_costs(placement.plan, measured), table, tuple(notes))
 
@@ -124,21 +131,27 @@ def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> Precision
     return PrecisionPlan(nodes, plan.notes)
 
 
-def _rewrite(model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, settings: QuantizeSettings) -> list[str]:
-    """Exact changes to the float graph that make it easier to quantize."""
-    names = _place(model, settings, None).tensors
-    rough = rough_table(model, names, feeds)
-    notes: list[str] = []
-    if Correction.BRANCHES in settings.corrections:
-        notes += EqualizeConcatBranches(rough).apply(model).notes
-    if Correction.CHANNELS in settings.corrections:
-        points = place(model, form=Form.TENSORRT, keep_float=settings.keep_float).activations
+def _rewrite(
+    model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, settings: QuantizeSettings
+) -> tuple[ir.Model, list[str]]:
+    """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, and notes."""
+
+    def branches(graph: ir.Model) -> EqualizeConcatBranches:
+        return EqualizeConcatBranches(rough_table(graph, _place(graph, settings, None).tensors, feeds))
+
+    def channels(graph: ir.Model) -> ConditionActivations:
+        points = place(graph, form=Form.TENSORRT, keep_float=settings.keep_float).activations
         symmetric = settings.form is Form.TENSORRT
-        condition = ConditionActivations(
+        return ConditionActivations(
             points, feeds, symmetric=symmetric, seed=settings.seed, extremes=calibrator.extremes
         )
-        notes += condition.apply(model).notes
-    return notes
+
+    made: dict[Correction, Callable[[ir.Model], ExactRewrite]] = {
+        Correction.BRANCHES: branches,
+        Correction.CHANNELS: channels,
+    }
+    steps = [Step(item.what, make) for item, make in made.items() if item in settings.corrections]
+    return rewritten(model, steps, spread(feeds, PROOF_FEEDS))
 
 
 @dataclass(frozen=True)
@@ -174,21 +187,26 @@ def _choose(
     first = next(iter(tables.values()))
     placement = _place(model, settings, first)
     if len(tables) == 1 or not placement.quantizes:
-        return _only(model, first, feeds, settings), []
+        return _only(model, first, feeds, settings)
     if sum(settings.costs.values()) > JUDGED_MACS:
-        return _only(model, first, feeds, settings), [f"ranges by {next(iter(tables))}: too heavy to judge others"]
+        return _only(model, first, feeds, settings, f"ranges by {next(iter(tables))}: too heavy to judge others")
+    notes: list[str] = []
     if Correction.RANGES in settings.corrections:
-        searched = refine_ranges(model, placement, first, feeds, seed=settings.seed)
+        search = partial(refine_ranges, model, placement, first, feeds, seed=settings.seed)
+        searched, notes = attempt(f"range search ({Correction.RANGES.what})", search, first)
         if searched.tensors != first.tensors:
             tables[SEARCHED] = searched
-    found = _rounded(model, tables, feeds, settings, solve=False)
-    noise = output_noise(model, {name: candidate.quantize for name, candidate in found.items()}, judged)
-    notes = [f"ranges judged by output error: {in_db(noise)}"]
+    found = _rounded(model, tables, feeds, settings, notes, solve=False)
+    noise, failed = output_noise(model, {name: candidate.quantize for name, candidate in found.items()}, judged)
+    notes += failed
+    if not noise:
+        return found[next(iter(found))], notes
+    notes.append(f"ranges judged by output error: {in_db(noise)}")
     if Correction.ROUNDING in settings.corrections:
-        solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings)
-        after = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
-        notes.append(f"and after rounding by least squares: {in_db(after)}")
-        if min(after.values()) < CLEARLY * min(noise.values()):
+        solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings, notes)
+        after, failed = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
+        notes += [*failed, f"and after rounding by least squares: {in_db(after)}"] if after else failed
+        if after and min(after.values()) < CLEARLY * min(noise.values()):
             found, noise = solved, after
         else:
             notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
@@ -197,8 +215,11 @@ def _choose(
     return replace(found[best], table=replace(found[best].table, method=f"auto: {best}")), notes
 
 
-def _only(model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings) -> _Candidate:
-    return _rounded(model, {"": table}, feeds, settings)[""]
+def _only(
+    model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings, *notes: str
+) -> tuple[_Candidate, list[str]]:
+    said = list(notes)
+    return _rounded(model, {"": table}, feeds, settings, said)[""], said
 
 
 def _rounded(
@@ -206,10 +227,14 @@ def _rounded(
     tables: Mapping[str, CalibrationTable],
     feeds: Sequence[Feed],
     settings: QuantizeSettings,
+    notes: list[str],
     *,
     solve: bool = True,
 ) -> dict[str, _Candidate]:
-    """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected."""
+    """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected.
+
+    ``notes`` hear of what could not be done.
+    """
     placements = {name: _place(model, settings, table) for name, table in tables.items()}
     variants = {
         name: Variant(placement, quantizers(model, placement, tables[name]))
@@ -217,7 +242,11 @@ def _rounded(
         if settings.corrections & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
     }
     solve, biased = solve and Correction.ROUNDING in settings.corrections, Correction.BIAS in settings.corrections
-    roundings = reconstruct(model, variants, feeds, solve=solve, biased=biased, seed=settings.seed) if variants else {}
+    rounding = partial(reconstruct, model, variants, feeds, solve=solve, biased=biased, seed=settings.seed, notes=notes)
+    roundings: dict[str, list[Rounding]] = {}
+    if variants:
+        roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
+        notes += failed
     return {name: _Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
+from engines.engine import Feed
 from optimizer.attempt import attempt
 from optimizer.equivalence import Answers, Equivalence
 
@@ -39,14 +40,19 @@ class Step:
     make: Callable[[ir.Model], ExactRewrite]
 
 
-def rewritten(model: ir.Model, steps: Sequence[Step], answers: Answers) -> tuple[ir.Model, list[str]]:
-    """``model`` after all ``steps``, each as far as it keeps the ``answers``, and notes of what was done and undone.
+def rewritten(model: ir.Model, steps: Sequence[Step], feeds: Sequence[Feed]) -> tuple[ir.Model, list[str]]:
+    """``model`` after all ``steps``, each as far as it changes no answer to ``feeds``; and what was done and undone.
 
     ``model`` itself is not changed. A step that fails is left out with a note.
     """
-    notes: list[str] = []
+    if not steps:
+        return model, []
+    answers, notes = attempt("exact rewrites of the float graph", partial(Answers.of, model, feeds), None)
+    if answers is None:
+        return model, notes
     for step in steps:
-        (model, made), failed = attempt(step.what, partial(_proved, model, step, answers), (model, []))
+        nothing: tuple[ir.Model, list[str]] = (model, [])
+        (model, made), failed = attempt(step.what, partial(_proved, model, step, answers), nothing)
         notes += [*failed, *made]
     return model, notes
 

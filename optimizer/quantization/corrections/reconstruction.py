@@ -183,9 +183,7 @@ def capture_inputs(
     return {node: np.concatenate(rows) for node, rows in parts.items()}
 
 
-def _solve(
-    op: WeightedOp, plain: Floats, quantizer: Quantizer, solve: bool, biased: bool, top: int
-) -> Rounding | None:
+def _solve(op: WeightedOp, plain: Floats, quantizer: Quantizer, solve: bool, biased: bool, top: int) -> Rounding | None:
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
     if len(plain) < MIN_ROWS:
         return None

@@ -187,7 +187,7 @@ def _uses(node: ir.Node) -> list[Use]:
 
 @dataclass
 class _Switching:
-    """Puts switches into a graph; ``scales``, ``weights`` (rounded, in float) and ``biases`` are what int8 has there."""
+    """Puts switches into a graph; ``scales``, ``weights`` (rounded, in float) and ``biases`` are int8's."""
 
     edits: GraphEdits
     scales: dict[Use, Floats] = field(default_factory=dict)
@@ -210,9 +210,7 @@ class _Switching:
     def switch(self, node: ir.Node, index: int, switches: ir.Value) -> None:
         edits, name, output = self.edits, str(node.name), node.outputs[0]
         number = edits.constant(f"{name}/switch", np.int64(index))
-        picked = edits.node(
-            "Gather", [switches, number], f"{name}/pick", f"{name}/on", ir.DataType.BOOL, ir.Shape([])
-        )
+        picked = edits.node("Gather", [switches, number], f"{name}/pick", f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
         branches = {
             "then_branch": self._body(self._quantized(node), f"{name}/int8"),
             "else_branch": self._body([self._twin(node, node.inputs, "plain")], f"{name}/float"),

@@ -61,8 +61,8 @@ def identity(channels: int) -> Transform:
 @dataclass(frozen=True)
 class Freedom:
     """What a site can express: shifts, scales. ``one_landing``: zeros of all channels must land on one number, since a
-    scalar bound moves along; else each channel may have a shift of its own. ``ceiling`` is the upper bound of a Clip from
-    zero behind which the activation comes: its channels can be scaled up to it, not down.
+    scalar bound moves along; else each channel may have a shift of its own. ``ceiling`` is the upper bound of a Clip
+    from zero behind which the activation comes: its channels can be scaled up to it, not down.
     """
 
     shift: bool = False
