@@ -119,6 +119,8 @@ class _Typing:
         """Casts and fills say their output type in an attribute."""
         if node.op_type == "Cast" and node.attributes.get_int("to", 0) == _FLOAT.value:
             node.attributes["to"] = ir.AttrInt64("to", self._dtype.value)
+        elif node.op_type == "DequantizeLinear" and node.attributes.get_int("output_dtype", 0) == _FLOAT.value:
+            node.attributes["output_dtype"] = ir.AttrInt64("output_dtype", self._dtype.value)
         elif node.op_type == "ConstantOfShape" and node.outputs[0].dtype == _FLOAT:
             fill = node.attributes.get("value")
             array = np.zeros(1, np.float32) if fill is None else fill.as_tensor().numpy()

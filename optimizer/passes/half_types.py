@@ -38,6 +38,8 @@ def half_slots(op_type: str, opset: int, dtype: ir.DataType) -> HalfSlots | None
     allowed = {c.type_param_str: HALF_NAMES[dtype] in c.allowed_type_strs for c in schema.type_constraints}
     inputs = tuple(allowed.get(slot.type_str, False) for slot in schema.inputs)
     bound = {slot.type_str for slot in schema.inputs}
+    if op_type == "DequantizeLinear":  # from opset 23 on its output has a type of its own: by default still its scale's
+        bound.update(slot.type_str for slot in schema.outputs)
     return HalfSlots(
         inputs, tuple(slot.type_str in bound and allowed.get(slot.type_str, False) for slot in schema.outputs)
     )

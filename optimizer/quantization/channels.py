@@ -128,7 +128,7 @@ def _replace_bias(edits: GraphEdits, op: WeightedOp, bias: Floats) -> None:
 
 def _add_behind(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
     output, graph = op.node.outputs[0], edits.graph
-    existing = _bias_add(output, op.channels)
+    existing = bias_add(output, op.channels)
     if existing is not None:
         add, index, tensor = existing
         old = add.inputs[index]
@@ -151,7 +151,8 @@ def _add_behind(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
         add.outputs[0].name = kept
 
 
-def _bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
+def bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorProtocol] | None:
+    """The Add of a constant [channels] that alone reads ``output``, with the constant's place and tensor."""
     uses = tuple(output.uses())
     if len(uses) != 1 or uses[0].node.op_type != "Add" or output.is_graph_output():
         return None

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.errors import BadInput
+from optimizer.quantization.channels import bias_add
 from optimizer.quantization.graph_edits import GraphEdits, after, drop_if_unread, dtype_of, rewire, values_by_name
 from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
 from optimizer.quantization.rules.weighted import constant_of
@@ -68,7 +69,9 @@ def insert(
         _activation(edits, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known)
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known)
+        for use in weight.uses:
+            _bias_as_row(edits, nodes[use.node], len(scale))
 
 
 def activation_scale(value: ir.Value, found: TensorRange) -> Floats:
@@ -98,6 +101,22 @@ def _activation(
     ]
     pair = insert_pair(edits, value, inputs, ir.DataType.INT8)
     rewire(nodes, point.uses, pair)
+
+
+def _bias_as_row(edits: GraphEdits, node: ir.Node, channels: int) -> None:
+    """Write the constant that is added to a MatMul's result as [1, channels] instead of [channels].
+
+    The same numbers; but ONNX Runtime (1.31, opset 21) turns a product of int8 data of rank three and more and a vector
+    added behind it into a Gemm, and then refuses the graph for the types of a Q it has put there itself.
+    """
+    found = bias_add(node.outputs[0], channels) if node.op_type == "MatMul" else None
+    if found is None:
+        return
+    add, index, tensor = found
+    old = add.inputs[index]
+    add.replace_input_with(index, edits.constant(f"{add.name}/row", tensor.numpy().reshape(1, -1), tensor.dtype))
+    if old is not None:
+        drop_if_unread(edits.graph, old)
 
 
 def insert_pair(edits: GraphEdits, value: ir.Value, parameters: Sequence[ir.Value], codes: ir.DataType) -> ir.Value:
@@ -137,11 +156,10 @@ def insert_weight(
         codes = ir.Tensor(settled.codes, name=f"{name}/int8")
     else:
         codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8", top)
-    inputs = [
-        edits.initializer(codes),
-        edits.constant(f"{name}/scale", scale, tensor.dtype),
-        edits.constant(f"{name}/zero", np.zeros(len(scale), np.int8)),
-    ]
+    inputs = [edits.initializer(codes), edits.constant(f"{name}/scale", scale, tensor.dtype)]
+    if len(tensor.shape) <= 2 or not any(nodes[use.node].op_type == "MatMul" for use in point.uses):
+        # ONNX Runtime's fused product of a stack of matrices refuses a zero point per column; without one it takes it.
+        inputs.append(edits.constant(f"{name}/zero", np.zeros(len(scale), np.int8)))
     dequantize = edits.node(
         "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", tensor.dtype, value.shape, {"axis": point.axis}
     )

@@ -21,6 +21,9 @@ from optimizer.quantization.graph_edits import GraphEdits, after, dtype_of
 from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, constant_of, weighted_op
 from optimizer.quantization.weights import Floats, as_float32
 
+_UNBOUNDED = 1e30
+"""Upper bounds from here on are none: exporters write float32's largest value."""
+
 
 class _Kind(Enum):
     NORM = "the gain and bias of a LayerNormalization"
@@ -116,7 +119,7 @@ def _behind_weighted(producer: ir.Node, value: ir.Value, axis: int) -> Absorber 
     if before is None or len(producer.inputs[0].uses()) != 1 or producer.inputs[0].is_graph_output():
         return None
     op = _own_op(before, value, axis)
-    kind = _Kind.RELU if producer.op_type == "Relu" else _Kind.CLIP
+    kind = _Kind.RELU if _is_relu(producer) else _Kind.CLIP
     return Absorber(kind, producer, op) if op is not None else None
 
 
@@ -138,6 +141,14 @@ def _is_axis(value: ir.Value, axis: int, wanted: int) -> bool:
         return True
     rank = value.shape.rank() if value.shape is not None else 0
     return rank > 0 and axis % rank == wanted % rank
+
+
+def _is_relu(node: ir.Node) -> bool:
+    """A Relu, or a Clip from zero to nowhere."""
+    if node.op_type == "Relu":
+        return True
+    upper = _bound(node, 2)
+    return _bound(node, 1) == 0 and (upper is None or upper >= _UNBOUNDED)
 
 
 def _constant_bounds(clip: ir.Node) -> bool:
@@ -169,7 +180,7 @@ def _into_norm(edits: GraphEdits, norm: ir.Node | None, shift: Floats, scale: Fl
 
 def _move_bounds(edits: GraphEdits, node: ir.Node, shift: float) -> None:
     """ReLU or Clip of ``x`` becomes Clip of ``x − shift`` with both bounds moved along."""
-    bounds = [0.0, None] if node.op_type == "Relu" else [_bound(node, 1), _bound(node, 2)]
+    bounds = [0.0, None] if _is_relu(node) else [_bound(node, 1), _bound(node, 2)]
     value, output, graph = node.inputs[0], node.outputs[0], edits.graph
     assert value is not None
     dtype = dtype_of(value)
