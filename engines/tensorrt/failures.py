@@ -20,6 +20,7 @@ _CONDITION = re.compile(r"^(?:Assertion failed: )?.*? && \"(?P<words>[^\"]*)\"\s
 _ASSERTION = re.compile(r"^Assertion failed: (?:.*?): (?P<words>[A-Z].*)$", re.DOTALL)
 _VERSION = re.compile(r"^This version of TensorRT")
 _NO_IMPORTER = "false"  # all that the parser says of an operator it does not know
+_SHORT_TYPES = {"b16": "bfloat16", "h16": "float16"}
 _LOG_LINES = 20
 
 
@@ -123,6 +124,7 @@ def spoken(text: str) -> str:
 
 def _error(rule: Rule, match: re.Match[str], message: ParserMessage, log: str, precision: str = "") -> BuildError:
     words = {name: value or "" for name, value in match.groupdict().items()}
+    words["type"] = _SHORT_TYPES.get(words.get("type", ""), words.get("type", ""))
     words |= {"op": message.operator or "the node", "text": spoken(message.text)}
     words |= {"outputs": message.outputs, "odd": message.odd} | advice(precision)
     return BuildError(

@@ -35,6 +35,9 @@ _WIDE_RANGE = {
 _OVERFLOWS = {"Exp", "Pow"}
 _MOVES = {"Expand", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Concat", "Tile"}
 _SATURATES = {"Clip", "Max", "Min"}
+_NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
+"""What is quantized is data, even where it is made from shapes alone (zeros expanded to queries): TensorRT wants the
+scales of both operands of a product in one type."""
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
 
 
@@ -198,7 +201,7 @@ def _shape_arithmetic(model: ir.Model) -> set[ir.Node]:
             continue
         producers = [value.producer() for value in node.inputs if value is not None and _varies(value)]
         derived = producers and all(producer in found or producer in seeds for producer in producers)
-        if derived and node.op_type != "If" and not any(_is_table(value) for value in node.inputs):
+        if derived and node.op_type not in _NEVER_SHAPES and not any(_is_table(value) for value in node.inputs):
             found.add(node)
     return found
 

@@ -109,6 +109,12 @@ def test_no_message_at_all() -> None:
             "sm75 has no int4",
         ),
         (
+            "Cannot compile for target(s) sm75, because the model contains HW-specific datatypes: b16. In x",
+            BuildFailure.UNSUPPORTED_TYPE,
+            "",
+            "sm75 has no bfloat16",
+        ),
+        (
             "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has dynamic or shape inputs, but "
             "no optimization profile has been defined. In validate at /_src/n.cpp:4023)",
             BuildFailure.SHAPE,

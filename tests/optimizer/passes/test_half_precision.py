@@ -268,3 +268,25 @@ def test_saturated_constants_are_rounded_or_finite(values: list[float]) -> None:
         got, finite = half.numpy().astype(np.float32), np.isfinite(array)
         assert np.all(np.isfinite(got[finite]))
         np.testing.assert_allclose(got[finite], np.clip(array[finite], -65504, 65504), rtol=2**-11, atol=2**-24)
+
+
+def test_a_quantized_tensor_made_from_shapes_is_data() -> None:
+    """DETR's queries are zeros expanded to the batch: TensorRT wants both scales of a product in one type."""
+    model = ir.from_onnx_text(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[batch,4] x) => (float[batch,4] y)
+        <float[1,4] zero = {0,0,0,0}, int64[1] rest = {4}, float s = {0.1}, int8 z = {0}, float[4,4] w =
+         {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}> {
+            shape = Shape<end=1>(x)
+            full = Concat<axis=0>(shape, rest)
+            queries = Expand(zero, full)
+            [q] q8 = QuantizeLinear(queries, s, z)
+            [dq] qd = DequantizeLinear(q8, s, z)
+            [wq] w8 = QuantizeLinear(w, s, z)
+            [wdq] wd = DequantizeLinear(w8, s, z)
+            [mm] y = MatMul(qd, wd)
+        }"""
+    )
+    HalfPrecision().apply(model)
+    scales = {node.name: node.inputs[1].dtype for node in model.graph if node.op_type.endswith("Linear")}
+    assert set(scales.values()) == {ir.DataType.FLOAT16}
