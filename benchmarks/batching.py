@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.batching import batched_names
+from engines.engine import Array, Feed, TensorSpec
 
 
 def sample_count(specs: Sequence[TensorSpec], feed: Feed) -> int:
     """Samples in one feed: the length of axis 0 where the inputs are joinable, else one."""
-    return int(feed[specs[0].name].shape[0]) if joinable(specs) else 1
+    names = batched_names(specs)
+    return int(feed[names[0]].shape[0]) if names else 1
 
 
 def repeat_to_batch(specs: Sequence[TensorSpec], feed: Feed, batch: int) -> dict[str, Array] | None:
     """``feed`` repeated along axis 0 to ``batch`` samples; None where the model takes no batches."""
-    if not joinable(specs):
+    names = batched_names(specs)
+    if not names:
         return None
-    return {name: _cycle(array, batch) for name, array in feed.items()}
+    return {name: _cycle(array, batch) if name in names else array for name, array in feed.items()}
 
 
 def _cycle(array: Array, batch: int) -> Array:

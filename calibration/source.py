@@ -1,7 +1,7 @@
 """Sample sources: where calibration and evaluation inputs come from.
 
-A *sample* is one feed of the model. Where every input's axis 0 is dynamic, a sample has axis 0 of length one and
-samples can be joined into batches; otherwise a sample has exactly the model's shapes and is run alone.
+A *sample* is one feed of the model. Where axis 0 counts independent samples (``engines.batching``), a sample has one
+row of it and samples can be joined into batches; otherwise a sample has exactly the model's shapes and is run alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from engines.batching import batched_names, join, may_join
 from engines.engine import Array, Feed, TensorSpec
 
 
@@ -51,27 +52,35 @@ class Indexed(Protocol):
         ...
 
 
-def batches(samples: Iterable[Feed], size: int, *, joinable: bool) -> Iterator[Feed]:
-    """Join consecutive samples of equal shapes into feeds of up to ``size``; pass them through where not joinable."""
-    if not joinable or size == 1:
+class Sample(dict[str, Array]):
+    """A feed that knows ``where`` it was read: a file, and the sample's number in it."""
+
+    def __init__(self, arrays: Feed, where: str) -> None:
+        super().__init__(arrays)
+        self.where = where
+
+
+def place_of(feed: Feed, number: int) -> str:
+    """Where a feed was read, as far as it knows; else the number it has in its source."""
+    return feed.where if isinstance(feed, Sample) else f"sample {number}"
+
+
+def batches(samples: Iterable[Feed], size: int, specs: Sequence[TensorSpec]) -> Iterator[Feed]:
+    """Join consecutive samples that fit together into feeds of up to ``size``; pass them through where inputs ``specs``
+    have no batch axis.
+    """
+    batched = batched_names(specs)
+    if not batched or size == 1:
         yield from samples
         return
     group: list[Feed] = []
     for sample in samples:
-        if group and (len(group) == size or _shapes(group[0]) != _shapes(sample)):
-            yield _join(group)
+        if group and (len(group) == size or not may_join(group[0], sample, batched)):
+            yield join(group, batched)
             group = []
         group.append(sample)
     if group:
-        yield _join(group)
-
-
-def _shapes(feed: Feed) -> list[tuple[int, ...]]:
-    return [feed[name].shape for name in sorted(feed)]
-
-
-def _join(group: list[Feed]) -> dict[str, Array]:
-    return {name: np.concatenate([feed[name] for feed in group]) for name in group[0]}
+        yield join(group, batched)
 
 
 class Part:

@@ -32,10 +32,10 @@ class ServedEngine:
 
     @property
     def batches(self) -> bool:
-        """Whether axis 0 is the batch: dynamic in every input and output, and one symbol over the inputs."""
+        """Whether axis 0 is the batch of every input and output; where nobody has looked, of one symbol over inputs."""
         tensors = (*self.manifest.inputs, *self.manifest.outputs)
-        dynamic = all(spec.shape and isinstance(spec.shape[0], str) for spec in tensors)
-        return dynamic and len({spec.shape[0] for spec in self.manifest.inputs}) == 1
+        known = all(spec.batch for spec in tensors)
+        return all(spec.batched for spec in tensors) and (known or len({s.shape[0] for s in self.manifest.inputs}) == 1)
 
     @property
     def largest_batch(self) -> int | None:

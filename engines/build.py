@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engines.build_request import BuildRequest
 from engines.cache import EngineCache
 from engines.errors import BadInput
@@ -53,6 +55,9 @@ def _build(request: BuildRequest, report: OnProgress, cache: EngineCache | bool)
             )
         else:
             manifest = build_tensorrt(request, staging, report, _cache(cache))
+        if request.batching is not None:
+            inputs, outputs = request.batching.of_inputs(manifest.inputs), request.batching.of_outputs(manifest.outputs)
+            manifest = replace(manifest, inputs=inputs, outputs=outputs)
         manifest.save(staging)
     return manifest
 

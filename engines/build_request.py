@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.batching import Batching
 from engines.profile import ShapeProfile
 from engines.target import Target
 from engines.tensorrt.library import LibraryName
@@ -18,7 +19,8 @@ class BuildRequest:
     directory to create; ``precision`` a label for the manifest, because types live in the graph. ``more_profiles`` are
     optimization profiles besides ``profile``. ``options`` are those of ``engines.tensorrt.options`` and concern
     TensorRT only. ``library`` overrides the choice of ``choose_library``. ``time_limit_s`` and ``memory_limit_mb``
-    (the builder's own pages, mapped weights not counted) end a build that takes more.
+    (the builder's own pages, mapped weights not counted) end a build that takes more. ``batching`` is what is known of
+    axis 0, for the manifest.
     """
 
     model: Path
@@ -33,6 +35,7 @@ class BuildRequest:
     library: LibraryName | None = None
     threads: int | None = None
     more_profiles: tuple[ShapeProfile, ...] = ()
+    batching: Batching | None = None
 
     @property
     def profiles(self) -> tuple[ShapeProfile, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -21,23 +21,36 @@ class TensorSpec:
     """Name, numpy dtype name (``"float32"``, ``"int64"``) and shape of a graph input or output.
 
     A dimension is an int, or the ONNX symbol (``"batch"``) where it is dynamic; an unnamed dynamic one is ``"?"``.
+    ``batch`` says whether axis 0 counts independent samples, as found out by running the model
+    (``calibration.batch_probe``) or told by the user; None where nobody has looked.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    batch: bool | None = None
 
     @property
     def dynamic(self) -> bool:
         return any(isinstance(d, str) for d in self.shape)
+
+    @property
+    def batched(self) -> bool:
+        """Whether axis 0 is the batch; where nobody has looked, a dynamic one is taken for it."""
+        return bool(self.shape) and isinstance(self.shape[0], str) and self.batch is not False
 
     def numpy_dtype(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
 
 def joinable(specs: Sequence[TensorSpec]) -> bool:
-    """Whether samples may be joined along axis 0: every tensor has a dynamic first axis."""
-    return bool(specs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
+    """Whether samples may be joined along axis 0 of the inputs ``specs`` that are ``batched``.
+
+    Inputs that do not vary with the batch (a scale, a table) may stand beside them only where that was found out.
+    """
+    if any(spec.batch is None for spec in specs):
+        return bool(specs) and all(spec.batched for spec in specs)
+    return any(spec.batched for spec in specs)
 
 
 @runtime_checkable
@@ -87,6 +100,10 @@ class EngineBase(ClosedOnExit):
     _inputs: tuple[TensorSpec, ...]
     _outputs: tuple[TensorSpec, ...]
 
+    def learn(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> None:
+        """Take over what is known of axis 0 of these tensors, which a file or a plan does not tell."""
+        self._inputs, self._outputs = _told(self._inputs, inputs), _told(self._outputs, outputs)
+
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         return self._inputs
@@ -94,3 +111,8 @@ class EngineBase(ClosedOnExit):
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self._outputs
+
+
+def _told(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    batch = {spec.name: spec.batch for spec in known}
+    return tuple(replace(spec, batch=batch.get(spec.name, spec.batch)) for spec in specs)

@@ -39,16 +39,20 @@ def open_engine(
     if manifest.backend == "onnxruntime":
         from engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
+        cpu = OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
+        cpu.learn(manifest.inputs, manifest.outputs)
+        return cpu
     from engines.tensorrt.gpu_engine import load_plan
 
-    return load_plan(
+    plan = load_plan(
         directory / manifest.file,
         library_for(manifest).name,
         settings=gpu,
         cuda_runtime=cuda_runtime,
         plugins=plugin_libraries(manifest.options),
     )
+    plan.learn(manifest.inputs, manifest.outputs)
+    return plan
 
 
 def runtime_here(manifest: EngineManifest) -> Runtime:

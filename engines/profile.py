@@ -101,9 +101,9 @@ def infer_profile(
 ) -> ShapeProfile:
     """The profile of a model: ``given`` ranges win, then the extremes of ``observed`` shapes.
 
-    A dynamic axis 0 is taken as the batch: 1 to at least ``max_batch``. Static inputs get no range. Raises ``BadInput``
-    for a given input that does not exist, does not fit the model's static dimensions, or a dynamic input that was
-    neither given nor observed.
+    The batch axis (``TensorSpec.batched``) goes from 1 to at least ``max_batch``. Static inputs get no range. Raises
+    ``BadInput`` for a given input that does not exist, does not fit the model's static dimensions, or a dynamic input
+    that was neither given nor observed.
     """
     names = {spec.name for spec in specs}
     for name in given:
@@ -142,7 +142,7 @@ def _from_observed(spec: TensorSpec, shapes: list[Shape], max_batch: int) -> Sha
     low = tuple(min(axis) for axis in zip(*shapes, strict=True))
     high = tuple(max(axis) for axis in zip(*shapes, strict=True))
     opt = high
-    if isinstance(spec.shape[0], str):
+    if spec.batched:
         top = max(max_batch, high[0])
         low, opt, high = (1, *low[1:]), (min(8, top), *opt[1:]), (top, *high[1:])
     return ShapeRange(low, opt, high)

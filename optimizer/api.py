@@ -57,6 +57,8 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
     for name in ("targets", "shapes", "loadgen", "without"):
         if name in values:
             values[name] = listed(values[name])
+    if "batch_axis" in values:
+        values["batch_axis"] = "none" if values["batch_axis"] is None else str(values["batch_axis"])
     if "builder_options" in values:
         values["builder_options"] = option_list(values["builder_options"])
     return replace(settings, **values)

@@ -12,7 +12,7 @@ from benchmarks.measurement import Latency
 from benchmarks.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
-from engines.engine import Engine, joinable
+from engines.engine import Engine
 from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.open import open_engine
@@ -72,7 +72,7 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput("the two take different inputs", where=f"{first}, {second}")
         source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
-        feeds = batches(source.samples(), BATCH, joinable=joinable(specs))
+        feeds = batches(source.samples(), BATCH, specs)
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
         run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
     latency = run.latency

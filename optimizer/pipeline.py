@@ -22,7 +22,7 @@ from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
 from optimizer.stages.build import check_builder_options
-from optimizer.stages.inputs import model_inputs, open_inputs
+from optimizer.stages.inputs import open_inputs
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
 
@@ -56,13 +56,12 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     imported = import_model(path)
     for note in imported.notes:
         events.note("import", note)
-    specs = model_inputs(imported.model)
-    inputs = open_inputs(settings, imported.model, specs, shape_profiles[0])
+    inputs = open_inputs(settings, imported, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
     if not inputs.calibrated and settings.precision.quantized:
         events.warn("import", UNCALIBRATED)
-    return Job(imported, specs, inputs, settings, targets, shape_profiles, tool_versions())
+    return Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
 
 
 def _default_targets(native: Target | None) -> Sequence[str]:

@@ -33,7 +33,7 @@ from optimizer.events import Listener
 from optimizer.importing import import_model
 from optimizer.machine import cpu_name
 from optimizer.settings import Precision, Settings, Sparsity
-from optimizer.stages.inputs import Inputs, model_inputs, open_inputs
+from optimizer.stages.inputs import Inputs, open_inputs
 from optimizer.version import tool_versions
 
 PAGE_FILE = "plaster.html"
@@ -83,8 +83,7 @@ def plaster_study(
     published = published_results(task) if task else []
     target = _target(settings.targets)
     imported = import_model(model)
-    specs = model_inputs(imported.model)
-    inputs = open_inputs(settings, imported.model, specs, parse_shape_profiles(settings.shapes)[0])
+    inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
     with OnnxRuntimeEngine(imported.path) as reference:
         data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)

@@ -40,6 +40,7 @@ class Sparsity(str, Enum):
 
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
 CPU_FORMS = ("auto", "int8", "fp32")
+BATCH_AXES = ("auto", "0", "none")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
 _SINGULARS = {"target": "targets", "shape": "shapes", "builder-option": "builder_options"}
@@ -59,9 +60,10 @@ class Settings:
     metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
     ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
     engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
-    ``without`` names INT8 corrections to leave out. ``builder_options`` are TensorRT's, ``NAME=VALUE``
-    (``engines.tensorrt.options``); ``build_time_limit`` (seconds) and ``build_memory_limit`` (MiB) end a build that
-    takes more, None: no limit.
+    ``batch_axis`` says whether axis 0 of dynamic inputs counts independent samples (``0``) or each array is one sample
+    (``none``); ``auto`` finds out by running the model. ``without`` names INT8 corrections to leave out.
+    ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
+    and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit.
     """
 
     precision: Precision = Precision.INT8
@@ -79,6 +81,7 @@ class Settings:
     seed: int = 0
     jobs: int = 0
     cpu_form: str = "auto"
+    batch_axis: str = "auto"
     without: tuple[str, ...] = ()
     builder_options: tuple[str, ...] = ()
     build_time_limit: float | None = None
@@ -89,6 +92,7 @@ class Settings:
         for name in self.without:
             choice(Correction, name, "--without")
         _check_choice("cpu_form", self.cpu_form, CPU_FORMS)
+        _check_choice("--batch-axis", self.batch_axis, BATCH_AXES)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)
         if self.precision is Precision.FP8:
@@ -211,6 +215,8 @@ def _from_toml(name: str, value: Any) -> Any:
         return listed(value)
     if name == "builder_options":
         return option_list(value)
+    if name == "batch_axis":
+        return str(value)
     if name == "precision":
         return choice(Precision, str(value), "precision")
     if name == "sparsity":

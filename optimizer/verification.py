@@ -10,6 +10,7 @@ import numpy as np
 
 from calibration.sources.open import open_source
 from engines.errors import EnginewrightError
+from engines.manifest import EngineManifest
 from engines.open import open_engine
 from optimizer.bundle import Bundle
 
@@ -60,7 +61,8 @@ def _check_engines(bundle: Bundle) -> Iterator[Check]:
 
 def _run_engine(target: str, directory: Path) -> Check:
     with open_engine(directory) as engine:
-        source = open_source("random", engine.inputs, samples=SAMPLES, seed=0)
+        usual = EngineManifest.load(directory).profile.opt_shapes()
+        source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual)
         for sample in source.samples():
             for name, value in engine.infer(sample).items():
                 if value.dtype.kind == "f" and not np.isfinite(value).all():

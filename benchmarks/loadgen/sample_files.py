@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.batching import batched_names
+from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
 
 
@@ -21,12 +22,12 @@ class FileStore:
     """
 
     def __init__(self, paths: Sequence[str], specs: Sequence[TensorSpec]) -> None:
-        self._specs, self._joins = tuple(specs), joinable(specs)
+        self._specs, self._batched = tuple(specs), batched_names(specs)
         self._files = [Path(path) for path in paths]
         self._places: list[tuple[int, int]] = []
         self.sample_bytes = 1
         for number, path in enumerate(self._files):
-            count, size = _measure(path, self._specs, self._joins)
+            count, size = _measure(path, self._specs, self._batched)
             self._places += [(number, row) for row in range(count)]
             self.sample_bytes = max(self.sample_bytes, size)
 
@@ -36,28 +37,29 @@ class FileStore:
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Feed]]:
         """(index, feed) in ascending order; each file is opened once."""
         for number, group in groupby(sorted(set(indices)), key=lambda index: self._places[index][0]):
-            arrays = _read(self._files[number], self._specs)
+            arrays = _read(self._files[number], self._specs, self._batched)
             for index in group:
                 yield index, self._sample(arrays, self._places[index][1])
 
     def _sample(self, arrays: dict[str, Array], row: int) -> Feed:
-        if self._joins:
-            return {name: array[row : row + 1] for name, array in arrays.items()}
-        return {name: np.asarray(array[row], order="C") for name, array in arrays.items()}
+        return {
+            name: array[row : row + 1] if name in self._batched else np.asarray(array[row], order="C")
+            for name, array in arrays.items()
+        }
 
 
-def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+def _read(path: Path, specs: Sequence[TensorSpec], batched: Sequence[str]) -> dict[str, Array]:
     with np.load(path, allow_pickle=False) as archive:
-        return {spec.name: _with_sample_axis(archive[spec.name], spec) for spec in specs}
+        arrays = {spec.name: archive[spec.name] for spec in specs}
+    return {s.name: arrays[s.name][None] if _lone(arrays[s.name].shape, s, batched) else arrays[s.name] for s in specs}
 
 
-def _with_sample_axis(array: Array, spec: TensorSpec) -> Array:
-    """A sample that was saved alone, with exactly the model's rank and no dynamic batch, counts as one."""
-    lone = array.ndim == len(spec.shape) and not (spec.shape and isinstance(spec.shape[0], str))
-    return array[None] if lone else array
+def _lone(shape: tuple[int, ...], spec: TensorSpec, batched: Sequence[str]) -> bool:
+    """A sample that was saved alone, with exactly the model's rank and no batch, counts as one."""
+    return len(shape) == len(spec.shape) and spec.name not in batched
 
 
-def _measure(path: Path, specs: Sequence[TensorSpec], joins: bool) -> tuple[int, int]:
+def _measure(path: Path, specs: Sequence[TensorSpec], batched: Sequence[str]) -> tuple[int, int]:
     """(samples, bytes of one sample) of a file, from the array headers alone."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -68,7 +70,7 @@ def _measure(path: Path, specs: Sequence[TensorSpec], joins: bool) -> tuple[int,
     size = 0
     for spec in specs:
         shape, dtype = headers[spec.name]
-        lone = not joins and len(shape) == len(spec.shape)
+        lone = _lone(shape, spec, batched)
         counts.add(1 if lone else shape[0])
         size += dtype.itemsize * int(np.prod(shape if lone else shape[1:]))
     if len(counts) != 1:

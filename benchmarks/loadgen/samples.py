@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.loadgen.sample_files import FileStore
-from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.batching import batched_names, join, row
+from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
 
 FILE_BYTES = 64 << 20
@@ -21,17 +23,22 @@ MEMORY_BYTES = 1 << 30
 def save_samples(feeds: Iterable[Feed], specs: Sequence[TensorSpec], directory: Path) -> tuple[str, ...]:
     """Write samples (one per feed) as ``samples-00000.npz``, ...; consecutive samples of equal shapes share a file.
 
-    In a file, axis 0 counts the samples: joinable inputs are concatenated, others stacked on a new axis.
+    In a file, axis 0 counts the samples: inputs with a batch axis are concatenated, others stacked on a new axis.
     """
     directory.mkdir(parents=True, exist_ok=True)
     names = [spec.name for spec in specs]
-    join = np.concatenate if joinable(specs) else np.stack
+    batched = batched_names(specs)
     paths: list[str] = []
     for group in _groups(feeds, names):
         path = directory / f"samples-{len(paths):05d}.npz"
-        _write_npz(path, {name: join([feed[name] for feed in group]) for name in names})
+        _write_npz(path, {name: _in_file(group, name, batched) for name in names})
         paths.append(str(path))
     return tuple(paths)
+
+
+def _in_file(group: Sequence[Feed], name: str, batched: Sequence[str]) -> Array:
+    arrays = [feed[name] for feed in group]
+    return np.concatenate(arrays) if name in batched else np.stack(arrays)
 
 
 def _groups(feeds: Iterable[Feed], names: Sequence[str]) -> Iterator[list[Feed]]:
@@ -75,7 +82,8 @@ class SampleLibrary:
     """
 
     def __init__(self, store: SampleStore, specs: Sequence[TensorSpec], wanted: int | None = None) -> None:
-        self.specs, self.joinable = tuple(specs), joinable(specs)
+        self.specs, self._batched = tuple(specs), batched_names(specs)
+        self.joinable = bool(self._batched)
         self._store, self._wanted = store, wanted
         if not len(store):
             raise BadInput("no samples for LoadGen", fix="give data (--data) or evaluation data (--eval-data)")
@@ -110,30 +118,29 @@ class SampleLibrary:
         """Bring samples into memory, replacing what was loaded; samples of one shape go into one array per input."""
         self.unload()
         feeds = dict(self._store.read(indices))
-        if self.joinable and len({self._shapes(feed) for feed in feeds.values()}) == 1 and self._single(feeds):
+        if self.joinable and len({self._key(feed) for feed in feeds.values()}) == 1 and self._single(feeds):
             self._slots = {index: slot for slot, index in enumerate(feeds)}
-            self._stores = {s.name: np.concatenate([f[s.name] for f in feeds.values()]) for s in self.specs}
-            feeds = {i: {n: a[slot : slot + 1] for n, a in self._stores.items()} for i, slot in self._slots.items()}
+            self._stores = join(list(feeds.values()), self._batched)
+            feeds = {index: row(self._stores, self._batched, slot) for index, slot in self._slots.items()}
         self._feeds = feeds
 
     def unload(self) -> None:
         self._feeds, self._slots, self._stores = {}, {}, {}
 
     def feed(self, indices: Sequence[int]) -> Feed:
-        """One feed of loaded samples; several only where ``joinable`` and of equal shapes."""
+        """One feed of loaded samples; several only where ``joinable`` and of one ``bucket``."""
         if len(indices) == 1:
             return self._feeds[indices[0]]
         if self._stores:
             slots = [self._slots[index] for index in indices]
-            return {name: store.take(slots, 0) for name, store in self._stores.items()}
-        feeds = [self._feeds[index] for index in indices]
-        return {spec.name: np.concatenate([feed[spec.name] for feed in feeds]) for spec in self.specs}
+            return {n: store.take(slots, 0) if n in self._batched else store for n, store in self._stores.items()}
+        return join([self._feeds[index] for index in indices], self._batched)
 
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Rows along axis 0 of each loaded sample; one where samples are not joined."""
         if self._stores or not self.joinable:
             return [1] * len(indices)
-        name = self.specs[0].name
+        name = self._batched[0]
         return [self._feeds[index][name].shape[0] for index in indices]
 
     def row_count(self, indices: Sequence[int]) -> int:
@@ -158,12 +165,13 @@ class SampleLibrary:
                 yield [pair[0] for pair in part], [pair[1] for pair in part]
 
     def _single(self, feeds: dict[int, Feed]) -> bool:
-        return all(feed[spec.name].shape[0] == 1 for feed in list(feeds.values())[:1] for spec in self.specs)
+        return all(len(feed[name]) == 1 for feed in feeds.values() for name in self._batched)
 
     def _key(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
-        """What must be equal for samples to be joined: every axis but the first."""
-        shapes = self._shapes(feed)
-        return tuple(shape[1:] for shape in shapes) if self.joinable else shapes
+        """What must be equal for samples to be joined: every axis but the batch, and inputs that have none."""
+        if not self.joinable:
+            return tuple(feed[spec.name].shape for spec in self.specs)
+        return tuple(self._part_of_key(spec.name, feed[spec.name]) for spec in self.specs)
 
-    def _shapes(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
-        return tuple(feed[spec.name].shape for spec in self.specs)
+    def _part_of_key(self, name: str, array: Array) -> tuple[int, ...]:
+        return array.shape[1:] if name in self._batched else (*array.shape, zlib.crc32(array.tobytes()))

@@ -17,6 +17,7 @@ from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.samples import FILE_BYTES, save_samples
 from benchmarks.score import Score
 from benchmarks.task import TaskMetric
+from engines.batching import batched_names, row
 from engines.engine import Array, Engine, Feed, TensorSpec, joinable
 from engines.errors import BadInput
 
@@ -51,11 +52,12 @@ class RecordingEngine:
 
 def split_samples(specs: tuple[TensorSpec, ...], feed: Feed) -> Iterator[Feed]:
     """The samples of a feed, each with an axis 0 of one where the inputs can be joined."""
-    if not joinable(specs):
+    batched = batched_names(specs)
+    if not batched:
         yield feed
         return
-    for row in range(sample_count(specs, feed)):
-        yield {name: array[row : row + 1] for name, array in feed.items()}
+    for number in range(sample_count(specs, feed)):
+        yield row(feed, batched, number)
 
 
 def record_samples(metric: TaskMetric, engine: Engine, directory: Path) -> tuple[tuple[str, ...], Score]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.sources import images, tokens
-from calibration.sources.records import ArrayRecord, Record
+from calibration.sources.records import ArrayRecord, Record, layout_notes
 from calibration.sources.rows import open_npy, open_npz
 from engines.engine import TensorSpec
 from engines.errors import BadInput
@@ -63,15 +63,14 @@ def _kind_of(files: Sequence[Path], path: Path) -> str:
 
 def _read_npz(path: Path, specs: Sequence[TensorSpec], files: list[Path]) -> Found:
     records = [ArrayRecord.of(str(file), open_npz(file), specs, (file,)) for file in files]
-    ignored = sorted({name for record in records for name in record.ignored})
-    notes = [f"arrays that are no input of the model are ignored: {', '.join(ignored)}"] if ignored else []
-    return Found(list(records), notes)
+    return Found(list(records), layout_notes(records))
 
 
 def _read_npy(path: Path, specs: Sequence[TensorSpec], files: list[Path]) -> Found:
     if len(specs) == 1:
         name = specs[0].name
-        return Found([ArrayRecord.of(str(file), {name: open_npy(file)}, specs, (file,)) for file in files], [])
+        records = [ArrayRecord.of(str(file), {name: open_npy(file)}, specs, (file,)) for file in files]
+        return Found(list(records), layout_notes(records))
     by_name = {file.stem: file for file in files}
     if not {spec.name for spec in specs} <= by_name.keys():
         raise BadInput(
@@ -82,7 +81,8 @@ def _read_npy(path: Path, specs: Sequence[TensorSpec], files: list[Path]) -> Fou
         )
     used = {spec.name: by_name[spec.name] for spec in specs}
     arrays = {name: open_npy(file) for name, file in used.items()}
-    return Found([ArrayRecord.of(str(path), arrays, specs, tuple(used.values()))], [])
+    record = ArrayRecord.of(str(path), arrays, specs, tuple(used.values()))
+    return Found([record], layout_notes([record]))
 
 
 def _read_jsonl(path: Path, specs: Sequence[TensorSpec], files: list[Path]) -> Found:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.sources.records import ArrayRecord
+from calibration.sources.records import PEEKED, ArrayRecord
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
 from engines.errors import BadInput
@@ -103,6 +103,10 @@ class FunctionSource:
     def _notes(samples: int | None) -> tuple[str, ...]:
         return () if samples is not None else (f"at most {LIMIT} samples are taken of a function",)
 
+    def peek(self, rows: int | None) -> list[Feed]:
+        """The first two items, see ``ArrayRecord.peek``."""
+        return [record.peek(rows) for record in islice(self._records(), PEEKED)]
+
     def __len__(self) -> int:
         return self._drained[0]
 
@@ -149,6 +153,10 @@ class FunctionSource:
         return count, digest.hexdigest()
 
     def _fitted(self) -> Iterator[Feed]:
+        for record in self._records():
+            yield from record.samples(range(record.count))
+
+    def _records(self) -> Iterator[ArrayRecord]:
         for index, item in enumerate(self._items()):
             where = f"{self.description}, item {index}"
             if not isinstance(item, Mapping):
@@ -156,8 +164,7 @@ class FunctionSource:
                     f"yields {type(item).__name__}, not a dict", where=where, expected="dicts of arrays by input name"
                 )
             arrays = {str(name): MemoryRows(np.asarray(value)) for name, value in item.items()}
-            record = ArrayRecord.of(where, arrays, self.specs)
-            yield from record.samples(range(record.count))
+            yield ArrayRecord.of(where, arrays, self.specs)
 
     def _items(self) -> Iterator[Any]:
         try:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec, joinable
+from calibration.source import Sample
+from engines.batching import batched_names
+from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
 
 UNNAMED = {"?", "", "None"}
@@ -36,21 +38,30 @@ def check_names(found: Iterable[str], specs: Sequence[TensorSpec], where: str) -
     return [name for name in found if name not in names]
 
 
-def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
+def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> Sample:
     """``sample`` with each array in its input's own dtype, C-contiguous, keys in the order of ``specs``.
 
     Raises ``BadInput`` naming ``where`` and the input: wrong shape, a conversion that would lose values, NaN or
     infinity, or two axes of the same ONNX symbol with different lengths (TensorRT requires them equal: "Named
     Dimensions", TensorRT developer guide).
     """
-    joins = joinable(specs)
-    fitted = {s.name: fit_array(np.asarray(sample[s.name]), s, f"{where}: {s.name!r}", joins) for s in specs}
+    batched = batched_names(specs)
+    fitted = {
+        s.name: fit_array(np.asarray(sample[s.name]), s, f"{where}: {s.name!r}", s.name in batched) for s in specs
+    }
     _check_symbols(fitted, specs, where)
-    return fitted
+    return Sample(fitted, where)
 
 
 def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
     """One array as ``spec`` wants it; where samples are joinable its first axis must have length one."""
+    if 0 in array.shape and shape_fits(array.shape, spec, empty=True):
+        raise BadInput(
+            f"a sample has shape {shape_text(array.shape)}: with an axis of length 0 it is empty",
+            where=where,
+            expected=f"{spec.dtype} {shape_text(spec.shape)} with every length above 0",
+            fix="leave this sample out",
+        )
     if not shape_fits(array.shape, spec, joins):
         wanted = (1, *spec.shape[1:]) if joins else spec.shape
         raise BadInput(
@@ -64,11 +75,14 @@ def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
     return np.require(converted, requirements="C")
 
 
-def shape_fits(shape: Sequence[int], spec: TensorSpec, joinable: bool = False) -> bool:
-    """Whether every static axis agrees (and axis 0 is one sample where samples are joinable); no axis is empty."""
+def shape_fits(shape: Sequence[int], spec: TensorSpec, joinable: bool = False, *, empty: bool = False) -> bool:
+    """Whether every static axis agrees (and axis 0 is one sample where samples are joinable); dynamic axes must not be
+    empty, unless ``empty``.
+    """
     if len(shape) != len(spec.shape) or (joinable and shape[0] != 1):
         return False
-    return all(d == want or (isinstance(want, str) and d > 0) for d, want in zip(shape, spec.shape, strict=True))
+    least = 0 if empty else 1
+    return all(d == want or (isinstance(want, str) and d >= least) for d, want in zip(shape, spec.shape, strict=True))
 
 
 def convert(array: Array, spec: TensorSpec, where: str) -> Array:

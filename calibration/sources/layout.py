@@ -1,7 +1,8 @@
 """How the arrays of one file or dict are cut into samples: what the first axis means.
 
-With an input of rank r, an array of rank r + 1 is a stack of samples; of rank r - 1 one sample without its batch axis;
-of rank r a batch along axis 0, or one feed where the model's shapes are matched as they are.
+With an input of rank r, an array of rank r + 1 is a stack of samples; of rank r - 1 one sample without its batch axis.
+Of rank r it is a batch where axis 0 counts samples (``TensorSpec.batch``), chunks where the model has a fixed number of
+rows, else one feed as it stands.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from calibration.sources.inputs import shape_fits, shape_text, spec_text
-from engines.engine import Array, TensorSpec, joinable
+from engines.batching import batched_names
+from engines.engine import Array, TensorSpec
 from engines.errors import BadInput
 
 Shape = tuple[int, ...]
@@ -19,26 +23,44 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True)
 class Cut:
     """How one array becomes samples: ``rows`` of axis 0 each (``None``: the whole array, the same for all samples),
-    then the leading axis dropped or added.
+    then the leading axis dropped or added, or rows repeated until there are ``filled``.
     """
 
     rows: int | None
     drop_axis: bool = False
     add_axis: bool = False
+    filled: int | None = None
 
     def apply(self, block: Array) -> Array:
         if self.drop_axis:
             dropped: Array = block.reshape(block.shape[1:])
             return dropped
+        if self.filled is not None:
+            return block[np.arange(self.filled) % len(block)]
         return block[None] if self.add_axis else block
+
+    def shape(self, stored: Shape) -> Shape:
+        """The shape of one sample of an array of shape ``stored``."""
+        if self.drop_axis:
+            return stored[1:]
+        if self.add_axis:
+            return (1, *stored)
+        return stored if self.rows is None else (self.filled or self.rows, *stored[1:])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """``count`` samples, and for each input how they are cut out of its array."""
+    """``count`` samples, and for each input how they are cut out of its array.
+
+    ``left_out`` rows at the end are too few for a chunk of the model's fixed batch; ``filled`` tells that there were
+    too few for even one, so that rows are repeated; ``empty`` says which input has an axis of length 0.
+    """
 
     count: int
     cuts: dict[str, Cut]
+    left_out: int = 0
+    filled: bool = False
+    empty: str = ""
 
 
 WHOLE, ROW, STACKED, BARE = Cut(None), Cut(1), Cut(1, drop_axis=True), Cut(None, add_axis=True)
@@ -49,49 +71,67 @@ def plan_layout(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], where:
     extra = {s.name: len(shapes[s.name]) - len(s.shape) for s in specs}
     if set(extra.values()) <= {0, 1} and 1 in extra.values():
         cuts = {name: STACKED if n else WHOLE for name, n in extra.items()}
-    elif all(extra[s.name] == (-1 if s.shape else 0) for s in specs) and -1 in extra.values():
-        cuts = {s.name: BARE if s.shape else WHOLE for s in specs}
+    elif -1 in extra.values() and all(_bare(shapes[s.name], s, extra[s.name]) for s in specs):
+        cuts = {s.name: BARE if extra[s.name] else WHOLE for s in specs}
     elif set(extra.values()) == {0}:
         cuts = _cut_own_rank(shapes, specs)
     else:
         raise _misfit(shapes, specs, where)
-    return Layout(_count(shapes, specs, cuts, where), cuts)
+    return _counted(shapes, specs, cuts, where)
+
+
+def _bare(shape: Shape, spec: TensorSpec, extra: int) -> bool:
+    """Whether an array can be one sample that lacks its batch axis, or an input that has none."""
+    if extra == 0:
+        return not spec.batched and shape_fits(shape, spec)
+    return extra == -1 and bool(spec.shape)
 
 
 def _cut_own_rank(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec]) -> dict[str, Cut]:
-    if joinable(specs):
-        return {s.name: ROW for s in specs}
-    batched = [s for s in specs if s.shape and isinstance(s.shape[0], str)]
-    if all(shape_fits(shapes[s.name], s) for s in specs):
+    if batched := batched_names(specs):
+        return {s.name: ROW if s.name in batched else WHOLE for s in specs}
+    likely = [s for s in specs if s.batched]
+    if all(shape_fits(shapes[s.name], s, empty=True) for s in specs):
         # A batch that only some inputs carry can be cut as long as no other input's shape depends on it.
-        if any(s.dynamic for s in specs if s not in batched):
+        if any(s.dynamic for s in specs if s not in likely):
             return {s.name: WHOLE for s in specs}
-        return {s.name: ROW if s in batched else WHOLE for s in specs}
-    return {s.name: Cut(_unit(s)) if s.shape else WHOLE for s in specs}
+        return {s.name: ROW if s in likely else WHOLE for s in specs}
+    units = {s.name: _unit(s) for s in specs}
+    counts = {name: -(-shapes[name][0] // rows) for name, rows in units.items() if rows is not None}
+    several = any(count > 1 for count in counts.values())
+    shared = {s.name for s in specs if several and counts.get(s.name) == 1 and shape_fits(shapes[s.name], s)}
+    return {name: WHOLE if rows is None or name in shared else Cut(rows) for name, rows in units.items()}
 
 
-def _unit(spec: TensorSpec) -> int:
-    """Rows of axis 0 that one sample takes: the model's static batch."""
+def _unit(spec: TensorSpec) -> int | None:
+    """Rows of axis 0 that one sample takes: the model's static batch; None where axis 0 counts no samples."""
+    if not spec.shape:
+        return None
     first = spec.shape[0]
-    return first if isinstance(first, int) and first > 0 else 1
+    if isinstance(first, int):
+        return first if first > 0 else 1
+    return 1 if spec.batched else None
 
 
-def _count(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], cuts: Mapping[str, Cut], where: str) -> int:
-    counts: dict[str, int] = {}
-    for spec in specs:
-        rows, shape = cuts[spec.name].rows, shapes[spec.name]
-        if rows is None:
-            continue
-        if shape[0] % rows:
-            raise _misfit(shapes, [spec], where)
-        counts[spec.name] = shape[0] // rows
+def _counted(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], cuts: dict[str, Cut], where: str) -> Layout:
+    rows = {s.name: shapes[s.name][0] for s in specs if cuts[s.name].rows is not None}
+    if 0 in rows.values():
+        raise BadInput("holds no samples (the first axis is empty)", where=where)
+    filled = {name: Cut(None, filled=cuts[name].rows) for name, n in rows.items() if n < (cuts[name].rows or 1)}
+    cuts = {**cuts, **filled}
+    counts = {name: 1 if name in filled else n // (cuts[name].rows or 1) for name, n in rows.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name!r} {n}" for name, n in counts.items())
         raise BadInput(f"inputs hold different numbers of samples: {found}", where=where)
-    count = next(iter(counts.values()), 1)
-    if count == 0:
-        raise BadInput("holds no samples (the first axis is empty)", where=where)
-    return count
+    left_out = max((n % (cuts[name].rows or n) for name, n in rows.items()), default=0)
+    empty = next((text for s in specs if (text := _empty_axis(s, cuts[s.name].shape(shapes[s.name])))), "")
+    count = 0 if empty else next(iter(counts.values()), 1)
+    return Layout(count, cuts, left_out, bool(filled), empty)
+
+
+def _empty_axis(spec: TensorSpec, shape: Shape) -> str:
+    axis = next((a for a, (n, want) in enumerate(zip(shape, spec.shape, strict=False)) if n == 0 != want), None)
+    return "" if axis is None else f"{spec.name!r} is empty (axis {axis} has length 0)"
 
 
 def _misfit(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], where: str) -> BadInput:

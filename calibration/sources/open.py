@@ -26,6 +26,10 @@ class OpenedSource(SampleSource, Protocol):
 
     def samples_at(self, indices: Collection[int]) -> Iterator[Feed]: ...
 
+    def peek(self, rows: int | None) -> list[Feed]:
+        """One or two feeds as stored, long batches cut to ``rows`` (None: whole): to find out what axis 0 counts."""
+        ...
+
 
 def open_source(
     data: Data,

@@ -12,11 +12,15 @@ from typing import Protocol
 
 import numpy as np
 
-from calibration.sources.inputs import check_names, fit_sample
-from calibration.sources.layout import Layout, plan_layout
+from calibration.source import Sample
+from calibration.sources.inputs import check_names, fit_array, fit_sample
+from calibration.sources.layout import WHOLE, Layout, plan_layout
 from calibration.sources.rows import Rows, readable
 from engines.engine import Array, Feed, TensorSpec
 from engines.files import sha256_file
+
+PEEKED = 2
+"""Feeds looked at to find out what axis 0 counts."""
 
 
 class Record(Protocol):
@@ -57,6 +61,16 @@ class ArrayRecord:
     def count(self) -> int:
         return self.layout.count
 
+    def peek(self, rows: int | None) -> Feed:
+        """The first feed as it is stored, but at most ``rows`` rows where axis 0 is dynamic: it may be a long batch."""
+        feed = {}
+        for spec in self.specs:
+            cut, stored, first = self.layout.cuts[spec.name], self.arrays[spec.name], (*spec.shape, 0)[0]
+            long = rows is not None and cut == WHOLE and isinstance(first, str) and stored.shape[0] > rows
+            array = cut.apply(next(stored.blocks(rows if long else cut.rows)))
+            feed[spec.name] = fit_array(array, spec, f"{self.where}: {spec.name!r}", joins=False)
+        return Sample(feed, self.where)
+
     def samples(self, chosen: Collection[int]) -> Iterator[Feed]:
         streams = {spec.name: self._cut(spec.name) for spec in self.specs}
         for position in range(max(chosen, default=-1) + 1):
@@ -69,6 +83,25 @@ class ArrayRecord:
         cut = self.layout.cuts[name]
         blocks = self.arrays[name].blocks(cut.rows)
         return map(cut.apply, repeat(next(blocks)) if cut.rows is None else blocks)
+
+
+def layout_notes(records: Sequence[ArrayRecord]) -> list[str]:
+    """What of the data is not fed as it stands: arrays ignored, rows left out or repeated, samples that are empty."""
+    ignored = sorted({name for record in records for name in record.ignored})
+    notes = [f"arrays that are no input of the model are ignored: {', '.join(ignored)}"] if ignored else []
+    short = [record for record in records if record.layout.left_out]
+    if short:
+        left_out = sum(record.layout.left_out for record in short)
+        notes.append(f"{left_out} rows at the end of {_files(short)} fill no batch of the model's and are left out")
+    if filled := [record for record in records if record.layout.filled]:
+        notes.append(f"{_files(filled)} with fewer rows than the model's batch: rows are repeated to fill it")
+    if empty := [record for record in records if record.layout.empty]:
+        notes.append(f"left out: {_files(empty)} where {empty[0].layout.empty}")
+    return notes
+
+
+def _files(records: Sequence[ArrayRecord]) -> str:
+    return records[0].where if len(records) == 1 else f"{len(records)} files (first {records[0].where})"
 
 
 class RecordSource:
@@ -91,6 +124,15 @@ class RecordSource:
         self._records, self._content = records, content
         self._ends = list(accumulate(record.count for record in records))
         self.positions = choose(self._ends[-1] if self._ends else 0, samples, seed)
+
+    def peek(self, rows: int | None) -> list[Feed]:
+        """The first feeds of the first two records, see ``ArrayRecord.peek``."""
+        found: list[Feed] = []
+        for record in (record for record in self._records if record.count):
+            found.append(record.peek(rows) if isinstance(record, ArrayRecord) else next(record.samples({0})))
+            if len(found) == PEEKED:
+                break
+        return found
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.source import Sample
+from calibration.sources.inputs import UNNAMED
+from calibration.sources.records import PEEKED
 from calibration.sources.scenes import scene
 from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
@@ -101,6 +104,10 @@ class SyntheticSource:
     def __len__(self) -> int:
         return self._count
 
+    def peek(self, rows: int | None) -> list[Feed]:
+        """Two samples; they are short."""
+        return list(self.samples_at(range(PEEKED)))
+
     def samples(self) -> Iterator[Feed]:
         return self.samples_at(range(self._count))
 
@@ -108,7 +115,7 @@ class SyntheticSource:
         """Only these samples, in order."""
         for index in sorted(indices):
             rng = np.random.default_rng([self._seed, index])
-            yield {spec.name: self._array(spec, rng) for spec in self.specs}
+            yield Sample({spec.name: self._array(spec, rng) for spec in self.specs}, f"synthetic sample {index}")
 
     def _array(self, spec: TensorSpec, rng: np.random.Generator) -> Array:
         shape, dtype = self._shapes[spec.name], spec.numpy_dtype()
@@ -153,8 +160,8 @@ def _channel_axis(spec: TensorSpec, shapes: Mapping[str, tuple[int, ...]]) -> in
 
 
 def sample_shapes(specs: Sequence[TensorSpec], given: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """The shape of each input in one sample. Axis 0 is one where dynamic; other symbols take the length ``given`` for
-    an input that has them, else a default; one symbol has one length throughout.
+    """The shape of each input in one sample. Axis 0 is one where it is the batch; other symbols take the length
+    ``given`` for an input that has them, else a default; one symbol has one length throughout.
     """
     lengths: dict[str, int] = {}
     for spec in specs:
@@ -162,8 +169,12 @@ def sample_shapes(specs: Sequence[TensorSpec], given: Mapping[str, Sequence[int]
             if isinstance(symbol, str):
                 lengths.setdefault(symbol, length)
     for spec in specs:
-        if spec.shape and isinstance(spec.shape[0], str):
-            lengths[spec.shape[0]] = 1
+        if spec.batched:
+            lengths[str(spec.shape[0])] = 1
+    for spec in specs:
+        for axis, symbol in enumerate(spec.shape):
+            if isinstance(symbol, str) and symbol not in UNNAMED:
+                lengths.setdefault(symbol, _usual_length(spec, axis))
     return {s.name: tuple(_length(s, axis, lengths, given) for axis in range(len(s.shape))) for s in specs}
 
 
@@ -180,14 +191,17 @@ def _length(spec: TensorSpec, axis: int, lengths: Mapping[str, int], given: Mapp
     symbol = spec.shape[axis]
     if isinstance(symbol, int):
         return symbol
-    if symbol != "?" and symbol in lengths:
+    if symbol not in UNNAMED:
         return lengths[symbol]
-    if axis == 0:
+    if axis == 0 and spec.batched:
         return 1
-    if spec.name in given:
-        return given[spec.name][axis]
-    if any(word in symbol.lower() for word in ("batch", "past")):
+    return given[spec.name][axis] if spec.name in given else _usual_length(spec, axis)
+
+
+def _usual_length(spec: TensorSpec, axis: int) -> int:
+    symbol = str(spec.shape[axis]).lower()
+    if any(word in symbol for word in ("batch", "past")):
         return 1
-    if len(spec.shape) == 4 and "float" in spec.dtype:
+    if axis and len(spec.shape) == 4 and "float" in spec.dtype:
         return IMAGE_SIDE
-    return SEQUENCE_LENGTH if any(word in symbol.lower() for word in ("seq", "len", "time", "token")) else OTHER_LENGTH
+    return SEQUENCE_LENGTH if any(word in symbol for word in ("seq", "len", "time", "token")) else OTHER_LENGTH

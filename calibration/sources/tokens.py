@@ -48,6 +48,8 @@ class JsonLines:
         arrays = {name: _array(value, f"{where}: {name!r}") for name, value in _parse(line, where).items()}
         arrays |= completed(arrays, self.specs)
         record = ArrayRecord.of(where, {name: MemoryRows(array) for name, array in arrays.items()}, self.specs)
+        if record.layout.empty:
+            raise BadInput(record.layout.empty, where=where, expected="at least one value per input")
         if record.count != 1:
             raise BadInput(f"one line holds {record.count} samples", where=where, expected="one sample per line")
         return next(record.samples({0}))

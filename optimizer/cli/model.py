@@ -31,6 +31,9 @@ def model(
     max_drop: Annotated[str | None, Option(metavar="1%", help="Accuracy budget against FP32. Default: 1%.")] = None,
     sparsity: Annotated[str | None, Option(metavar="none|2:4", help="2:4 prunes weights by magnitude.")] = None,
     shape: Annotated[list[str] | None, Option(metavar=RANGE, help="Of a dynamic input; repeatable.")] = None,
+    batch_axis: Annotated[
+        str | None, Option(metavar="auto|0|none", help="Is axis 0 a batch? Default: tried out.")
+    ] = None,
     loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help="Default: singlestream,offline.")] = None,
     duration: Annotated[float | None, Option(metavar="SECONDS", help="Per LoadGen scenario. Default: 2.")] = None,
     out: Annotated[Path | None, Option("-o", "--out", help="Bundle folder. Default: MODEL.optimized.")] = None,
@@ -78,6 +81,7 @@ def model(
         "max_drop": parse_fraction(max_drop) if max_drop else None,
         "sparsity": sparsity and choice(Sparsity, sparsity, "--sparsity"),
         "shapes": tuple(shape) if shape else None,
+        "batch_axis": batch_axis,
         "loadgen": None if loadgen is None else listed(loadgen),
         "duration": duration,
         "seed": seed,

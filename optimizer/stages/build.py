@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BadInput, BuildError, BuildFailure
 from engines.gpu import native_target
@@ -49,6 +50,7 @@ def build_targets(
     events: Events,
     more_profiles: Sequence[ShapeProfile] = (),
     plan: PrecisionPlan | None = None,
+    batching: Batching | None = None,
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
@@ -69,6 +71,7 @@ def build_targets(
             options=settings.tensorrt_options,
             time_limit_s=settings.build_time_limit,
             memory_limit_mb=settings.build_memory_limit,
+            batching=batching,
         )
         return _build_one(request, events, plan)
 

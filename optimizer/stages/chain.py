@@ -61,6 +61,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             events=events,
             more_profiles=cleaned.more_profiles,
             plan=forms.plan,
+            batching=job.inputs.batching,
         ),
         workspace,
         events,
@@ -128,8 +129,8 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
     candidates = {"fp32": cleaned.path}
     if forms.cpu is not None:
         candidates["int8"] = forms.cpu
-    feed = next(job.inputs.held_back.samples())
-    choice = choose_cpu_form(candidates, forms.proofs.get("cpu"), feed, cleaned.profile, job.settings.cpu_form)
+    feed, proof = next(job.inputs.held_back.samples()), forms.proofs.get("cpu")
+    choice = choose_cpu_form(candidates, proof, feed, job.specs, cleaned.profile, job.settings.cpu_form)
     build_engine(
         BuildRequest(
             model=candidates[choice.form],
@@ -137,6 +138,7 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
             profile=cleaned.profile,
             out=workspace.path / "engines" / CPU.name,
             precision=choice.form,
+            batching=job.inputs.batching,
         )
     )
     return replace(choice, memory=engine_memory(str(workspace.path / "engines" / CPU.name)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from benchmarks.measurement import Latency, Throughput
 from benchmarks.memory import EngineMemory
 from benchmarks.op_times import OpTime, profile_ops
 from benchmarks.steady import Steadiness, measure_steady
-from engines.engine import Feed
+from engines.batching import batched_names
+from engines.engine import Feed, TensorSpec
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
 from optimizer.stages.proof import Proof
@@ -50,16 +51,23 @@ class CpuChoice:
 
 
 def choose_cpu_form(
-    forms: Mapping[str, Path], proof: Proof | None, feed: Feed, profile: ShapeProfile, asked: str = "auto"
+    forms: Mapping[str, Path],
+    proof: Proof | None,
+    feed: Feed,
+    specs: Sequence[TensorSpec],
+    profile: ShapeProfile,
+    asked: str = "auto",
 ) -> CpuChoice:
     """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget, or the
     ``asked`` one ("int8", "fp32") in any case.
     """
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
+    for engine in engines.values():
+        engine.learn(specs)
     try:
         latency = measure_latency(engines, feed, seconds=SECONDS)
-        many = repeat_to_batch(engines["fp32"].inputs, feed, _batch(profile, latency["fp32"])) or feed
-        batch = sample_count(engines["fp32"].inputs, many)
+        many = repeat_to_batch(specs, feed, _batch(profile, specs, latency["fp32"])) or feed
+        batch = sample_count(specs, many)
         steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=SECONDS, min_runs=5)
         throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
         form, why = _decide(throughput, proof) if asked not in forms else (asked, f"{asked} was asked for")
@@ -72,9 +80,9 @@ def choose_cpu_form(
     return CpuChoice(form, why, batch, latency, throughput, times, steady.steadiness, energy)
 
 
-def _batch(profile: ShapeProfile, fp32: Latency) -> int:
+def _batch(profile: ShapeProfile, specs: Sequence[TensorSpec], fp32: Latency) -> int:
     """The profile's usual batch, or one for a model so slow that a batch would take too long."""
-    usual = max((shapes.opt[0] for shapes in profile.inputs.values() if shapes.opt), default=1)
+    usual = max((profile.inputs[name].opt[0] for name in batched_names(specs) if name in profile.inputs), default=1)
     return usual if usual * fp32.p50 <= LONGEST_BATCH_MS else 1
 
 

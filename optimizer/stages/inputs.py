@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 import onnx_ir as ir
 
@@ -11,9 +12,12 @@ from calibration.source import SampleSource, split
 from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.open import OpenedSource, open_source
 from calibration.sources.synthetic import SyntheticSource
+from engines.batching import Batching
 from engines.engine import TensorSpec
 from engines.profile import ShapeRange
+from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
+from optimizer.stages.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
 
 HELD_BACK = 64
 EVALUATED = 2048
@@ -29,6 +33,12 @@ class Inputs:
     calibrated: bool
     digest: str
     notes: tuple[str, ...] = ()
+    batching: Batching = field(default_factory=Batching)
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs, with what is known of their first axis."""
+        return self.calibration.specs
 
 
 def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
@@ -36,34 +46,61 @@ def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
     return tuple(_spec(value) for value in model.graph.inputs)
 
 
+def model_outputs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's outputs as tensor specs; one of unknown rank has no axes."""
+    return tuple(
+        TensorSpec(str(v.name), v.dtype.numpy().name if v.dtype else "?", _dims(v)) for v in model.graph.outputs
+    )
+
+
 def _spec(value: ir.Value) -> TensorSpec:
     assert value.shape is not None and value.dtype is not None and value.name is not None  # import has checked
-    dims = tuple(d if isinstance(d, int) else (d.value or "?") for d in value.shape)
-    return TensorSpec(value.name, value.dtype.numpy().name, dims)
+    return TensorSpec(value.name, value.dtype.numpy().name, _dims(value))
 
 
-def open_inputs(
-    settings: Settings, model: ir.Model, specs: Sequence[TensorSpec], shapes: dict[str, ShapeRange]
-) -> Inputs:
-    """Open ``--data`` and ``--eval-data``. Raises ``BadInput`` naming file and input for data that does not fit."""
+def _dims(value: ir.Value) -> tuple[int | str, ...]:
+    return tuple(d if isinstance(d, int) else (d.value or "?") for d in value.shape) if value.shape is not None else ()
+
+
+def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, ShapeRange]) -> Inputs:
+    """Open ``--data`` and ``--eval-data``. Raises ``BadInput`` naming file and input for data that does not fit.
+
+    Where axis 0 turns out to be dynamic by name only, it becomes static in ``imported.model``.
+    """
+    model = imported.model
     wanted = settings.samples if settings.eval_data else settings.samples + HELD_BACK
     data = settings.data or "random"
-    source: OpenedSource = open_source(
+    opened = partial(
+        open_source,
         data,
-        specs,
         samples=min(wanted, SYNTHETIC_SAMPLES) if data == "random" else wanted,
         seed=settings.seed,
         shapes={name: given.opt for name, given in shapes.items()},
         integer_bounds=integer_bounds(model),
     )
+    batching = _batching(settings, imported, opened)
+    freeze(model, batching)
+    specs = batching.of_inputs(model_inputs(model))
+    source: OpenedSource = opened(inputs=specs)
     if isinstance(source, SyntheticSource):
         source = match_batch_norms(model, source)
+    notes = (batching.why, *source.notes) if batching.why else source.notes
     if settings.eval_data is None:
         calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
-        return Inputs(calibration, held_back, not source.synthetic, source.digest, source.notes)
+        return Inputs(calibration, held_back, not source.synthetic, source.digest, notes, batching)
     held = open_source(settings.eval_data, specs, samples=EVALUATED, seed=settings.seed)
-    notes = (*source.notes, *(note for note in held.notes if note not in source.notes))
-    return Inputs(source, held, not source.synthetic, f"{source.digest}+{held.digest}", notes)
+    notes = (*notes, *(note for note in held.notes if note not in notes))
+    return Inputs(source, held, not source.synthetic, f"{source.digest}+{held.digest}", notes, batching)
+
+
+def _batching(settings: Settings, imported: ImportedModel, opened: Callable[..., OpenedSource]) -> Batching:
+    specs = model_inputs(imported.model)
+    if not has_open_axis(specs):
+        return Batching()
+    outputs = model_outputs(imported.model)
+    if settings.batch_axis != "auto":
+        return told_batching(settings.batch_axis, specs, outputs)
+    return found_batching(imported.path, imported.model, opened(inputs=whole_samples(specs)), outputs)
 
 
 def integer_bounds(model: ir.Model) -> dict[str, int]:

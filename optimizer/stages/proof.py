@@ -11,7 +11,7 @@ from benchmarks.accuracy import Accuracy, compare
 from benchmarks.score import Evaluate, Score
 from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
-from engines.engine import Engine, Feed, joinable
+from engines.engine import Engine, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
 from optimizer.simulation.run import simulated
 from optimizer.stages.recorded import RecordedEngine
@@ -52,6 +52,7 @@ class Prover:
         self._held_back, self._max_drop = held_back, max_drop
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True)
+        engine.learn(held_back.specs)
         self._fp32: Score | None = self._task.score(engine) if self._task else None
         self._reference: Engine = engine
         if is_large(original):
@@ -75,7 +76,7 @@ class Prover:
         return judge(accuracy, task, self._max_drop)
 
     def _feeds(self) -> Iterator[Feed]:
-        return batches(self._held_back.samples(), BATCH, joinable=joinable(self._held_back.specs))
+        return batches(self._held_back.samples(), BATCH, self._held_back.specs)
 
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:

@@ -15,7 +15,6 @@ import onnx_ir as ir
 
 from benchmarks.macs import count_macs, int8_mac_share
 from calibration.table import CalibrationTable
-from engines.engine import joinable
 from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
@@ -171,7 +170,7 @@ class _Typing:
         total = len(inputs.calibration)
         return Calibrator(
             samples=inputs.calibration.samples,
-            joinable=joinable(inputs.calibration.specs),
+            joinable=False,  # a source gives one sample per feed
             methods=AUTO_METHODS if asked == "auto" else (asked,),
             calibrated=inputs.calibrated,
             model_digest=self._job.imported.digest,

@@ -102,7 +102,7 @@ def test_choice_split_and_batches(tmp_path_factory, sizes, samples, seed, data):
         assert calibration.digest != held_back.digest
 
     size = data.draw(st.integers(1, 7))
-    joined = list(batches(source.samples(), size, joinable=joinable(X)))
+    joined = list(batches(source.samples(), size, X))
     assert np.array_equal(np.concatenate([b["x"] for b in joined]), values(source))
     assert all(len(b["x"]) == size for b in joined[:-1])
 

@@ -45,14 +45,15 @@ def test_parts_are_disjoint_ordered_and_bounded(total, calibration, held_back, s
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=20), st.integers(1, 5))
 def test_batches_join_equal_shapes_only_and_lose_nothing(lengths, size):
-    joined = [batch["x"] for batch in batches(Plain(lengths).samples(), size, joinable=True)]
+    joined = [batch["x"] for batch in batches(Plain(lengths).samples(), size, Plain.specs)]
     assert [int(row[0]) for batch in joined for row in batch] == list(range(len(lengths)))
     assert [batch.shape[1] for batch in joined for _ in batch] == lengths
     assert max(len(batch) for batch in joined) <= size
 
 
 def test_not_joinable_samples_pass_one_by_one():
-    assert [b["x"].shape for b in batches(Plain([2, 2]).samples(), 8, joinable=False)] == [(1, 2), (1, 2)]
+    whole = (TensorSpec("x", "float32", ("points", "length"), batch=False),)
+    assert [b["x"].shape for b in batches(Plain([2, 2]).samples(), 8, whole)] == [(1, 2), (1, 2)]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
