@@ -21,6 +21,7 @@ from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import NodePrecision, PrecisionPlan
+from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.points import Form as QdqForm
@@ -123,6 +124,7 @@ class _Typing:
             model, plan, table = quantized.model, quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))
         plan = type_rest(model, plan, self._settings.precision, table)
+        keep_biases_apart(model)
         save_model(model, path)
         written = ir.load(path)
         for finding in lint(written):

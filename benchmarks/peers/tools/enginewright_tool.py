@@ -34,6 +34,7 @@ class Enginewright:
     def quantize(self, request: Request) -> None:
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
+        from optimizer.quantization.biases import keep_biases_apart
         from optimizer.quantization.calibrating import Calibrator
         from optimizer.quantization.points import Form
         from optimizer.quantization.quantize import quantize
@@ -52,6 +53,7 @@ class Enginewright:
         found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
         if settings.form is Form.TENSORRT:
             type_rest(found.model, found.plan, Precision.INT8, found.table)
+            keep_biases_apart(found.model)
         save_model(found.model, request.out)
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
