@@ -63,7 +63,7 @@ def _before_quantize(node: ir.Node) -> ir.Value | None:
     """What is quantized: the output of ``node``, or of the ReLU or Clip behind it; None where others read it too."""
     value = node.outputs[0]
     while len(value.uses()) == 1 and not value.is_graph_output():
-        reader = value.uses()[0].node
+        (reader,) = value.consumers()
         if reader.op_type == "QuantizeLinear":
             return value
         if reader.op_type not in _BETWEEN:
