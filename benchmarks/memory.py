@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.loadgen.run import child_environment
 from benchmarks.loadgen.source import open_source
+from engines.child_process import child_command, child_environment
 from engines.engine import Engine, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.manifest import MANIFEST_NAME, EngineManifest
@@ -39,7 +39,7 @@ def engine_memory(source: str, batch: int = 1) -> EngineMemory:
 
     Raises ``EngineError`` when the child cannot.
     """
-    command = [sys.executable, "-m", "benchmarks.memory", source, str(batch)]
+    command = child_command("benchmarks.memory", source, str(batch))
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=child_environment(), timeout=LIMIT_S, check=False

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import SampleLibrary, save_samples
+from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.loadgen.source import open_source
+from engines.child_process import child_command, child_environment
 from engines.engine import Array, Engine, TensorSpec
 
 SAMPLES = 64
-WARM_UP = 3
 
 
 @dataclass(frozen=True)
@@ -82,33 +81,11 @@ def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
 
 def _loop_apart(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
     """``loop_rate`` in a process of its own, as LoadGen runs."""
-    code = "import sys; from benchmarks.overhead import loop_rate as r; s, b, t, *p = sys.argv[1:]; "
-    command = [
-        sys.executable,
-        "-c",
-        f"{code}print(r(s, p, int(b), float(t)))",
-        source,
-        str(batch),
-        str(seconds),
-        *paths,
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, start_new_session=True)
+    command = child_command("benchmarks.bare_loop", source, str(batch), str(seconds), *paths)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=child_environment(), start_new_session=True
+    )
     return float(done.stdout)
-
-
-def loop_rate(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
-    """Samples per second of nothing but joining a batch and running it."""
-    with open_source(source) as engine:
-        library = SampleLibrary.from_files(paths, engine.inputs)
-        library.load(range(len(library)))
-        batches = [[(start + k) % len(library) for k in range(batch)] for start in range(0, len(library), batch)]
-        for number in range(WARM_UP):
-            engine.infer(library.feed(batches[number % len(batches)]))
-        done, start, end = 0, time.perf_counter(), time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            engine.infer(library.feed(batches[done % len(batches)]))
-            done += 1
-        return done * batch / (time.perf_counter() - start)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

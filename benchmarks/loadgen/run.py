@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import benchmarks
 from benchmarks.loadgen.log import DetailLog, read_detail_log
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.verdict import explain
 from benchmarks.loadgen.watch import Ending, kill, watch
+from engines.child_process import child_command, child_environment
 from engines.errors import BadInput
 from engines.files import read_json, write_json
 
@@ -83,7 +82,7 @@ def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSett
     try:
         with (log_dir / OUTPUT_FILE).open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.loadgen.child", str(request), str(report), str(write_end)],
+                child_command("benchmarks.loadgen.child", str(request), str(report), str(write_end)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -100,13 +99,6 @@ def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSett
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
-
-
-def child_environment() -> dict[str, str]:
-    """The child must find our packages also where they are not installed and the current folder is elsewhere."""
-    root = str(Path(benchmarks.__path__[0]).parent)
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
 
 
 def _total_seconds(settings: LoadgenSettings) -> float | None:

@@ -8,10 +8,8 @@ place it has in company, so the difference is what the others cost (memory bandw
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.conditions import Conditions, read_conditions
-from benchmarks.loadgen.run import child_environment
 from benchmarks.steady import variation
 from benchmarks.together.placement import Placement
 from benchmarks.together.worker import Window, WorkerJob
+from engines.child_process import child_command, child_environment
 from engines.engine import Feed
 from engines.errors import EngineError
 from engines.files import write_json
@@ -169,7 +167,7 @@ class _Worker:
         write_json(job, WorkerJob(str(self._tenant.folder), str(inputs), self._tenant.batch, placement.cores))
         self._errors = (self._folder / "stderr").open("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.together.worker", str(job)],
+            child_command("benchmarks.together.worker", str(job)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -218,9 +216,9 @@ class _Worker:
 
 
 def _environment(placement: Placement) -> dict[str, str]:
-    environment = child_environment()
+    own: dict[str, str] = {}
     if placement.device:
-        environment["CUDA_VISIBLE_DEVICES"] = placement.device
+        own["CUDA_VISIBLE_DEVICES"] = placement.device
     if placement.cores:
-        environment["OMP_NUM_THREADS"] = str(len(placement.cores))
-    return {**environment, "PYTHONUNBUFFERED": "1", "PATH": os.environ.get("PATH", "")}
+        own["OMP_NUM_THREADS"] = str(len(placement.cores))
+    return child_environment(**own)

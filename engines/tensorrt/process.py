@@ -6,7 +6,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from types import TracebackType
 
 import msgspec
 
-import engines
+from engines.child_process import child_command, child_environment
 from engines.errors import BuildError, BuildFailure
 from engines.files import read_json, write_json
 from engines.progress import BuildProgress, OnProgress
@@ -72,11 +71,11 @@ class _Child:
         self.kills_before = kernel_kills()
         self.error_text = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", _CHILD, str(request_file), str(os.getpid())],
+            child_command(_CHILD, str(request_file), str(os.getpid())),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=child_environment(),
             start_new_session=True,  # a terminal's Ctrl-C reaches only the parent, which then kills the child
         )
 
@@ -125,15 +124,6 @@ class _Child:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
-
-
-def _environment() -> dict[str, str]:
-    """The child must find this very package, and nothing of the folder the user happens to stand in."""
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
-    root = Path(engines.__file__).resolve().parent.parent
-    if root.name not in ("site-packages", "dist-packages"):
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
-    return environment
 
 
 def _follow(child: _Child, limits: Limits, on_progress: OnProgress) -> None:

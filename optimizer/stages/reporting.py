@@ -100,8 +100,21 @@ def assemble(found: Findings) -> Report:
         calibration=dict(found.calibration),
         machine=dict(found.machine),
         versions=dict(found.versions),
-        warnings=list(found.warnings),
+        warnings=[*found.warnings, *_nothing_quantized(found)],
     )
+
+
+def _nothing_quantized(found: Findings) -> list[str]:
+    """A warning where INT8 was asked for and no node came out in it, with the reason of most multiply-accumulates."""
+    nodes = found.plan.nodes.values()
+    if found.requested != Precision.INT8.value or any(node.dtype is Dtype.INT8 for node in nodes):
+        return []
+    products = {name: node for name, node in found.plan.nodes.items() if node.macs}
+    if not products:
+        return ["nothing could be quantized to INT8: the model has no convolution and no matrix product"]
+    name, heaviest = max(products.items(), key=lambda item: item[1].macs)
+    why = f"{heaviest.op_type} {name!r}, the heaviest, stays {heaviest.dtype.value}: {heaviest.reason}"
+    return [f"nothing could be quantized to INT8, none of {len(products)} convolutions and matrix products; {why}"]
 
 
 def peak_rss_mb() -> float:
