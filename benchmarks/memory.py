@@ -1,4 +1,4 @@
-"""Memory one engine needs, seen from a process of its own: ``python -m benchmarks.memory ENGINE_FOLDER``.
+"""Memory one engine needs, seen from a process of its own: ``python -m benchmarks.memory ENGINE_FOLDER SAMPLE.npz``.
 
 Host memory is the resident size after the first inferences less that before the engine was opened, libraries loaded;
 device memory what NVML says the GPU has less afterwards.
@@ -10,17 +10,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.loadgen.sample_files import read_npz, write_npz
 from benchmarks.loadgen.source import open_source
 from engines.child_process import child_command, child_environment
-from engines.engine import Engine, Feed, TensorSpec
+from engines.engine import Feed
 from engines.errors import EngineError
-from engines.manifest import MANIFEST_NAME, EngineManifest
 
 RUNS = 3
 LIMIT_S = 300.0
@@ -34,12 +33,20 @@ class EngineMemory:
     device_bytes: int | None
 
 
-def engine_memory(source: str, batch: int = 1) -> EngineMemory:
-    """Open ``source`` (an engine folder, or ``file.py:function``) in a child and run it on zeros of ``batch`` samples.
+def engine_memory(source: str, feed: Feed) -> EngineMemory:
+    """Open ``source`` (an engine folder, or ``file.py:function``) in a child and run it on ``feed``.
 
-    Raises ``EngineError`` when the child cannot.
+    ``feed`` must be a real sample: made-up values may be none the graph can run (a shape, an index, a length). Raises
+    ``EngineError`` when the child cannot.
     """
-    command = child_command("benchmarks.memory", source, str(batch))
+    with tempfile.TemporaryDirectory(prefix="enginewright-memory-") as folder:
+        path = Path(folder) / "sample.npz"
+        write_npz(path, feed)
+        return _in_child(source, path)
+
+
+def _in_child(source: str, sample: Path) -> EngineMemory:
+    command = child_command("benchmarks.memory", source, str(sample))
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=child_environment(), timeout=LIMIT_S, check=False
@@ -47,45 +54,23 @@ def engine_memory(source: str, batch: int = 1) -> EngineMemory:
     except subprocess.TimeoutExpired:
         raise EngineError(f"did not run within {LIMIT_S:.0f} s", where=source) from None
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"the process ended with code {done.returncode}"])[-1]
         raise EngineError(f"its memory cannot be measured: {last}", where=source)
     return EngineMemory(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _measure(source: str, batch: int) -> EngineMemory:
+def _measure(source: str, sample: Path) -> EngineMemory:
     import onnxruntime  # noqa: F401  # its own size is not the engine's
 
     host, device = _resident(), _device_used()
     with open_source(source) as engine:
-        _run(engine, batch, _usual_shapes(source))
+        feed = read_npz(sample, engine.inputs)
+        for _ in range(RUNS):
+            engine.infer(feed)
         used = _device_used()
         return EngineMemory(
             max(_resident() - host, 0), None if used is None or device is None else max(used - device, 0)
         )
-
-
-def _run(engine: Engine, batch: int, usual: dict[str, tuple[int, ...]]) -> None:
-    feed: Feed = {
-        spec.name: np.zeros(_sizes(spec, batch, usual.get(spec.name, ())), spec.numpy_dtype()) for spec in engine.inputs
-    }
-    for _ in range(RUNS):
-        engine.infer(feed)
-
-
-def _usual_shapes(source: str) -> dict[str, tuple[int, ...]]:
-    """The profile's usual shapes of an engine folder; empty for a function."""
-    manifest = Path(source) / MANIFEST_NAME
-    if not manifest.is_file():
-        return {}
-    return {name: tuple(shapes.opt) for name, shapes in EngineManifest.load(manifest.parent).profile.inputs.items()}
-
-
-def _sizes(spec: TensorSpec, batch: int, usual: tuple[int, ...]) -> tuple[int, ...]:
-    """``spec``'s shape with ``batch`` samples; other open sizes as usual."""
-    known = usual if len(usual) == len(spec.shape) else (1,) * len(spec.shape)
-    return tuple(
-        size if isinstance(size, int) else batch if axis == 0 else known[axis] for axis, size in enumerate(spec.shape)
-    )
 
 
 def _resident() -> int:
@@ -105,7 +90,7 @@ def _device_used() -> int | None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    found = _measure(arguments[0], int(arguments[1]) if len(arguments) > 1 else 1)
+    found = _measure(arguments[0], Path(arguments[1]))
     sys.stdout.write(json.dumps(found.__dict__) + "\n")
     sys.stdout.flush()
     os._exit(0)  # destructors of GPU libraries are no part of the measurement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,24 @@ def to_json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=_encode_numpy), indent=1) + b"\n"
 
 
+def write_record(path: Path, value: Any) -> None:
+    """JSON for ``read_record``: as ``write_json``, but NaN and infinities are kept (as text)."""
+    write_atomically(path, msgspec.json.encode(_spelled(msgspec.to_builtins(value, enc_hook=_encode_numpy))))
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """What ``write_record`` wrote. Raises ``BadInput`` naming the file and the field that does not fit."""
+    return _read(path, kind, strict=False)
+
+
 def _decode_path(kind: type[Any], value: Any) -> Any:
     if issubclass(kind, Path):
         return kind(value)
@@ -84,8 +103,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path, kind: type[T]) -> T:
     """Read a JSON file into ``kind``. Raises ``BadInput`` naming the file and the field that does not fit."""
+    return _read(path, kind, strict=True)
+
+
+def _read(path: Path, kind: type[T], *, strict: bool) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=_decode_path)
+        return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=_decode_path, strict=strict)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

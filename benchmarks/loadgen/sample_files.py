@@ -14,6 +14,21 @@ from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
 
 
+def write_npz(path: Path, arrays: Feed) -> None:
+    """``np.savez`` takes names as keyword arguments, so an input called "file" would break it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """The arrays of the inputs ``specs``. NPY keeps only the size of bfloat16, so the model's own type is put back."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {spec.name: archive[spec.name] for spec in specs}
+    return {s.name: a.view(s.numpy_dtype()) if (a := arrays[s.name]).dtype.kind == "V" else a for s in specs}
+
+
 class FileStore:
     """Samples of files that ``benchmarks.loadgen.samples.save_samples`` wrote.
 
@@ -49,8 +64,7 @@ class FileStore:
 
 
 def _read(path: Path, specs: Sequence[TensorSpec], batched: Sequence[str]) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {spec.name: archive[spec.name] for spec in specs}
+    arrays = read_npz(path, specs)
     return {s.name: arrays[s.name][None] if _lone(arrays[s.name].shape, s, batched) else arrays[s.name] for s in specs}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -11,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.loadgen.sample_files import FileStore
+from benchmarks.loadgen.sample_files import FileStore, write_npz
 from engines.batching import batched_names, join, row
 from engines.engine import Array, Feed, TensorSpec
 from engines.errors import BadInput
@@ -31,7 +30,7 @@ def save_samples(feeds: Iterable[Feed], specs: Sequence[TensorSpec], directory: 
     paths: list[str] = []
     for group in _groups(feeds, names):
         path = directory / f"samples-{len(paths):05d}.npz"
-        _write_npz(path, {name: _in_file(group, name, batched) for name in names})
+        write_npz(path, {name: _in_file(group, name, batched) for name in names})
         paths.append(str(path))
     return tuple(paths)
 
@@ -53,14 +52,6 @@ def _groups(feeds: Iterable[Feed], names: Sequence[str]) -> Iterator[list[Feed]]
         held += size
     if group:
         yield group
-
-
-def _write_npz(path: Path, arrays: dict[str, Array]) -> None:
-    # np.savez takes names as keyword arguments, so an input called "file" would break it.
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 class SampleStore(Protocol):

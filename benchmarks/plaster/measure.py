@@ -106,7 +106,7 @@ def _variant(
 ) -> Variant:
     name = prepared.name
     say(f"{prepared.title}: memory{' and LoadGen' if settings.duration > 0 else ''}")
-    memory, why = _memory(prepared.folder)
+    memory, why = _memory(prepared.folder, next(iter(data.feeds())))
     runs = _loadgen(prepared, settings.duration, samples, scratch / "loadgen" / name)
     latency, accuracy, task = timed.latency.latency[name], timed.accuracy[name], timed.task.get(name)
     rate = 1e3 * timed.batch / timed.throughput.latency[name].p50
@@ -149,9 +149,9 @@ def _assemble(
     )
 
 
-def _memory(folder: str) -> tuple[EngineMemory | None, str]:
+def _memory(folder: str, feed: Feed) -> tuple[EngineMemory | None, str]:
     try:
-        return engine_memory(folder), ""
+        return engine_memory(folder, feed), ""
     except EngineError as error:
         return None, error.what
 

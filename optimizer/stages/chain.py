@@ -18,6 +18,7 @@ from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape, infer_profile
 from engines.target import CPU, Backend
+from optimizer.attempt import attempt
 from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.passes.clean import clean
@@ -84,6 +85,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
         stage = stage.then("cpu", "measure the CPU engine against FP32")
         cpu = resumable(stage, CpuChoice, lambda: _cpu_engine(job, cleaned, forms, workspace), workspace, events)
+        for note in cpu.notes:
+            events.warn("cpu", note)
         builds = [*builds, _built_cpu(bundle)]
 
     loadgen: dict[str, dict[str, LoadgenResult]] = {}
@@ -141,7 +144,9 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
             batching=job.inputs.batching,
         )
     )
-    return replace(choice, memory=engine_memory(str(workspace.path / "engines" / CPU.name)))
+    folder = str(workspace.path / "engines" / CPU.name)
+    memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(folder, feed), None)
+    return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
 def _built_cpu(bundle: Path) -> BuildOutcome:

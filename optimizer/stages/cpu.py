@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.batching import repeat_to_batch, sample_count
@@ -14,9 +15,10 @@ from benchmarks.memory import EngineMemory
 from benchmarks.op_times import OpTime, profile_ops
 from benchmarks.steady import Steadiness, measure_steady
 from engines.batching import batched_names
-from engines.engine import Feed, TensorSpec
+from engines.engine import Engine, Feed, TensorSpec
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
+from optimizer.attempt import attempt
 from optimizer.stages.proof import Proof
 
 LEAST_GAIN = 1.02
@@ -32,7 +34,7 @@ class CpuChoice:
 
     ``form`` is ``"int8"`` or ``"fp32"``; ``speedup`` the throughput of the shipped form over FP32's; ``op_times`` where
     the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and ``memory`` are the
-    shipped form's.
+    shipped form's. ``notes`` name measurements that failed: their figures are empty.
     """
 
     form: str
@@ -44,10 +46,24 @@ class CpuChoice:
     steadiness: Steadiness | None = None
     energy: Energy | None = None
     memory: EngineMemory | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
-    def speedup(self) -> float:
+    def speedup(self) -> float | None:
+        if self.form not in self.throughput:
+            return None
         return self.throughput[self.form].samples_per_s / self.throughput["fp32"].samples_per_s
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Both forms, timed on one sample and on a batch of ``batch`` samples, ``many``."""
+
+    batch: int
+    many: Feed
+    latency: dict[str, Latency]
+    throughput: dict[str, Throughput]
+    steadiness: Steadiness | None
 
 
 def choose_cpu_form(
@@ -59,25 +75,42 @@ def choose_cpu_form(
     asked: str = "auto",
 ) -> CpuChoice:
     """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget, or the
-    ``asked`` one ("int8", "fp32") in any case.
+    ``asked`` one ("int8", "fp32") in any case. A measurement that fails costs its figures, never the job.
     """
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
     for engine in engines.values():
         engine.learn(specs)
+    untimed = _Timed(1, feed, {}, {}, None)
     try:
-        latency = measure_latency(engines, feed, seconds=SECONDS)
-        many = repeat_to_batch(specs, feed, _batch(profile, specs, latency["fp32"])) or feed
-        batch = sample_count(specs, many)
-        steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=SECONDS, min_runs=5)
-        throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
-        form, why = _decide(throughput, proof) if asked not in forms else (asked, f"{asked} was asked for")
-        energy = measure_energy(engines[form], many, counter_for(None))
+        timed, notes = attempt("timing of the CPU engine", lambda: _time(engines, feed, specs, profile), untimed)
+        form, why = _decide(forms, timed.throughput, proof) if asked not in forms else (asked, f"{asked} was asked for")
+        energy, failed = attempt(
+            "energy of the CPU engine", lambda: measure_energy(engines[form], timed.many, counter_for(None)), None
+        )
     finally:
         for engine in engines.values():
             engine.close()
-    runs = min(max(int(PROFILE_MS / latency[form].p50), 1), PROFILED_RUNS)
-    times = profile_ops(forms[form], feed, runs=runs)
-    return CpuChoice(form, why, batch, latency, throughput, times, steady.steadiness, energy)
+    no_times: list[OpTime] = []
+    profiled = partial(profile_ops, forms[form], feed, runs=_runs(timed, form))
+    times, unprofiled = attempt("time per operator", profiled, no_times)
+    notes = [*notes, *failed, *unprofiled]
+    return CpuChoice(
+        form, why, timed.batch, timed.latency, timed.throughput, times, timed.steadiness, energy, notes=notes
+    )
+
+
+def _time(engines: Mapping[str, Engine], feed: Feed, specs: Sequence[TensorSpec], profile: ShapeProfile) -> _Timed:
+    latency = measure_latency(engines, feed, seconds=SECONDS)
+    many = repeat_to_batch(specs, feed, _batch(profile, specs, latency["fp32"])) or feed
+    batch = sample_count(specs, many)
+    steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=SECONDS, min_runs=5)
+    throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
+    return _Timed(batch, many, latency, throughput, steady.steadiness)
+
+
+def _runs(timed: _Timed, form: str) -> int:
+    """As many runs as fit in ``PROFILE_MS``, at most ``PROFILED_RUNS``."""
+    return min(max(int(PROFILE_MS / timed.latency[form].p50), 1), PROFILED_RUNS) if form in timed.latency else 1
 
 
 def _batch(profile: ShapeProfile, specs: Sequence[TensorSpec], fp32: Latency) -> int:
@@ -90,12 +123,14 @@ def _rate(timed: Latency, batch: int) -> Throughput:
     return Throughput(samples_per_s=1e3 * batch / timed.p50, batch=batch, n=timed.n, cv=timed.cv)
 
 
-def _decide(throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:
-    if "int8" not in throughput:
+def _decide(forms: Mapping[str, Path], throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:
+    if "int8" not in forms:
         return "fp32", "no INT8 form was made"
-    gain = throughput["int8"].samples_per_s / throughput["fp32"].samples_per_s
     if proof is not None and not proof.ok:
         return "fp32", f"INT8 for this CPU is over the accuracy budget: {'; '.join(proof.reasons)}"
+    if "int8" not in throughput:
+        return "fp32", "INT8 could not be timed on this CPU"
+    gain = throughput["int8"].samples_per_s / throughput["fp32"].samples_per_s
     if gain < LEAST_GAIN:
         return "fp32", f"INT8 ran at {gain:.2f}x of FP32 on this CPU"
     return "int8", f"INT8 ran at {gain:.2f}x of FP32 on this CPU"

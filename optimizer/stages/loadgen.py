@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from calibration.source import SampleSource
+from engines.errors import BadInput, EngineError
+from optimizer.attempt import attempt
 from optimizer.events import Detail, Events
 
 LIBRARY_SAMPLES = 64
@@ -27,20 +30,35 @@ def measure_scenarios(
 ) -> dict[str, LoadgenResult]:
     """Run each scenario in a process of its own; the raw logs go to ``bundle/loadgen/<target>/<scenario>``.
 
-    ``log_dir`` of a result is relative to the bundle.
+    ``log_dir`` of a result is relative to the bundle. A scenario that cannot be run costs its result and a warning.
     """
-    samples = save_samples(islice(held_back.samples(), LIBRARY_SAMPLES), held_back.specs, scratch / "samples")
-    results = {}
-    for scenario in scenarios:
+    nothing: tuple[str, ...] = ()
+    samples, notes = attempt("LoadGen's samples", lambda: _saved(held_back, scratch / "samples"), nothing)
+    results: dict[str, LoadgenResult] = {}
+    for scenario in scenarios if samples else ():
         events.emit(Detail("loadgen", f"{target}: {scenario}"))
         logs = Path("loadgen", target, scenario)
-        result = run_loadgen(
-            LoadgenRequest(
-                engine=str(bundle / "engines" / target),
-                samples=samples,
-                settings=LoadgenSettings(Scenario(scenario), duration_s=duration),
-                log_dir=str(bundle / logs),
-            )
+        request = LoadgenRequest(
+            engine=str(bundle / "engines" / target),
+            samples=samples,
+            settings=LoadgenSettings(Scenario(scenario), duration_s=duration),
+            log_dir=str(bundle / logs),
         )
-        results[scenario] = replace(result, log_dir=str(logs))
+        result, failed = attempt(f"LoadGen {scenario}", partial(_run, request), None)
+        notes += failed
+        if result is not None:
+            results[scenario] = replace(result, log_dir=str(logs))
+    for note in notes:
+        events.warn("loadgen", note)
     return results
+
+
+def _saved(held_back: SampleSource, folder: Path) -> tuple[str, ...]:
+    return save_samples(islice(held_back.samples(), LIBRARY_SAMPLES), held_back.specs, folder)
+
+
+def _run(request: LoadgenRequest) -> LoadgenResult:
+    try:
+        return run_loadgen(request)
+    except BadInput as error:  # samples and engine are ours: nothing of it is the user's to mend
+        raise EngineError(error.what, where=error.where, expected=error.expected) from error

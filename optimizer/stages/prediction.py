@@ -14,6 +14,7 @@ from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import TensorSpec, joinable
 from engines.profile import Shape
 from engines.target import Target
+from optimizer.attempt import attempt
 
 
 def predict_targets(
@@ -30,10 +31,14 @@ def predict_targets(
     boards = {target.name: rates for target in targets if (rates := rates_for(target)) is not None}
     if not boards:
         return {}
-    try:
-        found = kernels(ir.load(typed), sample_shapes)
-    except Exception as error:
-        warn(f"no prediction: the roofline model cannot read this graph ({type(error).__name__}: {error})")
-        return {}
     batch = OFFLINE_BATCH if joinable(specs) else 1
-    return {name: predict(found, rates, batch) for name, rates in boards.items()}
+
+    def predicted() -> dict[str, Prediction]:
+        found = kernels(ir.load(typed), sample_shapes)
+        return {name: predict(found, rates, batch) for name, rates in boards.items()}
+
+    nothing: dict[str, Prediction] = {}
+    predictions, notes = attempt("prediction by the roofline model", predicted, nothing)
+    for note in notes:
+        warn(note)
+    return predictions

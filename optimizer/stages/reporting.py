@@ -193,14 +193,16 @@ def _sparsity_note(target: Target, backend: str) -> str:
 
 def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:
     proof = found.proofs.get("cpu") if cpu.form == "int8" else None
+    timed = cpu.form in cpu.latency and cpu.form in cpu.throughput
     return TargetSummary(
         backend=build.backend,
-        status="measured",
+        status="measured" if timed else "built",
+        reason="" if timed else "; ".join(cpu.notes),
         engine=build.engine,
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
-        latency_ms=Percentiles.of(cpu.latency[cpu.form]),
-        throughput=cpu.throughput[cpu.form].samples_per_s,
+        latency_ms=Percentiles.of(cpu.latency[cpu.form]) if timed else None,
+        throughput=cpu.throughput[cpu.form].samples_per_s if timed else None,
         speedup_vs_fp32=cpu.speedup,
         kept_precision=cpu.form,
         why=cpu.why,
@@ -208,8 +210,8 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
         batch=cpu.batch,
         accuracy=_outputs(proof.accuracy) if proof else None,
         accuracy_how=MEASURED if proof else "the FP32 model as given",
-        fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]),
-        fp32_throughput=cpu.throughput["fp32"].samples_per_s,
+        fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]) if timed else None,
+        fp32_throughput=cpu.throughput["fp32"].samples_per_s if timed else None,
         fp32_bytes=found.model.bytes,
         steadiness=cpu.steadiness,
     )
@@ -226,7 +228,7 @@ def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
         programmability=figures.programmability(
             {name: _native(name, target, found) for name, target in targets.items()}, found.flags
         ),
-        latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency[cpu.form] if cpu else None),
+        latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency.get(cpu.form) if cpu else None),
         accuracy=figures.accuracy(
             _outputs(proof.accuracy) if proof else None,
             proof.task if proof else None,
@@ -236,7 +238,7 @@ def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
         size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
         throughput=figures.throughput(
             runs.get(Scenario.OFFLINE.value),
-            cpu.throughput[cpu.form].samples_per_s if cpu else None,
+            cpu.throughput[cpu.form].samples_per_s if cpu and cpu.throughput else None,
             cpu.batch if cpu else None,
         ),
         energy=figures.energy(cpu.energy if cpu else None),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engines.files import read_json, write_json
+from engines.files import read_record, write_record
 from optimizer.bundle import Workspace
 from optimizer.events import Events, StageResumed
 
@@ -35,9 +35,9 @@ def resumable(stage: Stage, kind: type[T], work: Callable[[], T], workspace: Wor
     if seconds is not None and record.is_file():
         events.timings[stage.name] = seconds
         events.emit(StageResumed(stage.name, stage.title))
-        return read_json(record, kind)
+        return read_record(record, kind)
     with events.stage(stage.name, stage.title) as elapsed:
         result = work()
-        write_json(record, result)
+        write_record(record, result)
         workspace.finish(stage.name, stage.key, elapsed())
     return result

@@ -1,0 +1,65 @@
+"""Measurements are worth having, never worth a job: one that fails costs its figures and leaves a note."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from engines.engine import TensorSpec
+from engines.errors import EngineError
+from engines.files import read_record, write_record
+from engines.profile import ShapeProfile
+from optimizer.attempt import STRICT
+from optimizer.stages import cpu
+
+MODEL = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }'
+SPECS = (TensorSpec("x", "float32", ("N", 4), True),)
+
+
+def choice(tmp_path):
+    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "m.onnx")
+    feed = {"x": np.ones((1, 4), np.float32)}
+    return cpu.choose_cpu_form({"fp32": tmp_path / "m.onnx"}, None, feed, SPECS, ShapeProfile({}))
+
+
+def failing(*_, **__):
+    raise EngineError("the counter is gone")
+
+
+def test_each_measurement_that_fails_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv(STRICT)
+    monkeypatch.setattr(cpu, "SECONDS", 0.05)
+    for name in ("measure_energy", "profile_ops"):
+        monkeypatch.setattr(cpu, name, failing)
+    found = choice(tmp_path)
+    assert found.form == "fp32" and found.latency and found.energy is None and found.op_times == []
+    assert [note.split(" (")[0] for note in found.notes] == [
+        "left out: energy of the CPU engine",
+        "left out: time per operator",
+    ]
+
+
+def test_an_engine_that_cannot_be_timed_is_still_an_engine(tmp_path, monkeypatch):
+    monkeypatch.delenv(STRICT)
+    monkeypatch.setattr(cpu, "measure_latency", failing)
+    found = choice(tmp_path)
+    assert found.form == "fp32" and found.speedup is None and not found.latency
+    assert "timing of the CPU engine (the counter is gone)" in found.notes[0]
+
+
+@dataclass(frozen=True)
+class Found:
+    errors: dict[str, float]
+    shape: tuple[int | str, ...]
+    missing: float | None = None
+
+
+def test_a_record_keeps_what_is_not_finite(tmp_path):
+    found = Found({"a": math.inf, "b": -math.inf, "c": 1.5}, (1, "batch"))
+    write_record(tmp_path / "r.json", found)
+    assert read_record(tmp_path / "r.json", Found) == found
+    write_record(tmp_path / "r.json", Found({"a": math.nan}, ()))
+    assert math.isnan(read_record(tmp_path / "r.json", Found).errors["a"])
