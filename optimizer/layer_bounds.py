@@ -18,11 +18,12 @@ from benchmarks.roofline.prediction import Prediction, calibration, predict
 from calibration.table import CalibrationTable, TensorRange
 from engines.profile import Shape
 from optimizer.passes.clean import clean
+from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form
 from optimizer.quantization.qdq import insert
 from optimizer.settings import Precision
-from optimizer.stages.high_precision import type_rest
+from optimizer.stages.high_precision import HALF_OF, HIGH_DTYPE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +70,8 @@ def as_typed(model: ir.Model, shapes: dict[str, Shape], precision: Precision) ->
     if precision.quantized and placement.quantizes:
         ranges = {point.range_name: _UNIT_RANGE for point in placement.activations}
         insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))
-    type_rest(copy, placement.plan, precision, None)
+    if dtype := HALF_OF.get(HIGH_DTYPE[precision]):
+        HalfPrecision(dtype).apply(copy)
     return copy
 
 

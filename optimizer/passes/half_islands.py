@@ -1,13 +1,15 @@
 """Which nodes stay FP32 when the rest of a graph becomes half precision, and why.
 
 FP16 ends at 65504 and loses precision below 2^-14 (IEEE 754 binary16). What overflows or vanishes there stays FP32:
-constants, observed ranges and quantization scales out of range, squares and roots, and arithmetic on shapes, where
-integers above 2048 are no longer exact. BF16 has the range of FP32, so only the standard's own limits apply to it.
+constants, observed activations (also those between the steps of one operator) and quantization scales out of range,
+squares and roots, and arithmetic on shapes, where integers above 2048 are no longer exact. BF16 has the range of FP32,
+so only the standard's own limits apply to it. What these rules do not foresee, ``stages.islands`` finds by simulation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +17,17 @@ import onnx_ir as ir
 
 from optimizer.passes.constants import constant_array
 from optimizer.passes.half_types import half_slots
+from optimizer.simulation.extremes import FILL, RELATIVE, Extremes
 
 LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 LARGEST_OBSERVED = LARGEST / 2
 """Calibration sees a sample of the data: twice the range it saw has to fit."""
-MASK_FILL = 1e8
+MASK_FILL = FILL
 """Constants at or beyond this only ever hide attention scores or bound a Clip: they saturate instead of overflowing."""
+_ADDED_ONE_BY_ONE = 32
+"""Terms of a sum over axes that are not the last: kernels may add those one by one in FP16, and lose 3 dB for each
+doubling of their number (55 dB at 200 terms in numpy, where one rounding leaves 72)."""
 
 _BODIES = {"Loop", "Scan", "SequenceMap"}
 _RANDOM = {
@@ -38,16 +44,28 @@ _SATURATES = {"Clip", "Max", "Min"}
 _NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
 """What is quantized is data, even where it is made from shapes alone (zeros expanded to queries): TensorRT wants the
 scales of both operands of a product in one type."""
+_LARGEST_CODE = 127
+_MAKERS = 4
+"""Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound."""
+_NO_MAKERS = {  # products are worth their casts: FP32 on both sides of one is no reason to leave it in FP32
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "If",
+    "QuantizeLinear",
+    "DequantizeLinear",
+}
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
 
 
 @dataclass(frozen=True)
 class IslandRules:
-    """Inputs of the choice: names asked for, observed absolute maxima per tensor, and the half-precision type."""
+    """Inputs of the choice: the half-precision type, nodes to leave in FP32 with the reason, and observed extremes."""
 
     dtype: ir.DataType
-    keep: Collection[str]
-    absmax: Mapping[str, float]
+    keep: Mapping[str, str]
+    extremes: Extremes
 
 
 def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
@@ -57,15 +75,17 @@ def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
     opset = model.opset_imports.get("", 21)
     nodes = list(_nodes(model.graph))
     for node in nodes:
-        reason = _limit_of_standard(node, opset, rules.dtype) or ("asked for" if node.name in rules.keep else "")
+        reason = _limit_of_standard(node, opset, rules.dtype) or rules.keep.get(str(node.name), "")
         if not reason and node in of_shapes:
             reason = "arithmetic on shapes"
         if not reason and rules.dtype == ir.DataType.FLOAT16:
-            reason = _range_reason(node, rules.absmax)
+            reason = _range_reason(node, rules.extremes)
         if reason:
             islands[node] = reason
     if rules.dtype == ir.DataType.FLOAT16:
+        _reach_back(nodes, islands, rules.extremes)
         _widen(nodes, islands)
+    _join_quantizers(nodes, islands)
     return islands
 
 
@@ -94,28 +114,75 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
     return ""
 
 
-def _range_reason(node: ir.Node, absmax: Mapping[str, float]) -> str:
+def _range_reason(node: ir.Node, extremes: Extremes) -> str:
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return _scale_reason(node)
     if node.op_type in _WIDE_RANGE:
         return "squares, roots and products leave FP16's range"
     values = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype == ir.DataType.FLOAT]
-    observed = max((absmax.get(str(value.name), 0.0) for value in values), default=0.0)
-    if LARGEST_OBSERVED < observed < MASK_FILL:
+    observed = max((observed_size(value, extremes.largest) for value in values), default=0.0)
+    if observed > LARGEST_OBSERVED:
         return f"observed values up to {observed:.3g} overflow FP16"
-    if node.op_type in _OVERFLOWS and not _is_cube(node) and str(node.outputs[0].name) not in absmax:
+    within = extremes.within.get(str(node.name), 0.0)
+    if within > LARGEST_OBSERVED:
+        return f"its sums or squares, observed up to {within:.3g}, overflow FP16"
+    if node.op_type in _OVERFLOWS and not _is_cube(node) and str(node.outputs[0].name) not in extremes.largest:
         return "may overflow FP16"
-    if _exact_integers_lost(node, absmax):
+    return _digits_reason(node, extremes) or _constant_reason(node)
+
+
+def observed_size(value: ir.Value, largest: Mapping[str, float]) -> float:
+    """The largest magnitude seen of ``value``, or of what it was before it was quantized."""
+    for op_type in ("DequantizeLinear", "QuantizeLinear"):
+        producer = value.producer() if value.name not in largest else None
+        if producer is not None and producer.op_type == op_type and producer.inputs[0] is not None:
+            value = producer.inputs[0]
+    return largest.get(str(value.name), 0.0)
+
+
+def _digits_reason(node: ir.Node, extremes: Extremes) -> str:
+    """What would lose its digits in FP16, though nothing overflows."""
+    if _exact_integers_lost(node, extremes.largest):
         return "integers above 2048 are not exact in FP16"
-    return _constant_reason(node)
+    least = _least_operand(node, extremes)
+    if least < SMALLEST_NORMAL:
+        return f"its operand, observed down to {least:.3g}, vanishes in FP16"
+    if _adds_one_by_one(node):
+        return "adds up many values"
+    return ""
+
+
+def _least_operand(node: ir.Node, extremes: Extremes) -> float:
+    """The smallest magnitude seen of an operand whose every digit counts; one where there is none."""
+    index = RELATIVE.get(node.op_type, len(node.inputs))
+    operand = node.inputs[index] if index < len(node.inputs) else None
+    return 1.0 if operand is None else extremes.least.get(str(operand.name), 1.0)
+
+
+def _adds_one_by_one(node: ir.Node) -> bool:
+    """A sum or mean over more than a few values that do not lie side by side."""
+    if node.op_type not in ("ReduceSum", "ReduceMean") or len(node.inputs) < 2:
+        return False
+    axes, data = constant_array(node.inputs[1]), node.inputs[0]
+    shape = data.shape if data is not None else None
+    if axes is None or axes.size == 0:
+        return axes is None and node.inputs[1] is not None
+    rank = len(shape) if shape is not None else None
+    behind = sorted(int(axis) - rank if axis >= 0 and rank is not None else int(axis) for axis in axes.reshape(-1))
+    if behind == list(range(-len(behind), 0)):
+        return False
+    sizes = [shape[axis] for axis in behind] if shape is not None else [None]
+    return math.prod(size if isinstance(size, int) else _ADDED_ONE_BY_ONE + 1 for size in sizes) > _ADDED_ONE_BY_ONE
 
 
 def _scale_reason(node: ir.Node) -> str:
     scale = constant_array(node.inputs[1])
-    if scale is None or scale.dtype != np.float32:
+    if scale is None or scale.dtype != np.float32 or not scale.size:
         return ""
     if np.any(scale < SMALLEST_NORMAL) or np.any(scale > LARGEST):
         return f"scale {float(scale.min()):.3g} is not a normal FP16 number"
+    if _LARGEST_CODE * float(scale.max()) > LARGEST:
+        return f"codes times scale {float(scale.max()):.3g} overflow FP16"
     return ""
 
 
@@ -125,10 +192,10 @@ def _is_cube(node: ir.Node) -> bool:
     return exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 3.0
 
 
-def _exact_integers_lost(node: ir.Node, absmax: Mapping[str, float]) -> bool:
+def _exact_integers_lost(node: ir.Node, largest: Mapping[str, float]) -> bool:
     source = node.inputs[0] if node.op_type == "Cast" else None
     is_count = source is not None and source.dtype in _INTEGERS
-    return is_count and 2048 < absmax.get(str(node.outputs[0].name), 0.0) < MASK_FILL
+    return is_count and largest.get(str(node.outputs[0].name), 0.0) > 2048
 
 
 def _constant_reason(node: ir.Node) -> str:
@@ -138,7 +205,7 @@ def _constant_reason(node: ir.Node) -> str:
         array = constant_array(value)
         if array is None or array.size == 0:
             continue
-        largest = _largest_finite(array)
+        largest = largest_finite(array)
         if 0 < largest < SMALLEST_NORMAL:
             return f"constant {value.name!r} vanishes in FP16"
         if LARGEST < largest < MASK_FILL and node.op_type not in _SATURATES:
@@ -146,7 +213,7 @@ def _constant_reason(node: ir.Node) -> str:
     return ""
 
 
-def _largest_finite(array: np.ndarray) -> float:
+def largest_finite(array: np.ndarray) -> float:
     """Largest finite magnitude, without a copy of the array where it is all finite."""
     low, high = float(array.min()), float(array.max())
     if not np.isfinite(low) or not np.isfinite(high):
@@ -159,12 +226,40 @@ def _widen(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
     """Divisions by an FP32 result, and nodes with FP32 on all sides, join the island they touch."""
     for _ in range(3):
         for node in nodes:
-            if node in islands or node.op_type in ("If", "QuantizeLinear", "DequantizeLinear"):
+            if node in islands or node.op_type in _NO_MAKERS:
                 continue
             if node.op_type == "Div" and _computed_wide(node.inputs[1], islands):
                 islands[node] = "divides by an FP32 result"
             elif _enclosed(node, islands):
                 islands[node] = "between FP32 nodes"
+
+
+def _reach_back(nodes: list[ir.Node], islands: dict[ir.Node, str], extremes: Extremes) -> None:
+    """A small number that a root or division reads is computed in FP32, not only read so."""
+    front = [node for node in nodes if node in islands and _least_operand(node, extremes) < SMALLEST_NORMAL]
+    for _ in range(_MAKERS):
+        made = (value.producer() for node in front for value in node.inputs if value is not None)
+        front = [
+            node
+            for node in dict.fromkeys(made)
+            if node is not None and node not in islands and node.op_type not in _NO_MAKERS and _has_half(node)
+        ]
+        islands |= dict.fromkeys(front, "makes a number that vanishes in FP16")
+
+
+def _has_half(node: ir.Node) -> bool:
+    return any(value.dtype == ir.DataType.FLOAT for value in node.outputs)
+
+
+def _join_quantizers(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
+    """Q of an FP32 value and DQ for FP32 readers are FP32 themselves: a Cast beside them would undo their fusion."""
+    for node in nodes:
+        if node.op_type == "QuantizeLinear" and node.inputs[0] is not None and node.inputs[0].producer() in islands:
+            islands.setdefault(node, "its data is FP32")
+        elif node.op_type == "DequantizeLinear":
+            readers = [user for user, _ in node.outputs[0].uses()]
+            if readers and all(reader in islands for reader in readers):
+                islands.setdefault(node, "read in FP32")
 
 
 def _computed_wide(value: ir.Value | None, islands: Mapping[ir.Node, str]) -> bool:

@@ -6,7 +6,7 @@ decided per node and made true with Casts at the borders, once per tensor.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +17,7 @@ from optimizer.passes.base import PassResult
 from optimizer.passes.constants import drop_unused_initializers, free_name, new_initializer
 from optimizer.passes.half_islands import LARGEST, MASK_FILL, IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots
+from optimizer.simulation.extremes import Extremes
 
 _FLOAT = ir.DataType.FLOAT
 _SUFFIX = {ir.DataType.FLOAT: "fp32", ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
@@ -27,8 +28,9 @@ _EAGER_ELEMENTS = 4096
 class HalfPrecision:
     """Types everything left in FP32 as ``dtype`` (FLOAT16 or BFLOAT16), in place.
 
-    ``keep`` names nodes to leave in FP32; ``absmax`` maps tensors to their largest observed magnitude. After ``apply``,
-    ``kept`` maps the names of FP32 nodes to reasons. A graph with half-precision weights of its own is left as it is.
+    ``keep`` maps nodes to leave in FP32 to the reason; ``extremes`` is what was observed of its activations. After
+    ``apply``, ``kept`` maps the names of FP32 nodes to reasons. A graph with half-precision weights of its own is left
+    as it is.
     """
 
     name = "half precision"
@@ -36,12 +38,12 @@ class HalfPrecision:
     def __init__(
         self,
         dtype: ir.DataType = ir.DataType.FLOAT16,
-        keep: Collection[str] = (),
-        absmax: Mapping[str, float] | None = None,
+        keep: Mapping[str, str] | None = None,
+        extremes: Extremes | None = None,
     ) -> None:
         if dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
             raise ValueError(f"{dtype.name} is no half-precision type")
-        self.dtype, self.keep, self.absmax = dtype, frozenset(keep), dict(absmax or {})
+        self.dtype, self.keep, self.extremes = dtype, dict(keep or {}), extremes or Extremes()
         self.kept: dict[str, str] = {}
 
     def apply(self, model: ir.Model) -> PassResult:
@@ -51,7 +53,7 @@ class HalfPrecision:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         if _typed_already(model):
             return PassResult(0, ("the model has half-precision weights of its own: its types stay as they are",))
-        islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.absmax))
+        islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.extremes))
         typing = _Typing(model, self.dtype, islands)
         typing.run()
         drop_unused_initializers(model)

@@ -25,6 +25,8 @@ class Steps:
         assert data is not None and data.dtype is not None
         self.node, self.data, self.dtype = node, data, data.dtype
         self.made: list[ir.Value] = []
+        """Results in the type of the data; steps that are FP32 in any case are not among them."""
+        self._count = 0
 
     def input(self, index: int) -> ir.Value | None:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
@@ -32,13 +34,15 @@ class Steps:
     def do(
         self, op_type: str, *inputs: ir.Value | None, dtype: ir.DataType | None = None, **attributes: Any
     ) -> ir.Value:
-        name = f"{self.node.outputs[0].name}/{op_type}.{len(self.made)}"
+        self._count += 1
+        name = f"{self.node.outputs[0].name}/{op_type}.{self._count}"
         made = ir.node(op_type, list(inputs), attributes or None, name=name)
         output = made.outputs[0]
         output.name, output.type = name, ir.TensorType(dtype or self.dtype)
         assert self.node.graph is not None
         self.node.graph.insert_before(self.node, [made])
-        self.made.append(output)
+        if dtype is None and op_type != "Constant":
+            self.made.append(output)
         return output
 
     def like(self, op_type: str, *inputs: ir.Value | None) -> ir.Value:
@@ -112,11 +116,6 @@ def _replace(node: ir.Node, results: Sequence[ir.Value]) -> None:
     node.graph.remove(node, safe=True)
 
 
-def _used(node: ir.Node) -> int:
-    """How many outputs somebody reads, counted up to the last such one."""
-    return max((i + 1 for i, v in enumerate(node.outputs) if v.uses() or v.is_graph_output()), default=0)
-
-
 def _axes_from(steps: Steps, first: int) -> ir.Value | None:
     """Axes ``first`` … last; None where the rank decides and is not known."""
     if first >= 0:
@@ -134,7 +133,8 @@ def _layer_norm(steps: Steps) -> list[ir.Value] | None:
     mean = steps.mean(data, axes)
     away = steps.do("Sub", data, mean)
     inverse = _inverse_root(steps, steps.mean(steps.do("Mul", away, away), axes))
-    return [_scaled(steps, steps.wide("Mul", away, inverse)), mean, steps.narrow(inverse)][: len(node.outputs)]
+    results = [_scaled(steps, steps.wide("Mul", away, inverse)), mean]
+    return [*results, steps.narrow(inverse)] if len(node.outputs) > 2 else results
 
 
 def _rms_norm(steps: Steps) -> list[ir.Value] | None:

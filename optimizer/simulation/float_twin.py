@@ -20,7 +20,7 @@ _FLOAT = ir.DataType.FLOAT
 _EAGER_ELEMENTS = 4096
 """Smaller constants are rewritten in float32; larger ones stay as they are stored, behind a Cast."""
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "softmax_precision")
-_EXACT = {
+EXACT = {
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Gather", "GatherElements"),
     *("GatherND", "Concat", "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Pad", "Compress", "Trilu"),
     *("Relu", "Clip", "Max", "Min", "Abs", "Neg", "Sign", "Where", "MaxPool", "GlobalMaxPool", "ReduceMax"),
@@ -79,7 +79,7 @@ class _Twin:
     def _node(self, node: ir.Node) -> None:
         """Let ``node`` compute in FP32 and round what it makes where that is half precision."""
         _widen_attributes(node)
-        exact = node.op_type in _EXACT and node.domain in ("", "ai.onnx")
+        exact = node.op_type in EXACT and node.domain in ("", "ai.onnx")
         for output in node.outputs:
             dtype, is_tensor = output.dtype, isinstance(output.type, ir.TensorType)
             _widen_type(output)

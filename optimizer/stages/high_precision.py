@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 
+import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from optimizer.passes.half_precision import HalfPrecision
+from engines.engine import Feed
+from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
+from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
+from optimizer.stages.islands import HalfTyped, IslandSearch, plain_answers, relative_noise
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,
@@ -19,34 +25,84 @@ HIGH_DTYPE = {
     Precision.INT8: Dtype.FP16,
     Precision.AUTO: Dtype.FP16,
 }
-_ONNX = {Dtype.FP16: ir.DataType.FLOAT16, Dtype.BF16: ir.DataType.BFLOAT16}
+HALF_OF = {Dtype.FP16: ir.DataType.FLOAT16, Dtype.BF16: ir.DataType.BFLOAT16}
+OBSERVED_MACS = 2e11
+"""Multiply-accumulates that watching the ranges of all activations may take: some ten seconds on two cores."""
+SEARCHED_MACS = 2e10
+"""And of one run of the samples on which typed graphs are simulated."""
+JOINED = 8
+"""Samples that run at once."""
 
 
-def type_rest(
-    model: ir.Model, plan: PrecisionPlan, precision: Precision, table: CalibrationTable | None
-) -> PrecisionPlan:
-    """Type every float node of ``model`` that is not integer, in place; returns the plan as it came out.
+@dataclass
+class HighPrecision:
+    """Types graphs in the high precision of ``precision``; the float graph is observed once for all of them.
 
-    Nodes whose observed ranges or operators need it stay FP32, and the plan says so. FP32 leaves the model alone.
+    ``samples`` gives calibration feeds joined up to the number it is called with; ``costs`` are MACs per sample by
+    node.
     """
-    dtype = HIGH_DTYPE[precision]
-    if dtype is Dtype.FP32:
-        return plan
-    typing = HalfPrecision(_ONNX[dtype], absmax=_largest(table))
-    result = typing.apply(model)
-    notes = [note for note in result.notes if "stays FP32" not in note]
-    return PrecisionPlan(_with_islands(plan, typing.kept), [*plan.notes, *notes])
+
+    model: ir.Model
+    precision: Precision
+    samples: Callable[[int], Iterable[Feed]]
+    costs: Mapping[str, int]
+
+    @property
+    def dtype(self) -> Dtype:
+        return HIGH_DTYPE[self.precision]
+
+    def type(
+        self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None
+    ) -> tuple[ir.Model, PrecisionPlan]:
+        """``model`` with every float node that is not integer typed, and the plan as it came out.
+
+        ``table`` holds the ranges of a quantized ``model``, None where it is the float graph. Nodes that lose their
+        result in half precision stay FP32, and the plan says so. FP32 leaves the model alone.
+        """
+        if self.dtype is Dtype.FP32:
+            return model, plan
+        observed, notes = self._extremes
+        noise = relative_noise(self._search.wanted, plain_answers(model, self._search.feeds)) if table else 0.0
+        typed = self._search.type(model, _with_table(observed, table), noise)
+        told = [note for note in typed.notes if "stays FP32" not in note]
+        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *told])
+
+    @cached_property
+    def _extremes(self) -> tuple[Extremes, list[str]]:
+        if self.dtype is not Dtype.FP16:
+            return Extremes(), []
+        feeds = islice(self.samples(self._joined), self._runs(OBSERVED_MACS))
+        return attempt("ranges of all activations", lambda: observe_extremes(self.model, feeds), Extremes())
+
+    @cached_property
+    def _search(self) -> IslandSearch:
+        feeds = list(islice(self.samples(self._joined), min(2, self._runs(SEARCHED_MACS))))
+        return IslandSearch(HALF_OF[self.dtype], feeds, plain_answers(self.model, feeds), self.costs)
+
+    @property
+    def _joined(self) -> int:
+        return int(min(max(SEARCHED_MACS / self._macs, 1), JOINED))
+
+    @property
+    def _macs(self) -> int:
+        return max(sum(self.costs.values()), 1)
+
+    def _runs(self, macs: float) -> int:
+        return max(int(macs / self._macs / self._joined), 1)
 
 
-def _largest(table: CalibrationTable | None) -> dict[str, float]:
+def _with_table(observed: Extremes, table: CalibrationTable | None) -> Extremes:
+    """``observed``, and what quantization has observed since on the graph it has rewritten."""
     tensors = table.tensors if table else {}
-    return {name: max(abs(found.minimum), abs(found.maximum)) for name, found in tensors.items()}
+    sizes = {name: max(abs(found.minimum), abs(found.maximum)) for name, found in tensors.items()}
+    numbers = {name: size for name, size in sizes.items() if np.isfinite(size) and size < FILL}
+    return replace(observed, largest={**observed.largest, **numbers})
 
 
-def _with_islands(plan: PrecisionPlan, kept: Mapping[str, str]) -> dict[str, NodePrecision]:
+def _with_islands(plan: PrecisionPlan, typed: HalfTyped) -> dict[str, NodePrecision]:
     return {
-        name: replace(node, dtype=Dtype.FP32, reason=kept[name])
-        if name in kept and node.dtype is not Dtype.INT8
+        name: replace(node, dtype=Dtype.FP32, reason=typed.kept[name])
+        if name in typed.kept and node.dtype is not Dtype.INT8
         else node
         for name, node in plan.nodes.items()
     }

@@ -7,6 +7,7 @@ the only loop of the pipeline, bounded by ``FLOAT_SHARES``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from benchmarks.macs import count_macs, int8_mac_share
+from calibration.source import batches
 from calibration.table import CalibrationTable
+from engines.engine import Feed
 from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
@@ -28,7 +31,7 @@ from optimizer.quantization.points import Form as QdqForm
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
-from optimizer.stages.high_precision import HIGH_DTYPE, type_rest
+from optimizer.stages.high_precision import HIGH_DTYPE, HighPrecision
 from optimizer.stages.proof import Form, Proof, Prover
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ class _Typing:
         self._costs = {name: cost.macs for name, cost in costs.items() if cost.macs}
         self._notes: list[str] = list(cleaned.notes)
         self._tables: dict[QdqForm, CalibrationTable] = {}
+        self._high_precision = HighPrecision(self._float, self._settings.precision, self._joined, self._costs)
 
     def run(self) -> TypedForms:
         if self._settings.sparsity is Sparsity.TWO_FOUR:
@@ -123,7 +127,7 @@ class _Typing:
             quantized = self._quantize(QdqForm.TENSORRT, float_share)
             model, plan, table = quantized.model, quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))
-        plan = type_rest(model, plan, self._settings.precision, table)
+        model, plan = self._high_precision.type(model, plan, table)
         keep_biases_apart(model)
         save_model(model, path)
         written = ir.load(path)
@@ -166,6 +170,10 @@ class _Typing:
         )
         self._tables[form] = quantized.table
         return quantized
+
+    def _joined(self, size: int) -> Iterator[Feed]:
+        calibration = self._job.inputs.calibration
+        return batches(calibration.samples(), size, calibration.specs)
 
     def _calibrator(self) -> Calibrator:
         inputs, asked = self._job.inputs, self._settings.calibration

@@ -1,0 +1,172 @@
+"""Products whose sums or operands leave FP16's range, scaled by powers of two so that they still compute in FP16.
+
+``y = x w`` becomes ``y = 2^(a+b) ((2^-a x) (2^-b w))``, exactly: tensor cores do the product in FP16 and only the two
+factors around it are FP32. Weights, the scales of quantized operands and the bias take their factor at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from optimizer.passes.base import PassResult
+from optimizer.passes.constants import constant_tensor, new_initializer
+from optimizer.passes.half_islands import LARGEST_OBSERVED, largest_finite, observed_size
+from optimizer.simulation.extremes import Extremes
+
+SCALED = {"MatMul", "Gemm", "Conv", "ConvTranspose"}
+_FLOAT = ir.DataType.FLOAT
+
+
+class ScaleProducts:
+    """Scales every product that ``extremes`` shows to overflow FP16, in place; afterwards ``extremes`` covers what was
+    added."""
+
+    name = "scale products into the range of FP16"
+
+    def __init__(self, extremes: Extremes) -> None:
+        self.extremes = extremes
+        self._largest = dict(extremes.largest)
+        self._within = dict(extremes.within)
+
+    def apply(self, model: ir.Model) -> PassResult:
+        notes = []
+        for node in list(model.graph):
+            if node.op_type in SCALED and node.domain in ("", "ai.onnx") and self._scale(node):
+                notes.append(f"{node.name}: computed at a power of two of its size, its results overflow FP16")
+        self.extremes = replace(self.extremes, largest=self._largest, within=self._within)
+        return PassResult(len(notes), tuple(notes))
+
+    def _scale(self, node: ir.Node) -> bool:
+        data, weight, output = node.inputs[0], node.inputs[1], node.outputs[0]
+        if data is None or weight is None or data.dtype != _FLOAT or output.dtype != _FLOAT:
+            return False
+        sizes = [self._size(value) for value in (data, weight)]
+        reached = max(observed_size(output, self._largest), self._within.get(str(node.name), 0.0))
+        if max(*sizes, reached) <= LARGEST_OBSERVED or not all(map(math.isfinite, (*sizes, reached))):
+            return False
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        if bias is not None and not _is_weight(bias):
+            return False
+        shifts = [_shift(size) for size in sizes]
+        if reached:
+            shifts[1] = max(shifts[1], _shift(reached) - shifts[0])
+        if not any(shifts):
+            return False
+        self._rewrite(node, shifts, sizes, reached)
+        return True
+
+    def _size(self, value: ir.Value) -> float:
+        tensor = constant_tensor(value) if value.is_initializer() else None
+        if tensor is None or tensor.dtype != _FLOAT:
+            return observed_size(value, self._largest)
+        return largest_finite(tensor.numpy())
+
+    def _rewrite(self, node: ir.Node, shifts: list[int], sizes: list[float], reached: float) -> None:
+        total = sum(shifts)
+        for index, (shift, size) in enumerate(zip(shifts, sizes, strict=True)):
+            if shift:
+                before = node.inputs[index]
+                node.replace_input_with(index, self._times(node, index, -shift, size))
+                _drop_unread(before)
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        if bias is not None:
+            node.replace_input_with(2, self._times(node, 2, -total, 0.0))
+        self._within[str(node.name)] = math.ldexp(self._within.get(str(node.name), 0.0), -total)
+        self._restore(node, total, reached)
+
+    def _times(self, node: ir.Node, index: int, power: int, size: float) -> ir.Value:
+        """Input ``index`` times ``2^power``."""
+        value = node.inputs[index]
+        assert value is not None and node.graph is not None
+        if _is_weight(value):
+            return _scaled_weight(node, value, power)
+        producer = value.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear" and constant_tensor(producer.inputs[1]):
+            made = _dequantized(producer, node, index, power)
+        else:
+            made = _multiplied(value, node, index, power)
+        self._largest[str(made.name)] = math.ldexp(size, power)
+        return made
+
+    def _restore(self, node: ir.Node, power: int, reached: float) -> None:
+        output, graph = node.outputs[0], node.graph
+        assert graph is not None
+        factor = _factor(node, "unscale", power)
+        back = ir.node("Mul", [output, factor], name=f"{node.name}/unscaled")
+        result = back.outputs[0]
+        result.type, result.shape = output.type, output.shape
+        graph.insert_after(node, [back])
+        for user, index in list(output.uses()):
+            if user is not back:
+                user.replace_input_with(index, result)
+        if output.is_graph_output():
+            for position, value in enumerate(graph.outputs):
+                if value is output:
+                    graph.outputs[position] = result
+        name = str(output.name)
+        output.name, result.name = f"{name}/scaled", name
+        self._largest[f"{name}/scaled"] = math.ldexp(reached, -power)
+
+
+def _shift(size: float) -> int:
+    """The power of two that ``size`` has to be divided by to be half of what may be observed; 0 where it fits."""
+    return max(0, math.ceil(math.log2(size / LARGEST_OBSERVED)) + 1) if size > LARGEST_OBSERVED else 0
+
+
+def _is_weight(value: ir.Value) -> bool:
+    tensor = constant_tensor(value)
+    return tensor is not None and tensor.dtype == _FLOAT and value.is_initializer()
+
+
+def _power(tensor: ir.TensorProtocol, power: int) -> ir.LazyTensor:
+    return ir.LazyTensor(
+        lambda: ir.Tensor(np.ldexp(tensor.numpy(), power).astype(np.float32)),
+        dtype=_FLOAT,
+        shape=ir.Shape(tensor.shape.numpy()),
+    )
+
+
+def _scaled_weight(node: ir.Node, value: ir.Value, power: int) -> ir.Value:
+    tensor, graph = value.const_value, value.graph
+    assert tensor is not None and isinstance(graph, ir.Graph)
+    return new_initializer(graph, f"{value.name}/scaled", _power(tensor, power))
+
+
+def _factor(node: ir.Node, stem: str, power: int) -> ir.Value:
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    return new_initializer(graph, f"{node.outputs[0].name}/{stem}", ir.Tensor(np.float32(math.ldexp(1.0, power))))
+
+
+def _dequantized(producer: ir.Node, node: ir.Node, index: int, power: int) -> ir.Value:
+    """A DequantizeLinear of the same codes for ``node`` alone, its scale times ``2^power``."""
+    scale, graph = producer.inputs[1], node.graph
+    assert scale is not None and isinstance(graph, ir.Graph)
+    inputs = [producer.inputs[0], _scaled_weight(node, scale, power), *producer.inputs[2:]]
+    name = f"{node.name}/input {index}/scaled"
+    made = ir.Node("", "DequantizeLinear", inputs, list(producer.attributes.values()), name=name)
+    output, old = made.outputs[0], producer.outputs[0]
+    output.name, output.type, output.shape = f"{name}/dequantized", old.type, old.shape
+    graph.insert_after(producer, [made])
+    return output
+
+
+def _drop_unread(value: ir.Value | None) -> None:
+    producer = value.producer() if value is not None else None
+    if value is None or producer is None or value.uses() or value.is_graph_output():
+        return
+    if producer.op_type == "DequantizeLinear" and producer.graph is not None:
+        producer.graph.remove(producer, safe=True)
+
+
+def _multiplied(value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
+    graph = node.graph
+    assert graph is not None
+    made = ir.node("Mul", [value, _factor(node, f"scale{index}", power)], name=f"{node.name}/input {index}/scaled")
+    made.outputs[0].name, made.outputs[0].type, made.outputs[0].shape = made.name, value.type, value.shape
+    graph.insert_before(node, [made])
+    return made.outputs[0]

@@ -1,0 +1,51 @@
+"""Where a simulated graph first holds NaN or infinity that the float graph does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from engines.engine import Feed
+from optimizer.simulation.float_twin import HALF_TYPES, float_twin
+from optimizer.simulation.taps import Taps
+
+_FLOATS = (ir.DataType.FLOAT, *HALF_TYPES)
+
+
+def first_not_finite(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) -> list[str]:
+    """Names of the nodes of ``model`` whose results in ``typed`` are the first to overflow or become NaN.
+
+    A value that overflows in a Cast of ``typed`` is laid to the nodes that read it.
+    """
+    twin = typed.clone()
+    float_twin(twin)
+    expected, found = _counts(model.clone(), feeds), _counts(twin, feeds)
+    bad = {name for name, count in found.items() if count > expected.get(name.removesuffix("_fp16"), 0.0)}
+    nodes = {node.name for node in model.graph}
+    first: dict[str, None] = {}
+    for node in typed.graph:
+        made = any(value.name in bad for value in node.outputs)
+        if not made or any(value is not None and value.name in bad for value in node.inputs):
+            continue
+        at_fault = [node] if node.name in nodes else [user for value in node.outputs for user, _ in value.uses()]
+        first |= dict.fromkeys(str(other.name) for other in at_fault if other.name in nodes)
+    return list(first)
+
+
+def _counts(model: ir.Model, feeds: Sequence[Feed]) -> dict[str, float]:
+    """How many values of each float tensor of the main graph are not finite, over all feeds."""
+    values = [v for node in model.graph for v in node.outputs if v.name and v.dtype in _FLOATS]
+    taps = Taps(model)
+    for value in values:
+        wide = value if value.dtype == ir.DataType.FLOAT else taps.do("Cast", value, to=ir.DataType.FLOAT.value)
+        finite = taps.test("Less", taps.do("Abs", wide), np.inf)
+        wrong = taps.do("Cast", taps.do("Not", finite, dtype=ir.DataType.BOOL), to=ir.DataType.FLOAT.value)
+        taps.keep(("count", str(value.name)), taps.do("ReduceSum", wrong, keepdims=0))
+    total: dict[str, float] = {}
+    with taps.opened() as readings:
+        for feed in feeds:
+            for (_, name), count in readings.of(feed).items():
+                total[name] = total.get(name, 0.0) + count
+    return total

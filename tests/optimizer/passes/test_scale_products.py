@@ -1,0 +1,69 @@
+"""Products that overflow FP16 are scaled by powers of two: the same numbers, in range."""
+# ruff: noqa: E501 (models as text)
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from optimizer.importing.names import name_nodes
+from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.infer_shapes import InferShapes
+from optimizer.passes.scale_products import ScaleProducts
+from optimizer.simulation.extremes import observe_extremes
+from optimizer.stages.islands import answers
+
+RNG = np.random.default_rng(3)
+MODELS = {
+    "matmul": "g (float[N, 8] x, float[8, 8] w, float[8, 8] v) => (float[N, 8] y) { [up] a = MatMul(x, w) r = Relu(a) [down] b = MatMul(r, v) [norm] n = LpNormalization<axis = -1>(b) [head] y = MatMul(n, n0) }".replace(
+        "MatMul(n, n0)", "Relu(n)"
+    ),
+    "gemm": "g (float[N, 8] x, float[8, 8] w, float[8] v) => (float[N, 8] y) { [up] a = Gemm<transB = 1>(x, w, v) y = Tanh(a) }",
+    "convolution": "g (float[N, 8, 4, 4] x, float[8, 8, 1, 1] w, float[8] v) => (float[N, 8, 4, 4] y) { [up] a = Conv(x, w, v) y = Softsign(a) }",
+    "two activations": "g (float[N, 8] x, float[8, 8] w) => (float[N, N] y) <float k = {3e5}> { a = MatMul(x, w) b = Mul(a, k) t = Transpose(b) [up] s = MatMul(a, t) y = Softmax(s) }",
+    "an output": "g (float[N, 8] x, float[8, 8] w) => (float[N, 8] y) { [up] y = MatMul(x, w) }",
+}
+
+
+def build(text: str) -> ir.Model:
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    for value in list(model.graph.inputs)[1:]:
+        model.graph.inputs.remove(value)
+        assert value.shape is not None
+        array = (RNG.standard_normal([int(d) for d in value.shape]) * 5e4).astype(np.float32)
+        value.const_value = ir.tensor(array, name=value.name)
+        model.graph.register_initializer(value)
+    name_nodes(model)
+    InferShapes().apply(model)
+    return model
+
+
+def run(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, feed)[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_numbers_with_the_product_in_half_precision(name: str) -> None:
+    model = build(MODELS[name])
+    rank = len(model.graph.inputs[0].shape or ())
+    feed = {"x": RNG.standard_normal((4, 8, 4, 4)[:rank]).astype(np.float32)}
+    wanted, typed = run(model, feed), model.clone()
+    scaling = ScaleProducts(observe_extremes(model, [feed]))
+    assert scaling.apply(typed).modified
+    np.testing.assert_allclose(run(typed, feed), wanted, rtol=1e-5, atol=1e-6)
+    HalfPrecision(extremes=scaling.extremes).apply(typed)
+    types = {node.name: node.inputs[0].dtype for node in typed.graph if node.inputs and node.inputs[0] is not None}
+    assert types["up"] == ir.DataType.FLOAT16
+    found = answers(typed, [feed])[0]["y"]
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, wanted, rtol=0.02, atol=0.02 * float(np.abs(wanted).max()))
+
+
+def test_what_fits_is_left_alone() -> None:
+    model = build(MODELS["an output"])
+    model.graph.initializers["w"].const_value = ir.tensor(np.ones((8, 8), np.float32), name="w")
+    feed = {"x": np.full((2, 8), 1e3, np.float32)}
+    assert not ScaleProducts(observe_extremes(model, [feed])).apply(model).modified

@@ -1,0 +1,51 @@
+"""Extremes of every activation: fills and infinities are no numbers, steps inside an operator are seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from optimizer.importing.names import name_nodes
+from optimizer.passes.infer_shapes import InferShapes
+from optimizer.simulation.extremes import Extremes, observe_extremes
+
+
+def observe(text: str, *feeds: dict[str, np.ndarray]) -> Extremes:
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    name_nodes(model)
+    InferShapes().apply(model)
+    return observe_extremes(model, feeds)
+
+
+def test_every_activation_and_the_largest_over_all_feeds() -> None:
+    text = "g (float[N] x) => (float[N] y) <float k = {-300.0}> { a = Mul(x, k) b = Mul(a, k) y = Sqrt(b) }"
+    found = observe(text, {"x": np.array([1.0, 2.0], np.float32)}, {"x": np.array([0.0, 0.5, 1e-9], np.float32)})
+    assert found.largest == pytest.approx({"x": 2, "a": 600, "b": 1.8e5, "y": 424.26}, rel=1e-4)
+    assert found.least == pytest.approx({"b": 9e-5}, rel=1e-4)
+    assert found.feeds == 2
+
+
+def test_squares_inside_a_layer_norm_are_seen() -> None:
+    text = "g (float[N, 4] x, float[4] s) => (float[N, 4] y) { [norm] y = LayerNormalization(x, s) }"
+    found = observe(text, {"x": np.array([[400, -400, 400, -400]], np.float32), "s": np.ones(4, np.float32)})
+    assert found.within["norm"] == pytest.approx(640000)
+    assert found.largest["y"] == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("fill", [-1e9, -3.4028235e38, -np.inf])
+def test_masks_are_no_numbers(fill: float) -> None:
+    text = "g (float[N] s, bool[N] m, float f) => (float[N] p) { w = Where(m, s, f) p = Softmax(w) }"
+    feed = {"s": np.array([7, 8, 9], np.float32), "m": np.array([True, False, True]), "f": np.array(fill, np.float32)}
+    assert observe(text, feed).largest["w"] == 9
+
+
+def test_large_numbers_are() -> None:
+    text = "g (float[N] x) => (float[N] y) <float k = {1e-5}> { q = Mul(x, x) y = Mul(q, k) }"
+    assert observe(text, {"x": np.array([1e3, 1e4, 1e5, 2e5], np.float32)}).largest["q"] == pytest.approx(4e10)
+
+
+def test_nan_infinity_and_empty_tensors_end_nothing() -> None:
+    text = "g (float[N] x) => (float[N] y) { l = Log(x) y = Sqrt(l) }"
+    found = observe(text, {"x": np.array([0.0, -1.0, 2.0], np.float32)}, {"x": np.zeros(0, np.float32)})
+    assert found.largest["l"] == pytest.approx(np.log(2), rel=1e-5)
