@@ -44,6 +44,7 @@ _SATURATES = {"Clip", "Max", "Min"}
 _NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
 """What is quantized is data, even where it is made from shapes alone (zeros expanded to queries): TensorRT wants the
 scales of both operands of a product in one type."""
+_OF_SHAPES = "arithmetic on shapes"
 _LARGEST_CODE = 127
 _MAKERS = 4
 """Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound."""
@@ -77,7 +78,7 @@ def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
     for node in nodes:
         reason = _limit_of_standard(node, opset, rules.dtype) or rules.keep.get(str(node.name), "")
         if not reason and node in of_shapes:
-            reason = "arithmetic on shapes"
+            reason = _OF_SHAPES
         if not reason and rules.dtype == ir.DataType.FLOAT16:
             reason = _range_reason(node, rules.extremes)
         if reason:
@@ -254,7 +255,12 @@ def _has_half(node: ir.Node) -> bool:
 def _join_quantizers(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
     """Q of an FP32 value and DQ for FP32 readers are FP32 themselves: a Cast beside them would undo their fusion."""
     for node in nodes:
-        if node.op_type == "QuantizeLinear" and node.inputs[0] is not None and node.inputs[0].producer() in islands:
+        producer = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+        if (
+            node.op_type == "QuantizeLinear"
+            and producer is not None
+            and islands.get(producer, _OF_SHAPES) != _OF_SHAPES
+        ):
             islands.setdefault(node, "its data is FP32")
         elif node.op_type == "DequantizeLinear":
             readers = [user for user, _ in node.outputs[0].uses()]
@@ -266,7 +272,7 @@ def _computed_wide(value: ir.Value | None, islands: Mapping[ir.Node, str]) -> bo
     node = value.producer() if value is not None else None
     while node is not None and node not in islands and node.op_type in _MOVES:
         node = node.inputs[0].producer() if node.inputs[0] is not None else None
-    return node is not None and node in islands and islands[node] != "arithmetic on shapes"
+    return node is not None and node in islands and islands[node] != _OF_SHAPES
 
 
 def _enclosed(node: ir.Node, islands: Mapping[ir.Node, str]) -> bool:
