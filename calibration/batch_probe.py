@@ -55,7 +55,7 @@ def probe_batching(
         f"the model does not run on it: {error}",
         where=place_of(feeds[0], 0),
         expected="inputs that the model as given can run in ONNX Runtime",
-        fix="correct the sample, or export the model anew where it cannot run at all",
+        fix="correct it or give other inputs with --data, or export the model anew where it cannot run at all",
     )
 
 

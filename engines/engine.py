@@ -16,6 +16,10 @@ Feed: TypeAlias = Mapping[str, Array]
 """One set of inputs a graph can run: input name -> array with the model's own rank and dtype."""
 
 
+UNNAMED = frozenset({"?", "", "None"})
+"""Symbols that exporters write for "some length": two of them say nothing about each other."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """Name, numpy dtype name (``"float32"``, ``"int64"``) and shape of a graph input or output.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engines.engine import TensorSpec
+from engines.engine import UNNAMED, TensorSpec
 from engines.errors import BadInput
 
 Shape = tuple[int, ...]
@@ -101,21 +101,103 @@ def infer_profile(
 ) -> ShapeProfile:
     """The profile of a model: ``given`` ranges win, then the extremes of ``observed`` shapes.
 
-    The batch axis (``TensorSpec.batched``) goes from 1 to at least ``max_batch``. Static inputs get no range. Raises
-    ``BadInput`` for a given input that does not exist, does not fit the model's static dimensions, or a dynamic input
-    that was neither given nor observed.
+    Axes of one symbol have one range in all inputs, and so has the batch (``TensorSpec.batched``), which goes from 1 to
+    at least ``max_batch`` where it is not given: TensorRT takes no set of shapes that contradicts itself ("Named
+    Dimensions", TensorRT developer guide). Static inputs get no range. Raises ``BadInput`` for a given input that does
+    not exist, does not fit the model's static dimensions or contradicts another, or a dynamic input that was neither
+    given nor observed.
     """
     names = {spec.name for spec in specs}
     for name in given:
         if name not in names:
             raise BadInput(f"the model has no input {name!r}", where="--shape", expected=", ".join(sorted(names)))
-    ranges: dict[str, ShapeRange] = {}
+    axes = _Axes(specs)
     for spec in specs:
         if spec.name in given:
-            ranges[spec.name] = _fit(spec, given[spec.name])
-        elif spec.dynamic:
-            ranges[spec.name] = _from_observed(spec, list(observed.get(spec.name, ())), max_batch)
-    return ShapeProfile(ranges)
+            axes.give(spec, _fit(spec, given[spec.name]))
+    for spec in specs:
+        if spec.dynamic:
+            axes.observe(spec, list(observed.get(spec.name, ())))
+    return ShapeProfile({s.name: axes.range_of(s, max_batch) for s in specs if s.dynamic or s.name in given})
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """The range of one axis, and the input that says so."""
+
+    low: int
+    opt: int
+    high: int
+    says: str
+
+
+class _Axes:
+    """What is known of every dynamic axis, by what must be equal: its symbol, or the batch."""
+
+    BATCH = "the batch"
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        found = any(spec.batch for spec in specs)
+        self._batch = {str(spec.shape[0]) for spec in specs if spec.batched and found} - UNNAMED
+        self._found = found
+        self._given: dict[object, _Extent] = {}
+        self._seen: dict[object, _Extent] = {}
+        self._batched: set[object] = {self._key(spec, 0) for spec in specs if spec.batched}
+
+    def give(self, spec: TensorSpec, shapes: ShapeRange) -> None:
+        for axis, symbol in enumerate(spec.shape):
+            if isinstance(symbol, int):
+                continue
+            extent = _Extent(shapes.min[axis], shapes.opt[axis], shapes.max[axis], spec.name)
+            known = self._given.setdefault(self._key(spec, axis), extent)
+            if (known.low, known.opt, known.high) != (extent.low, extent.opt, extent.high):
+                raise BadInput(
+                    f"axis {axis} of {spec.name!r} is {extent.low}:{extent.opt}:{extent.high}, but {known.says!r} has "
+                    f"{known.low}:{known.opt}:{known.high} for the same symbol {symbol!r}",
+                    where="--shape",
+                    expected="one range for one symbol in all inputs",
+                )
+
+    def observe(self, spec: TensorSpec, shapes: Sequence[Shape]) -> None:
+        for axis, symbol in enumerate(spec.shape):
+            key = self._key(spec, axis)
+            if isinstance(symbol, int) or key in self._given or not shapes:
+                continue
+            low, high = min(shape[axis] for shape in shapes), max(shape[axis] for shape in shapes)
+            known = self._seen.get(key, _Extent(low, high, high, spec.name))
+            self._seen[key] = _Extent(min(low, known.low), max(high, known.high), max(high, known.high), spec.name)
+
+    def range_of(self, spec: TensorSpec, max_batch: int) -> ShapeRange:
+        extents = [self._extent(spec, axis, max_batch) for axis in range(len(spec.shape))]
+        return ShapeRange(
+            tuple(extent.low for extent in extents),
+            tuple(extent.opt for extent in extents),
+            tuple(extent.high for extent in extents),
+        )
+
+    def _extent(self, spec: TensorSpec, axis: int, max_batch: int) -> _Extent:
+        size, key = spec.shape[axis], self._key(spec, axis)
+        if isinstance(size, int):
+            return _Extent(size, size, size, spec.name)
+        if key in self._given:
+            return self._given[key]
+        if key not in self._seen:
+            raise BadInput(
+                f"input {spec.name!r} has dynamic shape {'x'.join(map(str, spec.shape))} and no data shows it",
+                where="--shape",
+                fix=f"add --shape {spec.name}=MIN:OPT:MAX, or --data",
+            )
+        seen = self._seen[key]
+        if key not in self._batched:
+            return seen
+        top = max(max_batch, seen.high)
+        return _Extent(1, min(8, top), top, seen.says)
+
+    def _key(self, spec: TensorSpec, axis: int) -> object:
+        symbol = spec.shape[axis]
+        if (axis == 0 and spec.batched and self._found) or symbol in self._batch:
+            return self.BATCH
+        return (spec.name, axis) if symbol in UNNAMED else symbol
 
 
 def _fit(spec: TensorSpec, shapes: ShapeRange) -> ShapeRange:
@@ -130,19 +212,3 @@ def _fit(spec: TensorSpec, shapes: ShapeRange) -> ShapeRange:
                 expected="x".join(map(str, spec.shape)),
             )
     return shapes
-
-
-def _from_observed(spec: TensorSpec, shapes: list[Shape], max_batch: int) -> ShapeRange:
-    if not shapes:
-        raise BadInput(
-            f"input {spec.name!r} has dynamic shape {'x'.join(map(str, spec.shape))} and no data shows it",
-            where="--shape",
-            fix=f"add --shape {spec.name}=MIN:OPT:MAX, or --data",
-        )
-    low = tuple(min(axis) for axis in zip(*shapes, strict=True))
-    high = tuple(max(axis) for axis in zip(*shapes, strict=True))
-    opt = high
-    if spec.batched:
-        top = max(max_batch, high[0])
-        low, opt, high = (1, *low[1:]), (min(8, top), *opt[1:]), (top, *high[1:])
-    return ShapeRange(low, opt, high)

@@ -20,7 +20,7 @@ from engines.target import CPU
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.importing import import_model
-from optimizer.stages.inputs import integer_bounds
+from optimizer.stages.index_limits import integer_bounds
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -24,7 +24,8 @@ from optimizer.importing import import_model
 from optimizer.layer_bounds import TargetBounds, bounds, kernels_of, render_bounds
 from optimizer.settings import Precision
 from optimizer.stages.high_precision import HIGH_DTYPE
-from optimizer.stages.inputs import integer_bounds, model_inputs
+from optimizer.stages.index_limits import integer_bounds
+from optimizer.stages.inputs import model_inputs
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report.model import read_report
-from engines.errors import BadInput
+from engines.errors import BadInput, EngineError
 from engines.files import unwritable
 from engines.gpu import native_target
 from engines.profile import parse_shape_profiles
@@ -69,6 +69,7 @@ def _default_targets(native: Target | None) -> Sequence[str]:
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
+    from optimizer.stages.blame import sample_at_fault
     from optimizer.stages.chain import run_stages  # half of the start-up, which a finished bundle need not wait for
 
     try:
@@ -77,6 +78,11 @@ def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
     except BadInput:
         workspace.discard()
         raise
+    except EngineError as error:
+        if (blamed := sample_at_fault(job)) is None:
+            raise
+        workspace.discard()
+        raise blamed from error
     except OSError as error:
         workspace.discard()
         at_fault = Path(error.filename) if isinstance(error.filename, str) else workspace.out

@@ -9,11 +9,8 @@ import numpy as np
 
 from calibration.source import Sample
 from engines.batching import batched_names
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import UNNAMED, Array, Feed, TensorSpec
 from engines.errors import BadInput
-
-UNNAMED = {"?", "", "None"}
-"""Symbols that exporters write for "some length": two of them say nothing about each other."""
 
 
 def shape_text(shape: Iterable[int | str]) -> str:

@@ -10,6 +10,7 @@ from calibration.source import SampleSource
 from calibration.sources.folder import read_path
 from calibration.sources.functions import FunctionSource, load_function
 from calibration.sources.images import ImageSpec
+from calibration.sources.limits import WithinLimits
 from calibration.sources.records import RecordSource, file_digest
 from calibration.sources.synthetic import SyntheticSource
 from engines.engine import Feed, TensorSpec
@@ -40,13 +41,15 @@ def open_source(
     seed: int = 0,
     integer_bounds: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    index_limits: Mapping[str, int] | None = None,
 ) -> OpenedSource:
     """The samples of ``data`` for a model with ``inputs``.
 
     ``data``: a path (``.npz``, ``.npy``, ``.jsonl``, an image, a folder of one of these), ``module:function``,
     ``file.py:function``, ``random``, a function that returns dicts of arrays, or a re-iterable of such dicts.
     ``samples``: at most so many, drawn with ``seed`` over files, the first ones of a function. ``integer_bounds`` and
-    ``shapes`` (input name -> exclusive bound, full shape) serve synthetic inputs only. The first sample is read at
+    ``shapes`` (input name -> exclusive bound, full shape) serve synthetic inputs only; values of real ones must lie
+    within ``index_limits`` (input name -> size of the axis they index). The first sample is read at
     once, so that data of the wrong name, shape or dtype is refused here. Raises ``BadInput``.
     """
     if samples is not None and samples < 1:
@@ -54,6 +57,8 @@ def open_source(
     if not inputs:
         raise BadInput("the model has no inputs, so no data can be fed")
     source = _open(data, inputs, images, samples, seed, integer_bounds, shapes)
+    if index_limits and not source.synthetic:
+        source = WithinLimits(source, index_limits)
     if next(source.samples(), None) is None:
         raise BadInput("holds no samples", where=source.description)
     return source

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.source import Sample
-from calibration.sources.inputs import UNNAMED
 from calibration.sources.records import PEEKED
 from calibration.sources.scenes import scene
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import UNNAMED, Array, Feed, TensorSpec
 from engines.errors import BadInput
 
 Floats = NDArray[np.float64]

@@ -18,6 +18,7 @@ from engines.profile import ShapeRange
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
+from optimizer.stages.index_limits import index_limits, integer_bounds
 
 HELD_BACK = 64
 EVALUATED = 2048
@@ -77,6 +78,7 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
         seed=settings.seed,
         shapes={name: given.opt for name, given in shapes.items()},
         integer_bounds=integer_bounds(model),
+        index_limits=index_limits(model),
     )
     batching = _batching(settings, imported, opened)
     freeze(model, batching)
@@ -88,7 +90,9 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
     if settings.eval_data is None:
         calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
         return Inputs(calibration, held_back, not source.synthetic, source.digest, notes, batching)
-    held = open_source(settings.eval_data, specs, samples=EVALUATED, seed=settings.seed)
+    held = open_source(
+        settings.eval_data, specs, samples=EVALUATED, seed=settings.seed, index_limits=index_limits(model)
+    )
     notes = (*notes, *(note for note in held.notes if note not in notes))
     return Inputs(source, held, not source.synthetic, f"{source.digest}+{held.digest}", notes, batching)
 
@@ -101,32 +105,3 @@ def _batching(settings: Settings, imported: ImportedModel, opened: Callable[...,
     if settings.batch_axis != "auto":
         return told_batching(settings.batch_axis, specs, outputs)
     return found_batching(imported.path, imported.model, opened(inputs=whole_samples(specs)), outputs)
-
-
-def integer_bounds(model: ir.Model) -> dict[str, int]:
-    """For every integer input that indexes a constant table (an embedding): one more than its largest legal value."""
-    bounds: dict[str, int] = {}
-    for value in model.graph.inputs:
-        for table_rows in _tables_indexed_by(value):
-            bounds[str(value.name)] = min(bounds.get(str(value.name), table_rows), table_rows)
-    return bounds
-
-
-_INDEX_PRESERVING = {"Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Slice", "Split", "Identity"}
-
-
-def _tables_indexed_by(value: ir.Value) -> list[int]:
-    found, pending, seen = [], [value], set()
-    while pending:
-        current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        for node, index in current.uses():
-            table = node.inputs[0].const_value if node.op_type == "Gather" and index == 1 and node.inputs[0] else None
-            if table is not None:
-                axis = node.attributes.get_int("axis", 0)
-                found.append(int(table.shape.numpy()[axis]))
-            elif node.op_type in _INDEX_PRESERVING and index == 0:
-                pending.extend(node.outputs)
-    return found
