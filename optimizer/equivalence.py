@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +28,10 @@ Graph: TypeAlias = "ir.Model | Path | bytes"
 LEAST_SQNR_DB = {"float64": 80.0, "float32": 80.0, "float16": 45.0, "bfloat16": 25.0}
 """Least SQNR of an output of each type, dB. Sums taken in another order cost a float32 net 20 to 40 dB of its 140; one
 rounding to float16 (11 bits) leaves 72 dB, to bfloat16 (8 bits) 54 dB, and some dozen of them in a row these."""
+NEAR_DB = {"float64": 50.0, "float32": 50.0, "float16": 30.0, "bfloat16": 15.0}
+"""SQNR, dB, that a rewrite of another meaning does not reach, while rounding that an unstable net amplifies does."""
+NEAR_SHARE = 0.99
+"""Likewise for the share of equal values of integers and the like: an argmax between equals may fall either way."""
 NEGLIGIBLE = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}
 """Largest absolute error that is rounding whatever the SQNR: an output that is zero, or cancels, has no signal."""
 _HELD_BYTES = 1 << 28
@@ -37,9 +41,9 @@ _HELD_BYTES = 1 << 28
 class Equivalence:
     """Whether two graphs gave the same outputs.
 
-    ``worst`` names the output that differs most, with its ``sqnr_db`` and ``max_abs`` error; ``why`` is empty, or one
-    sentence saying what differs. ``skipped`` names outputs that say nothing: the reference differs from itself there
-    from run to run.
+    ``near`` is weaker than ``same``: what differs is little enough to be rounding that grew. ``worst`` names the output
+    that differs most, with its ``sqnr_db`` and ``max_abs`` error; ``why`` is empty, or says in a sentence what differs.
+    ``skipped`` names outputs that say nothing: the reference differs from itself there from run to run.
     """
 
     same: bool
@@ -47,6 +51,7 @@ class Equivalence:
     sqnr_db: float = math.inf
     max_abs: float = 0.0
     why: str = ""
+    near: bool = True
     skipped: tuple[str, ...] = ()
 
 
@@ -71,7 +76,7 @@ class Answers:
         try:
             found = _run(graph, self.feeds, fuse_qdq)
         except EngineError as error:
-            return Equivalence(False, sqnr_db=-math.inf, max_abs=math.inf, why=f"it does not run: {in_a_line(error)}")
+            return _different("", f"it does not run: {in_a_line(error)}")
         return self.judge(found)
 
     def judge(self, found: Sequence[dict[str, Array]]) -> Equivalence:
@@ -79,14 +84,14 @@ class Answers:
         names = [name for name in self.outputs[0] if name not in self.random] if self.outputs else []
         missing = [name for name in names if any(name not in answer for answer in found)]
         if missing:
-            return Equivalence(False, missing[0], -math.inf, math.inf, f"output {missing[0]!r} is missing")
+            return _different(missing[0], f"output {missing[0]!r} is missing")
         worst = Equivalence(True)
         for name in names:
             pairs = [(expected[name], answer[name]) for expected, answer in zip(self.outputs, found, strict=True)]
             judged = _judge(name, pairs)
-            if (judged.same, judged.sqnr_db) < (worst.same, worst.sqnr_db):
+            if (judged.near, judged.same, judged.sqnr_db) < (worst.near, worst.same, worst.sqnr_db):
                 worst = judged
-        return Equivalence(worst.same, worst.worst, worst.sqnr_db, worst.max_abs, worst.why, self.random)
+        return replace(worst, skipped=self.random)
 
 
 def compare_graphs(reference: Graph, candidate: Graph, feeds: Sequence[Feed], *, fuse_qdq: bool = True) -> Equivalence:
@@ -115,14 +120,24 @@ def _judge(name: str, pairs: Sequence[tuple[Array, Array]]) -> Equivalence:
     dtypes = {(expected.dtype.name, found.dtype.name) for expected, found in pairs}
     other = next(((e, f) for e, f in sorted(dtypes) if e != f), None)
     if other is not None:
-        return Equivalence(False, name, -math.inf, math.inf, f"output {name!r} is {other[1]} where it was {other[0]}")
+        return _different(name, f"output {name!r} is {other[1]} where it was {other[0]}")
     noise = OutputNoise()
     for number, (expected, found) in enumerate(pairs):
         noise.add(_comparable(expected), _comparable(found), number)
     measured = noise.result()
     kind = pairs[0][0].dtype.name
     why = _difference(name, kind, measured)
-    return Equivalence(not why, name, measured.sqnr_db, measured.max_abs, why)
+    return Equivalence(not why, name, measured.sqnr_db, measured.max_abs, why, not why or _near(kind, measured))
+
+
+def _near(kind: str, measured: OutputAccuracy) -> bool:
+    if measured.failure:
+        return False
+    return measured.sqnr_db >= NEAR_DB[kind] if kind in NEAR_DB else measured.agreement >= NEAR_SHARE
+
+
+def _different(name: str, why: str) -> Equivalence:
+    return Equivalence(False, name, -math.inf, math.inf, why, near=False)
 
 
 def _difference(name: str, kind: str, measured: OutputAccuracy) -> str:

@@ -46,8 +46,8 @@ class ImportedModel:
     notes: tuple[str, ...]
 
 
-def import_model(path: Path) -> ImportedModel:
-    """Read any ONNX file without loading external weights.
+def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
+    """Read any ONNX file without loading external weights. ``widen=False`` leaves floats in the types they have.
 
     Functions are inlined, sparse tensors dense, initializers no longer graph inputs, nodes stand in order, the opset is
     raised (see ``convert_to_current``), floats are float32 (see ``compute_in_float32``) and every node has a unique,
@@ -66,7 +66,7 @@ def import_model(path: Path) -> ImportedModel:
     check_graph(model, where)
     files = [path, *external_files(model)]
     load_small(model)
-    notes = [*made_dense, *_normalize(model, where)]
+    notes = [*made_dense, *_normalize(model, where, widen)]
     return ImportedModel(
         model=model,
         path=path,
@@ -134,7 +134,7 @@ def _root_cause(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _normalize(model: ir.Model, where: str) -> list[str]:
+def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
     settle_opset(model, where)
     notes = notes_on(model)
     notes += inline_functions(model, where)
@@ -148,7 +148,8 @@ def _normalize(model: ir.Model, where: str) -> list[str]:
         check_with_onnx(model, where, old=True)
     notes += convert_to_current(model, where)
     check_with_onnx(model, where)
-    notes += compute_in_float32(model)
+    if widen:
+        notes += compute_in_float32(model)
     normalize_equations(model)
     name_nodes(model)
     return notes

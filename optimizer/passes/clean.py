@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import onnx_ir as ir
 
+from optimizer.attempt import attempt, attempt_on
+from optimizer.equivalence import Equivalence
 from optimizer.importing.names import name_nodes
 from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.fold_affine import FoldAffine
@@ -13,6 +18,9 @@ from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.unroll_step import UnrollSingleStep
+
+Check: TypeAlias = Callable[[ir.Model], Equivalence]
+"""Compares a graph with the one that was given to ``clean``."""
 
 
 def cleaning_passes() -> tuple[GraphPass, ...]:
@@ -41,3 +49,25 @@ def clean(model: ir.Model) -> list[PassResult]:
     results = [step.apply(model) for step in cleaning_passes()]
     name_nodes(model)
     return results
+
+
+def clean_and_prove(model: ir.Model, check: Check) -> tuple[ir.Model, list[str]]:
+    """A cleaned copy of ``model`` (weights are shared) that computes the same, and notes.
+
+    All passes are made and proved together; only where that fails, or the result is clearly not the same, each is made
+    and proved by itself, and left out or undone with a note where it is at fault.
+    """
+    copy = model.clone()
+    results, failed = attempt("cleaning in one go", lambda: clean(copy), None)
+    if results is not None and check(copy).near:
+        return copy, [note for result in results for note in result.notes]
+    notes = failed
+    for step in cleaning_passes():
+        changed, result, failed = attempt_on(f"cleaning, {step.name}", model, step.apply, PassResult(0))
+        found = check(changed) if result.modified else None
+        if found is None or found.near:
+            model, notes = changed, [*notes, *failed, *result.notes]
+        else:
+            notes.append(f"undone: cleaning, {step.name}: not exact on this graph ({found.why})")
+    name_nodes(model)
+    return model, notes

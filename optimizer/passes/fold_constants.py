@@ -8,32 +8,41 @@ from onnxscript.optimizer import fold_constants
 
 from benchmarks.shapes import fold_small_fills
 from optimizer.passes.base import PassResult
+from optimizer.passes.fold_several import LARGEST, fold_several_outputs
 
-INPUT_LIMIT = 1 << 16
-"""Elements of the largest operand folded; a transposed weight is folded whatever its size."""
+INPUT_LIMIT = LARGEST
+"""Elements of the largest operand folded: weights that are computed (standardised, split, scaled) become constants, as
+quantization needs them; a transposed weight is folded whatever its size. What would make the file larger is not."""
 OUTPUT_LIMIT = 1 << 18
 
 
 class FoldConstants:
-    """onnxscript's folder (shapes, constant If, transposed weights), then Constant nodes become initializers."""
+    """onnxscript's folder (shapes, constant If, transposed weights), nodes of several outputs; then Constant nodes
+    become initializers."""
 
     name = "fold constants"
 
     def apply(self, model: ir.Model) -> PassResult:
         before = sum(len(graph) for graph in model.graphs())
-        fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=INPUT_LIMIT,
-            output_size_limit=OUTPUT_LIMIT,
-            should_fold=fold_small_fills,
-        )
+        _fold(model)
+        while fold_several_outputs(model):
+            _fold(model)
         _forget_dead_branches(model)
         common.RemoveUnusedNodesPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.LiftSubgraphInitializersToMainGraphPass()(model)
         folded = before - sum(len(graph) for graph in model.graphs())
         return PassResult(folded, (f"{folded} constant nodes folded",) if folded else ())
+
+
+def _fold(model: ir.Model) -> None:
+    fold_constants(
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=INPUT_LIMIT,
+        output_size_limit=OUTPUT_LIMIT,
+        should_fold=fold_small_fills,
+    )
 
 
 def _forget_dead_branches(model: ir.Model) -> None:

@@ -21,9 +21,9 @@ from engines.target import CPU, Backend
 from optimizer.attempt import attempt
 from optimizer.bundle import Workspace
 from optimizer.events import Events
-from optimizer.passes.clean import clean
 from optimizer.saving import save_model
 from optimizer.stages.build import BuildOutcome, build_targets, outcome
+from optimizer.stages.cleaning import clean_graph
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
@@ -43,7 +43,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     settings, bundle = job.settings, workspace.path
 
     stage = first.then("clean", "clean the graph")
-    cleaned = resumable(stage, Cleaned, lambda: _clean(job, workspace.work / "float.onnx"), workspace, events)
+    cleaned = resumable(stage, Cleaned, lambda: _clean(job, workspace.work, events), workspace, events)
 
     stage = stage.then("type", "calibrate, type the graph and prove it against FP32")
     forms = resumable(stage, TypedForms, lambda: type_and_prove(job, cleaned, workspace, events), workspace, events)
@@ -105,16 +105,15 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     return report
 
 
-def _clean(job: Job, path: Path) -> Cleaned:
-    model = job.imported.model
-    notes = [note for result in clean(model) for note in result.notes]
-    save_model(model, path)
+def _clean(job: Job, work: Path, events: Events) -> Cleaned:
+    clean, path = clean_graph(job, work, events), work / "float.onnx"
+    save_model(clean.model, path)
     observed = observed_shapes(job.inputs.calibration)
     sample = {name: shapes[-1] for name, shapes in observed.items()}  # attention weighs most in the longest
     largest = _largest_batch(job, sample)
     profile, *more = (infer_profile(job.specs, observed, given, max_batch=largest) for given in job.shape_profiles)
-    costs = count_macs(model, sample)
-    return Cleaned(path, profile, sample, total_macs(costs), notes, more)
+    costs = count_macs(clean.model, sample)
+    return Cleaned(path, clean.reference, profile, sample, total_macs(costs), clean.notes, more)
 
 
 def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:

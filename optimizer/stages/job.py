@@ -39,9 +39,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The float graph: where it is, the profiles its inputs get, its cost per sample."""
+    """The float graph: where it is, what its accuracy is judged against, the profiles its inputs get, its cost per
+    sample."""
 
     path: Path
+    reference: Path
     profile: ShapeProfile
     sample_shapes: dict[str, Shape]
     macs: int

@@ -75,6 +75,14 @@ class Prover:
             task = self._task.compare(self._fp32, self._task.score(engine)) if self._task and self._fp32 else None
         return judge(accuracy, task, self._max_drop)
 
+    def prove_float(self, path: Path) -> Proof:
+        """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
+        metric is the one FP32 has.
+        """
+        with OnnxRuntimeEngine(path, lean=True) as engine:
+            accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
+        return judge(accuracy, None, self._max_drop)
+
     def _feeds(self) -> Iterator[Feed]:
         return batches(self._held_back.samples(), BATCH, self._held_back.specs)
 

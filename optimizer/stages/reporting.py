@@ -124,7 +124,9 @@ def peak_rss_mb() -> float:
 
 def _judged(found: Findings) -> list[Proof]:
     """The forms that are shipped: the typed graph, and the CPU's own form when it was chosen."""
-    names = ["typed"] + (["cpu"] if found.cpu is not None and found.cpu.form == "int8" else [])
+    names = ["typed"]
+    if found.cpu is not None:
+        names.append("cpu" if found.cpu.form == "int8" else "fp32")
     return [found.proofs[name] for name in names if name in found.proofs]
 
 
@@ -192,7 +194,7 @@ def _sparsity_note(target: Target, backend: str) -> str:
 
 
 def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:
-    proof = found.proofs.get("cpu") if cpu.form == "int8" else None
+    proof = found.proofs.get("cpu" if cpu.form == "int8" else "fp32")
     timed = cpu.form in cpu.latency and cpu.form in cpu.throughput
     return TargetSummary(
         backend=build.backend,

@@ -46,7 +46,9 @@ FLOAT_SHARES = (0.095, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class TypedForms:
-    """Where each form is, its plan and its proof. ``cpu`` is None where no INT8 form for the CPU was made."""
+    """Where each form is, its plan and the proofs of "typed", "cpu" (INT8) and "fp32". ``cpu`` is None where no INT8
+    form for the CPU was made.
+    """
 
     typed: Path
     cpu: Path | None
@@ -68,7 +70,7 @@ class _Typed:
 def type_and_prove(job: Job, cleaned: Cleaned, workspace: Workspace, events: Events) -> TypedForms:
     """Make every form, prove it, and write ``model.onnx``, ``precision.json`` and ``calibration.json``."""
     settings = job.settings
-    with Prover(job.imported.path, job.inputs.held_back, settings.evaluate, settings.max_drop) as prover:
+    with Prover(cleaned.reference, job.inputs.held_back, settings.evaluate, settings.max_drop) as prover:
         return _Typing(job, cleaned, workspace, events, prover).run()
 
 
@@ -90,6 +92,8 @@ class _Typing:
         cpu_path = self._cpu_form() if self._wants_cpu() else None
         typed = self._type_within_budget()
         proofs = {"typed": typed.proof}
+        if self._on_cpu():
+            proofs["fp32"] = self._prover.prove_float(self._cleaned.path)
         if cpu_path is not None:
             proofs["cpu"] = self._prove(Form(cpu_path, simulated=False))
         plan = PrecisionPlan(typed.plan.nodes, list(dict.fromkeys([*self._notes, *typed.plan.notes])))
@@ -151,9 +155,11 @@ class _Typing:
         save_model(quantized.model, path)
         return path
 
+    def _on_cpu(self) -> bool:
+        return any(target.backend is Backend.ONNXRUNTIME for target in self._job.targets)
+
     def _wants_cpu(self) -> bool:
-        on_cpu = any(target.backend is Backend.ONNXRUNTIME for target in self._job.targets)
-        return on_cpu and self._settings.precision in (Precision.INT8, Precision.AUTO)
+        return self._on_cpu() and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
     def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
         asked = ALL - {Correction(name) for name in self._settings.without}

@@ -1,0 +1,99 @@
+"""Cleaning the graph, and proving that what was imported and cleaned still is the model as given.
+
+Both run in ONNX Runtime on a few calibration samples before anything else is done. A cleaning pass that changes answers
+is undone; a conversion that does ends the job, for everything after it would rest on another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import onnx_ir as ir
+
+from engines.engine import Feed
+from engines.errors import BadInput, EngineError, EnginewrightError
+from engines.onnxruntime_engine import is_large
+from optimizer.equivalence import Answers
+from optimizer.events import Events
+from optimizer.importing import import_model
+from optimizer.passes.clean import clean_and_prove
+from optimizer.saving import save_model
+from optimizer.stages.job import Job
+
+FEEDS, FEEDS_OF_LARGE = 4, 1
+"""Samples compared: what differs by structure differs on the first; large models take seconds for each."""
+
+
+@dataclass(frozen=True)
+class CleanGraph:
+    """The float graph, the notes of cleaning it, and what accuracy is judged against: the file as given, or, where
+    ONNX Runtime does not run that, the graph as imported.
+    """
+
+    model: ir.Model
+    reference: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
+    """Clean the imported graph and prove it. Raises ``EnginewrightError`` where importing changed what it computes,
+    ``BadInput`` where ONNX Runtime runs neither the file nor what was imported.
+    """
+    given, imported = job.imported.path, job.imported.model
+    feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
+    answers, reference = _reference(given, imported, feeds, work, events)
+    model, notes = clean_and_prove(imported, answers.compare)
+    if notes and any(note.startswith("undone") for note in notes) and reference == given:
+        answers = _answers_of_imported(job, answers, events)
+        model, notes = clean_and_prove(imported, answers.compare)
+    for note in notes:
+        if note.startswith(("undone", "left out")):
+            events.note("clean", note)
+    return CleanGraph(model, reference, notes)
+
+
+def _reference(
+    given: Path, imported: ir.Model, feeds: Sequence[Feed], work: Path, events: Events
+) -> tuple[Answers, Path]:
+    """What the model answers: the file as given where ONNX Runtime runs it, else the graph as imported."""
+    try:
+        return Answers.of(given, feeds), given
+    except EngineError as error:
+        refusal = error
+    path = work / "imported.onnx"
+    save_model(imported, path)
+    try:
+        answers = Answers.of(path, feeds)
+    except EngineError as error:
+        raise BadInput(
+            f"ONNX Runtime, which runs the model for calibration and proof, does not run it: {error.what}",
+            where=str(given),
+            fix="check that the data fits the model, or export it with operators ONNX Runtime has",
+        ) from error
+    events.note(
+        "clean",
+        f"ONNX Runtime does not run the file as given ({refusal.what}): what was imported could not be compared with "
+        "it, and is what accuracy is judged against",
+    )
+    return answers, path
+
+
+def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:
+    """The imported graph's own answers, after a look at whether those are the file's."""
+    found = answers.compare(job.imported.model)
+    if found.near:
+        return answers
+    given = job.imported.path
+    if not answers.compare(import_model(given, widen=False).model).near:
+        converted = next((note for note in job.imported.notes if "converted to" in note), "")
+        raise EnginewrightError(
+            f"importing the model changed what it computes: {found.why}" + (f" ({converted})" if converted else ""),
+            where=str(given),
+            expected="the same answers before and after import, on the first calibration samples",
+            fix="export the model with opset 21; please report this one, for the fault is in enginewright's import",
+        )
+    events.warn("clean", f"the model does not compute in FP32 what it does in its own float type: {found.why}")
+    return Answers.of(job.imported.model, answers.feeds)
