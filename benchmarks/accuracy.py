@@ -11,22 +11,27 @@ Definitions, per output, over all elements of all samples (r reference, c candid
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmarks.agreement import Agreement
 from benchmarks.batching import sample_count
+from benchmarks.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
 from engines.engine import Array, Engine, Feed
 from engines.errors import BadInput
 
 SQNR_CAP_DB = 200.0
+KEPT_BYTES = 16 << 20
+"""Outputs that may depend on the data in length are kept up to this size, to be compared anew when they do."""
 
 
 @dataclass(frozen=True)
 class OutputAccuracy:
-    """Figures of one output; ``failure`` is empty, or says why the figures must not be trusted (NaN, wrong shape)."""
+    """Figures of one output; ``failure`` is empty, or says why the figures must not be trusted (NaN, wrong shape).
+    ``floats`` is False for integers, bools and strings: decisions, of which only ``agreement`` says something.
+    """
 
     cosine: float
     sqnr_db: float
@@ -34,6 +39,7 @@ class OutputAccuracy:
     agreement: float
     agreement_kind: str
     failure: str = ""
+    floats: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,14 +73,16 @@ def compare(reference: Engine, candidates: Mapping[str, Engine], feeds: Iterable
     names = [spec.name for spec in reference.outputs]
     for label, engine in candidates.items():
         _check_outputs(label, names, [spec.name for spec in engine.outputs])
-    noise = {label: {name: OutputNoise() for name in names} for label in candidates}
+    free = {spec.name: open_axes(spec, reference.inputs) for spec in reference.outputs}
+    noise = {label: {name: OutputNoise(free[name]) for name in names} for label in candidates}
     samples = 0
     for feed in feeds:
         expected = reference.infer(feed)
+        given = tuple(feed[spec.name].shape for spec in reference.inputs if spec.name in feed)
         for label, engine in candidates.items():
             actual = engine.infer(feed)
             for name in names:
-                noise[label][name].add(expected[name], actual[name], samples)
+                noise[label][name].add(expected[name], actual[name], samples, given)
         samples += sample_count(reference.inputs, feed)
     if not samples:
         raise BadInput("no samples to compare on", fix="give held-back data (--eval-data) or more samples")
@@ -108,17 +116,42 @@ def cosine_similarity(dot: float, reference: float, candidate: float) -> float:
     return min(max(dot / math.sqrt(reference) / math.sqrt(candidate), -1.0), 1.0)
 
 
-class OutputNoise:
-    """Running sums of one output. Where FP32 itself is not finite (a mask of -inf), an equal value is no error."""
+@dataclass(frozen=True)
+class _Kept:
+    """One feed's output of both sides."""
 
-    def __init__(self) -> None:
+    reference: Array
+    candidate: Array
+    sample: int
+    given: tuple[Shape, ...]
+
+    @property
+    def differs(self) -> bool:
+        return self.reference.shape != self.candidate.shape
+
+
+class OutputNoise:
+    """Running sums of one output. Where FP32 itself is not finite (a mask of -inf), an equal value is no error.
+
+    ``open_axes`` are those whose length may depend on the data. Where both the reference's own length does and a
+    candidate's differs, rows are found again (``found_rows``) instead of compared place by place.
+    """
+
+    def __init__(self, open_axes: Sequence[int] = ()) -> None:
+        self._open_axes = tuple(open_axes)
         self._signal = self._noise = self._dot = self._candidate = self._max_abs = 0.0
         self._agreement = Agreement()
         self._not_finite = self._first_bad = 0
         self._shape_failure = ""
+        self._floats = True
+        self._kept: list[_Kept] | None = [] if open_axes else None
 
-    def add(self, reference: Array, candidate: Array, sample: int) -> None:
-        """Take in one feed's output; ``sample`` is the position of its first sample, for messages."""
+    def add(self, reference: Array, candidate: Array, sample: int, given: tuple[Shape, ...] = ()) -> None:
+        """Take in one feed's output; ``sample`` is the position of its first sample, for messages, ``given`` the shapes
+        of its inputs.
+        """
+        self._floats = "float" in reference.dtype.name
+        self._keep(_Kept(reference, candidate, sample, given))
         if reference.shape != candidate.shape:
             self._shape_failure = self._shape_failure or (
                 f"shape {_shape(candidate)} where FP32 gives {_shape(reference)} (sample {sample})"
@@ -130,6 +163,29 @@ class OutputNoise:
             return
         self._add_sums(*self._finite_pairs(reference, candidate, sample))
         self._agreement.add(reference, candidate)
+
+    def _keep(self, feed: _Kept) -> None:
+        if self._kept is not None:
+            self._kept.append(feed)
+            if sum(kept.reference.nbytes for kept in self._kept) > KEPT_BYTES:
+                self._kept = None
+
+    def _by_rows(self) -> OutputNoise | None:
+        """The same feeds with rows found again; None where lengths do not depend on the data, or too much was seen."""
+        kept = self._kept or []
+        axes = {row_axis(k.reference.shape, k.candidate.shape, self._open_axes) for k in kept if k.differs}
+        axis = axes.pop() if len(axes) == 1 else None
+        if axis is None or not depends_on_data(((k.given, k.reference.shape) for k in kept), axis):
+            return None
+        found = OutputNoise()
+        found._floats = self._floats
+        for feed in kept:
+            rows = find_rows(feed.reference, feed.candidate, axis)
+            if rows is None:
+                return None
+            found._add_sums(*found._finite_pairs(rows.reference, rows.candidate, feed.sample))
+            found._agreement.add_rows(rows.found, len(rows.reference))
+        return found
 
     def _finite_pairs(self, reference: Array, candidate: Array, sample: int) -> tuple[Array, Array]:
         r, c = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
@@ -154,6 +210,8 @@ class OutputNoise:
         self._max_abs = max(self._max_abs, float(np.abs(error, out=error).max()))
 
     def result(self) -> OutputAccuracy:
+        if self._shape_failure and (found := self._by_rows()) is not None:
+            return found.result()
         failure = self._shape_failure
         if self._not_finite:
             failure = (
@@ -168,6 +226,7 @@ class OutputNoise:
             agreement=share,
             agreement_kind=kind,
             failure=failure,
+            floats=self._floats,
         )
 
 

@@ -47,6 +47,12 @@ class Agreement:
         else:
             self._add_values(reference.astype(np.float64), candidate.astype(np.float64))
 
+    def add_rows(self, found: int, total: int) -> None:
+        """Count rows that were ``found`` again of ``total``, where their number depends on the data."""
+        self._kind = "rows found again"
+        self._equal += found
+        self._total += total
+
     def disagree(self, reference: Array) -> None:
         """Count every decision of this feed as different: the candidate's shape did not fit."""
         axis = class_axis(reference)

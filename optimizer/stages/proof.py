@@ -89,7 +89,8 @@ class Prover:
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:
     """Within budget when the task metric loses at most ``max_drop`` of its FP32 value, or, where there is no task
-    metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``.
+    metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``. Outputs that are no floats are
+    decisions drawn from these (labels, places of the best): they are judged, by agreement, where there is nothing else.
     """
     reasons = list(accuracy.failures)
     if task is not None:
@@ -100,11 +101,14 @@ def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Pro
                 f"{100 * max_drop:.2f} % are allowed"
             )
         return Proof(accuracy, task, drop, not reasons, reasons)
-    worst = min(accuracy.outputs.items(), key=lambda item: item[1].cosine)
-    drop = 1.0 - worst[1].cosine
+    floats = {name: output.cosine for name, output in accuracy.outputs.items() if output.floats}
+    figure = "cosine similarity" if floats else "agreement"
+    judged = floats or {name: output.agreement for name, output in accuracy.outputs.items()}
+    worst = min(judged, key=lambda name: judged[name])
+    drop = 1.0 - judged[worst]
     if drop > max_drop:
         reasons.append(
-            f"output {worst[0]!r} has cosine similarity {worst[1].cosine:.4f} to FP32 where at least "
-            f"{1 - max_drop:.4f} is asked (no --evaluate given)"
+            f"output {worst!r} has {figure} {judged[worst]:.4f} to FP32 where at least {1 - max_drop:.4f} is asked "
+            "(no --evaluate given)"
         )
     return Proof(accuracy, None, drop, not reasons, reasons)
