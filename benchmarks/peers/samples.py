@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from benchmarks.accuracy import compare
 from benchmarks.peers.task import MODELS, Plentiful, Task, joined, load_task
-from benchmarks.peers.tools.enginewright_tool import TOOL
+from benchmarks.peers.tools.enginewright_tool import TOOL, in_high_precision
 from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed
@@ -30,8 +30,6 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.quantize import quantize
 from optimizer.saving import save_model
-from optimizer.settings import Precision
-from optimizer.stages.high_precision import type_rest
 from optimizer.stages.inputs import model_inputs
 from optimizer.stages.typed import AUTO_METHODS
 
@@ -71,8 +69,7 @@ def _measure(
 ) -> tuple[float, float, float]:
     settings = replace(TOOL.settings(model, feeds[0], "tensorrt"), corrections=corrections)
     found = quantize(model, Calibrator(lambda: feeds, True, AUTO_METHODS), settings)
-    type_rest(found.model, found.plan, Precision.INT8, found.table)
-    save_model(found.model, folder / "typed.onnx")
+    save_model(in_high_precision(found, model, feeds, settings.costs), folder / "typed.onnx")
     with OnnxRuntimeEngine(path) as fp32, OnnxRuntimeEngine(folder / "typed.onnx", fuse_qdq=False) as typed:
         accuracy = compare(fp32, {"typed": typed}, joined(task.held_back(False), 8))["typed"]
         scores = task.score(typed.infer, fp32.infer, False), task.score(fp32.infer, fp32.infer, False)

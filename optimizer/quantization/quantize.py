@@ -22,7 +22,8 @@ from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranch
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.reconstruction import Rounding, Variant, correct_biases, reconstruct
-from optimizer.quantization.corrections.sensitivity import best_relief, measure, sample_count
+from optimizer.quantization.corrections.relief import USABLE, Allowance, Relief, relieve
+from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.fake_quantize import quantizers
@@ -54,28 +55,35 @@ JUDGED_SAMPLES = 64
 @dataclass(frozen=True)
 class QuantizeSettings:
     """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
-    are MACs per sample by node name. ``float_share`` is the part of all MACs that may stay out of int8 because it
-    causes most of the error. ``code_max`` is the largest weight code of the CPU form; None asks this CPU.
+    are MACs per sample by node name. ``allowance`` says how many of them may stay out of int8 for the error they cause
+    (in the CPU form only where the model would be of no use otherwise). ``code_max`` is the largest weight code of the
+    CPU form; None asks this CPU.
     """
 
     form: Form = Form.TENSORRT
     keep_float: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, int] = field(default_factory=dict)
     corrections: frozenset[Correction] = ALL
-    float_share: float = 0.095
+    allowance: Allowance = field(default_factory=Allowance)
     code_max: int | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """The graph with Q/DQ in it, and how it came about. ``placement.quantizes`` is False where nothing could be."""
+    """The graph with Q/DQ in it, and how it came about. ``placement.quantizes`` is False where nothing could be.
+
+    ``relieved`` are the nodes left in high precision for the error they cause, ``expected`` the noise power at the
+    outputs, relative to the signal's, that measuring each op alone predicts of the others (0 where none was measured).
+    """
 
     model: ir.Model
     placement: Placement
     plan: PrecisionPlan
     table: CalibrationTable
     notes: tuple[str, ...]
+    relieved: frozenset[str] = frozenset()
+    expected: float = 0.0
 
 
 def quantize(
@@ -90,48 +98,106 @@ def quantize(
     the one with the least output error is taken, and a note says so. ``on_step`` hears what begins.
     """
     settings = settings or QuantizeSettings()
+    return prepare(model, calibrator, settings, on_step).quantized(settings.allowance)
+
+
+def prepare(
+    model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings, on_step: Callable[[str], None]
+) -> Prepared:
+    """Everything but the choice of what stays in high precision for the error it causes, which may be made again."""
     work = model.clone()
     notes = [note] if (note := left_out(settings.corrections)) else []
     if settings.form is Form.ONNXRUNTIME and (settings.code_max or largest_weight_code()) < FULL:
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
     if not _place(work, settings, None).tensors:
-        return _nothing_to_do(work, settings)
+        return Prepared(work, settings)
     stream = iter(calibrator.samples())
     feeds = list(islice(stream, affordable(settings.costs)))
     judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
     on_step("making the float graph easier to quantize")
     work, said = _rewrite(work, feeds, calibrator, settings)
     notes.extend(said)
-    names = _place(work, settings, None).tensors
-    sources = raw_inputs(work, names)
+    tables, said = _tables(work, calibrator, settings)
+    notes.extend(said)
+    on_step("choosing ranges and rounding weights")
+    chosen, how = _choose(work, tables, feeds, judged, settings)
+    notes.extend(how)
+    found: list[Sensitivity] = []
+    if Correction.RELIEF in settings.corrections:
+        on_step("measuring how much error each op causes")
+        sweep = partial(_measure, work, chosen, feeds, settings)
+        found, failed = attempt("measuring how much error each op causes", sweep, found)
+        notes.extend(failed)
+    return Prepared(work, settings, chosen, tuple(found), tuple(notes))
+
+
+def _tables(
+    model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings
+) -> tuple[dict[str, CalibrationTable], list[str]]:
+    """A table of every range method, raw inputs unclipped, and notes."""
+    names = _place(model, settings, None).tensors
+    sources = raw_inputs(model, names)
     grown = growth(rows_of(calibrator.samples(), calibrator.joinable), set(sources.values()))
-    notes += [
+    notes = [
         f"{name}: grows {by:.2f} times from an eighth of the samples to all; given room for as much again"
         for name, by in grown.items()
         if by > 1
     ]
-    tables = {name: unclipped(table, sources, grown) for name, table in calibrator.tables(work, names).items()}
-    on_step("choosing ranges and rounding weights")
-    chosen, how = _choose(work, tables, feeds, judged, settings)
-    notes.extend(how)
-    table, placement, roundings = chosen.table, chosen.placement, chosen.roundings
-    settled = chosen.settled
-    relieved: dict[str, str] = {}
-    measured: dict[str, float] = {}
-    if settings.form is Form.TENSORRT and Correction.RELIEF in settings.corrections:
-        on_step("measuring how much error each op causes")
-        relieve = partial(_relieve, work, placement, table, feeds, settings, settled)
-        (relieved, measured), failed = attempt("measuring how much error each op causes", relieve, (relieved, measured))
-        notes.extend([*failed, *(f"{node}: {reason}" for node, reason in relieved.items())])
-        settings = replace(settings, keep_float={**settings.keep_float, **relieved})
+    return {name: unclipped(table, sources, grown) for name, table in calibrator.tables(model, names).items()}, notes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A conditioned float graph, ranges and roundings for it, and the error that each op causes in int8.
+
+    ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured.
+    """
+
+    model: ir.Model
+    settings: QuantizeSettings
+    chosen: _Candidate | None = None
+    found: tuple[Sensitivity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> CalibrationTable:
+        """The ranges chosen; an empty table where nothing can be quantized."""
+        return self.chosen.table if self.chosen is not None else _nothing_to_do(self.model, self.settings).table
+
+    def quantized(self, allowance: Allowance) -> QuantizedModel:
+        """A quantized copy in which as many ops stay in high precision as ``allowance`` lets, where that pays."""
+        if self.chosen is None:
+            return _nothing_to_do(self.model, self.settings)
+        relief, reasons = self._relief(allowance)
+        settings = replace(self.settings, keep_float={**self.settings.keep_float, **reasons})
+        work, table = self.model.clone(), self.chosen.table
         placement = _place(work, settings, table)
-        roundings = [rounding for rounding in roundings if rounding.node not in relieved]
-    if roundings:
-        correct = partial(correct_biases, roundings=roundings)
-        work, note, failed = attempt_on("bias correction", work, correct, "")
-        notes += [note] if note else failed
-    _insert(work, placement, table, settled)
-    return QuantizedModel(work, placement, _with_costs(placement.plan, measured), table, tuple(notes))
+        notes = [*self.notes, *(f"{node}: {reason}" for node, reason in reasons.items())]
+        roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in reasons]
+        if roundings:
+            correct = partial(correct_biases, roundings=roundings)
+            work, note, failed = attempt_on("bias correction", work, correct, "")
+            notes += [note] if note else failed
+        _insert(work, placement, table, self.chosen.settled)
+        measured = {item.node: item.sqnr_db for item in self.found}
+        plan = _with_costs(placement.plan, measured)
+        return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), relief.remaining)
+
+    def _relief(self, allowance: Allowance) -> tuple[Relief, dict[str, str]]:
+        """What to leave out, and the measured reason of each node."""
+        noise = sum(item.noise for item in self.found)
+        if noise < GOOD_ENOUGH or self.chosen is None:
+            return Relief({}, noise), {}
+        costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
+        spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
+        if self.settings.form is Form.ONNXRUNTIME:
+            allowance = replace(allowance, share=0.0)
+        relief = relieve(self.found, costs, spent, allowance)
+        total = sum(costs.values())
+        return relief, {
+            node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
+            for node, part in relief.nodes.items()
+        }
 
 
 def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> PrecisionPlan:
@@ -165,11 +231,14 @@ def _rewrite(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One table, the placement it leads to, and the weights rounded for it (none before reconstruction)."""
+    """One table, the placement it leads to, and the weights rounded for it (none before reconstruction); ``noise`` is
+    what it did to the outputs where it was judged.
+    """
 
     table: CalibrationTable
     placement: Placement
     roundings: list[Rounding] = field(default_factory=list)
+    noise: float | None = None
 
     @property
     def settled(self) -> dict[str, QuantizedWeight]:
@@ -220,7 +289,8 @@ def _choose(
             notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
     best = next(iter(noise))
     notes.append(f"ranges chosen: {best}")
-    return replace(found[best], table=replace(found[best].table, method=f"auto: {best}")), notes
+    table = replace(found[best].table, method=f"auto: {best}")
+    return replace(found[best], table=table, noise=noise[best]), notes
 
 
 def _only(
@@ -258,32 +328,23 @@ def _rounded(
     return {name: _Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
 
 
-def _relieve(
-    model: ir.Model,
-    placement: Placement,
-    table: CalibrationTable,
-    feeds: Sequence[Feed],
-    settings: QuantizeSettings,
-    settled: Mapping[str, QuantizedWeight],
-) -> tuple[dict[str, str], dict[str, float]]:
-    """Nodes to leave in high precision within the MAC budget with the measured reason, and every node's SQNR in dB."""
-    costs = settings.costs
-    total = sum(costs.values())
-    spent = sum(cost for node, cost in costs.items() if placement.plan.nodes[node].dtype is not Dtype.INT8)
-    budget = settings.float_share * total - spent
-    if budget <= 0 or not placement.quantizes or len(placement.weights) * total > SWEPT_MACS:
-        return {}, {}
+def _measure(
+    model: ir.Model, chosen: _Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
+) -> list[Sensitivity]:
+    """The error of each op in int8, the others in float; nothing where that takes too long, or where the form for the
+    CPU is of use as it is. Of that form too it is measured as TensorRT would place it: the same ops ruin a model.
+    """
+    total, placement = sum(settings.costs.values()), chosen.placement
+    if settings.form is Form.ONNXRUNTIME:
+        if chosen.noise is None or chosen.noise <= USABLE:
+            return []
+        placement = place(model, form=Form.TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
+        if not all(point.range_name in chosen.table.tensors for point in placement.activations):
+            return []
+    if not placement.quantizes or len(placement.weights) * total > SWEPT_MACS:
+        return []
     count = sample_count(len(placement.weights), total, len(feeds))
-    found = measure(model, placement, table, spread(feeds, count), settled=settled)
-    measured = {item.node: item.sqnr_db for item in found}
-    if sum(item.noise for item in found) < GOOD_ENOUGH:
-        return {}, measured
-    chosen = best_relief(found, costs, budget=budget)
-    reasons = {
-        node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
-        for node, part in chosen.items()
-    }
-    return reasons, measured
+    return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled)
 
 
 def affordable(costs: Mapping[str, int]) -> int:

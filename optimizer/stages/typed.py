@@ -2,7 +2,7 @@
 
 ``model.onnx`` is what TensorRT builds from: INT8 Q/DQ, FP16 for the rest. The CPU engine has a Q/DQ form of its own.
 Where a form is over the accuracy budget, the nodes that hurt most are kept in high precision and it is typed again:
-the only loop of the pipeline, bounded by ``FLOAT_SHARES``.
+the only loop of the pipeline, bounded by ``RETRIES``; what took long is not done again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
+from optimizer.quantization.corrections.relief import NEARLY, Allowance
 from optimizer.quantization.points import Form as QdqForm
-from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
+from optimizer.quantization.quantize import Prepared, QuantizedModel, QuantizeSettings, prepare
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.high_precision import HIGH_DTYPE, HighPrecision
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 
 AUTO_METHODS = ("mse", "percentile", "minmax")
 """What ``--calibration auto`` chooses from, by output error, beside a search that starts from the first."""
-FLOAT_SHARES = (0.095, 0.25, 0.5)
-"""Shares of the MACs that may stay in high precision, tried in turn until the form is within the accuracy budget."""
+RETRIES = (0.25, 0.5)
+"""Where a form is over the accuracy budget: most of the MACs that are left out of int8, beside what rules leave out."""
+BETTER = 4.0
+"""By what factor the noise is to fall with each retry (6 dB), for as few MACs as that takes."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +112,40 @@ class _Typing:
         )
 
     def _type_within_budget(self) -> _Typed:
-        """Type and prove; while over budget, leave a larger share of the MACs in high precision and do it again."""
+        """Type and prove; while over budget, leave the next cheapest nodes in high precision and do it again.
+
+        Where nothing reaches the budget, the first form that is as near as any is kept: MACs are not spent in vain.
+        """
         precision = self._settings.precision
         if not precision.quantized:
             return self._typed_form(None)
-        for share in FLOAT_SHARES:
-            typed = self._typed_form(share)
-            if typed.proof.ok:
-                return typed
-            over = "; ".join(typed.proof.reasons)
-            self._events.note("type", f"with up to {share:.0%} of the MACs kept in high precision: {over}")
-        return self._typed_form(None) if precision is Precision.AUTO else typed
+        prepared, allowance = self._prepared(QdqForm.TENSORRT), Allowance()
+        tried: list[tuple[QuantizedModel, _Typed]] = []
+        for most in (allowance.most, *RETRIES):
+            quantized = prepared.quantized(allowance)
+            if not any(quantized.relieved == earlier.relieved for earlier, _ in tried):
+                typed = self._typed_form(quantized)
+                if typed.proof.ok:
+                    return typed
+                over = "; ".join(typed.proof.reasons)
+                self._events.note("type", f"with {typed.int8_mac_share:.0%} of the MACs in int8: {over}")
+                tried.append((quantized, typed))
+            allowance = Allowance(allowance.share, target=quantized.expected / BETTER, most=most)
+        if precision is Precision.AUTO:
+            return self._typed_form(None)
+        least = min(typed.proof.drop for _, typed in tried)
+        near = (item for item in tried if item[1].proof.drop <= NEARLY * max(least, 0.0))
+        kept, typed = next(near, tried[-1])
+        return typed if kept is tried[-1][0] else self._typed_form(kept)
 
-    def _typed_form(self, float_share: float | None) -> _Typed:
-        """``model.onnx``: quantized but for ``float_share`` of the MACs (not at all where None), the rest in the high
-        precision of the targets; and its proof.
+    def _typed_form(self, quantized: QuantizedModel | None) -> _Typed:
+        """``model.onnx``: ``quantized`` (nothing where None), the rest in the high precision of the targets; and its
+        proof.
         """
         path = self._workspace.path / "model.onnx"
         model, plan, table = self._float.clone(), self._float_plan(), None
-        if float_share is not None:
-            quantized = self._quantize(QdqForm.TENSORRT, float_share)
-            model, plan, table = quantized.model, quantized.plan, quantized.table
+        if quantized is not None:
+            model, plan, table = quantized.model.clone(), quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))
         model, plan = self._high_precision.type(model, plan, table)
         keep_biases_apart(model)
@@ -148,7 +164,7 @@ class _Typing:
         self._events.emit(Detail("type", step))
 
     def _cpu_form(self) -> Path | None:
-        quantized = self._quantize(QdqForm.ONNXRUNTIME, FLOAT_SHARES[0])
+        quantized = self._prepared(QdqForm.ONNXRUNTIME).quantized(Allowance())
         if not quantized.placement.quantizes:
             return None
         path = self._workspace.work / "cpu.onnx"
@@ -161,21 +177,20 @@ class _Typing:
     def _wants_cpu(self) -> bool:
         return self._on_cpu() and self._settings.precision in (Precision.INT8, Precision.AUTO)
 
-    def _quantize(self, form: QdqForm, float_share: float) -> QuantizedModel:
+    def _prepared(self, form: QdqForm) -> Prepared:
         asked = ALL - {Correction(name) for name in self._settings.without}
         settings = QuantizeSettings(
             form=form,
             corrections=asked if self._job.inputs.calibrated else asked - LEARNING,
             costs=self._costs,
-            float_share=float_share,
             seed=self._settings.seed,
         )
         name = {QdqForm.TENSORRT: "TensorRT", QdqForm.ONNXRUNTIME: "this CPU"}[form]
-        quantized = quantize(
+        prepared = prepare(
             self._float, self._calibrator(), settings, on_step=lambda step: self._show(f"INT8 for {name}: {step}")
         )
-        self._tables[form] = quantized.table
-        return quantized
+        self._tables[form] = prepared.table
+        return prepared
 
     def _joined(self, size: int) -> Iterator[Feed]:
         calibration = self._job.inputs.calibration

@@ -8,17 +8,18 @@ with every tool here; the command takes 512 where ``--samples`` does not say mor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from benchmarks.peers.task import joined
 from benchmarks.peers.tool import Request
 from engines.engine import Feed, joinable
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from optimizer.quantization.quantize import QuantizeSettings
+    from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings
 
 
 class Enginewright:
@@ -39,8 +40,6 @@ class Enginewright:
         from optimizer.quantization.points import Form
         from optimizer.quantization.quantize import quantize
         from optimizer.saving import save_model
-        from optimizer.settings import Precision
-        from optimizer.stages.high_precision import type_rest
         from optimizer.stages.inputs import model_inputs
         from optimizer.stages.typed import AUTO_METHODS
 
@@ -51,10 +50,11 @@ class Enginewright:
         settings = self.settings(model, largest, request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
         found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
+        typed = found.model
         if settings.form is Form.TENSORRT:
-            type_rest(found.model, found.plan, Precision.INT8, found.table)
-            keep_biases_apart(found.model)
-        save_model(found.model, request.out)
+            typed = in_high_precision(found, model, feeds, settings.costs)
+            keep_biases_apart(typed)
+        save_model(typed, request.out)
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
@@ -68,6 +68,19 @@ class Enginewright:
         if configuration == "entropy-only":
             return replace(settings, corrections=frozenset())
         return settings
+
+
+def in_high_precision(
+    found: QuantizedModel, model: ir.Model, feeds: Sequence[Feed], costs: Mapping[str, int]
+) -> ir.Model:
+    """The quantized graph with what is not integer in FP16, as ``optimize`` types it; ``model`` is the float graph."""
+    from optimizer.settings import Precision
+    from optimizer.stages.high_precision import HighPrecision
+    from optimizer.stages.inputs import model_inputs
+
+    group = joinable(model_inputs(model))
+    high = HighPrecision(model, Precision.INT8, lambda size: joined(feeds, size) if group else feeds, costs)
+    return high.type(found.model, found.plan, found.table)[0]
 
 
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:

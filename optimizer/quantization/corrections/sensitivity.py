@@ -2,7 +2,7 @@
 
 All ops sit in one graph behind switches, so the graph is loaded once and each measurement is a plain run. Errors of
 different ops are nearly independent, so their noise powers at the output add up; that is what makes a budgeted choice
-(``best_relief``) a sum and not a search.
+(``relief``) a sum and not a search.
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from optimizer.quantization.weights import (
 SWITCHES = "enginewright/switches"
 MEASURED_MACS = 1e11
 """Multiply-accumulates one sensitivity sweep may spend; decides how many samples each op is measured on."""
-LEAST_PART = 0.01
 SILENT = 1e-9
 """Channels with less than this part of the strongest one's power say nothing."""
 _NOTHING = 1e-30
 _USELESS = 1e6
 """Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise."""
 Floats64 = NDArray[np.float64]
-_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -126,26 +124,6 @@ def _ratio(signals: Sequence[Floats64], errors: Sequence[Floats64]) -> float:
 def _by_channel(values: Floats64) -> Floats64:
     squares = np.square(values)
     return squares.reshape(-1, values.shape[-1]).sum(axis=0) if values.ndim > 1 else np.atleast_1d(squares.sum())
-
-
-def best_relief(
-    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, budget: float, least: float = LEAST_PART
-) -> dict[str, float]:
-    """The ops to leave in high precision that take most noise away for at most ``budget`` multiply-accumulates.
-
-    A 0/1 knapsack over ops causing at least the part ``least`` of all noise (exact up to a thousandth of the budget).
-    Ops without MACs (residual adds) are not candidates: leaving them out splits a fusion. Returns node -> its part.
-    """
-    total = sum(item.noise for item in sensitivities)
-    items = [i for i in sensitivities if 0 < costs.get(i.node, 0) <= budget and i.noise >= least * total > 0]
-    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] * (_STEPS + 1)
-    for index, item in enumerate(items):
-        weight = int(np.ceil(costs[item.node] / budget * _STEPS))
-        for room in range(_STEPS, weight - 1, -1):
-            value = best[room - weight][0] + item.noise
-            if value > best[room][0]:
-                best[room] = value, (*best[room - weight][1], index)
-    return {items[index].node: items[index].noise / total for index in best[_STEPS][1]}
 
 
 def _with_switches(

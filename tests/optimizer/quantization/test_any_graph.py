@@ -14,6 +14,7 @@ import pytest
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.corrections.relief import Allowance
 from optimizer.quantization.corrections.sensitivity import relative_noise
 from optimizer.quantization.points import Form
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
@@ -252,7 +253,7 @@ def quantized(model: ir.Model, form: Form, feeds: list[dict[str, np.ndarray]]) -
     calibrator = Calibrator(lambda: feeds, joinable=False, methods=("mse", "minmax"))
     costs = {str(node.name): 1000 for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")}
     return quantize(
-        model, calibrator, QuantizeSettings(form=form, costs=costs, float_share=0.0 if len(costs) < 3 else 0.3)
+        model, calibrator, QuantizeSettings(form=form, costs=costs, allowance=Allowance(0.0 if len(costs) < 3 else 0.3))
     )
 
 

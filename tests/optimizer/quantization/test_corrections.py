@@ -14,7 +14,8 @@ from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.reconstruction import Variant, gptq, reconstruct
-from optimizer.quantization.corrections.sensitivity import Sensitivity, best_relief, measure
+from optimizer.quantization.corrections.relief import best_relief
+from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.patches import sample_rows

@@ -12,6 +12,7 @@ import pytest
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, Correction
+from optimizer.quantization.corrections.relief import Allowance
 from optimizer.quantization.points import Form
 from optimizer.quantization.quantize import QuantizeSettings, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse
@@ -127,7 +128,7 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     feeds = [{"x": normal(1, 16, 16, 16, seed=i, scale=1.0)} for i in range(4)]
     costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
     kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, corrections=ALL - {Correction.RELIEF}))
-    relieved = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, float_share=0.1))
+    relieved = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, allowance=Allowance(0.1)))
     assert kept.plan.nodes["a"].dtype is Dtype.INT8
     assert relieved.plan.nodes["a"].dtype is Dtype.FP16
     assert "measured" in relieved.plan.nodes["a"].reason

@@ -1,0 +1,114 @@
+"""Which ops to leave in high precision: as many as pay, within a budget of multiply-accumulates.
+
+By default the budget is small and spent where it takes most noise away. That is no help where a few ops ruin the model
+and together cost more than the budget (the Fourier transform in front of a spectrogram: each of eight products alone
+takes the output to 5 dB): then the cheapest set is looked for that brings the output to a usable level, and nothing
+beyond it is spent. What rules leave out anyway (products of two activations) does not use that second budget up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.quantization.corrections.sensitivity import Sensitivity
+
+LEAST_PART = 0.01
+"""Ops that cause less of the noise than this are not worth a change of precision."""
+USABLE = 0.01
+"""Relative noise power (20 dB) that is reached for beyond the default budget."""
+OVERDRAFT = 0.25
+"""Most of the MACs that are left out to reach it."""
+NEARLY = 10**0.1
+"""A cheaper set within 1 dB of the best that can be reached is preferred to it."""
+_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """``share`` of all MACs may stay out of int8, with what rules leave out, wherever that buys most. Where the noise
+    that remains is above ``target``, up to ``most`` of the MACs beside those may, as few as reach it.
+    """
+
+    share: float = 0.095
+    target: float = USABLE
+    most: float = OVERDRAFT
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Node -> its part of all noise, for the nodes to leave out; ``remaining`` is the noise expected of the others."""
+
+    nodes: Mapping[str, float]
+    remaining: float
+
+
+def relieve(found: Sequence[Sensitivity], costs: Mapping[str, int], spent: int, allowance: Allowance) -> Relief:
+    """What to leave out of the ops ``found``. ``costs`` are MACs by node, ``spent`` is what rules left out of them."""
+    total, noise = sum(costs.values()), sum(item.noise for item in found)
+    chosen = best_relief(found, costs, budget=allowance.share * total - spent)
+    remaining = noise * (1 - sum(chosen.values()))
+    if remaining <= allowance.target:
+        return Relief(chosen, remaining)
+    wider = cheapest_relief(found, costs, budget=allowance.most * total, target=allowance.target)
+    left = noise * (1 - sum(wider.values()))
+    return Relief(wider, left) if left * NEARLY < remaining else Relief(chosen, remaining)
+
+
+def best_relief(
+    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, budget: float, least: float = LEAST_PART
+) -> dict[str, float]:
+    """The ops that take most noise away for at most ``budget`` multiply-accumulates: node -> its part of all noise.
+
+    Ops without MACs (residual adds) are not candidates: leaving them out splits a fusion.
+    """
+    total = sum(item.noise for item in sensitivities)
+    items = [
+        item for item in sensitivities if 0 < costs.get(item.node, 0) <= budget and item.noise >= least * total > 0
+    ]
+    return _parts(items, _knapsack(items, costs, budget)[-1][1], total) if items else {}
+
+
+def cheapest_relief(
+    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, budget: float, target: float
+) -> dict[str, float]:
+    """The ops that bring the noise down to ``target`` for the fewest multiply-accumulates; where no set within
+    ``budget`` does, the cheapest that comes within 1 dB of the best.
+    """
+    total = sum(item.noise for item in sensitivities)
+    worth = LEAST_PART * min(target, total)
+    items = _affordable(sensitivities, costs, budget, worth)
+    if not items:
+        return {}
+    filled = _knapsack(items, costs, budget)
+    enough = max(target, NEARLY * max(total - filled[-1][0], 0.0))
+    chosen = next(indices for removed, indices in filled if total - removed <= enough)
+    return _parts(items, chosen, total)
+
+
+def _affordable(
+    sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], budget: float, least: float
+) -> list[Sensitivity]:
+    return [item for item in sensitivities if 0 < costs.get(item.node, 0) <= budget and item.noise >= least > 0]
+
+
+def _knapsack(
+    items: Sequence[Sensitivity], costs: Mapping[str, int], budget: float
+) -> list[tuple[float, tuple[int, ...]]]:
+    """For each thousandth of the budget the most noise that can be removed for it, and by which items (0/1, exact up to
+    the rounding of costs).
+    """
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] * (_STEPS + 1)
+    for index, item in enumerate(items):
+        weight = int(np.ceil(costs[item.node] / budget * _STEPS))
+        for room in range(_STEPS, weight - 1, -1):
+            value = best[room - weight][0] + item.noise
+            if value > best[room][0]:
+                best[room] = value, (*best[room - weight][1], index)
+    return best
+
+
+def _parts(items: Sequence[Sensitivity], chosen: Sequence[int], total: float) -> dict[str, float]:
+    return {items[index].node: items[index].noise / total for index in chosen}

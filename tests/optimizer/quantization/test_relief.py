@@ -1,0 +1,40 @@
+"""What stays in high precision for the error it causes: within the budget, beyond it where that saves the model."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.quantization.corrections.relief import USABLE, Allowance, cheapest_relief, relieve
+from optimizer.quantization.corrections.sensitivity import Sensitivity
+
+FRONT = [Sensitivity(f"dft{k}", 0.4) for k in range(4)]
+BODY = [Sensitivity(f"conv{k}", 1e-4) for k in range(8)]
+COSTS = {**{item.node: 4 for item in FRONT}, **{item.node: 10 for item in BODY}, "attention": 20}
+
+
+def test_a_front_end_that_ruins_the_model_is_left_out_whole_and_nothing_else() -> None:
+    """The default budget is used up by products that no rule quantizes, and would not hold the four anyway."""
+    relief = relieve([*FRONT, *BODY], COSTS, spent=20, allowance=Allowance())
+    assert set(relief.nodes) == {item.node for item in FRONT}
+    assert relief.remaining == pytest.approx(8e-4)
+
+
+def test_a_usable_model_spends_the_default_budget_only() -> None:
+    found = [Sensitivity("a", USABLE / 4), Sensitivity("b", USABLE / 4), Sensitivity("c", USABLE / 8)]
+    relief = relieve(found, {"a": 5, "b": 20, "c": 75}, spent=0, allowance=Allowance())
+    assert set(relief.nodes) == {"a"}
+
+
+def test_nothing_is_spent_where_it_does_not_help() -> None:
+    found = [Sensitivity("cheap", 0.05), Sensitivity("dear", 1.0)]
+    relief = relieve(found, {"cheap": 10, "dear": 90}, spent=0, allowance=Allowance())
+    assert not relief.nodes and relief.remaining == pytest.approx(1.05)
+
+
+def test_the_cheapest_set_that_reaches_the_target() -> None:
+    found = [Sensitivity("a", 1.0), Sensitivity("b", 0.5), Sensitivity("c", 0.01)]
+    costs = {"a": 10, "b": 4, "c": 6}
+    assert set(cheapest_relief(found, costs, budget=20, target=0.6)) == {"a"}
+    assert set(cheapest_relief(found, costs, budget=20, target=0.02)) == {"a", "b"}
+    assert set(cheapest_relief(found, costs, budget=4, target=0.02)) == {"b"}
+    assert not cheapest_relief(found, costs, budget=3, target=0.02)
