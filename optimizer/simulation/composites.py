@@ -239,6 +239,17 @@ def _l2(steps: Steps, attributes: dict[str, Any]) -> ir.Value:
     return steps.do("Sqrt", _sum_square(steps, attributes))
 
 
+def _lp_normalization(steps: Steps) -> list[ir.Value] | None:
+    attributes = steps.node.attributes
+    if attributes.get_int("p", 2) != 2:
+        return None
+    axes = steps.integers([attributes.get_int("axis", -1)])
+    norm = steps.do("Sqrt", steps.total(steps.do("Mul", steps.data, steps.data), axes))
+    zero = steps.number(0.0)
+    empty = steps.do("Equal", norm, zero, dtype=ir.DataType.BOOL)
+    return [steps.do("Where", empty, zero, steps.do("Div", steps.data, norm))]
+
+
 def _gemm(steps: Steps) -> list[ir.Value] | None:
     node = steps.node
     alpha, beta = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
@@ -263,6 +274,16 @@ def _conv(steps: Steps) -> list[ir.Value] | None:
     return [steps.do("Add", plain, steps.do("Reshape", bias, shape))]
 
 
+def _quantize(steps: Steps) -> list[ir.Value] | None:
+    """The quotient by the scale rounds before it is rounded to a code: one code in a hundred is another."""
+    scale, output = steps.input(1), steps.node.outputs[0]
+    scalar = scale is not None and scale.shape is not None and scale.shape.dims in ((), (1,))
+    if not scalar or output.dtype not in (ir.DataType.INT8, ir.DataType.UINT8):
+        return None
+    quotient, one = steps.do("Div", steps.data, scale), steps.number(1.0)
+    return [steps.do("QuantizeLinear", quotient, one, steps.input(2), dtype=output.dtype)]
+
+
 def _gelu(steps: Steps) -> list[ir.Value]:
     x, half, one = steps.data, steps.number(0.5), steps.number(1.0)
     if steps.node.attributes.get_string("approximate", "none") == "tanh":
@@ -285,8 +306,10 @@ _EXPANSIONS: dict[str, Expansion] = {
     "ReduceMean": _reduced(_reduce_mean),
     "ReduceSumSquare": _reduced(_sum_square),
     "ReduceL2": _reduced(_l2),
+    "LpNormalization": _lp_normalization,
     "Gemm": _gemm,
     "Conv": _conv,
     "ConvTranspose": _conv,
     "Gelu": _gelu,
+    "QuantizeLinear": _quantize,
 }

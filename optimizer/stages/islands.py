@@ -31,20 +31,19 @@ Nets of some fifty layers stand at 45 to 60 dB in FP16 (MobileNetV2 48, ResNet-1
 _BEYOND_QUANTIZATION = 10**0.1
 """And beside the noise of INT8 it may add 1 dB."""
 _DIGITS_LESS = {ir.DataType.FLOAT16: 0.0, ir.DataType.BFLOAT16: 18.0}
-_SMALL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Round:
     """Nodes below ``sqnr_db`` on their own stay FP32, and what makes their operands up to ``back`` nodes before them;
-    matrix products and convolutions among these only where ``products``, for up to 5 % of the work."""
+    matrix products and convolutions among these for up to ``share`` of the work."""
 
     sqnr_db: float
     back: int
-    products: bool = False
+    share: float = 0.0
 
 
-ROUNDS = (Round(40, 2), Round(50, 8), Round(50, 40), Round(50, 40, products=True))
+ROUNDS = (Round(40, 2), Round(50, 8), Round(50, 40), Round(50, 40, 0.1), Round(50, 40, 0.5), Round(50, 40, 1.0))
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class IslandSearch:
         lost |= dict.fromkeys(first_not_finite(model, typed, self.feeds), "overflows or divides by a vanished number")
         lost |= {name: reason for name, reason in keep.items() if not reason.startswith(_NEEDED)}
         found = dict(lost)
-        budget = _SMALL_SHARE * sum(self._costs.values()) if how.products else 0.0
+        budget = how.share * sum(self._costs.values())
         nodes = {str(node.name): node for node in model.graph}
         for name in lost:
             for before in _sources(nodes[name], how.back, self._costs, budget) if name in nodes else ():
@@ -109,7 +108,8 @@ class IslandSearch:
 
 
 _NEEDED = "its result is needed in FP32 by"
-_CLEARLY = 0.8
+_CLEARLY = 0.5
+"""A graph that is still not right is taken over another only for 3 dB."""
 
 
 def _sources(node: ir.Node, back: int, costs: Mapping[str, int], budget: float) -> list[ir.Node]:
@@ -124,10 +124,10 @@ def _sources(node: ir.Node, back: int, costs: Mapping[str, int], budget: float) 
                 producer = value.producer() if value is not None and value.dtype in _FLOATS else None
                 if producer is None or producer in found or producer.op_type.endswith("quantizeLinear"):
                     continue
-                if producer.op_type in PRODUCTS or costs.get(str(producer.name), 0):
-                    budget -= costs.get(str(producer.name), 0)
-                    if budget < 0:
-                        continue
+                cost = costs.get(str(producer.name), 0)
+                if cost > budget or (producer.op_type in PRODUCTS and not budget):
+                    continue
+                budget -= cost
                 found[producer] = None
                 ahead.append(producer)
         front = ahead
