@@ -13,7 +13,7 @@ import numpy as np
 
 from calibration.source import place_of
 from engines.batching import Batching, join, row
-from engines.engine import Array, Engine, Feed, TensorSpec
+from engines.engine import UNNAMED, Array, Engine, Feed, TensorSpec
 from engines.errors import BadInput, EngineError
 
 PEEKED_ROWS = 16
@@ -47,7 +47,7 @@ def probe_batching(
         if found.alone and not found.joined and (error or all(len(feeds[0][name]) == 1 for name in batched)):
             return _frozen(batched, 1)
     if not error:
-        return Batching(why=_why_whole(tried))
+        return Batching(why=_why_whole(engine.inputs, tried))
     for batched, _ in tried:
         if rows := probe.frozen_rows(batched):
             return _frozen(batched, rows)
@@ -64,9 +64,10 @@ def _frozen(batched: tuple[str, ...], rows: int) -> Batching:
     return Batching(frozen=dict.fromkeys(batched, rows), why=f"{text}: each batch of {rows} is a sample")
 
 
-def _why_whole(tried: Sequence[tuple[tuple[str, ...], _Found]]) -> str:
+def _why_whole(specs: Sequence[TensorSpec], tried: Sequence[tuple[tuple[str, ...], _Found]]) -> str:
     if not tried:
-        return ""
+        first = next(spec for spec in specs if spec.shape and isinstance(spec.shape[0], str))
+        return f"axis 0 of {first.name!r} is another axis of an input, too: arrays are taken as samples as they stand"
     names = _listed(tried[0][0])
     return f"axis 0 of {names} counts no independent samples: rows joined give other outputs than rows apart"
 
@@ -76,8 +77,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _candidates(specs: Sequence[TensorSpec], feed: Feed) -> list[tuple[str, ...]]:
-    """Sets of inputs whose axis 0 may be one batch: all dynamic ones, then those of one symbol, then of one length."""
-    dynamic = [s for s in specs if s.shape and isinstance(s.shape[0], str)]
+    """Sets of inputs whose axis 0 may be one batch: all dynamic ones, then those of one symbol, then of one length.
+
+    Not those whose symbol is also another axis of an input (the states of a recurrent net): rows alone fit no feed.
+    """
+    tied = {dim for spec in specs for dim in spec.shape[1:]} - UNNAMED
+    dynamic = [s for s in specs if s.shape and isinstance(s.shape[0], str) and s.shape[0] not in tied]
     groups: dict[object, list[str]] = {"all": [s.name for s in dynamic]}
     for spec in dynamic:
         groups.setdefault(("symbol", spec.shape[0]), []).append(spec.name)

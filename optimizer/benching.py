@@ -21,6 +21,8 @@ from benchmarks.workloads.run import summarise_workload, workload_settings
 from benchmarks.workloads.summary import WorkloadSummary
 from calibration.sources.open import open_source as open_samples
 from engines.errors import BadInput
+from engines.manifest import MANIFEST_NAME, EngineManifest
+from engines.profile import Shape
 from optimizer.bench_subject import BenchSubject, find_subject
 from optimizer.settings import choice
 
@@ -152,8 +154,13 @@ def _request(
         return replace(request, workload=settings.workload, dataset=dataset, first_samples=settings.samples)
     with open_source(subject.engine) as engine:
         specs = engine.inputs
-    source = open_samples("random", specs, samples=SAMPLES, seed=0)
+    source = open_samples("random", specs, samples=SAMPLES, seed=0, shapes=_usual_shapes(Path(subject.engine)))
     return replace(request, samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"))
+
+
+def _usual_shapes(folder: Path) -> dict[str, Shape]:
+    """Those an engine's profile is tuned for; none where there is no profile."""
+    return EngineManifest.load(folder).profile.opt_shapes() if (folder / MANIFEST_NAME).is_file() else {}
 
 
 def _run(request: LoadgenRequest, settings: BenchSettings) -> tuple[LoadgenResult, SearchSummary | None]:

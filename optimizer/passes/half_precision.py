@@ -226,11 +226,14 @@ class _Typing:
                 continue
             if value not in restored:
                 name = value.name
-                cast = _cast_node(value, _FLOAT)
+                wide = self._casts.get((value, _FLOAT))  # a node that stays FP32 may read it too
+                if wide is None:
+                    cast = _cast_node(value, _FLOAT)
+                    graph.append(cast)
+                    wide = cast.outputs[0]
                 value.name = f"{name}_{_SUFFIX[self._dtype]}"
-                cast.outputs[0].name = name
-                graph.append(cast)
-                restored[value] = cast.outputs[0]
+                wide.name = name
+                restored[value] = wide
             graph.outputs[index] = restored[value]
 
 

@@ -80,7 +80,7 @@ class _Twin:
         """Let ``node`` compute in FP32 and round what it makes where that is half precision."""
         _widen_attributes(node)
         exact = node.op_type in EXACT and node.domain in ("", "ai.onnx")
-        for output in node.outputs:
+        for output in (output for output in node.outputs if output.name):  # one left out has no name
             dtype, is_tensor = output.dtype, isinstance(output.type, ir.TensorType)
             _widen_type(output)
             if dtype in HALF_TYPES and is_tensor:

@@ -33,6 +33,7 @@ class Job:
     def key(self) -> str:
         """Digest of model, data, settings, targets and library versions: equal keys make equal bundles."""
         parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
+        parts += [repr(self.inputs.batching)]
         parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -117,3 +117,9 @@ def test_data_the_model_cannot_run_on_is_named():
     text = "(int64[N] ids) => (float[N,3] y) { y = Gather(w, ids) }"
     with pytest.raises(BadInput, match=r"sample 0: the model does not run on it.*indices"):
         found(engine(text, w=W), {"ids": np.array([40, 50])})
+
+
+def test_a_batch_that_is_another_axis_of_a_state_leaves_samples_whole():
+    text = "(float[N,4] x, float[2,N,3] state) => (float[2,N,3] y) { z = MatMul(x, w) y = Add(z, state) }"
+    batching = found(engine(text, w=W), {"x": normal(5, 4), "state": normal(2, 5, 3)})
+    assert batching.inputs == () and not batching.frozen and "another axis" in batching.why

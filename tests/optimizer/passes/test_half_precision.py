@@ -291,3 +291,13 @@ def test_a_quantized_tensor_made_from_shapes_is_data() -> None:
     HalfPrecision().apply(model)
     scales = {node.name: node.inputs[1].dtype for node in model.graph if node.op_type.endswith("Linear")}
     assert set(scales.values()) == {ir.DataType.FLOAT16}
+
+
+def test_an_output_that_a_node_in_fp32_reads_too_is_cast_once() -> None:
+    model = parse(
+        """g (float[N, 4, 4] x) => (float[N, 4, 4] boxes, int64[M, 3] sel) {
+        boxes = Neg(x) scores = Abs(x) sel = NonMaxSuppression(boxes, scores) }"""
+    )
+    HalfPrecision().apply(model)
+    names = [node.name for node in check(model).graph.node]
+    assert len(names) == len(set(names)) and [v.name for v in model.graph.outputs] == ["boxes", "sel"]

@@ -244,3 +244,11 @@ def test_bfloat16_convolutions_are_simulated(tmp_path: Path) -> None:
     wanted = run(given, x=x)[0]
     assert 35 < sqnr_db(float((wanted**2).sum()), float(((wanted - ours) ** 2).sum())) < 65
     assert ours.astype(ml_dtypes.bfloat16).astype(np.float32).tolist() == ours.tolist()
+
+
+def test_an_output_left_out_is_not_rounded() -> None:
+    proto = twin(
+        """g (float16[2, 1, 4] x, float16[1, 9, 4] w, float16[1, 9, 3] r) => (float16[1, 1, 3] h) {
+        , h = GRU <hidden_size = 3> (x, w, r) }"""
+    )
+    assert all(name for node in proto.graph.node if node.op_type == "Cast" for name in node.output)
