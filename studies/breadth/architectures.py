@@ -14,6 +14,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studies.breadth.trial import Trial
 
 STUDY = "architectures"
 TARGETS = ("cpu", "t4", "a100")
@@ -75,7 +79,7 @@ def _run(asked: argparse.Namespace) -> int:
     return int(bad > 0)
 
 
-def _trial(path: Path, precision: str, limit_s: float) -> object:
+def _trial(path: Path, precision: str, limit_s: float) -> Trial:
     import numpy as np
 
     from studies.breadth.trial import Trial
