@@ -17,6 +17,7 @@ from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
+from optimizer.passes.spell_out import SpellOut
 from optimizer.passes.unroll_step import UnrollSingleStep
 
 Check: TypeAlias = Callable[[ir.Model], Equivalence]
@@ -24,9 +25,10 @@ Check: TypeAlias = Callable[[ir.Model], Equivalence]
 
 
 def cleaning_passes() -> tuple[GraphPass, ...]:
-    """In order: constants first, since every fold into weights needs its operands constant."""
+    """In order: what TensorRT lacks spelt out, then constants: every fold into weights needs its operands constant."""
     return (
         RemoveDropout(),
+        SpellOut(),
         FoldConstants(),
         RemoveIdentity(),
         RemoveRedundant(),
