@@ -104,9 +104,13 @@ class EngineBase(ClosedOnExit):
     _inputs: tuple[TensorSpec, ...]
     _outputs: tuple[TensorSpec, ...]
 
+    @abstractmethod
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        """See ``Engine.infer``."""
+
     def learn(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> None:
         """Take over what is known of axis 0 of these tensors, which a file or a plan does not tell."""
-        self._inputs, self._outputs = _told(self._inputs, inputs), _told(self._outputs, outputs)
+        self._inputs, self._outputs = told(self._inputs, inputs), told(self._outputs, outputs)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -117,6 +121,7 @@ class EngineBase(ClosedOnExit):
         return self._outputs
 
 
-def _told(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def told(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """``specs`` with what ``known`` ones of the same names say of axis 0."""
     batch = {spec.name: spec.batch for spec in known}
     return tuple(replace(spec, batch=batch.get(spec.name, spec.batch)) for spec in specs)

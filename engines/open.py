@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.engine import Engine
+from engines.engine import EngineBase
 from engines.gpu import detect_gpus
 from engines.manifest import EngineManifest, Runtime, check_loadable, check_shapes
 from engines.profile import Shape
@@ -24,7 +24,7 @@ def open_engine(
     cuda_runtime: str | None = None,
     gpu: GpuSettings | None = None,
     shapes: Mapping[str, Shape] | None = None,
-) -> Engine:
+) -> EngineBase:
     """The engine in ``directory``, ready to run; close it, or use it as a context manager.
 
     ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``,

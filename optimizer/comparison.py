@@ -12,7 +12,7 @@ from benchmarks.measurement import Latency
 from benchmarks.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
-from engines.engine import Engine
+from engines.engine import EngineBase, TensorSpec
 from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.open import open_engine
@@ -20,6 +20,7 @@ from engines.target import CPU
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.importing import import_model
+from optimizer.stages.batching import found_batching, has_open_axis, whole_samples
 from optimizer.stages.index_limits import integer_bounds
 
 if TYPE_CHECKING:
@@ -64,13 +65,16 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
     if differences and any(CPU.name not in Bundle(path).targets() for path in bundles):
         return Comparison(None, None, None, None, None, differences)
     with ExitStack() as stack:
-        engines: dict[str, Engine] = {
+        engines: dict[str, EngineBase] = {
             "first": stack.enter_context(_open(first)),
             "second": stack.enter_context(_open(second)),
         }
         specs = engines["first"].inputs
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput("the two take different inputs", where=f"{first}, {second}")
+        specs = _known_specs(engines, first, data, samples)
+        for engine in engines.values():
+            engine.learn(specs)
         source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
         feeds = batches(source.samples(), BATCH, specs)
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
@@ -86,15 +90,31 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
     )
 
 
-def _open(path: Path) -> Engine:
+def _open(path: Path) -> EngineBase:
     if (path / MANIFEST).is_file():
         return open_engine(Bundle(path).engine_directory(CPU.name))
     return OnnxRuntimeEngine(import_model(path).path)
 
 
+def _known_specs(engines: dict[str, EngineBase], first: Path, data: str, samples: int) -> tuple[TensorSpec, ...]:
+    """The inputs with what axis 0 counts: as a bundle knows it, else found out by running the first model."""
+    for engine in engines.values():
+        if all(spec.batch is not None for spec in engine.inputs):
+            return engine.inputs
+    specs = engines["first"].inputs
+    if not has_open_axis(specs):
+        return specs
+    imported = import_model(_file(first))
+    source = open_source(data, whole_samples(specs), samples=samples, integer_bounds=integer_bounds(imported.model))
+    return found_batching(imported.path, imported.model, source, engines["first"].outputs).of_inputs(specs)
+
+
+def _file(path: Path) -> Path:
+    return path / "model.onnx" if (path / MANIFEST).is_file() else path
+
+
 def _bounds(path: Path) -> dict[str, int]:
-    file = path / "model.onnx" if (path / MANIFEST).is_file() else path
-    return integer_bounds(import_model(file).model)
+    return integer_bounds(import_model(_file(path)).model)
 
 
 def _size(path: Path) -> int:

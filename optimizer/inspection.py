@@ -16,7 +16,7 @@ from benchmarks.roofline.gpus import GpuRates, rates_of
 from benchmarks.roofline.predict import OFFLINE_BATCH
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec, joinable
+from engines.engine import TensorSpec, joinable, told
 from engines.errors import BadInput
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.engine_tables import EngineSummary, manifests, render_summaries, summarise
@@ -73,7 +73,10 @@ def inspect_model(
     file = path / "model.onnx" if is_bundle else path
     imported = import_model(file)
     model = imported.model
+    engines = manifests(Bundle(path)) if is_bundle else {}
     specs = model_inputs(model)
+    for manifest in engines.values():
+        specs = told(specs, manifest.inputs)
     shapes = _sample_shapes(model, specs)
     costs = count_macs(model, shapes)
     ops = Counter(node.op_type for node in _nodes(model))
@@ -95,7 +98,7 @@ def inspect_model(
         limits=_limits(model),
         notes=list(imported.notes),
         targets=_bounds(model, specs, shapes, boards, precision, batch) if boards else {},
-        engines={name: summarise(found) for name, found in manifests(Bundle(path)).items()} if is_bundle else {},
+        engines={name: summarise(found) for name, found in engines.items()},
     )
 
 

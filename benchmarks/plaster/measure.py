@@ -79,7 +79,7 @@ def measure_variants(
     return variants, {"latency": timed.latency.steadiness, "throughput": timed.throughput.steadiness}
 
 
-def _time_all(engines: dict[str, Engine], data: StudyData, settings: StudySettings, say: Say) -> _Timed:
+def _time_all(engines: Mapping[str, Engine], data: StudyData, settings: StudySettings, say: Say) -> _Timed:
     feed = next(iter(data.feeds()))
     specs = next(iter(engines.values())).inputs
     many = repeat_to_batch(specs, feed, settings.batch) or feed

@@ -25,6 +25,7 @@ from optimizer.saving import save_model
 from optimizer.stages.build import BuildOutcome, build_targets, outcome
 from optimizer.stages.cleaning import clean_graph
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.data_check import check_data
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
 from optimizer.stages.prediction import predict_targets
@@ -41,6 +42,10 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     """From the imported model to a finished workspace, ready to be published."""
     first = Stage("job", "", job.key)
     settings, bundle = job.settings, workspace.path
+
+    checked = check_data(job.inputs)
+    for warning in checked.warnings:
+        events.warn("import", warning)
 
     stage = first.then("clean", "clean the graph")
     cleaned = resumable(stage, Cleaned, lambda: _clean(job, workspace.work, events), workspace, events)
@@ -100,7 +105,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             events,
         )
     found = _findings(job, cleaned, forms, builds, cpu, loadgen, workspace, events)
-    report = assemble(replace(found, predictions=predictions))
+    held_back = found.held_back + checked.held_back_note
+    report = assemble(replace(found, predictions=predictions, held_back=held_back))
     write_pages(report, forms.plan, cpu, bundle)
     return report
 
