@@ -74,7 +74,7 @@ def _run(asked: argparse.Namespace) -> int:
         append(asked.out, row)
         bad += row.outcome in (Outcome.WRONG, Outcome.CRASHED)
         poor = " POOR" if row.sqnr_db is not None and row.sqnr_db < POOR_DB else ""
-        figures = f"{row.seconds:.0f} s, {row.sqnr_db} dB, cpu {row.cpu_db} dB"
+        figures = f"{row.seconds:.0f} s ({row.cpu_seconds:.0f} s of CPU), {row.sqnr_db} dB, cpu {row.cpu_db} dB"
         print(f"{row.outcome.name:8} {row.name} {figures}{poor} {row.reason}", flush=True)
     return int(bad > 0)
 

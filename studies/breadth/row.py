@@ -30,9 +30,10 @@ class Row:
     """One model (or one test of a suite) at one precision.
 
     ``study`` is ``architectures``, ``backend`` or ``random graphs``; ``kind`` the line of the table it counts in;
-    ``reason`` one line on a refusal, a wrong number or a crash, empty where it works. ``sqnr_db`` is the least SQNR
-    that the report claims of any output, ``judged_db`` what the judge finds for the same graph, ``cpu_db`` for the
-    CPU's engine, all in dB against the model as given. ``targets`` holds the status, or the reason, of each target.
+    ``seconds`` is the product's wall time, ``cpu_seconds`` what it computed for, children included, which tells more on
+    a machine that others use. ``reason`` is one line on a refusal, a wrong number or a crash, empty where it works.
+    ``sqnr_db`` is the least SQNR that the report claims of any output, ``judged_db`` what the judge finds for the same
+    graph, ``cpu_db`` for the CPU's engine, all in dB against the model as given. ``targets`` holds the status, or the reason, of each target.
     """
 
     study: str
@@ -42,6 +43,7 @@ class Row:
     reason: str = ""
     precision: str = "int8"
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_mb: int = 0
     sqnr_db: float | None = None
     judged_db: float | None = None

@@ -47,6 +47,9 @@ class Trial:
     quick: bool = False
 
 
+_USED = ("peak_mb", "cpu_seconds")
+
+
 def warm_up() -> None:
     """Import what every child would import on its own."""
     import onnx.reference  # noqa: F401
@@ -62,7 +65,12 @@ def run(trial: Trial) -> Row:
         out = Path(work) / "bundle"
         began = time.monotonic()
         ended = in_child(lambda: _optimize(trial, out), trial.limit_s, Path(work) / "optimize.json")
-        row = replace(row, seconds=round(time.monotonic() - began, 1), peak_mb=ended.pop("peak_mb", 0))
+        row = replace(
+            row,
+            seconds=round(time.monotonic() - began, 1),
+            cpu_seconds=ended.pop("cpu_seconds", 0.0),
+            peak_mb=ended.pop("peak_mb", 0),
+        )
         if "crash" in ended:
             return replace(row, reason=ended["crash"])
         if "refused" in ended:
@@ -72,7 +80,7 @@ def run(trial: Trial) -> Row:
         row = replace(row, notes=[*ended["notes"], *_omitted(out)])
         if "crash" in found:
             return replace(row, reason=f"what it left cannot be judged: {found['crash']}")
-        return verdict(row, report, Judged(**{k: v for k, v in found.items() if k != "peak_mb"}))
+        return verdict(row, report, Judged(**{k: v for k, v in found.items() if k not in _USED}))
 
 
 def _optimize(trial: Trial, out: Path) -> dict[str, Any]:
@@ -161,7 +169,9 @@ def _omitted(out: Path) -> list[str]:
 
 
 def in_child(work: Callable[[], dict[str, Any]], limit_s: float, result: Path) -> dict[str, Any]:
-    """``work()`` in a forked process, its ``peak_mb`` added; ``{"crash": …}`` where it raised, died or did not end."""
+    """``work()`` in a forked process, its ``peak_mb`` and ``cpu_seconds`` added; ``{"crash": …}`` where it raised, died
+    or did not end.
+    """
     child = os.fork()
     if child == 0:
         _work(work, result)
@@ -172,7 +182,7 @@ def in_child(work: Callable[[], dict[str, Any]], limit_s: float, result: Path) -
     if not result.exists():
         return {"crash": f"the process was ended by {signal.Signals(os.WTERMSIG(status)).name}"}
     found: dict[str, Any] = json.loads(result.read_text())
-    return found | {"peak_mb": usage.ru_maxrss // 1024}
+    return found | {"peak_mb": usage.ru_maxrss // 1024, "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1)}
 
 
 def _work(work: Callable[[], dict[str, Any]], result: Path) -> None:
