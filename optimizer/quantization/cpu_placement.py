@@ -85,6 +85,7 @@ class _Chains:
             values[point.tensor]: (point.rule, "") for point in base.activations
         }
         self._added: dict[str, str] = {}
+        self._made_integer: set[ir.Value] = set()
 
     def place(self) -> Placement:
         for node in self._graph:
@@ -97,9 +98,10 @@ class _Chains:
             Form.ONNXRUNTIME, self._points(), self._base.weights, self._plan(), tuple(tensors), self._base.notes
         )
 
-    def _mark(self, value: ir.Value, rule: Rule, scale_of: str = "") -> None:
+    def _mark(self, value: ir.Value, rule: Rule) -> None:
         if not value.is_graph_output():
-            self._quantized.setdefault(value, (rule, scale_of))
+            self._quantized.setdefault(value, (rule, ""))
+            self._made_integer.add(value)
 
     def _range_of(self, value: ir.Value) -> str:
         return self._quantized[value][1] or str(value.name)
@@ -118,6 +120,7 @@ class _Chains:
         self._added[str(node.name)] = Rule.COMMUTING_OPS.reason("between integer ops")
         if same:
             self._quantized[output] = (Rule.COMMUTING_OPS, self._range_of(inputs[0]))
+            self._made_integer.add(output)
         else:
             self._mark(output, Rule.BOTH_OR_NEITHER)
 
@@ -137,14 +140,18 @@ class _Chains:
         order = {value: i for i, value in enumerate(v for n in self._graph for v in n.outputs)}
         values = sorted(self._quantized, key=lambda value: order.get(value, -1))
         return tuple(
-            ActivationPoint(
-                str(value.name),
-                tuple(Use(str(use.node.name), use.idx) for use in value.uses() if use.node.graph is self._graph),
-                self._quantized[value][0],
-                self._quantized[value][1],
-            )
+            ActivationPoint(str(value.name), self._uses(value), self._quantized[value][0], self._quantized[value][1])
             for value in values
         )
+
+    def _uses(self, value: ir.Value) -> tuple[Use, ...]:
+        """Who reads ``value`` dequantized: all where an integer kernel makes it, for then it exists in no other form;
+        else the integer ops alone, so that a residual sum beside them stays what it was.
+        """
+        readers = [use for use in value.uses() if use.node.graph is self._graph]
+        if value not in self._made_integer:
+            readers = [use for use in readers if use.node.name in self._integer or use.node.name in self._added]
+        return tuple(Use(str(use.node.name), use.idx) for use in readers)
 
     def _plan(self) -> PrecisionPlan:
         nodes = dict(self._base.plan.nodes)

@@ -19,7 +19,7 @@ from engines.errors import BadInput
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form
+from optimizer.quantization.points import Form, Use
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.weights import amax_scales, anchored, fp16_representable, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
@@ -234,3 +234,19 @@ def test_anchored_scales_make_the_anchor_a_code() -> None:
     scale = anchored(fp16_representable(0.0269), 1.29)
     assert abs(1.29 / scale - round(1.29 / float(scale))) < 0.05
     assert anchored(fp16_representable(1.0), 0.01) == 1.0
+
+
+def test_beside_integer_products_the_cpu_keeps_a_residual_sum_in_float() -> None:
+    """A float op makes the tensor: whoever is not integer reads it as it was made."""
+    model = parse(
+        f"""{HEAD} g (float[1,64,32] x, float[32] gain, float[32,32] w, float[32,32] v) => (float[1,64,32] y) {{
+            n = LayerNormalization <axis=-1> (x, gain)
+            m = MatMul(n, w)
+            s = Add(m, n)
+            k = MatMul(n, v)
+            y = Mul(s, k)
+        }}""",
+        {"gain": normal(32), "w": normal(32, 32), "v": normal(32, 32, seed=1)},
+    )
+    placement = place_for_cpu(model, keep_float={}, table=table(n=3.0))
+    assert {p.tensor: set(p.uses) for p in placement.activations} == {"n": {Use("m", 0), Use("k", 0)}}
