@@ -43,6 +43,7 @@ STORED_BYTES = 192 << 20
 SOLVED_WORK = 3e11
 """Multiply-accumulates all solutions together may take, some minutes; later ops are rounded plainly."""
 RIDGE = 0.01
+_NOTHING = 1e-30
 _BLOCK = 128
 
 
@@ -201,7 +202,7 @@ def _solve(op: WeightedOp, plain: Floats, quantizer: Quantizer, solve: bool, bia
     errors = [_unseen_error(candidate, wanted, noisy[:, check]) for candidate in candidates]
     best = int(errors[-1] < WORTH * errors[0])
     chosen = candidates[best]
-    gain = 10 * np.log10(errors[0] / max(errors[best], 1e-30))
+    gain = 10 * np.log10(max(errors[0], _NOTHING) / max(errors[best], _NOTHING))
     codes = _as_tensor(op, chosen.codes.reshape(rows.shape))
     settled = QuantizedWeight(codes, chosen.scale.ravel(), chosen.bias.ravel() if biased else None)
     return Rounding(str(op.node.name), str(op.weight.name), settled, float(gain))
