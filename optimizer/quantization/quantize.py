@@ -22,7 +22,7 @@ from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranch
 from optimizer.quantization.corrections.conditioning import ConditionActivations
 from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.reconstruction import Rounding, Variant, correct_biases, reconstruct
-from optimizer.quantization.corrections.relief import USABLE, Allowance, Relief, relieve
+from optimizer.quantization.corrections.relief import USABLE, Allowance, Relief, cheap_ops, cheap_relief, relieve
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
@@ -190,9 +190,12 @@ class Prepared:
             return Relief({}, noise), {}
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
-        if self.settings.form is Form.ONNXRUNTIME:
-            allowance = replace(allowance, share=0.0)
-        relief = relieve(self.found, costs, spent, allowance)
+        if self.settings.form is Form.ONNXRUNTIME and self.chosen.usable:
+            relief = cheap_relief(self.found, costs, self.chosen.noise or noise)
+        elif self.settings.form is Form.ONNXRUNTIME:
+            relief = relieve(self.found, costs, spent, replace(allowance, share=0.0))
+        else:
+            relief = relieve(self.found, costs, spent, allowance)
         total = sum(costs.values())
         return relief, {
             node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
@@ -239,6 +242,11 @@ class _Candidate:
     placement: Placement
     roundings: list[Rounding] = field(default_factory=list)
     noise: float | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether its noise, where it was judged, leaves a model of use."""
+        return self.noise is None or self.noise <= USABLE
 
     @property
     def settled(self) -> dict[str, QuantizedWeight]:
@@ -331,20 +339,26 @@ def _rounded(
 def _measure(
     model: ir.Model, chosen: _Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
 ) -> list[Sensitivity]:
-    """The error of each op in int8, the others in float; nothing where that takes too long, or where the form for the
-    CPU is of use as it is. Of that form too it is measured as TensorRT would place it: the same ops ruin a model.
+    """The error of each op in int8, the others in float; nothing where that takes too long.
+
+    Where the form for the CPU is of use as it is, only of ops that cost next to nothing. Where it is not, as TensorRT
+    would place it: the same ops ruin a model.
     """
     total, placement = sum(settings.costs.values()), chosen.placement
-    if settings.form is Form.ONNXRUNTIME:
-        if chosen.noise is None or chosen.noise <= USABLE:
+    among: frozenset[str] | None = None
+    if settings.form is Form.ONNXRUNTIME and chosen.usable:
+        among = cheap_ops(settings.costs) & {use.node for weight in placement.weights for use in weight.uses}
+        if not among:
             return []
+    elif settings.form is Form.ONNXRUNTIME:
         placement = place(model, form=Form.TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
         if not all(point.range_name in chosen.table.tensors for point in placement.activations):
             return []
-    if not placement.quantizes or len(placement.weights) * total > SWEPT_MACS:
+    ops = len(placement.weights) if among is None else len(among)
+    if not placement.quantizes or ops * total > SWEPT_MACS:
         return []
-    count = sample_count(len(placement.weights), total, len(feeds))
-    return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled)
+    count = sample_count(ops, total, len(feeds))
+    return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, among=among)
 
 
 def affordable(costs: Mapping[str, int]) -> int:

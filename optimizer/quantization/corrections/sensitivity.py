@@ -7,23 +7,24 @@ different ops are nearly independent, so their noise powers at the output add up
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibration.collect import stored
-from calibration.table import CalibrationTable
+from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name
-from optimizer.quantization.points import Placement, Use, WeightPoint
+from optimizer.quantization.points import Form, Placement, Use, WeightPoint
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
 from optimizer.quantization.weights import (
     Floats,
-    ScaleSearch,
     as_float32,
     mse_scales,
     per_channel,
@@ -39,6 +40,8 @@ _NOTHING = 1e-30
 _USELESS = 1e6
 """Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise."""
 Floats64 = NDArray[np.float64]
+Parameters: TypeAlias = "tuple[Floats, np.int8 | np.uint8]"
+"""Scale and zero point of an activation."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ def measure(
     feeds: Sequence[Feed],
     *,
     settled: Mapping[str, QuantizedWeight] | None = None,
-    weight_scales: ScaleSearch = mse_scales,
+    among: Collection[str] | None = None,
 ) -> list[Sensitivity]:
-    """Sensitivity of every node that reads a quantized activation in ``placement`` (TensorRT form), in graph order."""
-    switched, switches, nodes = _with_switches(model, placement, table, settled, weight_scales)
+    """Sensitivity of every node that reads a quantized activation in ``placement``, in graph order; with ``among`` of
+    those named there alone.
+    """
+    switched, switches, nodes = _with_switches(model, placement, table, settled or {}, among)
     off = np.zeros(len(nodes), np.bool_)
     with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
         reference = [engine.infer({**feed, switches: off}) for feed in feeds]
@@ -130,26 +135,33 @@ def _with_switches(
     model: ir.Model,
     placement: Placement,
     table: CalibrationTable,
-    settled: Mapping[str, QuantizedWeight] | None,
-    weight_scales: ScaleSearch,
+    settled: Mapping[str, QuantizedWeight],
+    among: Collection[str] | None,
 ) -> tuple[ir.Model, str, list[str]]:
     """``model`` with every quantized node replaced by ``If(switch, quantized twin, node)``: only one of them runs.
 
     Also the name of the input that holds a switch per node, and the nodes.
     """
     work = model.clone()
-    graph, known = work.graph, settled or {}
-    switching = _Switching(GraphEdits(graph))
+    graph = work.graph
+    switching = _Switching(GraphEdits(graph), placement.code_max)
     values = values_by_name(graph)
     for point in placement.activations:
-        scale = activation_scale(values[point.tensor], table.tensors[point.range_name])
-        switching.scales.update(dict.fromkeys(point.uses, scale))
+        parameters = _parameters(values[point.tensor], table.tensors[point.range_name], placement.form)
+        switching.parameters.update(dict.fromkeys(point.uses, parameters))
     for weight in placement.weights:
-        rounded = switching.rounded(values[weight.tensor], weight, known.get(weight.tensor), weight_scales)
-        switching.weights.update(dict.fromkeys(weight.uses, rounded))
-        if (settled_here := known.get(weight.tensor)) is not None and settled_here.bias is not None:
-            switching.biases.update(dict.fromkeys((use.node for use in weight.uses), settled_here.bias))
-    nodes = [node for node in graph if any(use in switching.scales for use in _uses(node))]
+        uses = [use for use in weight.uses if among is None or use.node in among]
+        known = settled.get(weight.tensor)
+        if uses:
+            rounded = switching.rounded(values[weight.tensor], weight, known)
+            switching.weights.update(dict.fromkeys(uses, rounded))
+        if known is not None and known.bias is not None:
+            switching.biases.update(dict.fromkeys((use.node for use in uses), known.bias))
+    nodes = [
+        node
+        for node in graph
+        if any(use in switching.parameters for use in _uses(node)) and (among is None or node.name in among)
+    ]
     switches = ir.Value(
         name=switching.edits.names.value(SWITCHES), type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)])
     )
@@ -159,28 +171,37 @@ def _with_switches(
     return work, str(switches.name), [str(node.name) for node in nodes]
 
 
+def _parameters(value: ir.Value, found: TensorRange, form: Form) -> Parameters:
+    if form is Form.ONNXRUNTIME:
+        scale, zero = uint8_parameters(found)
+        return np.asarray(scale, np.float32), np.uint8(zero)
+    return activation_scale(value, found), np.int8(0)
+
+
 def _uses(node: ir.Node) -> list[Use]:
     return [Use(str(node.name), index) for index in range(len(node.inputs))]
 
 
 @dataclass
 class _Switching:
-    """Puts switches into a graph; ``scales``, ``weights`` (rounded, in float) and ``biases`` are int8's."""
+    """Puts switches into a graph; ``parameters`` (of activations), ``weights`` (rounded, in float) and ``biases`` are
+    those of int8.
+    """
 
     edits: GraphEdits
-    scales: dict[Use, Floats] = field(default_factory=dict)
+    code_max: int
+    parameters: dict[Use, Parameters] = field(default_factory=dict)
     weights: dict[Use, ir.Value] = field(default_factory=dict)
     biases: dict[str, Floats] = field(default_factory=dict)
 
-    def rounded(
-        self, value: ir.Value, point: WeightPoint, settled: QuantizedWeight | None, search: ScaleSearch
-    ) -> ir.Value:
+    def rounded(self, value: ir.Value, point: WeightPoint, settled: QuantizedWeight | None) -> ir.Value:
         """The weight as int8 would have it, in float."""
         tensor = value.const_value
         assert tensor is not None
         values = as_float32(tensor)
-        scale = settled.scale if settled is not None else search(values, point.axis)
-        codes = settled.codes if settled is not None else quantize(values, point.axis, scale)
+        top = self.code_max
+        scale = settled.scale if settled is not None else mse_scales(values, point.axis, top=top)
+        codes = settled.codes if settled is not None else quantize(values, point.axis, scale, top)
         return self.edits.constant(
             f"{point.tensor}/rounded", codes * per_channel(values, point.axis, scale), tensor.dtype
         )
@@ -219,25 +240,26 @@ class _Switching:
             value = node.inputs[index]
             if use in self.weights:
                 inputs[index] = self.weights[use]
-            elif use in self.scales and value is not None:
-                pair = self._pair(value, self.scales[use], f"{node.name}/{index}")
+            elif use in self.parameters and value is not None:
+                pair = self._pair(value, self.parameters[use], f"{node.name}/{index}")
                 body += pair
                 inputs[index] = pair[-1].outputs[0]
         twin = self._twin(node, inputs, "quantized")
         return [*body, twin, *self._corrected(node, twin.outputs[0])]
 
-    def _pair(self, value: ir.Value, scale: Floats, name: str) -> list[ir.Node]:
+    def _pair(self, value: ir.Value, found: Parameters, name: str) -> list[ir.Node]:
         edits, dtype = self.edits, dtype_of(value)
+        scale, zero = found
         parameters = [
             edits.constant(f"{name}/switch_scale", scale, dtype),
-            edits.constant(f"{name}/switch_zero", np.int8(0)),
+            edits.constant(f"{name}/switch_zero", zero),
         ]
         first = edits.node(
             "QuantizeLinear",
             [value, *parameters],
             f"{name}/switch_Q",
             f"{name}/switch_int8",
-            ir.DataType.INT8,
+            ir.DataType.UINT8 if zero.dtype == np.uint8 else ir.DataType.INT8,
             value.shape,
         )
         coded = first.outputs[0]

@@ -11,13 +11,17 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from calibration.table import CalibrationTable, TensorRange
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.relief import Allowance
-from optimizer.quantization.corrections.sensitivity import relative_noise
+from optimizer.quantization.corrections.sensitivity import measure, relative_noise
+from optimizer.quantization.cpu_placement import place_for_cpu
+from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.points import Form
 from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
+from optimizer.quantization.weights import mse_scales
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
@@ -326,3 +330,20 @@ def test_large_biases_survive_in_plain_onnxruntime(kind: str, half: bool) -> Non
     assert keep_biases_apart(done) == half, "float16 has no codes for these biases, int32 has"
     assert sqnr_db(reference, answers(done, feeds[:4], fused=False)) == pytest.approx(before, abs=0.1)
     assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > before - 1
+
+
+def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
+    """With switches, one op in uint8 and the others in float: the noise of quantizing that op alone."""
+    model = MODELS["shared_along_two_axes"]()
+    feeds = feeds_for(model, 2)
+    placement = place_for_cpu(model, keep_float={"b": "", "y": ""})
+    ranges = {
+        name: TensorRange(float(found.min()), float(found.max()), float(found.min()), float(found.max()), 9.0, "seen")
+        for name, found in {"x": np.concatenate([feed["x"] for feed in feeds])}.items()
+    }
+    known = CalibrationTable(ranges, "test", 1, True, "", "")
+    (found,) = measure(model, placement, known, feeds, among={"a"})
+    alone = model.clone()
+    insert_for_cpu(alone, placement, known, weight_scales=mse_scales)
+    wanted = relative_noise(answers(model, feeds, fused=False), answers(alone, feeds, fused=False))
+    assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.quantization.corrections.relief import USABLE, Allowance, cheapest_relief, relieve
+from optimizer.quantization.corrections.relief import (
+    USABLE,
+    Allowance,
+    cheap_ops,
+    cheap_relief,
+    cheapest_relief,
+    relieve,
+)
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 
 FRONT = [Sensitivity(f"dft{k}", 0.4) for k in range(4)]
@@ -38,3 +45,12 @@ def test_the_cheapest_set_that_reaches_the_target() -> None:
     assert set(cheapest_relief(found, costs, budget=20, target=0.02)) == {"a", "b"}
     assert set(cheapest_relief(found, costs, budget=4, target=0.02)) == {"b"}
     assert not cheapest_relief(found, costs, budget=3, target=0.02)
+
+
+def test_the_cpu_leaves_out_what_costs_nothing_and_matters() -> None:
+    """A classifier behind a large body, not the body, nor what is cheap and harmless beside all the noise."""
+    costs = {"body": 9950, "head": 40, "gate": 10}
+    assert cheap_ops(costs) == {"head", "gate"}
+    relief = cheap_relief([Sensitivity("head", 8e-4), Sensitivity("gate", 1e-6)], costs, noise=1e-3)
+    assert set(relief.nodes) == {"head"} and relief.nodes["head"] == pytest.approx(0.8)
+    assert relief.remaining == pytest.approx(2e-4)
