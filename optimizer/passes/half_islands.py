@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from optimizer.passes.constants import constant_array
-from optimizer.passes.half_types import half_slots
+from optimizer.passes.half_types import deals_in_containers, half_slots
 from optimizer.simulation.extremes import FILL, RELATIVE, Extremes
 
 LARGEST = 65504.0
@@ -37,10 +37,10 @@ _RANDOM = {
 }
 _WIDE_RANGE = {
     *("Sqrt", "Reciprocal", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum"),
-    *("Det", "STFT", "DFT", "MelWeightMatrix", "LpNormalization"),
+    *("Det", "STFT", "DFT", "MelWeightMatrix", "LpNormalization", "MeanVarianceNormalization"),
 }
 _SUMS = _WIDE_RANGE | {
-    *("ReduceSum", "ReduceMean", "ReduceL1", "GlobalAveragePool", "GlobalLpPool", "MeanVarianceNormalization"),
+    *("ReduceSum", "ReduceMean", "ReduceL1", "GlobalAveragePool", "GlobalLpPool"),
     *("LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"),
 }
 """Operators that add up many values; where a kernel does so in BF16 they keep 20 dB of its 54."""
@@ -112,6 +112,10 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
         return f"operator of domain {node.domain}"
     if node.op_type in _BODIES:
         return "loop body: accumulators stay FP32"
+    if deals_in_containers(node.op_type, opset):
+        return "sequences and optionals stay FP32"
+    if node.op_type == "BitCast":
+        return "reads the bits of its operand"
     if node.op_type in _RANDOM:
         return "generates its output in FP32"
     slots = half_slots(node.op_type, opset, dtype)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from optimizer.passes.base import PassResult
+from optimizer.passes.half_types import deals_in_containers
 
 
 class InferShapes:
@@ -16,6 +17,7 @@ class InferShapes:
     def apply(self, model: ir.Model) -> PassResult:
         before = _unknown(model)
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        _forget_containers(model)
         unknown = _unknown(model)
         note = (f"{unknown} values have no inferred type or shape",) if unknown else ()
         return PassResult(before - unknown, note)
@@ -24,3 +26,18 @@ class InferShapes:
 def _unknown(model: ir.Model) -> int:
     values = (value for graph in model.graphs() for node in graph for value in node.outputs)
     return sum(value.shape is None or value.dtype is None for value in values if value.name)
+
+
+def _forget_containers(model: ir.Model) -> None:
+    """The pass notes the type of a sequence's elements as that of the sequence; no type is better than a wrong one."""
+    opset = model.opset_imports.get("", 1)
+    for graph in model.graphs():
+        for node in graph:
+            if (
+                node.domain in ("", "ai.onnx")
+                and "Sequence" in node.op_type
+                and deals_in_containers(node.op_type, opset)
+            ):
+                for value in node.outputs:
+                    if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
+                        value.type = value.shape = None

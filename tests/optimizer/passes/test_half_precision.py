@@ -301,3 +301,37 @@ def test_an_output_that_a_node_in_fp32_reads_too_is_cast_once() -> None:
     HalfPrecision().apply(model)
     names = [node.name for node in check(model).graph.node]
     assert len(names) == len(set(names)) and [v.name for v in model.graph.outputs] == ["boxes", "sel"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "s = SequenceConstruct(a, a) z = SequenceAt(s, index)",
+        "s = SplitToSequence<keepdims = 1>(a) z = ConcatFromSequence<axis = 0>(s)",
+        "z = MeanVarianceNormalization<axes = [0]>(a)",
+    ],
+)
+def test_sequences_and_bodies_of_functions_load_and_run(body: str) -> None:
+    model = parse(f"g (float[4] x) => (float[N] z) <int64 index = {{1}}> {{ a = Neg(x) {body} }}")
+    HalfPrecision().apply(model)
+    assert np.isfinite(run(model, x=np.array([1, 2, 3, 5], np.float32))[0]).all()
+
+
+def test_a_quantizer_of_fp32_data_and_a_dequantizer_for_fp32_readers_are_fp32() -> None:
+    model = parse(
+        """g (float[N] x) => (float[N] z) <float k = {1000.0}, float s = {10000.0}, int8 o = {0}> {
+            [wide] a = Mul(x, k) [q] q = QuantizeLinear(a, s, o) [dq] d = DequantizeLinear(q, s, o) [back] z = Div(d, k) }"""
+    )
+    typing = HalfPrecision(extremes=Extremes({"a": 1e6}))
+    typing.apply(model)
+    assert {"wide", "q", "dq", "back"} <= typing.kept.keys()
+    assert casts(model) == 0
+    np.testing.assert_array_equal(run(model, x=np.array([20, 1000], np.float32))[0], [20, 1000])
+
+
+def test_sums_of_values_that_lie_apart_stay_fp32() -> None:
+    text = "g (float[N, 64, 8] x) => (float[N, M, K] z) <int64[1] axis = {%s}> { a = Neg(x) [sum] s = ReduceSum(a, axis) z = Neg(s) }"
+    for axis, dtype in (("-1", HALF), ("1", FLOAT), ("-2", FLOAT)):
+        model = parse(text % axis)
+        HalfPrecision().apply(model)
+        assert type_of(model, "ReduceSum") == dtype
