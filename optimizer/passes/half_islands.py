@@ -118,6 +118,8 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
         return "reads the bits of its operand"
     if node.op_type in _RANDOM:
         return "generates its output in FP32"
+    if node.op_type.startswith("Scatter") and node.attributes.get_string("reduction", "none") != "none":
+        return "sums as many values as arrive in one place, for which ONNX Runtime has no 16-bit form"
     slots = half_slots(node.op_type, opset, dtype)
     if slots is None:
         return "operator unknown to the ONNX standard"

@@ -83,8 +83,9 @@ class _Typing:
         self.notes: list[str] = []
 
     def run(self) -> None:
+        given = {value for value in self._model.graph.outputs if value.dtype == self._dtype}
         self._graph(self._model.graph)
-        self._restore_outputs(self._model.graph)
+        self._restore_outputs(self._model.graph, given)
         self._drop_originals()
 
     def _graph(self, graph: ir.Graph) -> None:
@@ -218,11 +219,11 @@ class _Typing:
             half.name = original.name
             graph.register_initializer(half)
 
-    def _restore_outputs(self, graph: ir.Graph) -> None:
-        """Graph outputs stay FP32 under their own names."""
+    def _restore_outputs(self, graph: ir.Graph, given: set[ir.Value]) -> None:
+        """Graph outputs stay FP32 under their own names; those of the source's own half precision (``given``) too."""
         restored: dict[ir.Value, ir.Value] = {}
         for index, value in enumerate(graph.outputs):
-            if value.dtype != self._dtype:
+            if value.dtype != self._dtype or value in given:
                 continue
             if value not in restored:
                 name = value.name

@@ -335,3 +335,37 @@ def test_sums_of_values_that_lie_apart_stay_fp32() -> None:
         model = parse(text % axis)
         HalfPrecision().apply(model)
         assert type_of(model, "ReduceSum") == dtype
+
+
+def test_an_output_that_was_float16_stays_float16() -> None:
+    """Whoever runs a float16 model feeds and reads float16."""
+    model = ir.from_onnx_text(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float16[2,4] x) => (float16[2,4] y, float[2,4] z) {
+            wide = Cast<to=1>(x)
+            z = Relu(wide)
+            w = Neg(z)
+            y = Cast<to=10>(w)
+        }"""
+    )
+    HalfPrecision().apply(model)
+    assert {str(value.name): value.dtype for value in model.graph.outputs} == {
+        "y": ir.DataType.FLOAT16,
+        "z": ir.DataType.FLOAT,
+    }
+
+
+def test_a_scatter_that_sums_stays_fp32() -> None:
+    """Messages of a graph network: as many as arrive, and ONNX Runtime runs the reduction in FP32 only."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[4,4] x, int64[2,1] i, float[2,4] u) => (float[4,4] y) {
+            a = Relu(x)
+            [sum] b = ScatterND<reduction="%s">(a, i, u)
+            y = Relu(b)
+        }"""
+    kept = {}
+    for reduction in ("add", "none"):
+        half = HalfPrecision()
+        half.apply(ir.from_onnx_text(text % reduction))
+        kept[reduction] = "sum" in half.kept
+    assert kept == {"add": True, "none": False}
