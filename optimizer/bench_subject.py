@@ -19,12 +19,13 @@ from optimizer.importing.load import count_parameters
 @dataclass(frozen=True)
 class BenchSubject:
     """``engine`` as ``benchmarks.loadgen.source`` opens it; ``report`` is the bundle's, or one that only names the
-    model; ``facts`` are what MLPerf's divisions ask about it.
+    model; ``facts`` are what MLPerf's divisions ask about it; ``graph`` the ONNX file behind it, where there is one.
     """
 
     engine: str
     report: Report
     facts: ModelFacts
+    graph: Path = Path()
 
 
 def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
@@ -32,9 +33,10 @@ def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
     if (path / MANIFEST).is_file():
         bundle = Bundle(path)
         report = read_report(bundle.path / "report.json")
-        return BenchSubject(remote or str(bundle.engine_directory(target)), report, _facts(report))
+        engine = remote or str(bundle.engine_directory(target))
+        return BenchSubject(engine, report, _facts(report), bundle.path / "model.onnx")
     if path.suffix == ".onnx" and path.is_file():
-        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts("as given"))
+        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts("as given"), path)
     graphs = sorted([*path.glob("*.onnx"), *path.glob("engine.json"), *path.glob("*/engine.json")])
     if graphs:
         return BenchSubject(remote or str(path.absolute()), _bare_report(path, graphs), ModelFacts("as given"))

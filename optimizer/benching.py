@@ -25,6 +25,7 @@ from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape
 from optimizer.bench_subject import BenchSubject, find_subject
 from optimizer.settings import choice
+from optimizer.stages.index_limits import random_values
 
 SAMPLES = 64
 REMOTE_WORKERS = 8  # requests in flight, so that the server has something to batch
@@ -154,7 +155,8 @@ def _request(
         return replace(request, workload=settings.workload, dataset=dataset, first_samples=settings.samples)
     with open_source(subject.engine) as engine:
         specs = engine.inputs
-    source = open_samples("random", specs, samples=SAMPLES, seed=0, shapes=_usual_shapes(Path(subject.engine)))
+    shapes = _usual_shapes(Path(subject.engine))
+    source = open_samples("random", specs, samples=SAMPLES, seed=0, shapes=shapes, **random_values(subject.graph))
     return replace(request, samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"))
 
 

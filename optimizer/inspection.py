@@ -24,7 +24,7 @@ from optimizer.importing import import_model
 from optimizer.layer_bounds import TargetBounds, bounds, kernels_of, render_bounds
 from optimizer.settings import Precision
 from optimizer.stages.high_precision import HIGH_DTYPE
-from optimizer.stages.index_limits import integer_bounds
+from optimizer.stages.index_limits import integer_bounds, size_inputs
 from optimizer.stages.inputs import model_inputs
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _bounds(
 
 
 def _sample_shapes(model: ir.Model, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
-    source = open_source("random", specs, samples=1, integer_bounds=integer_bounds(model))
+    bounds = integer_bounds(model)
+    source = open_source("random", specs, samples=1, integer_bounds=bounds, sizes=size_inputs(model))
     return {name: shapes[0] for name, shapes in observed_shapes(source).items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from engines.errors import EnginewrightError
 from engines.manifest import EngineManifest
 from engines.open import open_engine
 from optimizer.bundle import Bundle
+from optimizer.stages.index_limits import random_values
 
 SAMPLES = 4
 
@@ -49,20 +51,21 @@ def _check_files(bundle: Bundle) -> Check:
 
 
 def _check_engines(bundle: Bundle) -> Iterator[Check]:
+    values = random_values(bundle.path / "model.onnx")
     for target in bundle.targets():
         directory = bundle.engine_directory(target)
         try:
-            yield _run_engine(target, directory)
+            yield _run_engine(target, directory, values)
         except EnginewrightError as error:
             elsewhere = target != "cpu"
             reason = f"not run here: {error.what}" if elsewhere else str(error)
             yield Check(target, elsewhere, reason)
 
 
-def _run_engine(target: str, directory: Path) -> Check:
+def _run_engine(target: str, directory: Path, values: dict[str, Any]) -> Check:
     with open_engine(directory) as engine:
         usual = EngineManifest.load(directory).profile.opt_shapes()
-        source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual)
+        source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual, **values)
         for sample in source.samples():
             for name, value in engine.infer(sample).items():
                 if value.dtype.kind == "f" and not np.isfinite(value).all():

@@ -42,21 +42,28 @@ def open_source(
     integer_bounds: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     index_limits: Mapping[str, int] | None = None,
+    sizes: Collection[str] = (),
 ) -> OpenedSource:
     """The samples of ``data`` for a model with ``inputs``.
 
     ``data``: a path (``.npz``, ``.npy``, ``.jsonl``, an image, a folder of one of these), ``module:function``,
     ``file.py:function``, ``random``, a function that returns dicts of arrays, or a re-iterable of such dicts.
-    ``samples``: at most so many, drawn with ``seed`` over files, the first ones of a function. ``integer_bounds`` and
-    ``shapes`` (input name -> exclusive bound, full shape) serve synthetic inputs only; values of real ones must lie
-    within ``index_limits`` (input name -> size of the axis they index). The first sample is read at
-    once, so that data of the wrong name, shape or dtype is refused here. Raises ``BadInput``.
+    ``samples``: at most so many, drawn with ``seed`` over files, the first ones of a function. ``integer_bounds``,
+    ``shapes`` (input name -> exclusive bound, full shape) and ``sizes`` serve synthetic inputs only; values of real
+    ones must lie within ``index_limits`` (input name -> size of the axis they index). The first sample is read at once,
+    so that data of the wrong name, shape or dtype is refused here. Raises ``BadInput``.
     """
     if samples is not None and samples < 1:
         raise BadInput(f"{samples} samples asked for", expected="at least one")
     if not inputs:
         raise BadInput("the model has no inputs, so no data can be fed")
-    source = _open(data, inputs, images, samples, seed, integer_bounds, shapes)
+    source: OpenedSource
+    if data == "random":
+        source = SyntheticSource(
+            inputs, samples=samples, seed=seed, integer_bounds=integer_bounds, shapes=shapes, sizes=sizes
+        )
+    else:
+        source = _open(data, inputs, images, samples, seed)
     if index_limits and not source.synthetic:
         source = WithinLimits(source, index_limits)
     if next(source.samples(), None) is None:
@@ -70,11 +77,7 @@ def _open(
     images: ImageSpec | None,
     samples: int | None,
     seed: int,
-    integer_bounds: Mapping[str, int] | None,
-    shapes: Mapping[str, Sequence[int]] | None,
 ) -> OpenedSource:
-    if data == "random":
-        return SyntheticSource(inputs, samples=samples, seed=seed, integer_bounds=integer_bounds, shapes=shapes)
     if isinstance(data, str) and ":" in data and not Path(data).exists():
         return FunctionSource(inputs, load_function(data), description=data, samples=samples)
     if isinstance(data, (str, Path)):

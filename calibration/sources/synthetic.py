@@ -58,6 +58,7 @@ class SyntheticSource:
     normalized inputs have them, uint8 from 0..255, integers from 0..bound - 1, masks are ones.
 
     ``integer_bounds``: input name -> one more than the largest value the graph can take (rows of an embedding table).
+    ``sizes`` names inputs whose values are sizes (a shape to expand to): they are ones, which suits any operator.
     ``shapes``: input name -> full shape where the model's axes are dynamic. Sample i depends on (seed, i) alone.
     """
 
@@ -71,10 +72,12 @@ class SyntheticSource:
         seed: int = 0,
         integer_bounds: Mapping[str, int] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
+        sizes: Collection[str] = (),
     ) -> None:
         self.specs, self._seed = tuple(specs), seed
         self._count = DEFAULT_SAMPLES if samples is None else samples
         self._bounds = dict(integer_bounds or {})
+        self._sizes = frozenset(sizes)
         self._shapes = sample_shapes(specs, shapes or {})
         self.description = f"{self._count} synthetic samples (seed {seed})"
         self._scenes = {spec.name: axis for spec in specs if (axis := _channel_axis(spec, self._shapes)) is not None}
@@ -85,7 +88,8 @@ class SyntheticSource:
     def digest(self) -> str:
         scaled = {name: (affine.gain.tolist(), affine.offset.tolist()) for name, affine in self._affines.items()}
         bounds = sorted(self._bounds.items())
-        text = f"synthetic 2 {self._seed} {self._count} {self.specs} {self._shapes} {bounds} {scaled}"
+        sizes = sorted(self._sizes)
+        text = f"synthetic 2 {self._seed} {self._count} {self.specs} {self._shapes} {bounds} {sizes} {scaled}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -124,6 +128,8 @@ class SyntheticSource:
             return self._scene(spec.name, shape, rng).astype(dtype)
         if "float" in dtype.name:
             return np.asarray(rng.standard_normal(shape, np.float32)).astype(dtype)
+        if spec.name in self._sizes:
+            return np.ones(shape, dtype)
         return np.asarray(rng.integers(0, self._bound(spec), shape)).astype(dtype)
 
     def _scene(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -142,7 +148,7 @@ class SyntheticSource:
             if spec.dynamic:
                 yield f"{spec.name!r} {list(spec.shape)} is fed as {list(self._shapes[spec.name])}"
             kind = spec.numpy_dtype().kind
-            if kind in "iu" and "mask" not in spec.name.lower() and spec.name not in self._bounds:
+            if kind in "iu" and "mask" not in spec.name.lower() and spec.name not in (*self._bounds, *self._sizes):
                 yield f"{spec.name!r} takes integers of an unknown range: fed 0..{self._bound(spec) - 1}"
 
 
@@ -201,6 +207,7 @@ def _usual_length(spec: TensorSpec, axis: int) -> int:
     symbol = str(spec.shape[axis]).lower()
     if any(word in symbol for word in ("batch", "past")):
         return 1
-    if axis and len(spec.shape) == 4 and "float" in spec.dtype:
+    kept = any(word in spec.name.lower() for word in ("past", "cache", "state", "mem"))
+    if axis and len(spec.shape) == 4 and "float" in spec.dtype and not kept:
         return IMAGE_SIDE
     return SEQUENCE_LENGTH if any(word in symbol for word in ("seq", "len", "time", "token")) else OTHER_LENGTH

@@ -21,6 +21,7 @@ from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean_and_prove
 from optimizer.saving import save_model
+from optimizer.stages.blame import sample_at_fault
 from optimizer.stages.job import Job
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
@@ -44,7 +45,7 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     """
     given, imported = job.imported.path, job.imported.model
     feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
-    answers, reference = _reference(given, imported, feeds, work, events)
+    answers, reference = _reference(job, feeds, work, events)
     model, notes = clean_and_prove(imported, answers.compare)
     if notes and any(note.startswith("undone") for note in notes) and reference == given:
         answers = _answers_of_imported(job, answers, events)
@@ -55,10 +56,9 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     return CleanGraph(model, reference, notes)
 
 
-def _reference(
-    given: Path, imported: ir.Model, feeds: Sequence[Feed], work: Path, events: Events
-) -> tuple[Answers, Path]:
+def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> tuple[Answers, Path]:
     """What the model answers: the file as given where ONNX Runtime runs it, else the graph as imported."""
+    given, imported = job.imported.path, job.imported.model
     try:
         return Answers.of(given, feeds), given
     except EngineError as error:
@@ -68,7 +68,7 @@ def _reference(
     try:
         answers = Answers.of(path, feeds)
     except EngineError as error:
-        raise BadInput(
+        raise sample_at_fault(job) or BadInput(
             f"ONNX Runtime, which runs the model for calibration and proof, does not run it: {error.what}",
             where=str(given),
             fix="check that the data fits the model, or export it with operators ONNX Runtime has",

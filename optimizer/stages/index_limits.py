@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -94,3 +96,39 @@ def _integers(value: ir.Value | None) -> np.ndarray[tuple[int, ...], np.dtype[np
     if value is None or value.const_value is None or not value.const_value.dtype.is_integer():
         return None
     return value.const_value.numpy()
+
+
+def random_values(model: Path) -> dict[str, Any]:
+    """``integer_bounds`` and ``sizes`` of ``open_source`` for random inputs of the graph in a file; nothing where there
+    is none.
+    """
+    if not model.is_file():
+        return {}
+    graph = ir.load(model)
+    return {"integer_bounds": integer_bounds(graph), "sizes": size_inputs(graph)}
+
+
+_SIZES = {"Expand": 1, "Tile": 1, "ConstantOfShape": 0}
+
+
+def size_inputs(model: ir.Model) -> set[str]:
+    """Integer inputs whose values are sizes: what is expanded, repeated or filled to."""
+    return {
+        str(value.name)
+        for value in model.graph.inputs
+        if _integer(value) and any(_SIZES.get(node.op_type) == index for node, index in _reached(value))
+    }
+
+
+def _reached(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Every use of ``value``, and of what is made of it by operators that keep or choose elements."""
+    pending, seen = [value], set[ir.Value]()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for node, index in current.uses():
+            yield node, index
+            if node.op_type in _KEEPING | _CHOOSING and (index == 0 or node.op_type == "Concat"):
+                pending.extend(node.outputs)

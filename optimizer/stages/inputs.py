@@ -18,7 +18,7 @@ from engines.profile import ShapeRange
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
-from optimizer.stages.index_limits import index_limits, integer_bounds
+from optimizer.stages.index_limits import index_limits, integer_bounds, size_inputs
 
 HELD_BACK = 64
 EVALUATED = 2048
@@ -79,6 +79,7 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
         shapes={name: given.opt for name, given in shapes.items()},
         integer_bounds=integer_bounds(model),
         index_limits=index_limits(model),
+        sizes=size_inputs(model),
     )
     batching = _batching(settings, imported, opened)
     freeze(model, batching)

@@ -10,7 +10,7 @@ import pytest
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
 from engines.errors import BadInput
-from optimizer.stages.index_limits import index_limits, integer_bounds
+from optimizer.stages.index_limits import index_limits, integer_bounds, size_inputs
 
 TABLE = np.zeros((50, 4), np.float32)
 
@@ -65,3 +65,11 @@ def test_a_value_outside_is_named_by_sample_and_input(tmp_path):
     with pytest.raises(BadInput, match=r"d\.npz, sample 2: 'ids' holds 64 at \[0, 1\], outside the 50 entries"):
         list(source.samples())
     assert len(list(open_source(tmp_path / "d.npz", [spec], index_limits={"ids": 65}).samples())) == 4
+
+
+def test_inputs_that_are_sizes_are_found_and_fed_with_ones():
+    graph = model("(float[2,4] x, int64[3] shape, int64[2] other) => (float[a,b,c] y) { y = Expand(x, shape) }")
+    assert size_inputs(graph) == {"shape"}
+    specs = (TensorSpec("x", "float32", (2, 4)), TensorSpec("shape", "int64", (3,)))
+    (sample,) = open_source("random", specs, samples=1, sizes={"shape"}).samples()
+    assert sample["shape"].tolist() == [1, 1, 1]
