@@ -151,6 +151,7 @@ class OutputNoise:
         of its inputs.
         """
         self._floats = "float" in reference.dtype.name
+        reference, candidate = _known_to_numpy(reference), _known_to_numpy(candidate)
         self._keep(_Kept(reference, candidate, sample, given))
         if reference.shape != candidate.shape:
             self._shape_failure = self._shape_failure or (
@@ -228,6 +229,11 @@ class OutputNoise:
             failure=failure,
             floats=self._floats,
         )
+
+
+def _known_to_numpy(array: Array) -> Array:
+    """bfloat16 and the 8-bit floats, which numpy counts as no numbers, in float32."""
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def _same(r: Array, c: Array) -> Array:

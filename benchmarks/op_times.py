@@ -13,6 +13,8 @@ from typing import Any
 import onnxruntime as ort
 
 from engines.engine import Feed
+from engines.onnxruntime_engine import tensor_specs
+from engines.ort_run import run_session
 
 WARMUP_RUNS = 3
 
@@ -34,8 +36,10 @@ def profile_ops(model: Path, feed: Feed, *, runs: int = 20) -> list[OpTime]:
         options.profile_file_prefix = str(Path(folder) / "profile")
         options.log_severity_level = 3
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        inputs = tensor_specs(session.get_inputs(), str(model))
+        outputs = tensor_specs(session.get_outputs(), str(model))
         for _ in range(min(WARMUP_RUNS, runs) + runs):
-            session.run(None, dict(feed))
+            run_session(session, feed, inputs, outputs)
         events = json.loads(Path(session.end_profiling()).read_text())
     return _by_op(events, runs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
 from engines.model_files import external_files
+from engines.ort_run import run_session
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -75,8 +77,8 @@ class OnnxRuntimeEngine(EngineBase):
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each weight unfolded is given back
             disabled = ["ConstantFolding"]  # it would store INT8 and FP16 weights again in float
         self._session: Any = _open_session(model, self._where, options, disabled)
-        self._inputs = tuple(_spec(node, self._where) for node in self._session.get_inputs())
-        self._outputs = tuple(_spec(node, self._where) for node in self._session.get_outputs())
+        self._inputs = tensor_specs(self._session.get_inputs(), self._where)
+        self._outputs = tensor_specs(self._session.get_outputs(), self._where)
         self._output_names = [spec.name for spec in self._outputs]
         self._check = FeedCheck(self._inputs, self._where)
 
@@ -86,7 +88,7 @@ class OnnxRuntimeEngine(EngineBase):
             raise EngineError("the engine is closed", where=self._where)
         self._check(feed)
         try:
-            values = self._session.run(self._output_names, feed)
+            values = run_session(self._session, feed, self._inputs, self._outputs)
         except _ORT_ERRORS as error:
             raise EngineError(_first_line(error), where=self._where, expected=self._check.signature()) from error
         return dict(zip(self._output_names, values, strict=True))
@@ -119,6 +121,11 @@ def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[
         )
     except _ORT_ERRORS as error:
         raise EngineError(f"ONNX Runtime refuses it: {_first_line(error)}", where=where) from error
+
+
+def tensor_specs(nodes: Iterable[Any], where: str) -> tuple[TensorSpec, ...]:
+    """Specs of a session's inputs or outputs. Raises ``EngineError`` for what is no tensor."""
+    return tuple(_spec(node, where) for node in nodes)
 
 
 def _spec(node: Any, where: str) -> TensorSpec:

@@ -91,6 +91,9 @@ def convert(array: Array, spec: TensorSpec, where: str) -> Array:
     wanted = spec.numpy_dtype()
     if array.dtype == wanted:
         return array
+    if array.dtype == np.dtype("V2") and spec.dtype == "bfloat16":  # all that NPY keeps of ml_dtypes' type
+        viewed: Array = array.view(wanted)
+        return viewed
     if _kind(array.dtype) not in "biuf" or _kind(wanted) not in "biuf":
         raise _refused(array.dtype, spec, where, "only numbers and bools can be fed")
     if _kind(array.dtype) == "f" and _kind(wanted) != "f":

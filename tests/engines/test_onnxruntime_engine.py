@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from engines.engine import Engine, TensorSpec
@@ -86,3 +87,14 @@ def test_unfused_qdq_rounds_to_the_grid_in_float(save_model) -> None:
 def test_serialized_model_runs(matmul_model: Path) -> None:
     with OnnxRuntimeEngine(matmul_model.read_bytes(), threads=1) as engine:
         assert engine.infer({"x": np.zeros((1, 4), np.float32)})["y"].shape == (1, 8)
+
+
+def test_bfloat16_goes_in_and_comes_out():
+    text = """<ir_version: 9, opset_import: ["" : 17]> g (bfloat16[N,3] x) => (bfloat16[N,3] y, float[N,3] f) {
+        f = Cast<to = 1>(x) y = Cast<to = 16>(f) }"""
+    with OnnxRuntimeEngine(onnx.parser.parse_model(text).SerializeToString()) as engine:
+        x = np.array([[1.5, -2, 3], [0.25, 7, -1]], engine.inputs[0].numpy_dtype())
+        found = engine.infer({"x": x})
+        assert found["y"].dtype == x.dtype and np.array_equal(found["y"], x)
+        assert found["f"].tolist() == [[1.5, -2, 3], [0.25, 7, -1]]
+        assert engine.infer({"x": x[:0]})["y"].shape == (0, 3)
