@@ -67,9 +67,11 @@ def ratio(value: float | None) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction: ``0.937`` -> ``93.7 %``; never rounded up to 100 or down to 0."""
+    """A fraction: ``0.937`` -> ``93.7 %``; all of it is ``100 %``, and nothing is rounded up to that or down to 0."""
     if value is None:
         return MISSING
+    if value == 1:
+        return "100 %"
     shown = f"{value * 100:.{digits}f}"
     step = 10.0**-digits
     if value < 1 and float(shown) == 100:

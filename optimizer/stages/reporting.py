@@ -26,7 +26,7 @@ from benchmarks.report.model import (
     TargetSummary,
 )
 from benchmarks.roofline.prediction import Prediction
-from engines.target import CPU, Target
+from engines.target import CPU, Backend, Target
 from engines.tensorrt.build_log import LayerInfo
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Precision
@@ -72,12 +72,15 @@ class Findings:
 def assemble(found: Findings) -> Report:
     """The report of a run."""
     targets = {target.name: _target(target, found) for target in found.targets}
-    over_budget = [reason for proof in _judged(found) for reason in proof.reasons]
+    over_budget = [reason for name in _shipped_forms(found) for reason in found.proofs[name].reasons]
+    unused = [] if "typed" in _shipped_forms(found) or "typed" not in found.proofs else found.proofs["typed"].reasons
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
     status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
         status=status,
-        verdict=Verdict(status == "ok", tuple(over_budget + missing)),
+        verdict=Verdict(
+            status == "ok", (*over_budget, *missing, *(f"model.onnx, in no engine: {why}" for why in unused))
+        ),
         calibrated=found.calibrated,
         model=found.model,
         precision=PrecisionSummary.of(
@@ -122,12 +125,15 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _judged(found: Findings) -> list[Proof]:
-    """The forms that are shipped: the typed graph, and the CPU's own form when it was chosen."""
-    names = ["typed"]
+def _shipped_forms(found: Findings) -> list[str]:
+    """What engines were made of: the typed graph, unless all that were to build it refused, and the CPU's own form."""
+    names = []
+    builders = [target.name for target in found.targets if target.backend is not Backend.ONNXRUNTIME]
+    if not builders or any(found.builds[name].engine for name in builders):
+        names.append("typed")
     if found.cpu is not None:
         names.append("cpu" if found.cpu.form == "int8" else "fp32")
-    return [found.proofs[name] for name in names if name in found.proofs]
+    return [name for name in names if name in found.proofs]
 
 
 def _accuracy(found: Findings) -> AccuracySummary | None:

@@ -23,7 +23,7 @@ from benchmarks.report import formats
         (formats.seconds(59.99), "1 min 00 s"),
         (formats.rate(12345.6), "12,346 /s"),
         (formats.percent(0.9999), "> 99.9 %"),
-        (formats.percent(1.0), "100.0 %"),
+        (formats.percent(1.0), "100 %"),
         (formats.percent(0.00001), "< 0.1 %"),
         (formats.percent(0.0), "0.0 %"),
         (formats.significant(float("nan")), "–"),
@@ -35,7 +35,7 @@ def test_numbers_read_as_people_write_them(shown: str, expected: str) -> None:
 
 @given(st.floats(0, 1))
 def test_a_share_reads_100_percent_only_when_it_is(share: float) -> None:
-    assert (formats.percent(share) == "100.0 %") == (share == 1.0)
+    assert (formats.percent(share) == "100 %") == (share == 1.0)
 
 
 @given(st.floats(1e-5, 1e12))

@@ -1,0 +1,29 @@
+"""Whose accuracy decides: the forms that engines were made of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from engines.target import TARGETS
+from optimizer.stages.reporting import _shipped_forms
+
+
+@pytest.mark.parametrize(
+    ("engines", "judged"),
+    [
+        ({"cpu": "a"}, ["typed", "fp32"]),
+        ({"cpu": "a", "t4": None, "a100": None}, ["fp32"]),
+        ({"cpu": "a", "t4": None, "a100": "b"}, ["typed", "fp32"]),
+        ({"t4": None}, []),
+    ],
+)
+def test_a_graph_that_every_target_refused_is_not_judged(engines: dict[str, str | None], judged: list[str]) -> None:
+    found = SimpleNamespace(
+        targets=[TARGETS[name] for name in engines],
+        builds={name: SimpleNamespace(engine=engine) for name, engine in engines.items()},
+        cpu=SimpleNamespace(form="fp32") if "cpu" in engines else None,
+        proofs={"typed": None, "cpu": None, "fp32": None},
+    )
+    assert _shipped_forms(found) == judged
