@@ -33,6 +33,7 @@ from optimizer.quantization.quantize import Prepared, QuantizedModel, QuantizeSe
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.high_precision import HIGH_DTYPE, HighPrecision
+from optimizer.stages.labels import with_given_int8
 from optimizer.stages.proof import Form, Proof, Prover
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class _Typing:
         written = ir.load(path)
         for finding in lint(written):
             self._events.warn("type", f"{finding.where}: {finding.message} ({finding.rule.value})")
+        plan = with_given_int8(plan, written)
         share = int8_mac_share(written, self._cleaned.sample_shapes)
         return _Typed(path, plan, share, self._prove(Form(path, simulated=True)))
 

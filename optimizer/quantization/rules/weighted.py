@@ -73,6 +73,8 @@ def weighted_op(node: ir.Node) -> WeightedOp | str:
     """The op's view for quantization, or the reason (rules 3, 11) it must stay in high precision."""
     weight = constant_of(node.inputs[1] if len(node.inputs) > 1 else None)
     if weight is None or node.inputs[1] is None:
+        if node.op_type == "MatMul" and constant_of(node.inputs[0]) is not None:
+            return Rule.EVERY_WEIGHTED_INPUT.reason("its constant stands on the left")
         if node.op_type == "MatMul":
             return Rule.ATTENTION.reason("both operands are computed")
         return Rule.EVERY_WEIGHTED_INPUT.reason("its weight is not a constant")
