@@ -18,9 +18,8 @@ import onnx_ir as ir
 
 from optimizer.passes.constants import constant_array
 from optimizer.passes.half_types import deals_in_containers, half_slots
-from optimizer.simulation.extremes import FILL, RELATIVE, Extremes
+from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_operand
 
-LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 LARGEST_OBSERVED = LARGEST / 2
 """Calibration sees a sample of the data: twice the range it saw has to fit."""
@@ -143,7 +142,8 @@ def _range_reason(node: ir.Node, extremes: Extremes) -> str:
         return f"its sums or squares, observed up to {within:.3g}, overflow FP16"
     if node.op_type in _OVERFLOWS and not _is_cube(node) and str(node.outputs[0].name) not in extremes.largest:
         return "may overflow FP16"
-    return _digits_reason(node, extremes) or _constant_reason(node)
+    hides = bool(node.outputs) and all(str(value.name) in extremes.fills for value in node.outputs)
+    return _digits_reason(node, extremes) or _constant_reason(node, hides)
 
 
 def observed_size(value: ir.Value, largest: Mapping[str, float]) -> float:
@@ -169,8 +169,7 @@ def _digits_reason(node: ir.Node, extremes: Extremes) -> str:
 
 def _least_operand(node: ir.Node, extremes: Extremes) -> float:
     """The smallest magnitude seen of an operand whose every digit counts; one where there is none."""
-    index = RELATIVE.get(node.op_type, len(node.inputs))
-    operand = node.inputs[index] if index < len(node.inputs) else None
+    operand = relative_operand(node)
     return 1.0 if operand is None else extremes.least.get(str(operand.name), 1.0)
 
 
@@ -213,7 +212,8 @@ def _exact_integers_lost(node: ir.Node, largest: Mapping[str, float]) -> bool:
     return is_count and largest.get(str(node.outputs[0].name), 0.0) > 2048
 
 
-def _constant_reason(node: ir.Node) -> str:
+def _constant_reason(node: ir.Node, hides: bool) -> str:
+    """``hides``: the node fills in what hides other values, and may saturate."""
     for value in node.inputs:
         if value is None or value.dtype != ir.DataType.FLOAT:
             continue
@@ -223,7 +223,7 @@ def _constant_reason(node: ir.Node) -> str:
         largest = largest_finite(array)
         if 0 < largest < SMALLEST_NORMAL:
             return f"constant {value.name!r} vanishes in FP16"
-        if LARGEST < largest < MASK_FILL and node.op_type not in _SATURATES:
+        if LARGEST < largest < MASK_FILL and node.op_type not in _SATURATES and not hides:
             return f"constant {value.name!r} overflows FP16"
     return ""
 

@@ -15,9 +15,9 @@ from onnxscript import version_converter
 
 from optimizer.passes.base import PassResult
 from optimizer.passes.constants import drop_unused_initializers, free_name, new_initializer
-from optimizer.passes.half_islands import LARGEST, MASK_FILL, IslandRules, choose_islands
+from optimizer.passes.half_islands import IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots
-from optimizer.simulation.extremes import Extremes
+from optimizer.simulation.extremes import LARGEST, Extremes
 
 _FLOAT = ir.DataType.FLOAT
 _SUFFIX = {ir.DataType.FLOAT: "fp32", ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
@@ -198,7 +198,7 @@ class _Typing:
             half: ir.TensorProtocol
             if tensor.size <= _EAGER_ELEMENTS:
                 array = tensor.numpy()
-                if limit < float("inf") and np.any(np.isfinite(array) & (np.abs(array) >= MASK_FILL)):
+                if limit < float("inf") and np.any(np.isfinite(array) & (np.abs(array) > LARGEST)):
                     self.notes.append(f"{value.name}: values beyond FP16 saturate at {limit:g}")
                 half = _convert(array, self._dtype, limit)
             else:

@@ -16,15 +16,18 @@ from engines.engine import Feed
 from optimizer.simulation.composites import expand_composites
 from optimizer.simulation.taps import Taps
 
+LARGEST = 65504.0
+"""Where FP16 ends. Tensors that reach it are looked at closely: they may hold fills that hide scores, not numbers."""
 FILL = 1e8
-"""Magnitudes from here on are looked at closely: they may be fills that hide attention scores, not numbers."""
+"""A tensor of nothing but magnitudes from here on is a fill as well."""
 _ALIKE = 0.4
 """Fills are one constant plus scores, or two such masks added: the smallest is at least this part of the largest."""
-RELATIVE = {"Div": 1, "Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0}
-"""Operators to which a small operand's digits matter as much as a large one's, and which operand that is."""
+_APART = 8
+"""And at least this many times the largest of the other values."""
+_RELATIVE = {"Div": 1, "Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0}
 _FLOATS = (ir.DataType.FLOAT,)
 _LOOKED_AT = 4
-"""Feeds on which tensors that reach ``FILL`` are looked at more closely."""
+"""Feeds on which tensors that leave the range are looked at more closely."""
 _BELOW = " below fills"
 
 
@@ -32,13 +35,24 @@ _BELOW = " below fills"
 class Extremes:
     """``largest`` maps tensors to their largest magnitude, fills and infinities left aside; ``within`` maps nodes to
     the largest magnitude between their steps; ``least`` maps tensors that a division, root or logarithm reads to their
-    smallest magnitude that is not zero. ``feeds`` is the number of feeds seen.
+    smallest magnitude that is not zero. ``fills`` are tensors with fills in them; ``feeds`` is the number seen.
     """
 
     largest: Mapping[str, float] = field(default_factory=dict)
     within: Mapping[str, float] = field(default_factory=dict)
     least: Mapping[str, float] = field(default_factory=dict)
+    fills: frozenset[str] = frozenset()
     feeds: int = 0
+
+
+def relative_operand(node: ir.Node) -> ir.Value | None:
+    """The operand whose small values' digits matter to ``node`` as much as those of large ones."""
+    index = _RELATIVE.get(node.op_type, len(node.inputs))
+    if node.op_type == "Pow":
+        exponent = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
+        if exponent is not None and exponent.size and float(exponent.numpy().min()) >= 1:
+            return None
+    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
@@ -53,13 +67,13 @@ def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
         if _is_relative_operand(value):
             taps.keep(("least", name), taps.least(taps.where(taps.test("Greater", size, 0.0), size, np.inf)))
     largest, least, count = _run(taps, _remembering(feeds, first))
-    strange = {name: values[name] for name, found in largest.items() if not found < FILL}
-    if strange:
-        largest |= _numbers_among(work, strange, first)
+    strange = {name: values[name] for name, found in largest.items() if not found < LARGEST}
+    numbers, fills = _look_closely(work, strange, first) if strange else ({}, frozenset())
+    largest |= numbers
     within: dict[str, float] = {}
     for name, node in inside.items():
         within[node] = max(within.get(node, 0.0), largest.pop(name, 0.0))
-    return Extremes(largest, within, least, count)
+    return Extremes(largest, within, least, fills, count)
 
 
 def _remembering(feeds: Iterable[Feed], first: list[Feed]) -> Iterator[Feed]:
@@ -76,7 +90,7 @@ def _activations(graph: ir.Graph) -> dict[str, ir.Value]:
 
 
 def _is_relative_operand(value: ir.Value) -> bool:
-    return any(RELATIVE.get(node.op_type) == index for node, index in value.uses())
+    return any(relative_operand(node) is value for node, _ in value.uses())
 
 
 def _run(taps: Taps, feeds: Iterable[Feed]) -> tuple[dict[str, float], dict[str, float], int]:
@@ -95,20 +109,25 @@ def _run(taps: Taps, feeds: Iterable[Feed]) -> tuple[dict[str, float], dict[str,
     return largest, least, count
 
 
-def _numbers_among(model: ir.Model, values: Mapping[str, ir.Value], feeds: Sequence[Feed]) -> dict[str, float]:
-    """The largest magnitude of tensors that reach ``FILL``, fills and infinities left aside."""
+def _look_closely(
+    model: ir.Model, values: Mapping[str, ir.Value], feeds: Sequence[Feed]
+) -> tuple[dict[str, float], frozenset[str]]:
+    """The largest magnitude of tensors that leave FP16, fills and infinities left aside; and which hold fills."""
     taps = Taps(model)
     for name, value in values.items():
         size = taps.do("Abs", value)
         finite = taps.where(taps.test("Less", size, np.inf), size, 0.0)
-        high = taps.test("GreaterOrEqual", finite, FILL)
+        high = taps.test("GreaterOrEqual", finite, LARGEST)
         taps.keep(("largest", name), taps.largest(finite))
         taps.keep(("largest", f"{name}{_BELOW}"), taps.largest(taps.do("Where", high, taps.number(0.0), finite)))
         taps.keep(("least", name), taps.least(taps.where(high, finite, np.inf)))
+        taps.keep(("least", f"{name}{_BELOW}"), taps.least(size))
     largest, least, _ = _run(taps, feeds)
-    return {
-        name: largest[f"{name}{_BELOW}"]
-        if least.get(name, np.inf) >= _ALIKE * max(largest[name], FILL)
-        else largest[name]
-        for name in values
-    }
+    numbers, fills = {}, set()
+    for name in values:
+        lowest, below = least.get(name, np.inf), largest[f"{name}{_BELOW}"]
+        alike = lowest >= _ALIKE * largest[name] and lowest >= _APART * below
+        if alike and (lowest >= FILL or least.get(f"{name}{_BELOW}", np.inf) * _APART <= lowest):
+            fills.add(name)
+        numbers[name] = below if name in fills else largest[name]
+    return numbers, frozenset(fills)

@@ -6,14 +6,14 @@ an argument so large that its rounding is a whole turn of the sine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from benchmarks.accuracy import sqnr_db
 from engines.engine import Feed
-from optimizer.simulation.extremes import FILL
+from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
 from optimizer.simulation.taps import Taps
 
@@ -22,14 +22,17 @@ PRODUCTS = {"Conv", "ConvTranspose", "ConvInteger", "DeformConv", "Gemm", "MatMu
 _FLOAT = ir.DataType.FLOAT
 
 
-def local_sqnr(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) -> dict[str, float]:
+def local_sqnr(
+    model: ir.Model, typed: ir.Model, feeds: Sequence[Feed], fills: Collection[str] = ()
+) -> dict[str, float]:
     """SQNR in dB of every half-precision node of ``typed`` by its name, where it can lose more than one rounding.
 
-    ``model`` is the graph that was typed. Values beyond ``FILL`` are left aside: they hide scores, and saturate.
+    ``model`` is the graph that was typed. Values beyond ``FILL``, or in tensors named in ``fills`` beyond FP16, are
+    left aside: they hide scores, and saturate.
     """
     probe = model.clone()
     taps = Taps(probe)
-    names = _add_probes(probe, typed, taps)
+    names = _add_probes(probe, typed, taps, fills)
     if not names:
         return {}
     float_twin(probe)
@@ -42,7 +45,7 @@ def local_sqnr(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) -> dict[
     return {name: sqnr_db(signal[name], noise[name]) if np.isfinite(noise[name]) else -np.inf for name in names}
 
 
-def _add_probes(probe: ir.Model, typed: ir.Model, taps: Taps) -> list[str]:
+def _add_probes(probe: ir.Model, typed: ir.Model, taps: Taps, fills: Collection[str]) -> list[str]:
     references = {node.name: node for node in probe.graph}
     probes = _Probes(probe.graph)
     names = []
@@ -55,7 +58,7 @@ def _add_probes(probe: ir.Model, typed: ir.Model, taps: Taps) -> list[str]:
             continue
         wanted = reference.outputs[0]
         found = taps.do("Cast", copy, to=_FLOAT.value)
-        counts = taps.test("Less", taps.do("Abs", wanted), FILL)
+        counts = taps.test("Less", taps.do("Abs", wanted), LARGEST / 4 if wanted.name in fills else FILL)
         taps.keep(("noise", str(node.name)), taps.power(taps.where(counts, taps.do("Sub", found, wanted), 0.0)))
         taps.keep(("signal", str(node.name)), taps.power(taps.where(counts, wanted, 0.0)))
         names.append(str(node.name))

@@ -72,7 +72,7 @@ class IslandSearch:
         for attempt in ROUNDS:
             if now.noise <= limit:
                 return now
-            more = self._more(model, now.model, attempt, keep)
+            more = self._more(model, now.model, extremes, attempt, keep)
             if not more:
                 continue
             keep |= more
@@ -88,12 +88,14 @@ class IslandSearch:
         notes = (*scaled, *typing.apply(copy).notes)
         return HalfTyped(copy, typing.kept, notes, relative_noise(self.wanted, answers(copy, self.feeds)))
 
-    def _more(self, model: ir.Model, typed: ir.Model, how: Round, keep: Mapping[str, str]) -> dict[str, str]:
+    def _more(
+        self, model: ir.Model, typed: ir.Model, extremes: Extremes, how: Round, keep: Mapping[str, str]
+    ) -> dict[str, str]:
         """Nodes to keep besides ``keep``, with the reason."""
         least = how.sqnr_db - _DIGITS_LESS[self._dtype]
         lost = {
             name: f"loses its result in half precision ({found:.0f} dB)"
-            for name, found in local_sqnr(model, typed, self.feeds).items()
+            for name, found in local_sqnr(model, typed, self.feeds, extremes.fills).items()
             if found < least
         }
         lost |= dict.fromkeys(first_not_finite(model, typed, self.feeds), "overflows or divides by a vanished number")

@@ -131,6 +131,7 @@ MODELS = (
     ),
     Model("attention masked by -1e9", _attention("-1e9"), {"w_q": 3}, _masked),
     Model("attention masked by the lowest float32", _attention("-3.4028235e38"), {"w_q": 3}, _masked),
+    Model("attention masked by -1e6", _attention("-1e6"), {"w_q": 3}, _masked),
     Model("attention masked by -1e4", _attention("-10000"), {"w_q": 3}, _masked),
     Model(
         "squared distances",

@@ -33,11 +33,26 @@ def test_squares_inside_a_layer_norm_are_seen() -> None:
     assert found.largest["y"] == pytest.approx(1, rel=1e-3)
 
 
-@pytest.mark.parametrize("fill", [-1e9, -3.4028235e38, -np.inf])
+@pytest.mark.parametrize("fill", [-1e6, -1e9, -3.4028235e38, -np.inf])
 def test_masks_are_no_numbers(fill: float) -> None:
     text = "g (float[N] s, bool[N] m, float f) => (float[N] p) { w = Where(m, s, f) p = Softmax(w) }"
     feed = {"s": np.array([7, 8, 9], np.float32), "m": np.array([True, False, True]), "f": np.array(fill, np.float32)}
-    assert observe(text, feed).largest["w"] == 9
+    found = observe(text, feed)
+    assert found.largest["w"] == 9 and ("w" in found.fills or np.isinf(fill))
+
+
+def test_a_sum_that_is_always_large_is_no_fill() -> None:
+    text = "g (float[N, M] x) => (float[N] y) <int64[1] last = {-1}> { y = ReduceSum<keepdims = 0>(x, last) }"
+    found = observe(text, {"x": np.full((4, 500), 200.0, np.float32)})
+    assert found.largest["y"] == 1e5 and not found.fills
+
+
+def test_digits_of_small_operands_matter_to_roots_and_divisions_not_to_squares() -> None:
+    text = "g (float[N] x) => (float[N] y, float[N] z) <float two = {2.0}> { y = Pow(x, two) z = Reciprocal(x) }"
+    found = observe(text, {"x": np.array([1e-7, 3], np.float32)})
+    assert found.least == pytest.approx({"x": 1e-7})
+    squares = "g (float[N] x) => (float[N] y) <float two = {2.0}> { y = Pow(x, two) }"
+    assert not observe(squares, {"x": np.array([1e-7, 3], np.float32)}).least
 
 
 def test_large_numbers_are() -> None:
