@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.sources.records import PEEKED, ArrayRecord
+from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
 from engines.errors import BadInput
@@ -96,12 +97,15 @@ class FunctionSource:
     def __init__(
         self, specs: Sequence[TensorSpec], produce: Producer, *, description: str, samples: int | None
     ) -> None:
-        self.specs, self.description, self.notes = tuple(specs), description, self._notes(samples)
+        self.specs, self.description = tuple(specs), description
         self._produce, self._limit = produce, LIMIT if samples is None else samples
+        self._notes = () if samples is not None else (f"at most {LIMIT} samples are taken of a function",)
+        self._odd: list[ArrayRecord] = []
 
-    @staticmethod
-    def _notes(samples: int | None) -> tuple[str, ...]:
-        return () if samples is not None else (f"at most {LIMIT} samples are taken of a function",)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, and what of the items seen so far is not fed as it stands."""
+        return (*self._notes, *layout_notes(self._odd, "items"))
 
     def peek(self, rows: int | None) -> list[Feed]:
         """The first two items, see ``ArrayRecord.peek``."""
@@ -153,7 +157,10 @@ class FunctionSource:
         return count, digest.hexdigest()
 
     def _fitted(self) -> Iterator[Feed]:
+        self._odd = []
         for record in self._records():
+            if record.layout.left_out or record.layout.filled or record.layout.empty:
+                self._odd.append(replace(record, arrays={}))
             yield from record.samples(range(record.count))
 
     def _records(self) -> Iterator[ArrayRecord]:

@@ -85,23 +85,27 @@ class ArrayRecord:
         return map(cut.apply, repeat(next(blocks)) if cut.rows is None else blocks)
 
 
-def layout_notes(records: Sequence[ArrayRecord]) -> list[str]:
-    """What of the data is not fed as it stands: arrays ignored, rows left out or repeated, samples that are empty."""
+def layout_notes(records: Sequence[ArrayRecord], kind: str = "files") -> list[str]:
+    """What of the data is not fed as it stands: arrays ignored, rows left out or repeated, samples that are empty.
+    ``kind`` is what a record is called.
+    """
     ignored = sorted({name for record in records for name in record.ignored})
     notes = [f"arrays that are no input of the model are ignored: {', '.join(ignored)}"] if ignored else []
     short = [record for record in records if record.layout.left_out]
     if short:
         left_out = sum(record.layout.left_out for record in short)
-        notes.append(f"{left_out} rows at the end of {_files(short)} fill no batch of the model's and are left out")
+        notes.append(
+            f"{left_out} rows at the end of {_named(short, kind)} fill no batch of the model's and are left out"
+        )
     if filled := [record for record in records if record.layout.filled]:
-        notes.append(f"{_files(filled)} with fewer rows than the model's batch: rows are repeated to fill it")
+        notes.append(f"{_named(filled, kind)} with fewer rows than the model's batch: rows are repeated to fill it")
     if empty := [record for record in records if record.layout.empty]:
-        notes.append(f"left out: {_files(empty)} where {empty[0].layout.empty}")
+        notes.append(f"left out: {_named(empty, kind)} where {empty[0].layout.empty}")
     return notes
 
 
-def _files(records: Sequence[ArrayRecord]) -> str:
-    return records[0].where if len(records) == 1 else f"{len(records)} files (first {records[0].where})"
+def _named(records: Sequence[ArrayRecord], kind: str) -> str:
+    return records[0].where if len(records) == 1 else f"{len(records)} {kind} (first {records[0].where})"
 
 
 class RecordSource:

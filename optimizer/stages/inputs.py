@@ -87,9 +87,9 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
     source: OpenedSource = opened(inputs=specs)
     if isinstance(source, SyntheticSource):
         source = match_batch_norms(model, source)
+    calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
     notes = (batching.why, *source.notes) if batching.why else source.notes
     if settings.eval_data is None:
-        calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
         return Inputs(calibration, held_back, not source.synthetic, source.digest, notes, batching)
     held = open_source(
         settings.eval_data, specs, samples=EVALUATED, seed=settings.seed, index_limits=index_limits(model)
