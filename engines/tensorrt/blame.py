@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 _BOUND = {
     *("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT32", "INT64", "BOOL"),
@@ -27,7 +28,10 @@ class BlamedGraph:
 
     @cached_property
     def _graph(self) -> onnx.GraphProto:
-        return onnx.load_model(self.model, load_external_data=False).graph
+        try:
+            return onnx.load_model(self.model, load_external_data=False).graph
+        except DecodeError:  # no ONNX file at all, which is what TensorRT then says
+            return onnx.GraphProto()
 
     def operator(self, node: str) -> str:
         """The op type of the node of that name; empty where there is none."""
@@ -36,6 +40,11 @@ class BlamedGraph:
     def operators(self) -> dict[str, str]:
         """Op types by node name, subgraphs included."""
         return {name: node.op_type for name, node in self._nodes.items() if name}
+
+    def only(self, operator: str) -> str:
+        """The name of the graph's one node of that op type; empty where there are none or several."""
+        names = [node.name for node in self._nodes.values() if node.op_type == operator]
+        return names[0] if len(names) == 1 else ""
 
     def further_outputs(self, node: str) -> str:
         """The outputs that ``node`` gives besides the first, by the standard's names: ``"its output Indices"``."""

@@ -132,8 +132,10 @@ def _message(error: Any, graph: BlamedGraph) -> ParserMessage:
     if not node and UNKNOWN_TYPE in text:
         node, odd = graph.odd_input()
         return ParserMessage(code, node, "", text, odd=odd or "of a type")
+    operator = error.node_operator() or (error.func() or "").partition("import")[2]  # errors of attributes name neither
+    node = node or graph.only(operator)
     outputs = graph.further_outputs(node) if "output" in text else "more"
-    return ParserMessage(code, node, error.node_operator() or "", text, outputs)
+    return ParserMessage(code, node, operator, text, outputs)
 
 
 def _first_quantize(network: Any) -> str:

@@ -159,12 +159,18 @@ agraph (float[2,3,4] x, float[3] s, float[3] b, float[3] m, float[3] v) => (floa
 SCATTER_ADD = """
 agraph (float[4] x, int64[2,1] i, float[2] u) => (float[4] y) { [scatter1] y = ScatterND<reduction="add">(x, i, u) }
 """
+SCATTER_MAX = """
+agraph (float[2,2] x, int64[1,2] i, float[1,2] u) => (float[2,2] y) {
+    [scatter2] y = ScatterElements<reduction="max">(x, i, u)
+}
+"""
 SHORT_INTS = "agraph (int16[1] x) => (int16[1] y) { [id1] y = Identity(x) }"
 NMS = """
 agraph (float[1,8,4] boxes, float[1,2,8] scores) => (int64[n,3] kept) <int64 most = {3}> {
     [nms1] kept = NonMaxSuppression(boxes, scores, most)
 }
 """
+OPSET_18 = '<ir_version: 8, opset_import: ["" : 18]>\n'
 OPSET_19 = '<ir_version: 9, opset_import: ["" : 19]>\n'
 ACME = '<ir_version: 9, opset_import: ["" : 17, "acme" : 1]>\n'
 
@@ -187,6 +193,7 @@ ACME = '<ir_version: 9, opset_import: ["" : 17, "acme" : 1]>\n'
         (DILATED_POOL, None, BuildFailure.UNSUPPORTED_OP, "pool1", "does not support dilations other than 1"),
         (TRAINING, None, BuildFailure.UNSUPPORTED_OP, "bn1", "training mode"),
         (SCATTER_ADD, None, BuildFailure.UNSUPPORTED_OP, "scatter1", "ScatterND with reduction is not supported"),
+        (SCATTER_MAX, OPSET_18, BuildFailure.UNSUPPORTED_OP, "scatter2", "ScatterElements as it is used here: Unsupp"),
         (SHORT_INTS, None, BuildFailure.UNSUPPORTED_TYPE, "x", "int16"),
         (NMS, None, BuildFailure.UNSUPPORTED_OP, "nms1", "no kernel for NonMaxSuppression"),
         (FLOAT8, OPSET_19, BuildFailure.UNSUPPORTED_TYPE, "", "sm80 has no fp8_e4m3"),

@@ -1,0 +1,55 @@
+"""uint8 around 128 and int8 around 0 are the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from optimizer.equivalence import compare_graphs
+from optimizer.passes.signed_codes import SignedCodes
+
+HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
+PAIR = """g (float[2,4] x) => (float[2,4] y) <float s = {0.05}, uint8 z = {128}> {
+    [q] c = QuantizeLinear(x, s, z)
+    [dq] y = DequantizeLinear(c, s, z)
+}"""
+MOVED = """g (float[2,4] x) => (float[4,2] y, float[2,4] t) <float s = {0.05}, uint8 z = {128}> {
+    [q] c = QuantizeLinear(x, s, z)
+    m = Transpose<perm=[1,0]>(c)
+    [dq] y = DequantizeLinear(m, s, z)
+    [dq2] t = DequantizeLinear(c, s, z)
+}"""
+WEIGHT = """g (float[2,3] x) => (float[2,2] y)
+<float s = {0.02}, uint8 z = {128}, uint8[3,2] w = {0, 255, 128, 127, 129, 1}> {
+    [dq] d = DequantizeLinear(w, s, z)
+    y = MatMul(x, d)
+}"""
+OTHER_ZERO = PAIR.replace("{128}", "{120}")
+READ_AS_CODES = """g (float[2,4] x) => (float[2,4] y, uint8[2,4] c) <float s = {0.05}, uint8 z = {128}> {
+    [q] c = QuantizeLinear(x, s, z)
+    [dq] y = DequantizeLinear(c, s, z)
+}"""
+ONE_OF_TWO = """g (float[2,4] x) => (float[2,4] y, float[2,4] t) <float s = {0.05}, uint8 z = {128}, uint8 o = {3}> {
+    [q] c = QuantizeLinear(x, s, z)
+    [dq] y = DequantizeLinear(c, s, z)
+    [dq2] t = DequantizeLinear(c, s, o)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"), [(PAIR, 1), (MOVED, 1), (WEIGHT, 1), (OTHER_ZERO, 0), (READ_AS_CODES, 0), (ONE_OF_TWO, 0)]
+)
+def test_codes_are_signed_where_all_agree(text: str, changed: int) -> None:
+    model = ir.from_onnx_text(HEAD + text)
+    given = model.clone()
+    assert SignedCodes().apply(model).modified == changed
+    feed = {
+        str(v.name): np.linspace(-9, 9, v.shape.numpy()[0] * v.shape.numpy()[1]).reshape(v.shape.numpy())
+        for v in given.graph.inputs
+    }
+    feeds = [{name: array.astype(np.float32) for name, array in feed.items()}]
+    found = compare_graphs(given, model, feeds)
+    assert found.same and found.max_abs == 0, found.why
+    kinds = {node.inputs[2].dtype for node in model.graph if node.op_type.endswith("Linear")}
+    assert kinds == ({ir.DataType.INT8} if changed else {ir.DataType.UINT8})
