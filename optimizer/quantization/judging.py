@@ -16,6 +16,10 @@ from optimizer.quantization.corrections.sensitivity import relative_noise
 CLOSE = 10**0.1
 """Two variants within 1 dB are too close to call before the corrections that follow."""
 
+CLEARLY = 0.93
+"""Noise relative to that of what is there at which another variant is taken (0.3 dB less): closer than that the samples
+do not tell."""
+
 Variant = Callable[[ir.Model], None]
 """Quantizes a copy of the model, in place."""
 
@@ -43,6 +47,14 @@ def _noise(
     copy = model.clone()
     quantize(copy)
     return relative_noise(reference or [], outputs_of(copy, feeds))
+
+
+def clearly_less(
+    model: ir.Model, name: str, variant: Variant, noise: Mapping[str, float], feeds: Sequence[Feed]
+) -> dict[str, float] | None:
+    """The noise of ``variant``, under ``name``, where it is clearly less than the ``noise`` already found for that."""
+    found, _ = output_noise(model, {name: variant}, feeds)
+    return found if found and found[name] < CLEARLY * noise[name] else None
 
 
 def close_to_best(noise: Mapping[str, float], most: int = 2) -> list[str]:

@@ -28,22 +28,17 @@ from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.headroom import growth, raw_inputs, unclipped
-from optimizer.quantization.judging import close_to_best, in_db, output_noise
+from optimizer.quantization.judging import CLEARLY, clearly_less, close_to_best, in_db, output_noise
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
+from optimizer.quantization.sampling import affordable, spread
 from optimizer.quantization.weights import mse_scales
 
-CORRECTION_MACS = 2e10
-FEWEST, MOST = 4, 96
-"""Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
 SEARCHED = "output search"
-CLEARLY = 0.93
-"""Noise after rounding by least squares, relative to plain rounding's, at which it is taken (0.3 dB less): closer than
-that the samples it is judged on do not tell, and plain rounding has fitted nothing to the others."""
 JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 SWEPT_MACS = 2e12
@@ -176,8 +171,8 @@ class Prepared:
         roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in reasons]
         if roundings:
             correct = partial(correct_biases, roundings=roundings)
-            work, note, failed = attempt_on("bias correction", work, correct, "")
-            notes += [note] if note else failed
+            work, told, failed = attempt_on("bias correction", work, correct, list[str]())
+            notes += [*told, *failed]
         _insert(work, placement, table, self.chosen.settled)
         measured = {item.node: item.sqnr_db for item in self.found}
         plan = _with_costs(placement.plan, measured)
@@ -249,6 +244,12 @@ class _Candidate:
         return self.noise is None or self.noise <= USABLE
 
     @property
+    def unbiased(self) -> _Candidate:
+        """The same without any change of a bias."""
+        kept = [replace(rounding, weight=replace(rounding.weight, bias=None)) for rounding in self.roundings]
+        return replace(self, roundings=kept)
+
+    @property
     def settled(self) -> dict[str, QuantizedWeight]:
         return {rounding.tensor: rounding.weight for rounding in self.roundings}
 
@@ -287,6 +288,11 @@ def _choose(
     if not noise:
         return found[next(iter(found))], notes
     notes.append(f"ranges judged by output error: {in_db(noise)}")
+    best, plain = next(iter(noise)), found[next(iter(noise))].unbiased  # zeros of padding must stay zero for a norm
+    if Correction.BIAS in settings.corrections and (less := clearly_less(model, best, plain.quantize, noise, judged)):
+        found, noise = {best: plain}, less
+        settings = replace(settings, corrections=settings.corrections - {Correction.BIAS})
+        notes.append(f"biases left as they are, their correction adds error: {in_db(noise)} without it")
     if Correction.ROUNDING in settings.corrections:
         solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings, notes)
         after, failed = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
@@ -359,17 +365,6 @@ def _measure(
         return []
     count = sample_count(ops, total, len(feeds))
     return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, among=among)
-
-
-def affordable(costs: Mapping[str, int]) -> int:
-    """How many samples corrections measure on: enough rows for small models, few runs of heavy ones."""
-    total = sum(costs.values())
-    return int(min(max(CORRECTION_MACS / max(total, 1), FEWEST), MOST))
-
-
-def spread(feeds: Sequence[Feed], count: int) -> list[Feed]:
-    """``count`` of the feeds, evenly spaced."""
-    return [feeds[i * len(feeds) // count] for i in range(min(count, len(feeds)))]
 
 
 def _place(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable | None) -> Placement:

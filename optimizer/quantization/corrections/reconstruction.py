@@ -107,19 +107,21 @@ def _work(op: WeightedOp, rows: Floats) -> float:
     return float(3 * groups * reduction**3 + 2 * op.channels * reduction**2)
 
 
-def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> str:
-    """Add each solution's bias correction to ``model``'s float biases; returns a note for the user."""
+def correct_biases(model: ir.Model, roundings: Sequence[Rounding]) -> list[str]:
+    """Add each solution's bias correction to ``model``'s float biases; returns notes for the user."""
     nodes, edits = {str(node.name): node for node in model.graph}, GraphEdits(model.graph)
+    corrected = 0
     for rounding in roundings:
         op = weighted_op(nodes[rounding.node])
         if rounding.weight.bias is not None and isinstance(op, WeightedOp):
             add_to_bias(edits, op, rounding.weight.bias)
+            corrected += 1
     gains = [rounding.gain_db for rounding in roundings if rounding.gain_db > 0]
-    note = f"biases corrected for {len(roundings)} ops"
-    if not gains:
-        return note
-    solved = f"least-squares rounding of {len(gains)} weights, {np.mean(gains):.1f} dB less error each on unseen rows"
-    return f"{solved}; {note}"
+    notes = [f"biases corrected for {corrected} ops"] if corrected else []
+    if gains:
+        told = f"least-squares rounding of {len(gains)} weights, {np.mean(gains):.1f} dB less error each on unseen rows"
+        notes = ["; ".join([told, *notes])]
+    return notes
 
 
 def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:

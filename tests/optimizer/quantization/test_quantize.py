@@ -158,3 +158,20 @@ def test_the_cpu_form_computes_what_it_was_simulated_to() -> None:
     fused = ort.InferenceSession(ir.to_proto(found.model).SerializeToString(), providers=["CPUExecutionProvider"])
     assert sqnr(run(found.model, feeds[0]), fused.run(None, feeds[0])[0]) > 35
     assert found.placement.code_max in (63, 127)
+
+
+def test_what_is_exactly_zero_stays_so_where_a_norm_reads_it() -> None:
+    """A corrected bias turns the zeros of padding into small numbers, and an L2 norm those into large ones."""
+    model = parse(
+        f"""{HEAD} g (float[N,8,64] x, float[64,64] w, float[64,32] v) => (float[N,8,32] y) <float eps = {{1e-12}}, int64[1] last = {{-1}}> {{
+            a = MatMul(x, w) s = ReduceL2(a, last) n = Max(s, eps) b = Div(a, n) y = MatMul(b, v) }}""",
+        {"w": normal(64, 64), "v": normal(64, 32)},
+    )
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((1, 8, 64)).astype(np.float32)} for _ in range(16)]
+    for feed in feeds:
+        feed["x"][:, 5:] = 0
+    wanted = run(model, feeds[0])
+    found = quantize(model, Calibrator(lambda: feeds, joinable=False, methods=("mse", "minmax")))
+    assert sqnr(wanted, run(found.model, feeds[0])) > 30
+    assert any("biases left as they are" in note for note in found.notes)
