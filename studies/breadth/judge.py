@@ -29,10 +29,41 @@ def run_onnxruntime(model: Path, feeds: Sequence[Feed], *, simulated: bool = Fal
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     if simulated:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    proto = onnx.load(model)
+    source = _with_float_ends(proto) if _narrow_ends(proto) else str(model)
+    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     wanted = [value.name for value in session.get_inputs()]
-    return [dict(zip(names, session.run(names, {n: feed[n] for n in wanted}), strict=True)) for feed in feeds]
+    taken = [{name: _feedable(feed[name]) for name in wanted} for feed in feeds]
+    return [dict(zip(names, session.run(names, given), strict=True)) for given in taken]
+
+
+def _feedable(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _narrow_ends(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs and outputs in bfloat16, which ONNX Runtime's Python neither feeds nor reads."""
+    ends = (*proto.graph.input, *proto.graph.output)
+    return [value for value in ends if value.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16]
+
+
+def _with_float_ends(proto: onnx.ModelProto) -> bytes:
+    """The model with a Cast behind every such input and before every such output."""
+    graph = proto.graph
+    for value in _narrow_ends(proto):
+        inside, given = f"{value.name}__narrow", value in graph.input
+        for node in graph.node:
+            for field in (node.input, node.output):
+                for index, name in enumerate(field):
+                    if name == value.name:
+                        field[index] = inside
+        ends = [value.name, inside] if given else [inside, value.name]
+        kind = onnx.TensorProto.BFLOAT16 if given else onnx.TensorProto.FLOAT
+        cast = onnx.helper.make_node("Cast", ends[:1], ends[1:], to=kind)
+        graph.node.insert(0 if given else len(graph.node), cast)
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return bytes(proto.SerializeToString())
 
 
 def run_reference(model: Path, feeds: Sequence[Feed]) -> Answers:

@@ -67,7 +67,10 @@ def _save_data(inputs: dict[str, Tensor], folder: Path, name: str) -> None:
 
 def shortened(module: nn.Module, inputs: dict[str, Tensor], keep: int = 2) -> nn.Module:
     """The module with at most ``keep`` of each run of alike blocks: an architecture's operations, not its depth."""
-    short = copy.deepcopy(module)
+    try:
+        short = copy.deepcopy(module)
+    except RuntimeError:  # weights that are computed from others cannot be copied
+        return module
     cut = 0
     for part in short.modules():
         if isinstance(part, (nn.Sequential, nn.ModuleList)) and len(part) > keep and _alike(list(part)[1:]):

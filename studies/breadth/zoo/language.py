@@ -37,7 +37,7 @@ _TEXTS: tuple[tuple[str, str, dict[str, Any], str, bool], ...] = (
     ("mpnet", "MPNetModel", _TEXT, "mask", True),
     ("mobilebert", "MobileBertModel", {"num_hidden_layers": 2, "vocab_size": 500}, "mask", True),
     ("fnet", "FNetModel", {k: v for k, v in _TEXT.items() if k != "num_attention_heads"}, "ids", True),
-    ("squeezebert", "SqueezeBertModel", _TEXT, "mask", False),
+    ("squeezebert", "SqueezeBertModel", {**_TEXT, "embedding_size": 64}, "mask", False),
     (
         "funnel",
         "FunnelBaseModel",
@@ -54,7 +54,6 @@ _TEXTS: tuple[tuple[str, str, dict[str, Any], str, bool], ...] = (
     ),
     ("gpt2", "GPT2LMHeadModel", {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 500}, "ids", True),
     ("llama", "LlamaForCausalLM", {**_TEXT, "num_key_value_heads": 2}, "mask", True),
-    ("mixtral", "MixtralForCausalLM", {**_TEXT, "num_key_value_heads": 2, "num_local_experts": 4}, "ids", True),
     ("gemma2", "Gemma2ForCausalLM", {**_TEXT, "num_key_value_heads": 2, "head_dim": 16}, "ids", True),
     ("phi", "PhiForCausalLM", _TEXT, "ids", False),
     ("qwen2", "Qwen2ForCausalLM", {**_TEXT, "num_key_value_heads": 2}, "ids", True),
@@ -118,7 +117,6 @@ _VISION: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
         False,
     ),
     ("poolformer_hf", "PoolFormerModel", {"depths": [1] * 4, "hidden_sizes": [16, 32, 48, 64]}, True),
-    ("cvt", "CvtModel", {"embed_dim": [16, 32, 48], "num_heads": [1, 2, 3], "depth": [1, 1, 1]}, False),
 )
 _CONVOLVED = {
     **_WIDTH,

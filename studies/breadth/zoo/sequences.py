@@ -176,7 +176,7 @@ class Normalized(nn.Module):
         super().__init__()
         self.weight, self.conv = (
             nn.Parameter(torch.randn(24, 16)),
-            nn.utils.weight_norm(nn.Conv1d(24, 24, 3, padding=1)),
+            nn.utils.parametrizations.weight_norm(nn.Conv1d(24, 24, 3, padding=1)),
         )
         self.head = nn.Linear(24, 5)
 
