@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from engines.tensorrt.failures import (
     parse_failure,
     uint8_quantization,
 )
+from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, listening, load_library, process_logger
 from engines.tensorrt.options import apply_options, plugin_libraries
 from engines.tensorrt.request import PlanBuilt, PlanRequest, StepDone
@@ -84,7 +85,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
             timings.save(config)
     return PlanBuilt(
         library_version=library.version,
-        inputs=_specs(network.get_input, network.num_inputs),
+        inputs=_own_inputs(network, request.profiles),
         outputs=_specs(network.get_output, network.num_outputs),
         layers=read_layers(
             reversed(messages.of("VERBOSE")), _nodes_of(network, ".QUANTIZE"), _nodes_of(network, ".DEQUANTIZE")
@@ -175,7 +176,9 @@ def _add_profile(builder: Any, network: Any, config: Any, shapes: ShapeProfile) 
     if not dynamic:
         return
     profile = builder.create_optimization_profile()
-    for name, tensor in dynamic.items():
+    outputs = _names(network.get_output, network.num_outputs)
+    for binding, tensor in dynamic.items():
+        name = binding if binding in shapes.inputs else own_name(binding, outputs)
         if name not in shapes.inputs:
             raise BuildError(
                 BuildFailure.SHAPE,
@@ -184,7 +187,7 @@ def _add_profile(builder: Any, network: Any, config: Any, shapes: ShapeProfile) 
                 fix=f"--shape {name}=MIN:OPT:MAX, or --data to take the shapes from",
             )
         given = shapes.inputs[name]
-        profile.set_shape(name, given.min, given.opt, given.max)
+        profile.set_shape(binding, given.min, given.opt, given.max)
     config.add_optimization_profile(profile)
 
 
@@ -232,6 +235,18 @@ def _first_control_flow(network: Any) -> str:
         if str(layer.type).endswith((".CONDITIONAL_OUTPUT", ".LOOP_OUTPUT")) and layer.metadata:
             return next(iter(onnx_nodes(layer.metadata)), "")
     return ""
+
+
+def _own_inputs(network: Any, profiles: Sequence[ShapeProfile]) -> tuple[TensorSpec, ...]:
+    """The inputs under the graph's own names."""
+    given = {name for profile in profiles for name in profile.inputs}
+    outputs = set(_names(network.get_output, network.num_outputs))
+    specs = _specs(network.get_input, network.num_inputs)
+    return tuple(s if s.name in given else replace(s, name=own_name(s.name, outputs)) for s in specs)
+
+
+def _names(get: Callable[[int], Any], count: int) -> list[str]:
+    return [str(get(index).name) for index in range(count)]
 
 
 def _specs(get: Callable[[int], Any], count: int) -> tuple[TensorSpec, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from engines.tensorrt.gpu_context import ContextFactory
 from engines.tensorrt.gpu_layout import IoLayout, check_feed, choose_profile, read_layout
 from engines.tensorrt.gpu_plan import deserialize, stream_weights
 from engines.tensorrt.gpu_slot import DeviceTimes, Slot
+from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, LibraryName, load_library
 
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
@@ -69,7 +70,10 @@ class TensorRtEngine(EngineBase):
     ) -> None:
         self._runtime, self._plan, self._owner, self._owns_runtime = runtime, plan, owner, owns_runtime
         self._layout: IoLayout = read_layout(library.module, engine, str(plan))
-        self._inputs, self._outputs = self._layout.inputs, self._layout.outputs
+        outputs = {spec.name for spec in self._layout.outputs}
+        self._bindings = {own_name(spec.name, outputs): spec.name for spec in self._layout.inputs}
+        self._inputs = tuple(replace(spec, name=own_name(spec.name, outputs)) for spec in self._layout.inputs)
+        self._outputs = self._layout.outputs
         self._contexts = ContextFactory(
             library,
             engine,
@@ -124,6 +128,7 @@ class TensorRtEngine(EngineBase):
             self._free.put(flight.slot)
 
     def _start(self, feed: Mapping[str, Any], timeout_s: float, *, copy_out: bool) -> Flight:
+        feed = {self._bindings.get(name, name): value for name, value in feed.items()}
         shapes = check_feed(self._layout, feed)
         profile = choose_profile(self._layout, shapes)
         self._runtime.activate()

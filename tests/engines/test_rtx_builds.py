@@ -18,6 +18,7 @@ from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import TARGETS
 from engines.tensorrt.build_log import LayerInfo, layers_of_nodes
+from engines.tensorrt.io_names import own_name
 
 pytestmark = pytest.mark.usefixtures("rtx")
 
@@ -313,3 +314,20 @@ def test_quantization_that_does_not_fuse_is_flagged(save_model, tmp_path: Path, 
     assert count_layers(wrong.layers).unfused > count_layers(right.layers).unfused
     assert count_layers(wrong.layers).int8 == 0 < count_layers(right.layers).int8
     assert any("only quantize or dequantize" in note for note in wrong.notes)
+
+
+def test_an_input_that_is_an_output_too_keeps_its_name(tmp_path: Path) -> None:
+    text = (
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,4] y, float[N,4] x) { y = Relu(x) }"""
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    profile = ShapeProfile({"x": ShapeRange((1, 4), (4, 4), (8, 4))})
+    manifest = build(tmp_path / "m.onnx", tmp_path / "a100", profile=profile)
+    assert [spec.name for spec in manifest.inputs] == ["x"]
+    assert {spec.name for spec in manifest.outputs} == {"x", "y"}
+
+
+def test_a_name_of_the_parsers_is_told_from_the_graphs() -> None:
+    assert own_name("__x", {"x", "y"}) == "x"
+    assert own_name("__x", {"y"}) == "__x"
+    assert own_name("x", {"x"}) == "x"
