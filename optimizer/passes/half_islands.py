@@ -36,10 +36,11 @@ _RANDOM = {
 }
 _WIDE_RANGE = {
     *("Sqrt", "Reciprocal", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum"),
-    *("Det", "STFT", "DFT", "MelWeightMatrix", "LpNormalization", "MeanVarianceNormalization"),
+    *("Det", "STFT", "DFT", "MelWeightMatrix", "LpNormalization", "MeanVarianceNormalization", "LpPool"),
+    "GlobalLpPool",
 }
 _SUMS = _WIDE_RANGE | {
-    *("ReduceSum", "ReduceMean", "ReduceL1", "GlobalAveragePool", "GlobalLpPool"),
+    *("ReduceSum", "ReduceMean", "ReduceL1", "GlobalAveragePool"),
     *("LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"),
 }
 """Operators that add up many values; where a kernel does so in BF16 they keep 20 dB of its 54."""

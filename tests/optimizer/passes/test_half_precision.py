@@ -369,3 +369,11 @@ def test_a_scatter_that_sums_stays_fp32() -> None:
         half.apply(ir.from_onnx_text(text % reduction))
         kept[reduction] = "sum" in half.kept
     assert kept == {"add": True, "none": False}
+
+
+def test_a_pool_of_squares_stays_fp32() -> None:
+    """Three values of 200: their squares sum to 120,000 where FP16 ends at 65,504."""
+    model = parse("g (float[1,1,9] x) => (float[1,1,7] y) { [pool] y = LpPool<kernel_shape=[3], p=2>(x) }")
+    typing = HalfPrecision()
+    typing.apply(model)
+    assert "pool" in typing.kept
