@@ -42,6 +42,14 @@ def _check_interface(value: ir.Value, kind: str, where: str) -> None:
         shown = kind_of_type if isinstance(value.type, ir.TensorType) else type(value.type).__name__
         fix = "export the model without this pre- or postprocessing"
         raise BadInput(f"{name} is of type {shown}", where=where, expected="a numeric or boolean tensor", fix=fix)
+    dtype = value.dtype
+    if dtype is not None and dtype is not ir.DataType.BFLOAT16 and dtype.numpy().isbuiltin != 1:
+        raise BadInput(
+            f"{name} is of type {dtype.name.lower()}",
+            where=where,
+            expected="a type that numpy has: files of samples and engines hold no other",
+            fix="feed a wider type and cast inside the model",
+        )
     if kind == "input" and value.shape is None:
         fix = "give the input a shape; dimensions may be symbolic"
         raise BadInput(f"{name} has no rank", where=where, expected="a shape", fix=fix)

@@ -21,11 +21,15 @@ _WHOLE = 2**24
 
 
 def compute_in_float32(model: ir.Model) -> list[str]:
-    """Retype ``model`` in place; graph inputs and outputs keep their types. Returns notes."""
+    """Retype ``model`` in place; returns notes. Graph inputs and outputs keep their types; those in bfloat16, which
+    numpy has not, are float32.
+    """
     found = [dtype for dtype in NAMES if any(value.dtype == dtype for value in _values(model)) or _made(model, dtype)]
     if not found:
         return []
     notes = []
+    if any(node.op_type == "BitCast" for graph in model.graphs() for node in graph):
+        return ["floats keep their types, for a BitCast reads their bits"]
     for dtype in found:
         inexact = _Retyping(model, dtype).run()
         notes.append(_note(dtype, inexact))
@@ -33,7 +37,9 @@ def compute_in_float32(model: ir.Model) -> list[str]:
 
 
 def _note(dtype: ir.DataType, inexact: list[str]) -> str:
-    if dtype is not ir.DataType.DOUBLE:
+    if dtype is ir.DataType.BFLOAT16:
+        return "bfloat16 graph: imported in FP32, which holds its values exactly, inputs and outputs as well"
+    if dtype is ir.DataType.FLOAT16:
         return f"{NAMES[dtype]} graph: imported in FP32, which holds its values exactly; typed again later"
     note = "float64 (double) graph: computed in FP32, since TensorRT has no float64; inputs and outputs keep float64"
     if inexact:
@@ -88,13 +94,17 @@ class _Retyping:
             if inner is not graph:
                 for value in inner.inputs:
                     self._type(value)
-        self._cast_outputs(graph, outputs)
-        self._cast_inputs(graph)
+        if self._dtype is ir.DataType.BFLOAT16:
+            for value in graph.inputs:
+                self._type(value)
+        else:
+            self._cast_outputs(graph, outputs)
+            self._cast_inputs(graph)
         return self._inexact
 
     def _type(self, value: ir.Value) -> None:
         if value.dtype == self._dtype and value.type is not None:
-            value.dtype = FLOAT
+            value.type = _retyped(value.type)
 
     def _constant(self, value: ir.Value) -> None:
         if value.const_value is not None and value.const_value.dtype == self._dtype:
@@ -161,6 +171,15 @@ class _Retyping:
             name = f"{base}_{number}"
         self._taken.add(name)
         return name
+
+
+def _retyped(kind: ir.TypeProtocol) -> ir.TypeProtocol:
+    """The same tensor, sequence or optional of float32."""
+    if isinstance(kind, ir.SequenceType):
+        return ir.SequenceType(_retyped(kind.elem_type))
+    if isinstance(kind, ir.OptionalType):
+        return ir.OptionalType(_retyped(kind.elem_type))
+    return ir.TensorType(FLOAT)
 
 
 def _is_border(node: ir.Node, dtype: ir.DataType) -> bool:

@@ -22,7 +22,9 @@ from optimizer.importing.equations import normalize_equations
 from optimizer.importing.external_data import check_external_data, external_files, load_small
 from optimizer.importing.float32 import compute_in_float32
 from optimizer.importing.functions import inline_functions
+from optimizer.importing.interface import check_interface
 from optimizer.importing.names import name_nodes
+from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
 from optimizer.importing.versions import convert_to_current, settle_opset
 
@@ -50,13 +52,14 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
     """Read any ONNX file without loading external weights. ``widen=False`` leaves floats in the types they have.
 
     Functions are inlined, sparse tensors dense, initializers no longer graph inputs, nodes stand in order, the opset is
-    raised (see ``convert_to_current``), floats are float32 (see ``compute_in_float32``) and every node has a unique,
-    stable name. Raises ``BadInput`` for anything that is not a runnable ONNX model, naming the node, tensor or file at
-    fault.
+    21 where it can be (``convert_to_current``, ``bring_down``), floats are float32 (``compute_in_float32``) and every
+    node has a unique, stable name. Raises ``BadInput`` for what is not a runnable ONNX model, naming the node, tensor
+    or file at fault.
     """
     path = Path(path)
     where = str(path)
     proto = _parse(path)
+    check_interface(proto, where)
     made_dense = densify(proto, path.resolve().parent, where)
     model = _deserialize(proto, where)
     ir.external_data.set_base_dir(model.graph, path.resolve().parent)
@@ -150,6 +153,7 @@ def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
     check_with_onnx(model, where)
     if widen:
         notes += compute_in_float32(model)
+    notes += bring_down(model)
     normalize_equations(model)
     name_nodes(model)
     return notes

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
 from engines.errors import BadInput
 from optimizer.importing.adapters import CannotConvert, adapt_node
+from optimizer.passes.infer_shapes import infer_shapes
 
 OPSET = 21
 IR_VERSION = 10
@@ -58,7 +58,7 @@ def convert_to_current(model: ir.Model, where: str) -> list[str]:
     if all((node.version or version) >= target for node in nodes):
         model.opset_imports[""] = target
         return []
-    _infer(model)
+    infer_shapes(model)
     _Conversion(model, target, where).run([(node, node.version or version) for node in nodes])
     return [f"opset {version} converted to {target}"] if version < target else []
 
@@ -82,7 +82,7 @@ class _Conversion:
             self._model.opset_imports[""] = self._target
             last = len(waiting) == len(pending)
             pending = waiting
-            _infer(self._model)
+            infer_shapes(self._model)
 
     def _adapt(self, node: ir.Node, version: int, declared: int, last: bool) -> int:
         try:
@@ -95,10 +95,6 @@ class _Conversion:
             ) from error
         node.version = None
         return reached
-
-
-def _infer(model: ir.Model) -> None:
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
 
 
 def _value_names(model: ir.Model) -> set[str]:

@@ -9,6 +9,12 @@ from optimizer.passes.base import PassResult
 from optimizer.passes.half_types import deals_in_containers
 
 
+def infer_shapes(model: ir.Model) -> None:
+    """Infer types and shapes, in place; what is not known stays so."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _forget_containers(model)
+
+
 class InferShapes:
     """Fills in what onnx.shape_inference knows, subgraphs included; unknown dimensions stay unknown."""
 
@@ -16,8 +22,7 @@ class InferShapes:
 
     def apply(self, model: ir.Model) -> PassResult:
         before = _unknown(model)
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-        _forget_containers(model)
+        infer_shapes(model)
         unknown = _unknown(model)
         note = (f"{unknown} values have no inferred type or shape",) if unknown else ()
         return PassResult(before - unknown, note)

@@ -1,0 +1,235 @@
+"""ONNX's own backend tests through the product: ``python -m studies.breadth.backend --out rows.jsonl [--only NAME …]``.
+
+The onnx package ships about two thousand small models with inputs and the outputs that are right: one for each operator
+and option, nets of torchvision and Caffe2, operators as PyTorch exports them. The inputs are calibration and evaluation
+data; what the bundle's graphs answer is compared with the outputs of the test, not with another runtime's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from studies.breadth.row import Outcome, Row, append, read
+from studies.breadth.trial import in_child, leave_out_measurements, warm_up
+
+KINDS = {
+    "node": "node",
+    "simple": "simple",
+    "real": "light",
+    "pytorch-converted": "converted",
+    "pytorch-operator": "operator",
+}
+LIMIT_S = 120.0
+LEAST_DB = {"fp32": 80.0, "fp16": 35.0, "int8": 15.0}
+"""An output is right at a precision from this SQNR on, or within the test's own tolerance. Most tensors here hold a few
+dozen values, so that INT8 has little to average over."""
+BFLOAT16_DB = 40.0
+"""A tensor of bfloat16 (8 bits) is computed in float32 here: it differs from the test by a rounding or two."""
+LEAST_EQUAL = {"fp32": 0.999, "fp16": 0.9, "int8": 0.8}
+"""Share of equal elements of integer and boolean outputs; a choice between near equals may fall the other way."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: a model, and inputs with the outputs that are right."""
+
+    kind: str
+    name: str
+    model: onnx.ModelProto
+    sets: list[tuple[list[Any], list[Any]]]
+    rtol: float
+    atol: float
+
+
+def cases(kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Case]:
+    """Every test of the onnx package that is installed; light nets too large to ship are left out."""
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for kind in kinds:
+            for test in load_model_tests(kind=kind):
+                if test.model is not None:
+                    yield Case(KINDS[kind], test.name, test.model, test.data_sets, test.rtol, test.atol)
+                elif test.model_dir is not None:
+                    yield from _of_folder(KINDS[kind], test)
+
+
+def _of_folder(kind: str, test: Any) -> Iterator[Case]:
+    folder = Path(test.model_dir)
+    if (folder / "model.onnx").is_file():
+        sets = [(_tensors(d, "input"), _tensors(d, "output")) for d in sorted(folder.glob("test_data_set_*"))]
+        yield Case(kind, test.name, onnx.load(folder / "model.onnx"), sets, test.rtol, test.atol)
+
+
+def _tensors(folder: Path, what: str) -> list[Any]:
+    files = sorted(folder.glob(f"{what}_*.pb"), key=lambda path: int(path.stem.partition("_")[2]))
+    found: list[Any] = []
+    for file in files:
+        tensor = onnx.TensorProto()
+        try:
+            tensor.ParseFromString(file.read_bytes())
+            found.append(numpy_helper.to_array(tensor))
+        except Exception:  # a sequence or an optional: the product refuses such a model before its data is asked for
+            found.append(None)
+    return found
+
+
+def run(case: Case, precision: str, targets: Sequence[str] = ("cpu",)) -> Row:
+    """One test at one precision."""
+    row = Row("backend", case.kind, case.name, Outcome.CRASHED, precision=precision)
+    with tempfile.TemporaryDirectory(prefix="backend-") as work:
+        began = time.monotonic()
+        found = in_child(lambda: _tried(case, precision, targets, Path(work)), LIMIT_S, Path(work) / "result.json")
+    reason = found.get("crash") or found.get("refused") or found.get("wrong") or ""
+    outcome = next((o for key, o in _OUTCOMES.items() if found.get(key)), Outcome.WORKS)
+    return Row(
+        **{name: getattr(row, name) for name in ("study", "kind", "name", "precision")},
+        outcome=outcome,
+        reason=" ".join(reason.split()),
+        seconds=round(time.monotonic() - began, 1),
+        peak_mb=found.get("peak_mb", 0),
+        judged_db=found.get("db"),
+    )
+
+
+_OUTCOMES = {"crash": Outcome.CRASHED, "wrong": Outcome.WRONG, "refused": Outcome.REFUSED}
+
+
+def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> dict[str, Any]:
+    from engines.errors import BadInput, EnginewrightError, in_a_line
+    from optimizer import optimize
+
+    leave_out_measurements()
+    onnx.save(case.model, work / "model.onnx")
+    names = [value.name for value in case.model.graph.input]
+    (work / "data").mkdir()
+    for number, (inputs, _) in enumerate(case.sets):
+        arrays = {n: _stored(a) for n, a in zip(names, inputs, strict=False) if a is not None}
+        np.savez(work / "data" / f"{number:03}.npz", **arrays)  # type: ignore[arg-type]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            optimize(
+                work / "model.onnx",
+                out=work / "bundle",
+                precision=precision,
+                data=str(work / "data"),
+                targets=list(targets),
+                loadgen=(),
+                max_drop=0.9,
+                jobs=1,
+                cpu_form="auto",
+            )
+        except BadInput as error:
+            return {"refused": in_a_line(error)}
+        except EnginewrightError as error:
+            return {"crash": f"exit {error.exit_code}: {in_a_line(error)}"}
+    loud = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+    return {"crash": f"numpy warning: {loud[0]}"} if loud else _judged(case, precision, work / "bundle", names)
+
+
+def _stored(value: Any) -> NDArray[Any]:
+    """What the data of a test holds, as an array. numpy files hold no bfloat16: data for such inputs is float32."""
+    array = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _judged(case: Case, precision: str, bundle: Path, names: Sequence[str]) -> dict[str, Any]:
+    from engines.onnxruntime_engine import OnnxRuntimeEngine
+    from optimizer.simulation.run import simulated
+
+    wrong, worst = [], 999.0
+    for what, opened in (
+        ("engines/cpu", lambda: OnnxRuntimeEngine(bundle / "engines" / "cpu" / "model.onnx")),
+        ("model.onnx", lambda: simulated(bundle / "model.onnx")),
+    ):
+        with opened() as engine:
+            for inputs, outputs in case.sets:
+                feed = {n: _stored(a) for n, a in zip(names, inputs, strict=False)}
+                answers = engine.infer({spec.name: feed[spec.name] for spec in engine.inputs})
+                for value, expected in zip(case.model.graph.output, outputs, strict=False):
+                    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+                    db, fault = _fault(case, precision, _stored(expected), answers[value.name], kind)
+                    worst = min(worst, db)
+                    wrong += [f"{what}: output {value.name!r} {fault}"] if fault else []
+    return {"wrong": "; ".join(dict.fromkeys(wrong)), "db": worst}
+
+
+def _fault(
+    case: Case, precision: str, expected: NDArray[Any], found: NDArray[Any], kind: str = ""
+) -> tuple[float, str]:
+    """SQNR of an output, dB, and what is wrong with it; ``kind`` is the type it has in the test."""
+    if expected.shape != found.shape:
+        return -999.0, f"has shape {list(found.shape)}, not {list(expected.shape)}"
+    if not _is_float(expected):
+        share = float(np.mean(expected == found)) if expected.size else 1.0
+        return 999.0, "" if share >= LEAST_EQUAL[precision] else f"has {1 - share:.0%} other values"
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    if np.allclose(b, a, rtol=case.rtol, atol=case.atol, equal_nan=True):
+        return 999.0, ""
+    finite = np.isfinite(a)
+    if not np.isfinite(b[finite]).all() or not _same(a[~finite], b[~finite]):
+        return -999.0, "has NaN or infinity elsewhere"
+    signal, noise = float(np.sum(a[finite] ** 2)), float(np.sum((a[finite] - b[finite]) ** 2))
+    db = 10 * float(np.log10(max(signal, 1e-30) / max(noise, 1e-30)))
+    least = min(LEAST_DB[precision], BFLOAT16_DB if kind == "bfloat16" else np.inf)
+    return db, "" if db >= least else f"has an SQNR of {db:.1f} dB"
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return bool(np.all((a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def _is_float(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def sample(count: int, seed: int) -> list[Case]:
+    """A seeded choice of tests, the same each time."""
+    found = sorted(cases(("node", "pytorch-converted", "pytorch-operator")), key=lambda case: case.name)
+    return random.Random(seed).sample(found, count)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are not run again")
+    parser.add_argument("--only", nargs="*", default=[], help="names of tests (or parts of them)")
+    parser.add_argument("--kind", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--precision", nargs="*", choices=list(LEAST_DB), default=list(LEAST_DB))
+    parser.add_argument("--target", nargs="*", default=["cpu"])
+    parser.add_argument("--stride", type=int, default=1, help="every n-th test")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that long; run again to go on")
+    asked = parser.parse_args(arguments)
+    warm_up()
+    done = set() if asked.only else {(row.name, row.precision) for row in read(asked.out)}
+    end = time.monotonic() + asked.seconds
+    for precision in asked.precision:
+        # the expanded tests say the same in more nodes
+        ordered = sorted(cases(asked.kind), key=lambda case: "expanded" in case.name)
+        for number, case in enumerate(ordered):
+            chosen = any(part in case.name for part in asked.only) if asked.only else number % asked.stride == 0
+            if not chosen or (case.name, precision) in done or time.monotonic() > end:
+                continue
+            row = run(case, precision, asked.target)
+            append(asked.out, row)
+            if row.outcome is not Outcome.WORKS:
+                print(f"{row.outcome.value:20} {precision} {row.name}: {row.reason[:300]}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
