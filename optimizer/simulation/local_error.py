@@ -66,7 +66,7 @@ def _add_probes(probe: ir.Model, typed: ir.Model, taps: Taps, fills: Collection[
 
 
 def _can_lose(node: ir.Node) -> bool:
-    if node.op_type in EXACT or node.op_type in PRODUCTS or node.op_type.endswith("quantizeLinear"):
+    if node.op_type in EXACT or node.op_type in PRODUCTS or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return False
     standard = node.domain in ("", "ai.onnx")
     return standard and bool(node.outputs) and node.outputs[0].dtype in HALF_TYPES

@@ -16,7 +16,7 @@ from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
-from optimizer.stages.islands import HalfTyped, IslandSearch, plain_answers, relative_noise
+from optimizer.stages.islands import HalfTyped, IslandSearch, plain_answers, relative_noise, typed_by_rules
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,
@@ -62,10 +62,18 @@ class HighPrecision:
         if self.dtype is Dtype.FP32:
             return model, plan
         observed, notes = self._extremes
-        noise = relative_noise(self._search.wanted, plain_answers(model, self._search.feeds)) if table else 0.0
-        typed = self._search.type(model, _with_table(observed, table), noise)
+        extremes = _with_table(observed, table)
+        typed, failed = attempt(
+            "search for what loses its result", lambda: self._searched(model, extremes, table), None
+        )
+        typed = typed or typed_by_rules(model, HALF_OF[self.dtype], extremes)
         told = [note for note in typed.notes if "stays FP32" not in note]
-        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *told])
+        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *failed, *told])
+
+    def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
+        search = self._search
+        noise = relative_noise(search.wanted, plain_answers(model, search.feeds)) if table else 0.0
+        return search.type(model, extremes, noise)
 
     @cached_property
     def _extremes(self) -> tuple[Extremes, list[str]]:
@@ -95,7 +103,9 @@ def _with_table(observed: Extremes, table: CalibrationTable | None) -> Extremes:
     """``observed``, and what quantization has observed since on the graph it has rewritten."""
     tensors = table.tensors if table else {}
     sizes = {name: max(abs(found.minimum), abs(found.maximum)) for name, found in tensors.items()}
-    numbers = {name: size for name, size in sizes.items() if np.isfinite(size) and size < FILL}
+    numbers = {
+        name: size for name, size in sizes.items() if np.isfinite(size) and size < FILL and name not in observed.fills
+    }
     return replace(observed, largest={**observed.largest, **numbers})
 
 

@@ -7,8 +7,8 @@ their operands, stay in FP32 as well; a few rounds, each reaching further back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -69,37 +69,38 @@ class IslandSearch:
         limit = _BEYOND_QUANTIZATION * noise + FLOOR[self._dtype]
         keep: dict[str, str] = {}
         best = now = self._typed(model, extremes, keep)
+        found: _Losses | None = None
         for attempt in ROUNDS:
             if now.noise <= limit:
                 return now
-            more = self._more(model, now.model, extremes, attempt, keep)
+            found = found or self._losses(model, now.model, extremes)
+            more = self._more(model, found, attempt, keep)
             if not more:
                 continue
             keep |= more
-            now = self._typed(model, extremes, keep)
+            now, found = self._typed(model, extremes, keep), None
             best = now if now.noise < _CLEARLY * best.noise or not np.isfinite(best.noise) else best
         return now if now.noise <= limit else best
 
     def _typed(self, model: ir.Model, extremes: Extremes, keep: Mapping[str, str]) -> HalfTyped:
-        copy = model.clone()
-        scaling = ScaleProducts(extremes)
-        scaled = scaling.apply(copy).notes if self._dtype == ir.DataType.FLOAT16 else ()
-        typing = HalfPrecision(self._dtype, keep, scaling.extremes)
-        notes = (*scaled, *typing.apply(copy).notes)
-        return HalfTyped(copy, typing.kept, notes, relative_noise(self.wanted, answers(copy, self.feeds)))
+        typed = typed_by_rules(model, self._dtype, extremes, keep)
+        return replace(typed, noise=relative_noise(self.wanted, answers(typed.model, self.feeds)))
 
-    def _more(
-        self, model: ir.Model, typed: ir.Model, extremes: Extremes, how: Round, keep: Mapping[str, str]
-    ) -> dict[str, str]:
+    def _losses(self, model: ir.Model, typed: ir.Model, extremes: Extremes) -> _Losses:
+        return _Losses(local_sqnr(model, typed, self.feeds, extremes.fills), first_not_finite(model, typed, self.feeds))
+
+    def _more(self, model: ir.Model, losses: _Losses, how: Round, keep: Mapping[str, str]) -> dict[str, str]:
         """Nodes to keep besides ``keep``, with the reason."""
         least = how.sqnr_db - _DIGITS_LESS[self._dtype]
         lost = {
             name: f"loses its result in half precision ({found:.0f} dB)"
-            for name, found in local_sqnr(model, typed, self.feeds, extremes.fills).items()
+            for name, found in losses.sqnr_db.items()
             if found < least
         }
-        lost |= dict.fromkeys(first_not_finite(model, typed, self.feeds), "overflows or divides by a vanished number")
+        lost |= dict.fromkeys(losses.not_finite, "overflows or divides by a vanished number")
         lost |= {name: reason for name, reason in keep.items() if not reason.startswith(_NEEDED)}
+        if how.back > _NEAR:
+            lost |= dict.fromkeys(_in_branches(model.graph), "in a branch of a graph that loses its result")
         found = dict(lost)
         budget = how.share * sum(self._costs.values())
         nodes = {str(node.name): node for node in model.graph}
@@ -109,6 +110,38 @@ class IslandSearch:
         return {name: reason for name, reason in found.items() if name not in keep}
 
 
+@dataclass(frozen=True)
+class _Losses:
+    """What each node loses by itself, and the nodes at which results first stop being finite."""
+
+    sqnr_db: Mapping[str, float]
+    not_finite: Sequence[str]
+
+
+def typed_by_rules(
+    model: ir.Model, dtype: ir.DataType, extremes: Extremes, keep: Mapping[str, str] | None = None
+) -> HalfTyped:
+    """A typed copy of ``model``; nothing is run."""
+    copy = model.clone()
+    scaling = ScaleProducts(extremes)
+    scaled = scaling.apply(copy).notes if dtype == ir.DataType.FLOAT16 else ()
+    typing = HalfPrecision(dtype, keep, scaling.extremes)
+    notes = (*scaled, *typing.apply(copy).notes)
+    return HalfTyped(copy, typing.kept, notes, np.inf)
+
+
+def _in_branches(graph: ir.Graph) -> Iterator[str]:
+    """Every If, and what its branches compute apart from products: nothing in there can be looked at by itself."""
+    for node in graph:
+        if node.op_type == "If" and node.domain == "":
+            yield str(node.name)
+            for attribute in node.attributes.values():
+                branch = attribute.as_graph()
+                yield from (str(inner.name) for inner in branch if inner.op_type not in PRODUCTS)
+                yield from _in_branches(branch)
+
+
+_NEAR = 2
 _NEEDED = "its result is needed in FP32 by"
 _CLEARLY = 0.5
 """A graph that is still not right is taken over another only for 3 dB."""
@@ -124,7 +157,7 @@ def _sources(node: ir.Node, back: int, costs: Mapping[str, int], budget: float) 
         for current in front:
             for value in current.inputs:
                 producer = value.producer() if value is not None and value.dtype in _FLOATS else None
-                if producer is None or producer in found or producer.op_type.endswith("quantizeLinear"):
+                if producer is None or producer in found or producer.op_type == "DequantizeLinear":
                     continue
                 cost = costs.get(str(producer.name), 0)
                 if cost > budget or (producer.op_type in PRODUCTS and not budget):
