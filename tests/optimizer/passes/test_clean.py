@@ -255,3 +255,11 @@ def test_shapes_are_inferred_with_symbols() -> None:
     clean(model)
     shape = next(iter(model.graph)).outputs[0].shape
     assert shape is not None and shape[1] == 32
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_constants_that_are_infinite_warn_nobody() -> None:
+    """T5 takes the logarithm of a distance of 0 and never reads it."""
+    model = parse("g (float[2] x) => (float[2] y) <float[2] d = {0, 1}> { l = Log(d) e = Exp(l) y = Add(x, e) }")
+    clean(model)
+    assert ops(model) == ["Add"]
