@@ -28,6 +28,9 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.RuntimeException,
     ort_state.EPFail,
 )
+_PROPAGATION = "QDQPropagationTransformer"
+"""ONNX Runtime 1.32 moves int8 Q/DQ of opset 21 on through Reshape and Transpose with a uint8 zero point, and then
+refuses what it made; without that step such a model runs."""
 LARGE_BYTES = 1 << 28
 _NUMPY_NAMES = {
     "float": "float32",
@@ -120,6 +123,8 @@ def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[
             source, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
         )
     except _ORT_ERRORS as error:
+        if "does not match y_zero_point type" in str(error) and _PROPAGATION not in disabled:
+            return _open_session(model, where, options, [*disabled, _PROPAGATION])
         raise EngineError(f"ONNX Runtime refuses it: {_first_line(error)}", where=where) from error
 
 

@@ -98,3 +98,14 @@ def test_bfloat16_goes_in_and_comes_out():
         assert found["y"].dtype == x.dtype and np.array_equal(found["y"], x)
         assert found["f"].tolist() == [[1.5, -2, 3], [0.25, 7, -1]]
         assert engine.infer({"x": x[:0]})["y"].shape == (0, 3)
+
+
+def test_signed_activations_that_are_reshaped_run() -> None:
+    """ONNX Runtime 1.32 rewrites Q/DQ before a Reshape into something that it refuses itself."""
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[2, 4] x) => (float[4, 2] y)
+    <float s = {0.1}, int8 z = {0}, int64[2] shape = {4, 2}> {
+        t = Tanh(x)  q = QuantizeLinear(t, s, z)  d = DequantizeLinear(q, s, z)  r = Reshape(d, shape)  y = Neg(r) }"""
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    with OnnxRuntimeEngine(onnx.parser.parse_model(text).SerializeToString()) as engine:
+        found = engine.infer({"x": x})["y"]
+    np.testing.assert_allclose(found, -np.round(np.tanh(x) / 0.1).reshape(4, 2) * np.float32(0.1), atol=1e-6)
