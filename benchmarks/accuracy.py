@@ -30,7 +30,8 @@ KEPT_BYTES = 16 << 20
 @dataclass(frozen=True)
 class OutputAccuracy:
     """Figures of one output; ``failure`` is empty, or says why the figures must not be trusted (NaN, wrong shape).
-    ``floats`` is False for integers, bools and strings: decisions, of which only ``agreement`` says something.
+    ``floats`` is False for integers, bools and strings: decisions, of which only ``agreement`` says something;
+    ``finite`` is False where FP32's own output holds NaN or infinity.
     """
 
     cosine: float
@@ -40,6 +41,7 @@ class OutputAccuracy:
     agreement_kind: str
     failure: str = ""
     floats: bool = True
+    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class OutputNoise:
         self._agreement = Agreement()
         self._not_finite = self._first_bad = 0
         self._shape_failure = ""
-        self._floats = True
+        self._floats = self._finite = True
         self._kept: list[_Kept] | None = [] if open_axes else None
 
     def add(self, reference: Array, candidate: Array, sample: int, given: tuple[Shape, ...] = ()) -> None:
@@ -193,6 +195,7 @@ class OutputNoise:
         if math.isfinite(float(r.sum())) and math.isfinite(float(c.sum())):
             return r, c
         finite = np.isfinite(r)
+        self._finite = self._finite and bool(finite.all())
         bad = np.count_nonzero(finite & ~np.isfinite(c)) + np.count_nonzero(~finite & ~_same(r, c))
         if bad:
             self._first_bad = self._first_bad if self._not_finite else sample
@@ -228,6 +231,7 @@ class OutputNoise:
             agreement_kind=kind,
             failure=failure,
             floats=self._floats,
+            finite=self._finite,
         )
 
 

@@ -153,7 +153,8 @@ def max_batch_size(engines: Sequence[ServedEngine], asked: int | None) -> int:
     if not all(engine.batches for engine in engines):
         if asked is not None and asked > 1:
             raise BadInput(
-                "this model does not batch: axis 0 is not dynamic in every input and output", where="--max-batch"
+                "this model does not batch: axis 0 does not count samples in every input and output",
+                where="--max-batch",
             )
         return 0
     limits = [engine.largest_batch for engine in engines if engine.largest_batch is not None]

@@ -55,11 +55,17 @@ def _build(request: BuildRequest, report: OnProgress, cache: EngineCache | bool)
             )
         else:
             manifest = build_tensorrt(request, staging, report, _cache(cache))
-        if request.batching is not None:
-            inputs, outputs = request.batching.of_inputs(manifest.inputs), request.batching.of_outputs(manifest.outputs)
-            manifest = replace(manifest, inputs=inputs, outputs=outputs)
+        manifest = _with_what_is_known(manifest, request)
         manifest.save(staging)
     return manifest
+
+
+def _with_what_is_known(manifest: EngineManifest, request: BuildRequest) -> EngineManifest:
+    inputs, outputs = manifest.inputs, manifest.outputs
+    if request.batching is not None:
+        inputs, outputs = request.batching.of_inputs(inputs), request.batching.of_outputs(outputs)
+    outputs = tuple(replace(spec, finite=spec.name not in request.not_finite) for spec in outputs)
+    return replace(manifest, inputs=inputs, outputs=outputs)
 
 
 def _cache(cache: EngineCache | bool) -> EngineCache | None:

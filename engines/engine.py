@@ -26,13 +26,15 @@ class TensorSpec:
 
     A dimension is an int, or the ONNX symbol (``"batch"``) where it is dynamic; an unnamed dynamic one is ``"?"``.
     ``batch`` says whether axis 0 counts independent samples, as found out by running the model
-    (``calibration.batch_probe``) or told by the user; None where nobody has looked.
+    (``calibration.batch_probe``) or told by the user; None where nobody has looked. ``finite`` is False for an output
+    that was seen to hold NaN or infinity in the model as given: then it may in an engine, too.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     batch: bool | None = None
+    finite: bool = True
 
     @property
     def dynamic(self) -> bool:
@@ -109,7 +111,7 @@ class EngineBase(ClosedOnExit):
         """See ``Engine.infer``."""
 
     def learn(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> None:
-        """Take over what is known of axis 0 of these tensors, which a file or a plan does not tell."""
+        """Take over what is known of these tensors, which a file or a plan does not tell."""
         self._inputs, self._outputs = told(self._inputs, inputs), told(self._outputs, outputs)
 
     @property
@@ -122,6 +124,7 @@ class EngineBase(ClosedOnExit):
 
 
 def told(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """``specs`` with what ``known`` ones of the same names say of axis 0."""
-    batch = {spec.name: spec.batch for spec in known}
-    return tuple(replace(spec, batch=batch.get(spec.name, spec.batch)) for spec in specs)
+    """``specs`` with what ``known`` ones of the same names say of axis 0 and of finite values."""
+    by_name = {spec.name: spec for spec in known}
+    found = [(spec, by_name.get(spec.name, spec)) for spec in specs]
+    return tuple(replace(spec, batch=known.batch, finite=known.finite) for spec, known in found)

@@ -65,9 +65,11 @@ def _check_engines(bundle: Bundle) -> Iterator[Check]:
 def _run_engine(target: str, directory: Path, values: dict[str, Any]) -> Check:
     with open_engine(directory) as engine:
         usual = EngineManifest.load(directory).profile.opt_shapes()
+        finite = {spec.name for spec in engine.outputs if spec.finite}
         source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual, **values)
         for sample in source.samples():
             for name, value in engine.infer(sample).items():
-                if value.dtype.kind == "f" and not np.isfinite(value).all():
+                if name in finite and value.dtype.kind == "f" and not np.isfinite(value).all():
                     return Check(target, False, f"output {name!r} is not finite on a seeded random input")
-    return Check(target, True, f"ran {SAMPLES} seeded random inputs, every output finite")
+        said = "every output finite" if len(finite) == len(engine.outputs) else "outputs finite where the model's are"
+    return Check(target, True, f"ran {SAMPLES} seeded random inputs, {said}")

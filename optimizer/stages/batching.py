@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
@@ -14,6 +16,7 @@ from engines.batching import Batching, assumed
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from optimizer.saving import save_model
 
 _ROUNDING_OF_DYNAMIC_SCALES = 0.05
 """Where activations are quantized while the model runs, their scale is the batch's: 13 dB of noise are no sign that
@@ -43,14 +46,20 @@ def told_batching(asked: str, specs: Sequence[TensorSpec], outputs: Sequence[Ten
 def found_batching(path: Path, model: ir.Model, source: OpenedSource, outputs: Sequence[TensorSpec]) -> Batching:
     """Run the model as given on rows of ``source`` (opened with ``whole_samples``), apart and joined.
 
-    Where ONNX Runtime cannot open it, the shapes must do; the proof will say what is wrong with the model.
+    Where ONNX Runtime cannot open it, the imported graph is run, or else the shapes must do: later stages will say what
+    is wrong with the model.
     """
-    try:
-        engine = OnnxRuntimeEngine(path, lean=True)
-    except EngineError:
-        return assumed(source.specs, outputs, "")
     dynamic = any(node.op_type in _DYNAMIC_SCALES for graph in model.graphs() for node in graph)
-    with engine:
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(OnnxRuntimeEngine(path, lean=True))
+        except EngineError:
+            folder = stack.enter_context(TemporaryDirectory(prefix="enginewright-probe-"))
+            save_model(model, Path(folder) / "imported.onnx")
+            try:
+                engine = stack.enter_context(OnnxRuntimeEngine(Path(folder) / "imported.onnx", lean=True))
+            except EngineError:
+                return assumed(source.specs, outputs, "")
         return probe_batching(
             engine,
             source.peek(PEEKED_ROWS),

@@ -51,6 +51,7 @@ def build_targets(
     more_profiles: Sequence[ShapeProfile] = (),
     plan: PrecisionPlan | None = None,
     batching: Batching | None = None,
+    not_finite: tuple[str, ...] = (),
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
@@ -72,6 +73,7 @@ def build_targets(
             time_limit_s=settings.build_time_limit,
             memory_limit_mb=settings.build_memory_limit,
             batching=batching,
+            not_finite=not_finite,
         )
         return _build_one(request, events, plan)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +18,7 @@ from benchmarks.roofline.prediction import Prediction
 from calibration.sources.observed import observed_shapes
 from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
-from engines.profile import Shape, infer_profile
+from engines.profile import Shape, ShapeProfile, infer_profile
 from engines.target import CPU, Backend
 from optimizer.attempt import attempt
 from optimizer.bundle import Workspace
@@ -25,7 +27,7 @@ from optimizer.saving import save_model
 from optimizer.stages.build import BuildOutcome, build_targets, outcome
 from optimizer.stages.cleaning import clean_graph
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
-from optimizer.stages.data_check import check_data
+from optimizer.stages.data_check import LOOKED_AT, check_data
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
 from optimizer.stages.prediction import predict_targets
@@ -68,6 +70,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             more_profiles=cleaned.more_profiles,
             plan=forms.plan,
             batching=job.inputs.batching,
+            not_finite=_not_finite(forms),
         ),
         workspace,
         events,
@@ -114,12 +117,37 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
 def _clean(job: Job, work: Path, events: Events) -> Cleaned:
     clean, path = clean_graph(job, work, events), work / "float.onnx"
     save_model(clean.model, path)
-    observed = observed_shapes(job.inputs.calibration)
+    observed = _observed(job)
     sample = {name: shapes[-1] for name, shapes in observed.items()}  # attention weighs most in the longest
     largest = _largest_batch(job, sample)
     profile, *more = (infer_profile(job.specs, observed, given, max_batch=largest) for given in job.shape_profiles)
+    for warning in _uncovered(job, observed, [profile, *more]):
+        events.warn("clean", warning)
     costs = count_macs(clean.model, sample)
     return Cleaned(path, clean.reference, profile, sample, total_macs(costs), clean.notes, more)
+
+
+def _observed(job: Job) -> dict[str, list[Shape]]:
+    """The shapes in the data: of all of it where lengths vary: a plan takes none that its profile does not cover."""
+    vary = any(isinstance(d, str) for spec in job.specs for d in (spec.shape[1:] if spec.batched else spec.shape))
+    limit = None if vary else LOOKED_AT
+    held_back, calibration = (observed_shapes(part, limit) for part in (job.inputs.held_back, job.inputs.calibration))
+    both = {name: {*shapes, *held_back[name]} for name, shapes in calibration.items()}
+    return {name: sorted(shapes, key=lambda shape: (math.prod(shape), shape)) for name, shapes in both.items()}
+
+
+def _uncovered(job: Job, observed: Mapping[str, Sequence[Shape]], profiles: Sequence[ShapeProfile]) -> Iterator[str]:
+    """Sentences on inputs of which no profile covers the largest shapes seen; a batch of one is no reason."""
+    for spec in job.specs:
+        ranges = [profile.inputs[spec.name] for profile in profiles if spec.name in profile.inputs]
+        start = 1 if spec.batched else 0
+        missing = [
+            shape
+            for shape in observed[spec.name]
+            if ranges and not any(r.covers((*r.opt[:start], *shape[start:])) for r in ranges)
+        ]
+        if missing:
+            yield f"{spec.name!r} is {'x'.join(map(str, missing[-1]))} in the data, which no --shape covers"
 
 
 def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:
@@ -147,11 +175,18 @@ def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Worksp
             out=workspace.path / "engines" / CPU.name,
             precision=choice.form,
             batching=job.inputs.batching,
+            not_finite=_not_finite(forms),
         )
     )
     folder = str(workspace.path / "engines" / CPU.name)
     memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(folder, feed), None)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
+
+
+def _not_finite(forms: TypedForms) -> tuple[str, ...]:
+    """Outputs that hold NaN or infinity in the model as given."""
+    outputs = forms.proofs["typed"].accuracy.outputs
+    return tuple(name for name, output in outputs.items() if not output.finite)
 
 
 def _built_cpu(bundle: Path) -> BuildOutcome:

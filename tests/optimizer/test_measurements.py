@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
+from benchmarks.loadgen.execute import output_problem
+from engines.batching import Batching
+from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.files import read_record, write_record
+from engines.open import open_engine
 from engines.profile import ShapeProfile
+from engines.target import CPU
 from optimizer.attempt import STRICT
 from optimizer.stages import cpu
 
@@ -63,3 +68,22 @@ def test_a_record_keeps_what_is_not_finite(tmp_path):
     assert read_record(tmp_path / "r.json", Found) == found
     write_record(tmp_path / "r.json", Found({"a": math.nan}, ()))
     assert math.isnan(read_record(tmp_path / "r.json", Found).errors["a"])
+
+
+def test_an_output_that_is_infinite_by_nature_is_no_failure():
+    answer = {"y": np.array([[1.0, -np.inf]], np.float32)}
+    spec = TensorSpec("y", "float32", ("N", 2))
+    assert output_problem(answer, [spec], None) == ("samples with NaN or infinite outputs", "'y' is not finite")
+    assert output_problem(answer, [replace(spec, finite=False)], None) is None
+
+
+def test_the_manifest_keeps_what_is_known_of_the_tensors(tmp_path):
+    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "m.onnx")
+    known = Batching(("x",), ("y",))
+    request = BuildRequest(
+        tmp_path / "m.onnx", CPU, ShapeProfile({}), tmp_path / "e", "fp32", batching=known, not_finite=("y",)
+    )
+    build_engine(request)
+    with open_engine(tmp_path / "e") as engine:
+        assert engine.inputs[0].batch is True and engine.outputs[0].batch is True
+        assert engine.inputs[0].finite and not engine.outputs[0].finite
