@@ -70,7 +70,7 @@ def _run(asked: argparse.Namespace) -> int:
     for path in sorted(asked.models.glob("*.onnx")):
         if (asked.names and path.stem not in asked.names) or (not asked.names and path.stem in done):
             continue
-        row = run(_trial(path, asked.precision, asked.limit))
+        row = run(trial_of(path, asked.precision, asked.limit))
         append(asked.out, row)
         bad += row.outcome in (Outcome.WRONG, Outcome.CRASHED)
         poor = " POOR" if row.sqnr_db is not None and row.sqnr_db < POOR_DB else ""
@@ -79,7 +79,8 @@ def _run(asked: argparse.Namespace) -> int:
     return int(bad > 0)
 
 
-def _trial(path: Path, precision: str, limit_s: float) -> Trial:
+def trial_of(path: Path, precision: str = "int8", limit_s: float = LIMIT_S) -> Trial:
+    """What is tried of ``NAME.onnx``, with the data and the kind that stand beside it."""
     import numpy as np
 
     from studies.breadth.trial import Trial

@@ -28,6 +28,7 @@ def export(made: Architecture, folder: Path) -> str:
         try:
             with torch.no_grad():
                 _written(module, inputs, made, path, dynamo)
+            _run(path, inputs)
         except Exception as error:  # exporters raise anything; the other one may do it
             errors.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}")
             continue
@@ -57,6 +58,15 @@ def _written(module: nn.Module, inputs: dict[str, Tensor], made: Architecture, p
         external_data=False,
         verbose=False,
     )
+
+
+def _run(path: Path, inputs: dict[str, Tensor]) -> None:
+    """An exporter may write what nobody runs: raises where ONNX Runtime does not."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    wanted = [value.name for value in session.get_inputs()]
+    session.run(None, {name: inputs[name].numpy() for name in wanted})
 
 
 def _save_data(inputs: dict[str, Tensor], folder: Path, name: str) -> None:
