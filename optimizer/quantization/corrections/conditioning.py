@@ -125,7 +125,7 @@ class ConditionActivations:
             return ""
         trial = _Trial.of(site, seen, unseen, self._symmetric)
         start = trial.error(identity(seen.rows.shape[1]))
-        if start < FINE * trial.signal:
+        if start <= FINE * trial.signal:
             return ""
         tried = list(candidates(seen, trial.weights, self._freedom(site)))
         rough = trial.on_fewer_rows()
