@@ -12,11 +12,15 @@ from benchmarks.score import Evaluate, Score
 from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
+from engines.errors import EngineError, in_a_line
 from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
 from optimizer.simulation.run import simulated
 from optimizer.stages.recorded import RecordedEngine
 
 BATCH = 8
+PLAIN_LOSS_DB = 1.0
+ALIKE_DB = 60.0
+"""SQNR from which two answers count as alike: more is the rounding of float16."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,33 @@ class Prover:
             accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
         return judge(accuracy, None, self._max_drop)
 
+    def plain_difference(self, typed: Path) -> str:
+        """Where ONNX Runtime's default session, which fuses and rewrites Q/DQ, gives other answers with ``typed`` than
+        are simulated for hardware: one sentence. Empty where it does not, and for models too large to be run again.
+        """
+        first = next(self._feeds(), None)
+        if first is None or isinstance(self._reference, RecordedEngine):
+            return ""
+        try:
+            with simulated(typed) as hardware, OnnxRuntimeEngine(typed, lean=True) as plain:
+                found = compare(self._reference, {"simulated": hardware, "plain": plain}, [first])
+        except EngineError as error:
+            return f"model.onnx does not run in ONNX Runtime on a CPU: {in_a_line(error)}"
+        wanted, got = (min(_floats_db(found[name]), ALIKE_DB) for name in ("simulated", "plain"))
+        if got >= wanted - PLAIN_LOSS_DB:
+            return ""
+        return (
+            f"model.onnx keeps {got:.1f} dB in ONNX Runtime's default session where {wanted:.1f} dB are simulated for "
+            "GPUs: on a CPU use engines/cpu, or session.disable_quant_qdq=1"
+        )
+
     def _feeds(self) -> Iterator[Feed]:
         return batches(self._held_back.samples(), BATCH, self._held_back.specs)
+
+
+def _floats_db(accuracy: Accuracy) -> float:
+    """SQNR of the worst float output; the cap where there is none."""
+    return min((output.sqnr_db for output in accuracy.outputs.values() if output.floats), default=ALIKE_DB)
 
 
 def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:

@@ -96,6 +96,8 @@ class _Typing:
         cpu_path = self._cpu_form() if self._wants_cpu() else None
         typed = self._type_within_budget()
         proofs = {"typed": typed.proof}
+        if self._settings.precision.quantized and (differs := self._prover.plain_difference(typed.path)):
+            self._events.warn("type", differs)
         if self._on_cpu():
             proofs["fp32"] = self._prover.prove_float(self._cleaned.path)
         if cpu_path is not None:

@@ -1,0 +1,33 @@
+"""model.onnx in ONNX Runtime's default session: told where it answers otherwise than hardware would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import onnx_ir as ir
+
+from engines.engine import TensorSpec
+from optimizer.passes.half_precision import HalfPrecision
+from optimizer.quantization.biases import keep_biases_apart
+from optimizer.quantization.points import Form
+from optimizer.stages.proof import Prover
+from tests.optimizer.quantization.test_any_graph import biased, feeds_for, quantized
+
+
+def test_a_bias_that_onnxruntime_rewrites_is_told_and_one_kept_apart_is_not(tmp_path: Path) -> None:
+    model = biased("Conv")
+    feeds = feeds_for(model, 8)
+    original, typed = tmp_path / "original.onnx", tmp_path / "model.onnx"
+    ir.save(model, original)
+    found = quantized(model, Form.TENSORRT, feeds).model
+    HalfPrecision().apply(found)
+    ir.save(found, typed)
+    specs = (TensorSpec("x", "float32", (2, 64, 8, 8)),)
+    held_back = cast(Any, SimpleNamespace(specs=specs, samples=lambda: iter(feeds[:2])))
+    with Prover(original, held_back, None, 0.01) as prover:
+        assert "default session" in prover.plain_difference(typed)
+        keep_biases_apart(found)
+        ir.save(found, typed)
+        assert prover.plain_difference(typed) == ""
