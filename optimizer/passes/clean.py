@@ -16,6 +16,7 @@ from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
+from optimizer.passes.runtime_types import RuntimeTypes
 from optimizer.passes.signed_codes import SignedCodes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.spell_out import SpellOut
@@ -42,6 +43,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         SignedCodes(),
         RemoveRedundant(),
         InferShapes(),
+        RuntimeTypes(),
     )
 
 

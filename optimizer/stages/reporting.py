@@ -103,8 +103,14 @@ def assemble(found: Findings) -> Report:
         calibration=dict(found.calibration),
         machine=dict(found.machine),
         versions=dict(found.versions),
-        warnings=[*found.warnings, *_nothing_quantized(found)],
+        warnings=[*_said_nowhere_else(found), *_nothing_quantized(found)],
     )
+
+
+def _said_nowhere_else(found: Findings) -> list[str]:
+    """Warnings without those on a target that has no engine: its reason stands in the verdict and in its row."""
+    refusals = [build.reason for build in found.builds.values() if build.engine is None]
+    return [warning for warning in found.warnings if not any(reason in warning for reason in refusals if reason)]
 
 
 def _nothing_quantized(found: Findings) -> list[str]:
