@@ -25,7 +25,9 @@ class Steps:
         assert data is not None and data.dtype is not None
         self.node, self.data, self.dtype = node, data, data.dtype
         self.made: list[ir.Value] = []
-        """Results in the type of the data; steps that are FP32 in any case are not among them."""
+        """Results in the type of the data."""
+        self.aside: list[ir.Value] = []
+        """Constants, and steps that are FP32 or integer in any case."""
         self._count = 0
 
     def input(self, index: int) -> ir.Value | None:
@@ -41,8 +43,7 @@ class Steps:
         output.name, output.type = name, ir.TensorType(dtype or self.dtype)
         assert self.node.graph is not None
         self.node.graph.insert_before(self.node, [made])
-        if dtype is None and op_type != "Constant":
-            self.made.append(output)
+        (self.made if dtype is None and op_type != "Constant" else self.aside).append(output)
         return output
 
     def like(self, op_type: str, *inputs: ir.Value | None) -> ir.Value:
@@ -90,7 +91,8 @@ Expansion = Callable[[Steps], "list[ir.Value] | None"]
 def expand_composites(model: ir.Model, dtypes: Collection[ir.DataType]) -> dict[str, str]:
     """Replace every composite operator on data of ``dtypes`` by its steps, in place, bodies included.
 
-    Results keep their names. Returns the names of the tensors between the steps, each with its node's name.
+    Results keep their names. Returns the names of the tensors between the steps, each with its node's name, which is
+    empty for what is FP32 in any case.
     """
     inside: dict[str, str] = {}
     for graph in list(model.graphs()):
@@ -103,6 +105,7 @@ def expand_composites(model: ir.Model, dtypes: Collection[ir.DataType]) -> dict[
             if results:
                 _replace(node, results)
                 inside |= {str(value.name): str(node.name) for value in steps.made if value not in results}
+                inside |= {str(value.name): "" for value in steps.aside if value not in results}
     return inside
 
 

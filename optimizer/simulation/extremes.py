@@ -59,7 +59,7 @@ def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
     """The extremes of every float activation of the main graph of ``model``, which is left as it is."""
     work = model.clone()
     inside = expand_composites(work, _FLOATS)
-    values, first = _activations(work.graph), list[Feed]()
+    values, first = _activations(work.graph, inside), list[Feed]()
     taps = Taps(work)
     for name, value in values.items():
         size = taps.do("Abs", value)
@@ -72,7 +72,8 @@ def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
     largest |= numbers
     within: dict[str, float] = {}
     for name, node in inside.items():
-        within[node] = max(within.get(node, 0.0), largest.pop(name, 0.0))
+        if node:
+            within[node] = max(within.get(node, 0.0), largest.pop(name, 0.0))
     return Extremes(largest, within, least, fills, count)
 
 
@@ -84,9 +85,9 @@ def _remembering(feeds: Iterable[Feed], first: list[Feed]) -> Iterator[Feed]:
         yield feed
 
 
-def _activations(graph: ir.Graph) -> dict[str, ir.Value]:
+def _activations(graph: ir.Graph, inside: Mapping[str, str]) -> dict[str, ir.Value]:
     made = (value for node in graph if node.op_type != "Constant" for value in node.outputs)
-    return {str(v.name): v for v in (*graph.inputs, *made) if v.name and v.dtype in _FLOATS}
+    return {str(v.name): v for v in (*graph.inputs, *made) if v.dtype in _FLOATS and inside.get(str(v.name), "named")}
 
 
 def _is_relative_operand(value: ir.Value) -> bool:
