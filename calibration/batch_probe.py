@@ -39,9 +39,10 @@ def probe_batching(
     """
     probe = _Probe(engine, feeds, rounding)
     tried = [(batched, probe.try_rows(batched)) for batched in _candidates(engine.inputs, feeds[0])]
-    for batched, found in tried:
-        if found.independent:
-            return Batching(batched, found.outputs, why=f"axis 0 of {_listed(batched)} counts independent samples")
+    independent = [(batched, found) for batched, found in tried if found.independent]
+    if independent:
+        batched, best = max(independent, key=lambda pair: len(pair[1].outputs))  # the first of those with equally many
+        return Batching(batched, best.outputs, why=f"axis 0 of {_listed(batched)} counts independent samples")
     error = probe.error_of(whole())
     for batched, found in tried:
         if found.alone and not found.joined and (error or all(len(feeds[0][name]) == 1 for name in batched)):
@@ -77,7 +78,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _candidates(specs: Sequence[TensorSpec], feed: Feed) -> list[tuple[str, ...]]:
-    """Sets of inputs whose axis 0 may be one batch: all dynamic ones, then those of one symbol, then of one length.
+    """Sets of inputs whose axis 0 may be one batch: all dynamic ones, those of one symbol or length, each alone.
 
     Not those whose symbol is also another axis of an input (the states of a recurrent net): rows alone fit no feed.
     """
@@ -87,8 +88,16 @@ def _candidates(specs: Sequence[TensorSpec], feed: Feed) -> list[tuple[str, ...]
     for spec in dynamic:
         groups.setdefault(("symbol", spec.shape[0]), []).append(spec.name)
         groups.setdefault(("length", len(feed[spec.name])), []).append(spec.name)
-    sets = sorted({tuple(names) for names in groups.values()}, key=lambda names: -len(names))
-    return [names for names in sets if names and len({len(feed[name]) for name in names}) == 1]
+        groups[("alone", spec.name)] = [spec.name]
+    sets = sorted(dict.fromkeys(map(tuple, groups.values())), key=lambda names: -len(names))
+    whole = [names for names in sets if names and all((s.name in names) == _of(s, names, dynamic) for s in dynamic)]
+    return [names for names in whole if len({len(feed[name]) for name in names}) == 1]
+
+
+def _of(spec: TensorSpec, names: Sequence[str], specs: Sequence[TensorSpec]) -> bool:
+    """Whether ``spec`` belongs to the set ``names``: it is in it, or has a symbol that one in it has."""
+    symbols = {other.shape[0] for other in specs if other.name in names} - UNNAMED
+    return spec.name in names or spec.shape[0] in symbols
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,15 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True)
 class Cut:
     """How one array becomes samples: ``rows`` of axis 0 each (``None``: the whole array, the same for all samples),
-    then the leading axis dropped or added, or rows repeated until there are ``filled``.
+    then the leading axis dropped or added, or rows repeated until there are ``filled``. ``each`` tells that a block is
+    a batch of so many samples.
     """
 
     rows: int | None
     drop_axis: bool = False
     add_axis: bool = False
     filled: int | None = None
+    each: int = 1
 
     def apply(self, block: Array) -> Array:
         if self.drop_axis:
@@ -42,7 +44,7 @@ class Cut:
     def shape(self, stored: Shape) -> Shape:
         """The shape of one sample of an array of shape ``stored``."""
         if self.drop_axis:
-            return stored[1:]
+            return stored[1:] if self.each == 1 else (1, *stored[2:])
         if self.add_axis:
             return (1, *stored)
         return stored if self.rows is None else (self.filled or self.rows, *stored[1:])
@@ -70,7 +72,7 @@ def plan_layout(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], where:
     """Decide by the ranks of ``shapes`` (input name -> shape as stored). Raises ``BadInput`` where nothing fits."""
     extra = {s.name: len(shapes[s.name]) - len(s.shape) for s in specs}
     if set(extra.values()) <= {0, 1} and 1 in extra.values():
-        cuts = {name: STACKED if n else WHOLE for name, n in extra.items()}
+        cuts = _cut_stack(shapes, specs, extra)
     elif -1 in extra.values() and all(_bare(shapes[s.name], s, extra[s.name]) for s in specs):
         cuts = {s.name: BARE if extra[s.name] else WHOLE for s in specs}
     elif set(extra.values()) == {0}:
@@ -78,6 +80,16 @@ def plan_layout(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], where:
     else:
         raise _misfit(shapes, specs, where)
     return _counted(shapes, specs, cuts, where)
+
+
+def _cut_stack(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], extra: Mapping[str, int]) -> dict[str, Cut]:
+    """A stack of samples, or of batches of one length: then each row is a sample."""
+    cuts = {name: STACKED if n else WHOLE for name, n in extra.items()}
+    stacked = [name for name in batched_names(specs) if extra[name]]
+    lengths = {shapes[name][1] for name in stacked}
+    if len(stacked) == sum(extra.values()) and len(lengths) == 1 and (each := lengths.pop()) > 1:
+        cuts |= dict.fromkeys(stacked, Cut(1, drop_axis=True, each=each))
+    return cuts
 
 
 def _bare(shape: Shape, spec: TensorSpec, extra: int) -> bool:
@@ -119,7 +131,7 @@ def _counted(shapes: Mapping[str, Shape], specs: Sequence[TensorSpec], cuts: dic
         raise BadInput("holds no samples (the first axis is empty)", where=where)
     filled = {name: Cut(None, filled=cuts[name].rows) for name, n in rows.items() if n < (cuts[name].rows or 1)}
     cuts = {**cuts, **filled}
-    counts = {name: 1 if name in filled else n // (cuts[name].rows or 1) for name, n in rows.items()}
+    counts = {name: 1 if name in filled else n // (cuts[name].rows or 1) * cuts[name].each for name, n in rows.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name!r} {n}" for name, n in counts.items())
         raise BadInput(f"inputs hold different numbers of samples: {found}", where=where)

@@ -67,7 +67,7 @@ def open_source(
     if index_limits and not source.synthetic:
         source = WithinLimits(source, index_limits)
     if next(source.samples(), None) is None:
-        raise BadInput("holds no samples", where=source.description)
+        raise BadInput("; ".join(["holds no samples", *source.notes]), where=source.description)
     return source
 
 

@@ -82,7 +82,11 @@ class ArrayRecord:
     def _cut(self, name: str) -> Iterator[Array]:
         cut = self.layout.cuts[name]
         blocks = self.arrays[name].blocks(cut.rows)
-        return map(cut.apply, repeat(next(blocks)) if cut.rows is None else blocks)
+        if cut.rows is None:
+            return map(cut.apply, repeat(next(blocks)))
+        if cut.each == 1:
+            return map(cut.apply, blocks)
+        return (batch[row : row + 1] for batch in map(cut.apply, blocks) for row in range(cut.each))
 
 
 def layout_notes(records: Sequence[ArrayRecord], kind: str = "files") -> list[str]:

@@ -123,3 +123,15 @@ def test_a_batch_that_is_another_axis_of_a_state_leaves_samples_whole():
     text = "(float[N,4] x, float[2,N,3] state) => (float[2,N,3] y) { z = MatMul(x, w) y = Add(z, state) }"
     batching = found(engine(text, w=W), {"x": normal(5, 4), "state": normal(2, 5, 3)})
     assert batching.inputs == () and not batching.frozen and "another axis" in batching.why
+
+
+def test_unnamed_axes_of_one_length_are_told_apart():
+    text = """(float[?,4] x, float[?,3] table) => (float[a,b] y) {
+        z = MatMul(x, w) t = Transpose(table) y = MatMul(z, t) }"""
+    assert found(engine(text, w=W), {"x": normal(5, 4), "table": normal(5, 3)}).inputs == ("x",)
+
+
+def test_a_symbol_is_one_length_wherever_it_stands():
+    text = """(float[n,4] x, float[n,3] table) => (float[a,b] y) {
+        z = MatMul(x, w) t = Transpose(table) y = MatMul(z, t) }"""
+    assert found(engine(text, w=W), {"x": normal(5, 4), "table": normal(5, 3)}).inputs == ()

@@ -105,3 +105,16 @@ def test_a_function_that_yields_odd_batches(opened, tmp_path):
 def test_made_up_clouds_have_points(opened):
     _, inputs = opened(CLOUD, [], data="random", samples=4)
     assert set(samples(inputs)) == {(16, 4)} and not inputs.calibrated
+
+
+def test_a_stack_of_batches_is_taken_apart(opened):
+    stack = normal(3, 2, 4)
+    _, inputs = opened(MLP, [stack])
+    assert samples(inputs) == [(1, 4)] * 6
+    rows = np.concatenate([s["x"] for part in (inputs.calibration, inputs.held_back) for s in part.samples()])
+    assert {row.tobytes() for row in rows} == {row.tobytes() for row in stack.reshape(6, 4)}
+
+
+def test_data_of_nothing_but_empty_samples_is_refused(opened):
+    with pytest.raises(BadInput, match=r"holds no samples; left out.*'past' is empty"):
+        opened(CACHE, [{"past": normal(1, 0, 4), "x": normal(1, 1, 4)}])

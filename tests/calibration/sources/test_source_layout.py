@@ -38,6 +38,7 @@ HALF_BATCHED = (TensorSpec("x", "float32", ("batch", 3)), TensorSpec("scale", "f
         (STATEFUL, {"audio": (5, 1, 16), "state": (5, 2, 1, 8), "rate": (5,)}, 5),
         (STATEFUL, {"audio": (5, 1, 16), "state": (5, 2, 1, 8), "rate": ()}, 5),
         (HALF_BATCHED, {"x": (6, 3), "scale": (1,)}, 6),
+        (IMAGE, {"x": (5, 2, 3, 4, 4)}, 10),
     ],
 )
 def test_counts_samples(specs, shapes, count):
