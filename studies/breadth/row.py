@@ -33,8 +33,8 @@ class Row:
     ``seconds`` is the product's wall time, ``cpu_seconds`` what it computed for, children included, which tells more on
     a machine that others use. ``reason`` is one line on a refusal, a wrong number or a crash, empty where it works.
     ``sqnr_db`` is the least SQNR that the report claims of any output, ``judged_db`` what the judge finds for the same
-    graph, ``cpu_db`` for the CPU's engine, all in dB against the model as given. ``targets`` holds the status, or the
-    reason, of each target.
+    graph (``judge`` is who), ``cpu_db`` for the CPU's engine, all in dB against the model as given. ``targets`` holds
+    the status, or the reason, of each target.
     """
 
     study: str
@@ -49,6 +49,7 @@ class Row:
     sqnr_db: float | None = None
     judged_db: float | None = None
     cpu_db: float | None = None
+    judge: str = ""
     int8_mac_share: float | None = None
     targets: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

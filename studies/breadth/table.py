@@ -42,7 +42,7 @@ def write_into(page: Path, text: str) -> None:
 
 def render(rows: Sequence[Row]) -> str:
     """The counts by study and kind, then what was refused, wrong or crashed, and why."""
-    parts = [_counts(rows)]
+    parts = [_counts(rows), *_judges(rows)]
     for outcome in (Outcome.CRASHED, Outcome.WRONG):
         if found := [row for row in rows if row.outcome is outcome]:
             parts.append(f"**{outcome.value.capitalize()}**\n\n" + "\n".join(_item(row) for row in found))
@@ -63,6 +63,15 @@ def _counts(rows: Sequence[Row]) -> str:
         lines.append(f"| {study} | {kind} | {_cells(members)} |")
     lines.append(f"| **all** | | {_cells(rows)} |")
     return "\n".join(lines)
+
+
+def _judges(rows: Sequence[Row]) -> list[str]:
+    """Who judged the typed graphs, by study; none where the rows do not say."""
+    lines = []
+    for study in dict.fromkeys(row.study for row in rows if row.judge):
+        counts = Counter(row.judge for row in rows if row.study == study and row.judge)
+        lines.append(f"- {study}: `model.onnx` judged by " + ", ".join(f"{who} {n}" for who, n in counts.most_common()))
+    return ["\n".join(lines)] if lines else []
 
 
 def _cells(rows: Sequence[Row]) -> str:
