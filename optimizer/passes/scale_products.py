@@ -31,6 +31,7 @@ class ScaleProducts:
         self.extremes = extremes
         self._largest = dict(extremes.largest)
         self._within = dict(extremes.within)
+        self._scaled: dict[tuple[ir.Value, int], ir.Value] = {}
 
     def apply(self, model: ir.Model) -> PassResult:
         notes = []
@@ -83,14 +84,27 @@ class ScaleProducts:
         value = node.inputs[index]
         assert value is not None and node.graph is not None
         if _is_weight(value):
-            return _scaled_weight(node, value, power)
-        producer = value.producer()
-        if producer is not None and producer.op_type == "DequantizeLinear" and constant_tensor(producer.inputs[1]):
-            made = _dequantized(producer, node, index, power)
-        else:
-            made = _multiplied(value, node, index, power)
-        self._largest[str(made.name)] = math.ldexp(size, power)
-        return made
+            return _scaled_weight(value, power)
+        key = (value, power)
+        if key not in self._scaled:
+            self._scaled[key] = self._scaled_activation(value, node, index, power)
+            self._largest[str(self._scaled[key].name)] = math.ldexp(size, power)
+        return self._scaled[key]
+
+    def _scaled_activation(self, value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
+        dequantize = value.producer()
+        if dequantize is None or dequantize.op_type != "DequantizeLinear" or not constant_tensor(dequantize.inputs[1]):
+            return _multiplied(value, node, index, power)
+        codes = dequantize.inputs[0]
+        quantize = codes.producer() if codes is not None else None
+        scale = _scaled_weight(dequantize.inputs[1], power)
+        if quantize is None or quantize.op_type != "QuantizeLinear" or quantize.inputs[0] is None:
+            return _like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
+        # the same codes: data and scale take the factor together, so that Q and DQ stay a pair
+        data = _multiplied(quantize.inputs[0], quantize, 0, power)
+        self._largest[str(data.name)] = math.ldexp(observed_size(quantize.inputs[0], self._largest), power)
+        codes = _like(quantize, [data, scale, *quantize.inputs[2:]], power)
+        return _like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
 
     def _restore(self, node: ir.Node, power: int, reached: float) -> None:
         output, graph = node.outputs[0], node.graph
@@ -130,8 +144,9 @@ def _power(tensor: ir.TensorProtocol, power: int) -> ir.LazyTensor:
     )
 
 
-def _scaled_weight(node: ir.Node, value: ir.Value, power: int) -> ir.Value:
-    tensor, graph = value.const_value, value.graph
+def _scaled_weight(value: ir.Value | None, power: int) -> ir.Value:
+    assert value is not None
+    tensor, graph = constant_tensor(value), value.graph
     assert tensor is not None and isinstance(graph, ir.Graph)
     return new_initializer(graph, f"{value.name}/scaled", _power(tensor, power))
 
@@ -142,31 +157,34 @@ def _factor(node: ir.Node, stem: str, power: int) -> ir.Value:
     return new_initializer(graph, f"{node.outputs[0].name}/{stem}", ir.Tensor(np.float32(math.ldexp(1.0, power))))
 
 
-def _dequantized(producer: ir.Node, node: ir.Node, index: int, power: int) -> ir.Value:
-    """A DequantizeLinear of the same codes for ``node`` alone, its scale times ``2^power``."""
-    scale, graph = producer.inputs[1], node.graph
-    assert scale is not None and isinstance(graph, ir.Graph)
-    inputs = [producer.inputs[0], _scaled_weight(node, scale, power), *producer.inputs[2:]]
-    name = f"{node.name}/input {index}/scaled"
-    made = ir.Node("", "DequantizeLinear", inputs, list(producer.attributes.values()), name=name)
-    output, old = made.outputs[0], producer.outputs[0]
-    output.name, output.type, output.shape = f"{name}/dequantized", old.type, old.shape
-    graph.insert_after(producer, [made])
+def _like(node: ir.Node, inputs: list[ir.Value | None], power: int) -> ir.Value:
+    """The output of a copy of ``node`` with other inputs, right behind it."""
+    graph, old = node.graph, node.outputs[0]
+    assert isinstance(graph, ir.Graph)
+    made = ir.Node("", node.op_type, inputs, list(node.attributes.values()), name=f"{node.name}/times 2^{power}")
+    output = made.outputs[0]
+    output.name, output.type, output.shape = f"{old.name}/times 2^{power}", old.type, old.shape
+    graph.insert_after(node, [made])
     return output
 
 
 def _drop_unread(value: ir.Value | None) -> None:
+    """Forget a quantized operand that nobody reads any more."""
     producer = value.producer() if value is not None else None
-    if value is None or producer is None or value.uses() or value.is_graph_output():
+    if value is None or producer is None or value.uses() or value.is_graph_output() or producer.graph is None:
         return
-    if producer.op_type == "DequantizeLinear" and producer.graph is not None:
+    if producer.op_type in ("DequantizeLinear", "QuantizeLinear"):
+        before = producer.inputs[0]
         producer.graph.remove(producer, safe=True)
+        _drop_unread(before)
 
 
 def _multiplied(value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
     graph = node.graph
     assert graph is not None
-    made = ir.node("Mul", [value, _factor(node, f"scale{index}", power)], name=f"{node.name}/input {index}/scaled")
+    made = ir.node(
+        "Mul", [value, _factor(node, f"scale{index}", power)], name=f"{node.name}/input {index} times 2^{power}"
+    )
     made.outputs[0].name, made.outputs[0].type, made.outputs[0].shape = made.name, value.type, value.shape
     graph.insert_before(node, [made])
     return made.outputs[0]

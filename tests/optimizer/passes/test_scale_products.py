@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.importing.names import name_nodes
+from optimizer.lint import Rule, lint
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts
@@ -67,3 +68,20 @@ def test_what_fits_is_left_alone() -> None:
     model.graph.initializers["w"].const_value = ir.tensor(np.ones((8, 8), np.float32), name="w")
     feed = {"x": np.full((2, 8), 1e3, np.float32)}
     assert not ScaleProducts(observe_extremes(model, [feed])).apply(model).modified
+
+
+def test_a_quantized_operand_keeps_its_codes_and_its_pair() -> None:
+    model = build(
+        """g (float[N, 8] x, float[8, 8] w, float[8, 8] v) => (float[N, 8] y, float[N, 8] z) <float k = {3e5}, float s = {10000.0},
+            float t = {1000.0}, int8 o = {0}> { a = Mul(x, k) q = QuantizeLinear(a, s, o) d = DequantizeLinear(q, s, o)
+            qw = QuantizeLinear(w, t, o) dw = DequantizeLinear(qw, t, o) [up] b = MatMul(d, dw) y = Tanh(b) [too] c = MatMul(d, v) z = Tanh(c) }"""
+    )
+    feed = {"x": RNG.standard_normal((4, 8)).astype(np.float32)}
+    wanted = run(model, feed)
+    scaling = ScaleProducts(observe_extremes(model, [feed]))
+    assert scaling.apply(model).modified == 2
+    np.testing.assert_allclose(run(model, feed), wanted, rtol=1e-5)
+    HalfPrecision(extremes=scaling.extremes).apply(model)
+    assert not [finding for finding in lint(model) if finding.rule is Rule.PAIR]
+    assert all(node.outputs[0].dtype == ir.DataType.FLOAT16 for node in model.graph if node.name in ("up", "too"))
+    assert np.isfinite(answers(model, [feed])[0]["y"]).all()
