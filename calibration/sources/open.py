@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,9 +67,15 @@ def open_source(
         source = _open(data, inputs, images, samples, seed)
     if index_limits and not source.synthetic:
         source = WithinLimits(source, index_limits)
-    if next(source.samples(), None) is None:
+    if not _first(source):
         raise BadInput("; ".join(["holds no samples", *source.notes]), where=source.description)
     return source
+
+
+def _first(source: OpenedSource) -> list[Feed]:
+    """The first sample, or its first row where a whole file may be one: a file may not fit into memory."""
+    whole = any(spec.batch is False and spec.shape and isinstance(spec.shape[0], str) for spec in source.specs)
+    return source.peek(1) if whole else list(islice(source.samples(), 1))
 
 
 def _open(

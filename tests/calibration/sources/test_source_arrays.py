@@ -149,6 +149,15 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, save):
     assert large < 2 << 20
 
 
+def test_a_file_that_may_be_one_sample_is_peeked_into_not_read(tmp_path):
+    np.save(tmp_path / "long.npy", np.ones((512, 1 << 14), np.float32))
+    tracemalloc.start()
+    (feed,) = open_source(tmp_path / "long.npy", (TensorSpec("x", "float32", ("n", 1 << 14), False),)).peek(16)
+    top = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert feed["x"].shape == (16, 1 << 14) and top < 8 << 20
+
+
 def test_observed_shapes(tmp_path):
     specs = (TensorSpec("x", "float32", ("batch", "seq")),)
     for i, length in enumerate([7, 3, 7, 5]):
