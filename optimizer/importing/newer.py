@@ -8,17 +8,12 @@ has no such form keeps its opset.
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 from onnx.defs import OpSchema, SchemaError
 
 from optimizer.importing.versions import OPSET
-from optimizer.passes.infer_shapes import infer_shapes
-
-_DOMAIN = "enginewright.functions"
+from optimizer.passes.spell_out import spell_out
 
 
 def bring_down(model: ir.Model) -> list[str]:
@@ -58,63 +53,9 @@ def _is_newer(op_type: str) -> bool:
 def _expand(model: ir.Model) -> set[str]:
     """Write out every operator that came after 21 and has a function, then those in its function; returns names."""
     done: set[str] = set()
-    version = model.opset_imports[""]
-    while True:
-        infer_shapes(model)
-        found = [n for g in model.graphs() for n in g if n.domain == "" and _is_newer(n.op_type)]
-        functions = [(node, function) for node in found if (function := _function(node, version)) is not None]
-        if not functions:
-            return done
-        for number, (node, function) in enumerate(functions):
-            done.add(node.op_type)
-            _call(model, node, function, f"{node.op_type}_{len(done)}_{number}")
-        common.InlinePass()(model)
-        model.opset_imports.pop(_DOMAIN, None)
-
-
-def _function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
-    """The operators that ``node`` consists of; None where its schema does not tell."""
-    try:
-        schema: Any = _schema(node.op_type, version)  # onnx's stubs know nothing of functions
-    except SchemaError:
-        return None
-    if schema.has_function:
-        body: onnx.FunctionProto = schema.function_body
-        return body
-    if not schema.has_context_dependent_function:
-        return None
-    types = [_type_of(value).SerializeToString() for value in node.inputs]
-    since = max(v for v in schema.context_dependent_function_opset_versions if v <= version)
-    data = schema.get_context_dependent_function_with_opset_version(since, ir.to_proto(node).SerializeToString(), types)
-    return onnx.FunctionProto.FromString(data) if data else None
-
-
-def _type_of(value: ir.Value | None) -> onnx.TypeProto:
-    if value is None or value.dtype is None:
-        return onnx.TypeProto()
-    shape = None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
-    return onnx.helper.make_tensor_type_proto(value.dtype.value, shape)
-
-
-def _call(model: ir.Model, node: ir.Node, proto: onnx.FunctionProto, name: str) -> None:
-    """Let ``node`` call ``proto`` as a function of the model."""
-    schema = _schema(node.op_type, model.opset_imports[""])
-    for attribute in schema.attributes.values():
-        if attribute.name in proto.attribute and attribute.name not in node.attributes and attribute.default_value.name:
-            node.attributes[attribute.name] = ir.serde.deserialize_attribute(attribute.default_value)
-    proto.domain, proto.name = _DOMAIN, name
-    made = {*proto.input, *(output for inner in proto.node for output in inner.output)}
-    del proto.output[len(node.outputs) :]
-    for output in set(proto.output) - made:  # one that nobody asked for is not made, yet may stand between others
-        proto.node.append(onnx.helper.make_node("Identity", [proto.output[0]], [output]))
-    for index, value in enumerate(node.outputs):
-        value.name = value.name or f"{node.name}_unused_{index}"
-    function = ir.serde.deserialize_function(proto)
-    for domain in function.opset_imports:
-        function.opset_imports[domain] = model.opset_imports.setdefault(domain, function.opset_imports[domain])
-    model.opset_imports[_DOMAIN] = 1
-    model.functions[function.identifier()] = function
-    node.domain, node.op_type = _DOMAIN, name
+    while spelt := spell_out(model, lambda node: node.domain == "" and _is_newer(node.op_type)):
+        done |= set(spelt)
+    return done
 
 
 def _says_the_same(node: ir.Node, version: int) -> bool:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from optimizer.passes.base import PassResult
-from optimizer.passes.infer_shapes import InferShapes
+from optimizer.passes.infer_shapes import infer_shapes
 
 _DOMAIN = "enginewright.spelt_out"
 _LIKE_TODAYS = 18
@@ -47,23 +47,29 @@ class SpellOut:
     name = "spell out operators"
 
     def apply(self, model: ir.Model) -> PassResult:
-        found = [node for graph in model.graphs() for node in graph if _is_spelt(node)]
-        if not found:
-            return PassResult(0)
-        InferShapes().apply(model)  # a body may depend on the types of the inputs
-        spelt: list[str] = []
-        for node in found:
-            body = _body(node, model.opset_imports.get("", 0))
-            if body is not None:
-                spelt.append(node.op_type)
-                _call(model, node, body, len(spelt))
-        if not spelt:
-            return PassResult(0)
+        spelt = spell_out(model, _is_spelt)
+        names = ", ".join(sorted(set(spelt)))
+        note = f"{len(spelt)} operators spelt out by their definition: {names}"
+        return PassResult(len(spelt), (note,) if spelt else ())
+
+
+def spell_out(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:
+    """Replace the nodes that are ``wanted`` by their bodies, in place; returns the operators that were."""
+    found = [node for graph in model.graphs() for node in graph if wanted(node)]
+    if not found:
+        return []
+    infer_shapes(model)  # a body may depend on the types of the inputs
+    spelt: list[str] = []
+    for node in found:
+        body = _body(node, model.opset_imports.get("", 0))
+        if body is not None:
+            spelt.append(node.op_type)
+            _call(model, node, body, len(spelt))
+    if spelt:
         common.InlinePass()(model)
         model.functions.clear()
         model.opset_imports.pop(_DOMAIN, None)
-        names = ", ".join(sorted(set(spelt)))
-        return PassResult(len(spelt), (f"{len(spelt)} operators spelt out by their definition: {names}",))
+    return spelt
 
 
 def _is_spelt(node: ir.Node) -> bool:

@@ -22,7 +22,6 @@ from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
-from optimizer.passes.signed_quantization import SignedQuantization
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
@@ -151,7 +150,6 @@ class _Typing:
         if quantized is not None:
             model, plan, table = quantized.model.clone(), quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))
-        plan = PrecisionPlan(plan.nodes, [*plan.notes, *SignedQuantization().apply(model).notes])
         model, plan = self._high_precision.type(model, plan, table)
         keep_biases_apart(model)
         save_model(model, path)
