@@ -212,10 +212,54 @@ def dead_channels() -> ir.Model:
     )
 
 
+def weight_in_company() -> ir.Model:
+    """One weight is a graph output, is read in a branch, and by a product and a sum of the main graph."""
+    return parse(
+        f"""{HEAD} g (float[32,32] x, float[32,32] w, float[32,32] v) => (float[32,32] y, float[32,32] w) {{
+            a = MatMul(x, w)
+            peak = ReduceMax <keepdims=0> (x)
+            flag = Cast <to=9> (peak)
+            b = If (flag) <
+                then_branch = yes () => (float[32,32] p) {{ p = MatMul(a, w) }},
+                else_branch = no () => (float[32,32] q) {{ q = Add(a, w) }}
+            >
+            s = Add(b, w)
+            t = Tanh(s)
+            y = MatMul(t, v)
+        }}""",
+        {"w": normal(32, 32), "v": normal(32, 32, seed=1)},
+    )
+
+
+def pixels() -> ir.Model:
+    """An image in uint8 that the graph makes float, one pixel high in the end."""
+    return parse(
+        f"""{HEAD} g (uint8[2,3,16,16] x, float scale, float[16,3,3,3] w, float[16] b, float[32,16,14,14] v, int64[2] shape, float[32,24] u) => (float[2,24] y) {{
+            f = Cast <to=1> (x)
+            s = Mul(f, scale)
+            a = Conv(s, w, b)
+            r = Relu(a)
+            p = Conv(r, v)
+            l = Reshape(p, shape)
+            y = Gemm(l, u)
+        }}""",
+        {
+            "scale": np.array(1 / 255, np.float32),
+            "w": conv_weight(16, 3),
+            "b": normal(16),
+            "v": normal(32, 16, 14, 14, scale=0.02),
+            "shape": np.array([2, 32], np.int64),
+            "u": normal(32, 24),
+        },
+    )
+
+
 MODELS: dict[str, Model] = {
     found.__name__: found
     for found in (
         taken_names,
+        weight_in_company,
+        pixels,
         average_pool,
         shared_weight,
         shared_along_two_axes,
@@ -231,10 +275,14 @@ MODELS: dict[str, Model] = {
 
 
 def feeds_for(model: ir.Model, count: int = 12) -> list[dict[str, np.ndarray]]:
-    return [
-        {str(v.name): normal(*v.shape.numpy(), seed=100 + n, scale=1.0) for v in model.graph.inputs}
-        for n in range(count)
-    ]
+    return [{str(v.name): some(v, 100 + n) for v in model.graph.inputs} for n in range(count)]
+
+
+def some(value: ir.Value, seed: int) -> np.ndarray:
+    assert value.shape is not None
+    if value.dtype is ir.DataType.UINT8:
+        return np.random.default_rng(seed).integers(0, 256, value.shape.numpy(), np.uint8)
+    return normal(*value.shape.numpy(), seed=seed, scale=1.0)
 
 
 def answers(model: ir.Model, feeds: list[dict[str, np.ndarray]], *, fused: bool) -> list[dict[str, np.ndarray]]:
