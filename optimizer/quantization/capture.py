@@ -105,19 +105,27 @@ def capture_channels(
 ) -> dict[str, tuple[Channels, Channels]]:
     """Activations by channel, of even and of odd feeds: what is made from one half can be judged on the other.
 
-    Up to ``rows`` vectors in all are kept of each, drawn at random over positions; ends are of all positions.
+    Up to ``rows`` vectors in all are kept of each, drawn at random over positions; ends are of all positions. One that
+    is not finite somewhere is left out: nothing can be made from it.
     """
     rng = np.random.default_rng(seed)
     halves = {name: (_Half(), _Half()) for name in channel_axes}
     each = max(rows // max(len(feeds), 1), 1)
+    broken: set[str] = set()
 
     def visit(name: str, value: Array, index: int) -> None:
         flat = np.moveaxis(value, channel_axes[name], -1).reshape(-1, value.shape[channel_axes[name]])
-        if len(flat):
+        if not np.isfinite(flat).all():
+            broken.add(name)
+        elif len(flat):
             halves[name][index % 2].add(flat, each, rng)
 
     observe(model, list(channel_axes), feeds, visit)
-    return {name: (even.channels(), odd.channels()) for name, (even, odd) in halves.items() if even.rows and odd.rows}
+    return {
+        name: (even.channels(), odd.channels())
+        for name, (even, odd) in halves.items()
+        if even.rows and odd.rows and name not in broken
+    }
 
 
 @dataclass
@@ -142,7 +150,8 @@ def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) ->
 
     def visit(name: str, value: Array, _: int) -> None:
         low, high = extremes.get(name, (np.inf, -np.inf))
-        extremes[name] = min(low, float(value.min())), max(high, float(value.max()))
+        if value.size:
+            extremes[name] = min(low, float(value.min())), max(high, float(value.max()))
 
     observe(model, names, feeds, visit)
     ranges = {

@@ -24,7 +24,7 @@ class Geometry:
 
 
 def geometry(op: WeightedOp) -> Geometry | None:
-    """The window of a Conv; None for ``auto_pad`` SAME, whose pads depend on the input."""
+    """The window of a Conv; None for ``auto_pad`` SAME, whose pads depend on the input, and for pads that cut away."""
     attributes = op.node.attributes
     auto = attributes.get("auto_pad")
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
@@ -37,6 +37,8 @@ def geometry(op: WeightedOp) -> Geometry | None:
         return tuple(found.as_ints()) if found is not None else (default,) * count
 
     pads = ints("pads", 0, 2 * rank)
+    if min(pads, default=0) < 0:
+        return None
     return Geometry(
         kernel, ints("strides", 1, rank), ints("dilations", 1, rank), tuple(zip(pads[:rank], pads[rank:], strict=True))
     )

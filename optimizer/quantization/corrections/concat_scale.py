@@ -69,7 +69,11 @@ class EqualizeConcatBranches:
         known = [found.amax for found in ranges if found is not None]
         if not ops or len(ops) != len(readers) or output.is_graph_output() or len(known) != len(concat.inputs):
             return None
-        if not unlike(known) or not all(_joins_channels(concat, op) for op in ops):
+        if (
+            not all(map(math.isfinite, known))
+            or not unlike(known)
+            or not all(_joins_channels(concat, op) for op in ops)
+        ):
             return None
         return _Join(concat, ops, tuple(known))
 

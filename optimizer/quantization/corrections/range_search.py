@@ -39,8 +39,9 @@ def refine_ranges(
         captured = capture_inputs(model, chunk, feeds, seed + 1)
         for op in chunk:
             name = tensor_of[str(op.node.name)]
-            if not values[name].is_graph_input():
-                found = _errors(op, values[name], captured.pop(op.node), table.tensors[name], placement.form)
+            rows = captured.pop(op.node)
+            if not values[name].is_graph_input() and np.isfinite(rows).all():
+                found = _errors(op, values[name], rows, table.tensors[name], placement.form)
                 errors[name] = errors.get(name, np.zeros(len(FRACTIONS), np.float32)) + found
     ranges = dict(table.tensors)
     for name, found in errors.items():

@@ -188,7 +188,7 @@ def capture_inputs(
 
 def _solve(op: WeightedOp, plain: Floats, quantizer: Quantizer, solve: bool, biased: bool, top: int) -> Rounding | None:
     """Plain rounding or, if allowed and better, least squares; each with its bias correction."""
-    if len(plain) < MIN_ROWS:
+    if len(plain) < MIN_ROWS or not np.isfinite(plain).all():
         return None
     noisy = quantizer(plain)
     biased = biased and can_add_bias(op)
