@@ -34,6 +34,7 @@ _RANDOM = {
     *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "EyeLike"),
     *("Bernoulli", "Multinomial"),
 }
+_COORDINATES = {"GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool"}
 _WIDE_RANGE = {
     *("Sqrt", "Reciprocal", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum"),
     *("Det", "STFT", "DFT", "MelWeightMatrix", "LpNormalization", "MeanVarianceNormalization", "LpPool"),
@@ -114,6 +115,8 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
         return "loop body: accumulators stay FP32"
     if deals_in_containers(node.op_type, opset):
         return "sequences and optionals stay FP32"
+    if node.op_type in _COORDINATES:
+        return f"coordinates need more digits than {dtype.name} has"
     if node.op_type == "BitCast":
         return "reads the bits of its operand"
     if node.op_type in _RANDOM:

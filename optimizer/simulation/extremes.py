@@ -87,7 +87,8 @@ def _remembering(feeds: Iterable[Feed], first: list[Feed]) -> Iterator[Feed]:
 
 def _activations(graph: ir.Graph, inside: Mapping[str, str]) -> dict[str, ir.Value]:
     made = (value for node in graph if node.op_type != "Constant" for value in node.outputs)
-    return {str(v.name): v for v in (*graph.inputs, *made) if v.dtype in _FLOATS and inside.get(str(v.name), "named")}
+    named = (value for value in (*graph.inputs, *made) if value.name)  # an output left out has no name
+    return {str(v.name): v for v in named if v.dtype in _FLOATS and inside.get(str(v.name), "observed")}
 
 
 def _is_relative_operand(value: ir.Value) -> bool:

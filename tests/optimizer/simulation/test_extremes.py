@@ -60,6 +60,14 @@ def test_large_numbers_are() -> None:
     assert observe(text, {"x": np.array([1e3, 1e4, 1e5, 2e5], np.float32)}).largest["q"] == pytest.approx(4e10)
 
 
+def test_outputs_left_out_are_passed_over() -> None:
+    text = """g (float[S, 1, 2] x, float[1, 9, 2] w, float[1, 9, 3] r) => (float[1, 1, 3] h) {
+        , h = GRU<hidden_size = 3>(x, w, r) }"""
+    shapes = {"x": (4, 1, 2), "w": (1, 9, 2), "r": (1, 9, 3)}
+    found = observe(text, {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
+    assert 0 < found.largest["h"] <= 1
+
+
 def test_nan_infinity_and_empty_tensors_end_nothing() -> None:
     text = "g (float[N] x) => (float[N] y) { l = Log(x) y = Sqrt(l) }"
     found = observe(text, {"x": np.array([0.0, -1.0, 2.0], np.float32)}, {"x": np.zeros(0, np.float32)})
