@@ -56,7 +56,8 @@ def probe_batching(
         f"the model does not run on it: {error}",
         where=place_of(feeds[0], 0),
         expected="inputs that the model as given can run in ONNX Runtime",
-        fix="correct it or give other inputs with --data, or export the model anew where it cannot run at all",
+        fix="correct it, give other inputs with --data (lengths of made-up ones: --shape NAME=SHAPE), or export the "
+        "model anew where it cannot run at all",
     )
 
 

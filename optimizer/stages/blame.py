@@ -10,7 +10,7 @@ from engines.errors import BadInput, EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from optimizer.stages.job import Job
 
-GIVE_DATA = "give real inputs with --data (a folder of .npz): made-up ones need not suit this model"
+GIVE_DATA = "give real inputs with --data (a folder of .npz), or the lengths of made-up ones with --shape NAME=SHAPE"
 MEND_DATA = "correct or leave out this sample"
 
 
