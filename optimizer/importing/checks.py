@@ -110,10 +110,25 @@ def notes_on(model: ir.Model) -> list[str]:
             domain = name.rpartition(".")[0]
             who = "ONNX Runtime only" if domain in RUNTIME_DOMAINS else "no known backend; a plugin is needed"
             notes.append(f"{count} x {name}: runs in {who}")
+    training = [str(node.name or node.op_type) for node in nodes if _trains(node)]
+    if training:
+        notes.append(
+            f"{len(training)} nodes are in training mode ({', '.join(training[:3])}): their answers depend on "
+            "the rest of the batch, or on chance; export the model with model.eval()"
+        )
     quantized = sum(node.op_type in _QUANTIZED for node in nodes)
     if quantized:
         notes.append(f"already quantized: {quantized} quantization nodes are kept as they are")
     return notes
+
+
+def _trains(node: ir.Node) -> bool:
+    """A batch-norm that takes the batch's own statistics, a dropout that is told to drop."""
+    if node.op_type == "BatchNormalization":
+        return bool(node.attributes.get_int("training_mode", 0))
+    told = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+    tensor = ir.convenience.get_const_tensor(told) if told is not None else None
+    return tensor is not None and bool(tensor.numpy().any())
 
 
 def all_nodes(model: ir.Model) -> Iterator[ir.Node]:

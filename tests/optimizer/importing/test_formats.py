@@ -135,3 +135,12 @@ def test_einsum_in_small_letters(given: str, wanted: str) -> None:
         for term in given.partition("->")[0].split(",")
     ]
     np.testing.assert_allclose(np.einsum(wanted, *operands), np.einsum(given.replace(" ", ""), *operands))
+
+
+@pytest.mark.parametrize(("flag", "count"), [(1, 2), (0, 0)])
+def test_training_mode_is_said(flag: int, count: int, tmp_path: Path) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4] x) => (float[N, 4] y)
+    <float[4] w = {{1, 1, 1, 1}}, float r = {{0.3}}, bool t = {{{flag}}}> {{
+        [norm] a{", m, v" if flag else ""} = BatchNormalization <training_mode = {flag}> (x, w, w, w, w)  [drop] y = Dropout(a, r, t) }}"""
+    notes = [note for note in imported(text, tmp_path).notes if "training mode" in note]
+    assert notes == [] if not count else notes[0].startswith("2 nodes are in training mode (norm, drop)")
