@@ -34,6 +34,8 @@ _RANDOM = {
     *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "EyeLike"),
     *("Bernoulli", "Multinomial"),
 }
+_RECURRENT, _LENGTHS = {"LSTM", "GRU", "RNN"}, 4
+"""Recurrent nets, and which of their inputs holds the lengths of sequences."""
 _COORDINATES = {"GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool"}
 _WIDE_RANGE = {
     *("Sqrt", "Reciprocal", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum"),
@@ -123,6 +125,8 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
         return "generates its output in FP32"
     if node.op_type.startswith("Scatter") and node.attributes.get_string("reduction", "none") != "none":
         return "sums as many values as arrive in one place, for which ONNX Runtime has no 16-bit form"
+    if node.op_type in _RECURRENT and len(node.inputs) > _LENGTHS and node.inputs[_LENGTHS] is not None:
+        return "TensorRT masks the steps beyond each sequence's length with FP32 zeros"
     slots = half_slots(node.op_type, opset, dtype)
     if slots is None:
         return "operator unknown to the ONNX standard"

@@ -377,3 +377,12 @@ def test_a_pool_of_squares_stays_fp32() -> None:
     typing = HalfPrecision()
     typing.apply(model)
     assert "pool" in typing.kept
+
+
+def test_a_recurrent_net_with_lengths_stays_fp32() -> None:
+    text = """g (float[T, N, 4] x, int32[N] lens, float[1, 9, 4] w, float[1, 9, 3] r, float[1, 18] b) => (float[1, N, 3] h) {{
+        a = Neg(x) , h = GRU <hidden_size = 3> (a, w, r, b{lens}) }}"""
+    for lens, dtype in ((", lens", FLOAT), ("", HALF)):
+        model = parse(text.format(lens=lens))
+        HalfPrecision().apply(model)
+        assert type_of(model, "GRU") == dtype
