@@ -298,6 +298,23 @@ def _gelu(steps: Steps) -> list[ir.Value]:
     return [steps.do("Mul", steps.do("Mul", half, x), steps.do("Add", one, bent))]
 
 
+def _sigmoid(steps: Steps) -> list[ir.Value]:
+    one, positive = steps.number(1.0), steps.do("Greater", steps.data, steps.number(0.0), dtype=ir.DataType.BOOL)
+    raised = steps.do("Exp", steps.do("Neg", steps.do("Abs", steps.data)))
+    share = steps.do("Where", positive, one, raised)
+    return [steps.do("Div", share, steps.do("Add", one, raised))]
+
+
+def _softsign(steps: Steps) -> list[ir.Value]:
+    return [steps.do("Div", steps.data, steps.do("Add", steps.do("Abs", steps.data), steps.number(1.0)))]
+
+
+def _swish(steps: Steps) -> list[ir.Value]:
+    alpha = steps.number(steps.node.attributes.get_float("alpha", 1.0), _FLOAT)
+    share = steps.narrow(steps.wide("Sigmoid", steps.wide("Mul", steps.data, alpha)))
+    return [steps.do("Mul", steps.data, share)]
+
+
 _EXPANSIONS: dict[str, Expansion] = {
     "LayerNormalization": _layer_norm,
     "RMSNormalization": _rms_norm,
@@ -314,5 +331,8 @@ _EXPANSIONS: dict[str, Expansion] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
     "Gelu": _gelu,
+    "Sigmoid": _sigmoid,
+    "Softsign": _softsign,
+    "Swish": _swish,
     "QuantizeLinear": _quantize,
 }

@@ -131,6 +131,9 @@ AGREEING = {
     ),
     "softmax": ("g (float[N, 64] x) => (float[N, 64] y) { y = Softmax(x) }", {}, (8, 64)),
     "gelu": ("g (float[N, 64] x) => (float[N, 64] y) { y = Gelu(x) }", {}, (8, 64)),
+    "sigmoid": ("g (float[N, 64] x) => (float[N, 64] y) { y = Sigmoid(x) }", {}, (32, 64)),
+    "softsign": ("g (float[N, 64] x) => (float[N, 64] y) { y = Softsign(x) }", {}, (32, 64)),
+    "silu": ("g (float[N, 64] x) => (float[N, 64] y) { a = Sigmoid(x) y = Mul(a, x) }", {}, (32, 64)),
     "gelu by tanh": ('g (float[N, 64] x) => (float[N, 64] y) { y = Gelu<approximate = "tanh">(x) }', {}, (8, 64)),
     "convolution": (
         "g (float[N, 3, 9, 9] x, float[4, 3, 3, 3] w, float[4] b) => (float[N, 4, 1, 1] y) { a = Conv<pads = [1, 1, 1, 1]>(x, w, b) r = Relu(a) y = GlobalAveragePool(r) }",
