@@ -17,7 +17,6 @@ from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.runtime_types import RuntimeTypes
-from optimizer.passes.signed_codes import SignedCodes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.spell_out import SpellOut
 from optimizer.passes.unroll_step import UnrollSingleStep
@@ -40,7 +39,6 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         FoldConstants(),
         RemoveIdentity(),
         UnrollSingleStep(),
-        SignedCodes(),
         RemoveRedundant(),
         InferShapes(),
         RuntimeTypes(),

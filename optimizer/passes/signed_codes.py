@@ -1,7 +1,8 @@
 """uint8 codes around 128 become int8 codes around 0: the same numbers, in the only form that TensorRT takes.
 
 q - 128 of a code q with scale s and zero point 128 is the code of the same value with zero point 0, and the bounds 0
-and 255 are then -128 and 127. Other zero points have no such form.
+and 255 are then -128 and 127. Other zero points have no such form. The CPU's engine keeps unsigned codes, which ONNX
+Runtime is made for.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
+from optimizer.passes.signed_codes import SignedCodes
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
@@ -151,6 +152,7 @@ class _Typing:
             model, plan, table = quantized.model.clone(), quantized.plan, quantized.table
             plan = PrecisionPlan(plan.nodes, list(quantized.notes))
         model, plan = self._high_precision.type(model, plan, table)
+        SignedCodes().apply(model)
         keep_biases_apart(model)
         save_model(model, path)
         written = ir.load(path)

@@ -14,6 +14,8 @@ LOOSE_DB = 2.0
 """Most that it may lie above what a judge finds who computes float16 in float32 and rounds at other places."""
 BEYOND_DB = 45.0
 """Above this both are rounding: the order of a sum decides, and nobody's choice rests on it."""
+OWN_NOISE_DB = 5.0
+"""The reference of a 16-bit source has that type's own rounding: so far below what it leaves, claims can be held."""
 BEYOND_BF16_DB = 40.0
 """The same for bfloat16, of which one rounding leaves 54 dB where float16's leaves 72."""
 
@@ -44,7 +46,7 @@ def verdict(row: Row, report: Mapping[str, Any], judged: Judged) -> Row:
         targets=targets,
         judge=judged.typed_by,
     )
-    beyond = BEYOND_BF16_DB if row.precision == "bf16" else BEYOND_DB
+    beyond = min(BEYOND_BF16_DB if row.precision == "bf16" else BEYOND_DB, judged.least_float_db - OWN_NOISE_DB)
     false = _false_claims("model.onnx", claims, judged.typed, judged.typed_by, beyond) + _cpu_faults(cpu, judged)
     if false:
         return replace(row, outcome=Outcome.WRONG, reason="; ".join(false))
