@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from optimizer.passes.base import PassResult
 from optimizer.passes.constants import constant_tensor, new_initializer
-from optimizer.passes.half_islands import LARGEST_OBSERVED, largest_finite, observed_size
+from optimizer.passes.half_ranges import LARGEST_OBSERVED, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes
 
 SCALED = {"MatMul", "Gemm", "Conv", "ConvTranspose"}
