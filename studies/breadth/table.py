@@ -16,6 +16,8 @@ from studies.breadth.row import Outcome, Row, read
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 _LONGEST = 200  # characters of a reason in the page
+_MOST = 40  # kinds of refusals in the page
+_FOLDER = re.compile(r"\S*/(?=[^/\s]+\.(?:onnx|npz)\b)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +91,9 @@ def _reasons(rows: Sequence[Row]) -> str:
     for row in rows:
         alike[_without_names(row.reason)].append(row)
     ordered = sorted(alike.values(), key=len, reverse=True)
-    lines = [f"| {len(members)} | `{members[0].name}` | {_cell(members[0].reason)} |" for members in ordered]
+    lines = [f"| {len(members)} | `{members[0].name}` | {_cell(members[0].reason)} |" for members in ordered[:_MOST]]
+    if rest := ordered[_MOST:]:
+        lines.append(f"| {sum(map(len, rest))} | | for {len(rest)} other reasons |")
     return "\n".join(["| models | for example | reason |", "|--:|---|---|", *lines])
 
 
@@ -103,7 +107,7 @@ def _cell(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = _FOLDER.sub("", " ".join(text.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
