@@ -16,6 +16,7 @@ from studies.breadth.row import Outcome, Row, read
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 _LONGEST = 200  # characters of a reason in the page
+POOR_DB = 20.0  # an INT8 form below this is named
 _MOST = 40  # kinds of refusals in the page
 _FOLDER = re.compile(r"\S*/(?=[^/\s]+\.(?:onnx|npz)\b)")
 
@@ -44,7 +45,7 @@ def write_into(page: Path, text: str) -> None:
 
 def render(rows: Sequence[Row]) -> str:
     """The counts by study and kind, then what was refused, wrong or crashed, and why."""
-    parts = [_counts(rows), *_judges(rows)]
+    parts = [_counts(rows), *_judges(rows), *_architectures(rows)]
     for outcome in (Outcome.CRASHED, Outcome.WRONG):
         if found := [row for row in rows if row.outcome is outcome]:
             parts.append(f"**{outcome.value.capitalize()}**\n\n" + "\n".join(_item(row) for row in found))
@@ -74,6 +75,27 @@ def _judges(rows: Sequence[Row]) -> list[str]:
         counts = Counter(row.judge for row in rows if row.study == study and row.judge)
         lines.append(f"- {study}: `model.onnx` judged by " + ", ".join(f"{who} {n}" for who, n in counts.most_common()))
     return ["\n".join(lines)] if lines else []
+
+
+def _architectures(rows: Sequence[Row]) -> list[str]:
+    """The slowest architectures, the least accurate, and the CPU forms that lie furthest below the typed ones."""
+    nets = [row for row in rows if row.study == "architectures" and row.sqnr_db is not None]
+    if not nets:
+        return []
+    slow = sorted(nets, key=lambda row: row.cpu_seconds, reverse=True)[:3]
+    poor = sorted((row for row in nets if (row.sqnr_db or 0.0) < POOR_DB), key=lambda row: row.sqnr_db or 0.0)
+    apart = sorted(nets, key=_apart, reverse=True)[:3]
+    lines = [
+        "- most CPU seconds, children included: " + ", ".join(f"`{r.name}` {r.cpu_seconds:.0f} s" for r in slow),
+        f"- below {POOR_DB:.0f} dB: " + (", ".join(f"`{r.name}` {r.sqnr_db:.1f} dB" for r in poor) or "none"),
+        "- the CPU's INT8 form furthest below the typed one: "
+        + ", ".join(f"`{r.name}` {r.sqnr_db:.1f} and {r.cpu_db:.1f} dB" for r in apart if r.cpu_db is not None),
+    ]
+    return ["\n".join(lines)]
+
+
+def _apart(row: Row) -> float:
+    return 0.0 if row.sqnr_db is None or row.cpu_db is None else row.sqnr_db - row.cpu_db
 
 
 def _cells(rows: Sequence[Row]) -> str:

@@ -85,6 +85,14 @@ def test_what_is_claimed_is_held_against_what_is_found(report: dict, judged: Jud
     assert verdict(ROW, report, judged).outcome is outcome
 
 
+def test_the_table_names_the_slowest_and_the_least_accurate() -> None:
+    figures = {"cpu_seconds": 12.0, "sqnr_db": 17.5, "cpu_db": 11.25}
+    text = render([Row("architectures", "timm", "poor_net", Outcome.WORKS, **figures)])
+    assert "`poor_net` 12 s" in text
+    assert "below 20 dB: `poor_net` 17.5 dB" in text
+    assert "`poor_net` 17.5 and 11.2 dB" in text
+
+
 def test_the_table_counts_every_row_once() -> None:
     rows = [
         Row("backend", "node", "a", Outcome.WORKS),
