@@ -122,7 +122,7 @@ def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> di
     names = [value.name for value in case.model.graph.input]
     (work / "data").mkdir()
     for number, (inputs, _) in enumerate(case.sets):
-        arrays = {n: _stored(a) for n, a in zip(names, inputs, strict=False) if _is_tensor(a)}
+        arrays = {n: stored(a) for n, a in zip(names, inputs, strict=False) if _is_tensor(a)}
         np.savez(work / "data" / f"{number:03}.npz", **arrays)  # type: ignore[arg-type]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -151,7 +151,7 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, onnx.TensorProto))
 
 
-def _stored(value: Any) -> NDArray[Any]:
+def stored(value: Any) -> NDArray[Any]:
     """What the data of a test holds, as an array. numpy files hold no bfloat16: data for such inputs is float32."""
     array = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
@@ -168,20 +168,19 @@ def _judged(case: Case, precision: str, bundle: Path, names: Sequence[str]) -> d
     ):
         with opened() as engine:
             for inputs, outputs in case.sets:
-                feed = {n: _stored(a) for n, a in zip(names, inputs, strict=False)}
+                feed = {n: stored(a) for n, a in zip(names, inputs, strict=False)}
                 answers = engine.infer({spec.name: feed[spec.name] for spec in engine.inputs})
                 for value, expected in zip(case.model.graph.output, outputs, strict=False):
-                    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
-                    db, fault = _fault(case, precision, _stored(expected), answers[value.name], kind)
+                    db, found = fault(case, precision, value, stored(expected), answers[value.name])
                     worst = min(worst, db)
-                    wrong += [f"{what}: output {value.name!r} {fault}"] if fault else []
+                    wrong += [f"{what}: output {value.name!r} {found}"] if found else []
     return {"wrong": "; ".join(dict.fromkeys(wrong)), "db": worst}
 
 
-def _fault(
-    case: Case, precision: str, expected: NDArray[Any], found: NDArray[Any], kind: str = ""
+def fault(
+    case: Case, precision: str, value: onnx.ValueInfoProto, expected: NDArray[Any], found: NDArray[Any]
 ) -> tuple[float, str]:
-    """SQNR of an output, dB, and what is wrong with it; ``kind`` is the type it has in the test."""
+    """SQNR of the output ``value``, dB, and what is wrong with it."""
     if expected.shape != found.shape:
         return -999.0, f"has shape {list(found.shape)}, not {list(expected.shape)}"
     if not _is_float(expected):
@@ -195,7 +194,9 @@ def _fault(
         return -999.0, "has NaN or infinity elsewhere"
     signal, noise = float(np.sum(a[finite] ** 2)), float(np.sum((a[finite] - b[finite]) ** 2))
     db = 10 * float(np.log10(max(signal, 1e-30) / max(noise, 1e-30)))
-    least = min(LEAST_DB[precision], BFLOAT16_DB if kind == "bfloat16" else np.inf)
+    least = min(
+        LEAST_DB[precision], BFLOAT16_DB if value.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16 else np.inf
+    )
     return db, "" if db >= least else f"has an SQNR of {db:.1f} dB"
 
 
