@@ -23,7 +23,7 @@ from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.saving import serialized
-from studies.breadth.backend import KINDS, Case, cases, fault, stored
+from studies.breadth.backend import KINDS, Case, cases, fault, fed, stored
 from studies.breadth.row import Outcome, Row, append
 
 
@@ -48,7 +48,7 @@ def tried(case: Case, path: Path) -> tuple[Outcome, str]:
 
 
 def _wrong(case: Case, model: ir.Model) -> list[str]:
-    names = [value.name for value in case.model.graph.input]
+    names = fed(case.model)
     wrong = []
     with OnnxRuntimeEngine(serialized(model), threads=1) as engine:
         for inputs, outputs in case.sets:
@@ -62,7 +62,7 @@ def _wrong(case: Case, model: ir.Model) -> list[str]:
 
 def _as_onnxruntime(case: Case, path: Path, model: ir.Model) -> bool:
     """Whether ONNX Runtime answers the same for the model as given: then it is what differs from the test."""
-    names = [value.name for value in case.model.graph.input]
+    names = fed(case.model)
     feed = {name: stored(value) for name, value in zip(names, case.sets[0][0], strict=False)}
     try:
         with OnnxRuntimeEngine(path, threads=1) as given, OnnxRuntimeEngine(serialized(model), threads=1) as ours:
