@@ -7,6 +7,7 @@ factors around it are FP32. Weights, the scales of quantized operands and the bi
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -22,13 +23,13 @@ _FLOAT = ir.DataType.FLOAT
 
 
 class ScaleProducts:
-    """Scales every product that ``extremes`` shows to overflow FP16, in place; afterwards ``extremes`` covers what was
-    added."""
+    """Scales every product that ``extremes`` shows to overflow FP16, in place, but for those named in ``keep``, which
+    stay FP32; afterwards ``extremes`` covers what was added."""
 
     name = "scale products into the range of FP16"
 
-    def __init__(self, extremes: Extremes) -> None:
-        self.extremes = extremes
+    def __init__(self, extremes: Extremes, keep: Collection[str] = ()) -> None:
+        self.extremes, self._keep = extremes, keep
         self._largest = dict(extremes.largest)
         self._within = dict(extremes.within)
         self._scaled: dict[tuple[ir.Value, int], ir.Value] = {}
@@ -36,7 +37,8 @@ class ScaleProducts:
     def apply(self, model: ir.Model) -> PassResult:
         notes = []
         for node in list(model.graph):
-            if node.op_type in SCALED and node.domain in ("", "ai.onnx") and self._scale(node):
+            candidate = node.op_type in SCALED and node.domain in ("", "ai.onnx") and node.name not in self._keep
+            if candidate and self._scale(node):
                 notes.append(f"{node.name}: computed at a power of two of its size, its results overflow FP16")
         self.extremes = replace(self.extremes, largest=self._largest, within=self._within)
         return PassResult(len(notes), tuple(notes))

@@ -123,7 +123,7 @@ def typed_by_rules(
 ) -> HalfTyped:
     """A typed copy of ``model``; nothing is run."""
     copy = model.clone()
-    scaling = ScaleProducts(extremes)
+    scaling = ScaleProducts(extremes, keep or {})
     scaled = scaling.apply(copy).notes if dtype == ir.DataType.FLOAT16 else ()
     typing = HalfPrecision(dtype, keep, scaling.extremes)
     notes = (*scaled, *typing.apply(copy).notes)

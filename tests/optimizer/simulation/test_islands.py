@@ -20,12 +20,19 @@ HALF, BRAIN = ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 RNG = np.random.default_rng(5)
 
 
-def search(text: str, dtype: ir.DataType = HALF, *, observed: bool = True, **feed: np.ndarray) -> HalfTyped:
+def search(
+    text: str,
+    dtype: ir.DataType = HALF,
+    *,
+    observed: bool = True,
+    costs: dict[str, int] | None = None,
+    **feed: np.ndarray,
+) -> HalfTyped:
     model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
     name_nodes(model)
     InferShapes().apply(model)
     extremes = observe_extremes(model, [feed]) if observed else Extremes()
-    found = IslandSearch(dtype, [feed], plain_answers(model, [feed]), {}).type(model, extremes)
+    found = IslandSearch(dtype, [feed], plain_answers(model, [feed]), costs or {}).type(model, extremes)
     onnx.checker.check_model(ir.to_proto(found.model), full_check=True)
     assert found.noise <= FLOOR[dtype], -10 * np.log10(found.noise)
     return found
@@ -39,6 +46,15 @@ def test_a_large_argument_leads_back_to_what_makes_it(dtype: ir.DataType) -> Non
     kept = search(SINE, dtype, x=RNG.uniform(1, 10, 200).astype(np.float32)).kept
     assert {"first", "wide", "sine"} <= kept.keys() and "last" not in kept
     assert "loses its result" in kept["sine"] and "needed in FP32 by sine" in kept["wide"]
+
+
+@pytest.mark.parametrize("reach", [3e3, 6e4])
+def test_a_product_that_makes_a_large_argument_is_found(reach: float) -> None:
+    """Positions times frequencies, as rotary embeddings are made; beyond 65504 / 2 the sine is FP32 by its range."""
+    text = """g (float[N, 1] x) => (float[N, 4] y) <float[1, 4] f = {1.0, 0.5, 0.2, 0.1}> {
+        [wide] a = MatMul(x, f) [sine] s = Sin(a) [last] y = Abs(s) }"""
+    kept = search(text, x=RNG.uniform(1, reach, (64, 1)).astype(np.float32), costs={"wide": 4}).kept
+    assert {"wide", "sine"} <= kept.keys() and "last" not in kept
 
 
 def test_a_difference_of_large_sums_keeps_both_sums() -> None:
