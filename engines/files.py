@@ -6,6 +6,7 @@ import errno
 import hashlib
 import math
 import os
+import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,10 @@ import numpy as np
 from engines.errors import BadInput
 
 T = TypeVar("T")
+
+_DECODING = threading.Lock()
+"""msgspec gathers what a dataclass holds when it first decodes one; two threads that do so at once crash it (parallel
+builds that both come from the cache, 2026-11-26)."""
 
 
 def sha256_file(path: Path) -> str:
@@ -108,7 +113,9 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def _read(path: Path, kind: type[T], *, strict: bool) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=_decode_path, strict=strict)
+        content = path.read_bytes()
+        with _DECODING:
+            return msgspec.json.decode(content, type=kind, dec_hook=_decode_path, strict=strict)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
