@@ -29,6 +29,8 @@ RATE = 2.0
 """Decibels that each hundredth of the MACs beyond the default budget must buy where the model is of use without it."""
 INAUDIBLE = 1e-4
 """Relative noise power (40 dB) below which a decibel buys nothing."""
+FEW, NEARLY_ALL = 0.05, 0.75
+"""And the part that it leaves out where a few ops cause that part of the noise: 6 dB for a twentieth of the MACs."""
 NEARLY = 10**0.1
 """A cheaper set within 1 dB of the best that can be reached is preferred to it."""
 _STEPS = 1000
@@ -66,16 +68,21 @@ def relieve(found: Sequence[Sensitivity], costs: Mapping[str, int], spent: int, 
     return Relief(wider, left) if left * NEARLY < remaining else Relief(chosen, remaining)
 
 
-def cheap_ops(costs: Mapping[str, int]) -> frozenset[str]:
-    """Ops that are left out of int8 on the CPU for hardly any time: those within ``CHEAP`` of all MACs."""
-    most = CHEAP * sum(costs.values())
+def cheap_ops(costs: Mapping[str, int], share: float) -> frozenset[str]:
+    """Ops that take at most ``share`` of all MACs each."""
+    most = share * sum(costs.values())
     return frozenset(node for node, cost in costs.items() if 0 < cost <= most)
 
 
 def cheap_relief(found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float) -> Relief:
-    """Of ``cheap_ops``, alone ``found``, those that matter beside the ``noise`` of all; within ``CHEAP`` together."""
-    chosen = best_relief(found, costs, budget=CHEAP * sum(costs.values()), total=noise)
-    return Relief(chosen, max(noise * (1 - sum(chosen.values())), 0.0))
+    """What the CPU's form leaves out, beside the ``noise`` of all: what matters within ``CHEAP`` of the MACs; or within
+    ``FEW``, where that takes nearly all noise away, and half of what ``CHEAP`` leaves at least.
+    """
+    total = sum(costs.values())
+    cheap, few = (best_relief(found, costs, budget=share * total, total=noise) for share in (CHEAP, FEW))
+    taken, more = sum(cheap.values()), sum(few.values())
+    chosen, part = (few, more) if more >= NEARLY_ALL and 1 - more <= (1 - taken) / 2 else (cheap, taken)
+    return Relief(chosen, max(noise * (1 - part), 0.0))
 
 
 def _bargain(

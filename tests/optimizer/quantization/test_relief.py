@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.quantization.corrections.relief import (
+    CHEAP,
     USABLE,
     Allowance,
     cheap_ops,
@@ -59,7 +60,14 @@ def test_the_cheapest_set_that_reaches_the_target() -> None:
 def test_the_cpu_leaves_out_what_costs_nothing_and_matters() -> None:
     """A classifier behind a large body, not the body, nor what is cheap and harmless beside all the noise."""
     costs = {"body": 9950, "head": 40, "gate": 10}
-    assert cheap_ops(costs) == {"head", "gate"}
+    assert cheap_ops(costs, CHEAP) == {"head", "gate"}
     relief = cheap_relief([Sensitivity("head", 8e-4), Sensitivity("gate", 1e-6)], costs, noise=1e-3)
     assert set(relief.nodes) == {"head"} and relief.nodes["head"] == pytest.approx(0.8)
     assert relief.remaining == pytest.approx(2e-4)
+
+
+def test_the_cpu_leaves_out_a_little_more_where_one_op_is_nearly_all_the_noise() -> None:
+    costs = {"body": 9700, "entry": 200, "head": 100}
+    loud, calm = Sensitivity("entry", 9e-4), Sensitivity("entry", 4e-4)
+    assert set(cheap_relief([loud, Sensitivity("head", 5e-5)], costs, noise=1e-3).nodes) == {"entry", "head"}
+    assert set(cheap_relief([calm, Sensitivity("head", 5e-5)], costs, noise=1e-3).nodes) == {"head"}
