@@ -25,7 +25,7 @@ from optimizer.quantization.corrections.reconstruction import Rounding, Variant,
 from optimizer.quantization.corrections.relief import (
     CHEAP,
     FEW,
-    USABLE,
+    RUINED,
     Allowance,
     Relief,
     cheap_ops,
@@ -255,7 +255,7 @@ class _Candidate:
     @property
     def usable(self) -> bool:
         """Whether its noise, where it was judged, leaves a model of use."""
-        return self.noise is None or self.noise <= USABLE
+        return self.noise is None or self.noise <= RUINED
 
     @property
     def unbiased(self) -> _Candidate:
