@@ -43,6 +43,19 @@ class SampleSource(Protocol):
         ...
 
 
+class OpenedSource(SampleSource, Protocol):
+    """A sample source that says what it assumed (``notes``) and can be read at chosen indices."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]: ...
+
+    def peek(self, rows: int | None) -> list[Feed]:
+        """One or two feeds as stored, long batches cut to ``rows`` (None: whole): to find out what axis 0 counts."""
+        ...
+
+
 @runtime_checkable
 class Indexed(Protocol):
     """A source that can read chosen samples without decoding the others."""

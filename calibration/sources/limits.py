@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.source import place_of
+from calibration.source import OpenedSource, place_of
 from engines.engine import Feed, TensorSpec
 from engines.errors import BadInput
-
-if TYPE_CHECKING:
-    from calibration.sources.open import OpenedSource
 
 
 class WithinLimits:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from calibration.source import SampleSource
+from calibration.source import OpenedSource
 from calibration.sources.folder import read_path
 from calibration.sources.functions import FunctionSource, load_function
 from calibration.sources.images import ImageSpec
@@ -18,19 +18,6 @@ from engines.engine import Feed, TensorSpec
 from engines.errors import BadInput
 
 Data = str | Path | Callable[[], Iterable[Feed]] | Iterable[Feed]
-
-
-class OpenedSource(SampleSource, Protocol):
-    """A sample source that says what it assumed (``notes``) and can be read at chosen indices."""
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]: ...
-
-    def peek(self, rows: int | None) -> list[Feed]:
-        """One or two feeds as stored, long batches cut to ``rows`` (None: whole): to find out what axis 0 counts."""
-        ...
 
 
 def open_source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -16,16 +16,15 @@ from engines.integer_products import FULL, largest_weight_code
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.candidates import Candidate, choose
 from optimizer.quantization.capture import rough_table
-from optimizer.quantization.corrections.catalogue import ALL, Correction, left_out
+from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.conditioning import ConditionActivations
-from optimizer.quantization.corrections.range_search import refine_ranges
-from optimizer.quantization.corrections.reconstruction import Rounding, Variant, correct_biases, reconstruct
+from optimizer.quantization.corrections.reconstruction import correct_biases
 from optimizer.quantization.corrections.relief import (
     CHEAP,
     FEW,
-    RUINED,
     Allowance,
     Relief,
     cheap_ops,
@@ -33,23 +32,15 @@ from optimizer.quantization.corrections.relief import (
     relieve,
 )
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
-from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.cpu_qdq import insert_for_cpu
-from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.headroom import growth, raw_inputs, unclipped
-from optimizer.quantization.judging import CLEARLY, clearly_less, close_to_best, in_db, output_noise
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form, Placement
-from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.sampling import affordable, spread
-from optimizer.quantization.weights import mse_scales
+from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
-SEARCHED = "output search"
-JUDGED_MACS = 1.5e10
-"""Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 SWEPT_MACS = 2e12
 """Multiply-accumulates a sensitivity sweep may take; beyond, no op is relieved."""
 FEW_SWEPT_MACS = 2e10
@@ -59,23 +50,6 @@ _PRODUCTS = frozenset({"MatMul", "Gemm"})
 its depthwise ones in float MobileNetV2 took 1.3 times as long, for 1 % of its MACs."""
 JUDGED_SAMPLES = 64
 """Most samples on which range methods are judged, unseen by corrections: a clipped tail shows only in many."""
-
-
-@dataclass(frozen=True)
-class QuantizeSettings:
-    """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
-    are MACs per sample by node name. ``allowance`` says how many of them may stay out of int8 for the error they cause
-    (in the CPU form only where the model would be of no use otherwise). ``code_max`` is the largest weight code of the
-    CPU form; None asks this CPU.
-    """
-
-    form: Form = Form.TENSORRT
-    keep_float: Mapping[str, str] = field(default_factory=dict)
-    costs: Mapping[str, int] = field(default_factory=dict)
-    corrections: frozenset[Correction] = ALL
-    allowance: Allowance = field(default_factory=Allowance)
-    code_max: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +92,7 @@ def prepare(
     notes = [note] if (note := left_out(settings.corrections)) else []
     if settings.form is Form.ONNXRUNTIME and (settings.code_max or largest_weight_code()) < FULL:
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
-    if not _place(work, settings, None).tensors:
+    if not placed(work, settings, None).tensors:
         return Prepared(work, settings)
     stream = iter(calibrator.samples())
     feeds = list(islice(stream, affordable(settings.costs)))
@@ -129,7 +103,7 @@ def prepare(
     tables, said = _tables(work, calibrator, settings)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
-    chosen, how = _choose(work, tables, feeds, judged, settings)
+    chosen, how = choose(work, tables, feeds, judged, settings)
     notes.extend(how)
     found: list[Sensitivity] = []
     if Correction.RELIEF in settings.corrections:
@@ -144,7 +118,7 @@ def _tables(
     model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings
 ) -> tuple[dict[str, CalibrationTable], list[str]]:
     """A table of every range method, raw inputs unclipped, and notes."""
-    names = _place(model, settings, None).tensors
+    names = placed(model, settings, None).tensors
     sources = raw_inputs(model, names)
     grown = growth(rows_of(calibrator.samples(), calibrator.joinable), set(sources.values()))
     notes = [
@@ -164,7 +138,7 @@ class Prepared:
 
     model: ir.Model
     settings: QuantizeSettings
-    chosen: _Candidate | None = None
+    chosen: Candidate | None = None
     found: tuple[Sensitivity, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -180,14 +154,14 @@ class Prepared:
         relief, reasons = self._relief(allowance)
         settings = replace(self.settings, keep_float={**self.settings.keep_float, **reasons})
         work, table = self.model.clone(), self.chosen.table
-        placement = _place(work, settings, table)
+        placement = placed(work, settings, table)
         notes = [*self.notes, *(f"{node}: {reason}" for node, reason in reasons.items())]
         roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in reasons]
         if roundings:
             correct = partial(correct_biases, roundings=roundings)
             work, told, failed = attempt_on("bias correction", work, correct, list[str]())
             notes += [*told, *failed]
-        _insert(work, placement, table, self.chosen.settled)
+        inserted(work, placement, table, self.chosen.settled)
         measured = {item.node: item.sqnr_db for item in self.found}
         plan = _with_costs(placement.plan, measured)
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), relief.remaining)
@@ -224,7 +198,7 @@ def _rewrite(
     """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, and notes."""
 
     def branches(graph: ir.Model) -> EqualizeConcatBranches:
-        return EqualizeConcatBranches(rough_table(graph, _place(graph, settings, None).tensors, feeds))
+        return EqualizeConcatBranches(rough_table(graph, placed(graph, settings, None).tensors, feeds))
 
     def channels(graph: ir.Model) -> ConditionActivations:
         points = place(graph, form=Form.TENSORRT, keep_float=settings.keep_float).activations
@@ -241,123 +215,8 @@ def _rewrite(
     return rewritten(model, steps, spread(feeds, PROOF_FEEDS))
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """One table, the placement it leads to, and the weights rounded for it (none before reconstruction); ``noise`` is
-    what it did to the outputs where it was judged.
-    """
-
-    table: CalibrationTable
-    placement: Placement
-    roundings: list[Rounding] = field(default_factory=list)
-    noise: float | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether its noise, where it was judged, leaves a model of use."""
-        return self.noise is None or self.noise <= RUINED
-
-    @property
-    def unbiased(self) -> _Candidate:
-        """The same without any change of a bias."""
-        kept = [replace(rounding, weight=replace(rounding.weight, bias=None)) for rounding in self.roundings]
-        return replace(self, roundings=kept)
-
-    @property
-    def settled(self) -> dict[str, QuantizedWeight]:
-        return {rounding.tensor: rounding.weight for rounding in self.roundings}
-
-    def quantize(self, model: ir.Model) -> None:
-        """Quantize ``model`` in place, biases corrected."""
-        if self.roundings:
-            correct_biases(model, self.roundings)
-        _insert(model, self.placement, self.table, self.settled)
-
-
-def _choose(
-    model: ir.Model,
-    tables: dict[str, CalibrationTable],
-    feeds: Sequence[Feed],
-    judged: Sequence[Feed],
-    settings: QuantizeSettings,
-) -> tuple[_Candidate, list[str]]:
-    """The best of the given tables and a searched one by output error on ``judged``; of two close ones, after rounding
-    by least squares, which sees ``feeds`` only and is taken where it clearly lessens the error of ``judged``.
-    """
-    first = next(iter(tables.values()))
-    placement = _place(model, settings, first)
-    if len(tables) == 1 or not placement.quantizes:
-        return _only(model, first, feeds, settings)
-    if sum(settings.costs.values()) > JUDGED_MACS:
-        return _only(model, first, feeds, settings, f"ranges by {next(iter(tables))}: too heavy to judge others")
-    notes: list[str] = []
-    if Correction.RANGES in settings.corrections:
-        search = partial(refine_ranges, model, placement, first, feeds, seed=settings.seed)
-        searched, notes = attempt(f"range search ({Correction.RANGES.what})", search, first)
-        if searched.tensors != first.tensors:
-            tables[SEARCHED] = searched
-    found = _rounded(model, tables, feeds, settings, notes, solve=False)
-    noise, failed = output_noise(model, {name: candidate.quantize for name, candidate in found.items()}, judged)
-    notes += failed
-    if not noise:
-        return found[next(iter(found))], notes
-    notes.append(f"ranges judged by output error: {in_db(noise)}")
-    best, plain = next(iter(noise)), found[next(iter(noise))].unbiased  # zeros of padding must stay zero for a norm
-    if Correction.BIAS in settings.corrections and (less := clearly_less(model, best, plain.quantize, noise, judged)):
-        found, noise = {best: plain}, less
-        settings = replace(settings, corrections=settings.corrections - {Correction.BIAS})
-        notes.append(f"biases left as they are, their correction adds error: {in_db(noise)} without it")
-    if Correction.ROUNDING in settings.corrections:
-        solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings, notes)
-        after, failed = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
-        notes += [*failed, f"and after rounding by least squares: {in_db(after)}"] if after else failed
-        if after and min(after.values()) < CLEARLY * min(noise.values()):
-            found, noise = solved, after
-        else:
-            notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
-    best = next(iter(noise))
-    notes.append(f"ranges chosen: {best}")
-    table = replace(found[best].table, method=f"auto: {best}")
-    return replace(found[best], table=table, noise=noise[best]), notes
-
-
-def _only(
-    model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings, *notes: str
-) -> tuple[_Candidate, list[str]]:
-    said = list(notes)
-    return _rounded(model, {"": table}, feeds, settings, said)[""], said
-
-
-def _rounded(
-    model: ir.Model,
-    tables: Mapping[str, CalibrationTable],
-    feeds: Sequence[Feed],
-    settings: QuantizeSettings,
-    notes: list[str],
-    *,
-    solve: bool = True,
-) -> dict[str, _Candidate]:
-    """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected.
-
-    ``notes`` hear of what could not be done.
-    """
-    placements = {name: _place(model, settings, table) for name, table in tables.items()}
-    variants = {
-        name: Variant(placement, quantizers(model, placement, tables[name]))
-        for name, placement in placements.items()
-        if settings.corrections & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
-    }
-    solve, biased = solve and Correction.ROUNDING in settings.corrections, Correction.BIAS in settings.corrections
-    rounding = partial(reconstruct, model, variants, feeds, solve=solve, biased=biased, seed=settings.seed, notes=notes)
-    roundings: dict[str, list[Rounding]] = {}
-    if variants:
-        roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
-        notes += failed
-    return {name: _Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
-
-
 def _measure(
-    model: ir.Model, chosen: _Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
+    model: ir.Model, chosen: Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
 ) -> list[Sensitivity]:
     """The error of each op in int8, the others in float; nothing where that takes too long.
 
@@ -388,24 +247,8 @@ def _measure(
     return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, among=among)
 
 
-def _place(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable | None) -> Placement:
-    if settings.form is Form.ONNXRUNTIME:
-        code_max = largest_weight_code() if settings.code_max is None else settings.code_max
-        return place_for_cpu(
-            model, keep_float=settings.keep_float, costs=settings.costs, table=table, code_max=code_max
-        )
-    return place(model, form=settings.form, keep_float=settings.keep_float, costs=settings.costs, table=table)
-
-
-def _insert(
-    model: ir.Model, placement: Placement, table: CalibrationTable, settled: Mapping[str, QuantizedWeight]
-) -> None:
-    put = insert_for_cpu if placement.form is Form.ONNXRUNTIME else insert
-    put(model, placement, table, weight_scales=partial(mse_scales, top=placement.code_max), settled=settled)
-
-
 def _nothing_to_do(model: ir.Model, settings: QuantizeSettings) -> QuantizedModel:
-    placement = _place(model, settings, None)
+    placement = placed(model, settings, None)
     note = (
         "no node can be quantized: the model has no convolution or matrix product with constant weights of useful size"
     )

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 
 from calibration.batch_probe import PEEKED_ROWS, ROUNDING, probe_batching
-from calibration.sources.open import OpenedSource
+from calibration.source import OpenedSource
 from engines.batching import Batching, assumed
 from engines.engine import TensorSpec
 from engines.errors import EngineError

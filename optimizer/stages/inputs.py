@@ -8,9 +8,9 @@ from functools import partial
 
 import onnx_ir as ir
 
-from calibration.source import SampleSource, split
+from calibration.source import OpenedSource, SampleSource, split
 from calibration.sources.batch_norms import match_batch_norms
-from calibration.sources.open import OpenedSource, open_source
+from calibration.sources.open import open_source
 from calibration.sources.synthetic import SyntheticSource
 from engines.batching import Batching
 from engines.engine import TensorSpec

@@ -30,7 +30,8 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.corrections.relief import NEARLY, Allowance
 from optimizer.quantization.points import Form as QdqForm
-from optimizer.quantization.quantize import Prepared, QuantizedModel, QuantizeSettings, prepare
+from optimizer.quantization.quantize import Prepared, QuantizedModel, prepare
+from optimizer.quantization.settings import QuantizeSettings
 from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.high_precision import HIGH_DTYPE, HighPrecision

@@ -19,7 +19,8 @@ from engines.engine import Feed, joinable
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings
+    from optimizer.quantization.quantize import QuantizedModel
+    from optimizer.quantization.settings import QuantizeSettings
 
 
 class Enginewright:
@@ -60,7 +61,7 @@ class Enginewright:
         """``feed`` tells the shapes that MACs are counted at."""
         from benchmarks.macs import count_macs
         from optimizer.quantization.points import Form
-        from optimizer.quantization.quantize import QuantizeSettings
+        from optimizer.quantization.settings import QuantizeSettings
 
         costs = count_macs(model, {name: array.shape for name, array in feed.items()})
         form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT

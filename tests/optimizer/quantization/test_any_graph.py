@@ -20,7 +20,8 @@ from optimizer.quantization.corrections.sensitivity import measure, relative_noi
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.points import Form
-from optimizer.quantization.quantize import QuantizedModel, QuantizeSettings, quantize
+from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.settings import QuantizeSettings
 from optimizer.quantization.weights import mse_scales
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 

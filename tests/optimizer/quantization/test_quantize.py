@@ -14,7 +14,8 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.relief import Allowance
 from optimizer.quantization.points import Form
-from optimizer.quantization.quantize import QuantizeSettings, quantize
+from optimizer.quantization.quantize import quantize
+from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 from tests.optimizer.quantization.test_corrections import normed
 from tests.optimizer.quantization.test_placement import HEAD
