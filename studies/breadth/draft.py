@@ -21,6 +21,8 @@ Array: TypeAlias = NDArray[Any]
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 LARGEST = 1 << 15
 """Elements of the largest value: a draft is small, what is tried is the kinds of nodes and not their size."""
+WIDTHS = (16, 16, 17, 20, 24, 31, 32, 32, 40, 48)
+"""Channels of a wide draft's layers: multiples of the tiles of INT8 kernels, and others."""
 _IR_OF_OPSET = ((21, 10), (20, 9), (19, 9), (15, 8), (12, 7), (11, 6), (10, 5), (9, 4), (1, 3))
 
 
@@ -46,9 +48,15 @@ class Value:
 
 
 class Draft:
-    """Grows a graph node by node. ``rng`` is the current step's own generator; ``dtype`` that of new weights."""
+    """Grows a graph node by node. ``rng`` is the current step's own generator; ``dtype`` that of new weights.
 
-    def __init__(self, opset: int, dtype: Any, rng: np.random.Generator, name: Callable[[str, int], str]) -> None:
+    The layers of a ``wide`` draft have enough channels for INT8 kernels; those of others are a few elements wide.
+    """
+
+    def __init__(
+        self, opset: int, dtype: Any, rng: np.random.Generator, name: Callable[[str, int], str], wide: bool = False
+    ) -> None:
+        self.wide = wide
         self.opset, self.dtype, self.rng = opset, np.dtype(dtype), rng
         self.values: list[Value] = []
         self.inputs: list[Value] = []
@@ -81,6 +89,12 @@ class Draft:
         if alike and self.rng.random() < 0.3:
             return alike[int(self.rng.integers(len(alike)))]
         return self.constant(self.rng.normal(size=shape) * self.scale / max(fan_in, 1) ** 0.5)
+
+    def width(self, low: int, high: int) -> int:
+        """Output channels of a layer: ``low`` to ``high - 1``, or, of most in a wide draft, 16 to 48."""
+        if self.wide and self.chance(0.85):
+            return int(self.rng.choice(WIDTHS))
+        return int(self.rng.integers(low, high))
 
     def integers(self, values: Sequence[int]) -> Value:
         return self.constant(np.asarray(values, np.int64))

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from studies.breadth.draft import Draft, Rejected, Value, info, initializer, model_of
-from studies.breadth.families import FAMILIES, WEIGHTS
+from studies.breadth.draft import WIDTHS, Draft, Rejected, Value, info, initializer, model_of
+from studies.breadth.families import FAMILIES, WEIGHTS, WIDE_WEIGHTS
 from studies.breadth.judge import Answers, run_onnxruntime, run_reference, sqnr_db
 
 OPSETS = (*range(7, 24), 13, 17, 18, 21)
@@ -40,23 +40,24 @@ class Drawn:
     about: str
 
 
-def draw(seed: int, without: frozenset[int] = frozenset()) -> Drawn:
+def draw(seed: int, without: frozenset[int] = frozenset(), *, wide: bool = False) -> Drawn:
     """The model of ``seed``, less the steps ``without`` (each step has its own generator, so the others stay alike).
 
-    Raises ``Rejected`` where nothing could be drawn.
+    ``wide`` is another drawing, with other models of the same seeds: layers that are wide enough to be INT8, and more
+    of them. Raises ``Rejected`` where nothing could be drawn.
     """
     rng = np.random.default_rng(seed)
     opset = int(rng.choice(OPSETS))
     dtype = np.dtype(rng.choice(np.asarray([np.float32] * 16 + [np.float16] * 3 + [np.float64] * 1)))
     if rng.random() < 0.03 and opset >= 13:
         dtype = np.dtype(ml_dtypes.bfloat16)
-    draft = Draft(opset, dtype, rng, _naming(rng))
+    draft = Draft(opset, dtype, rng, _naming(rng), wide)
     draft.scale = float(rng.choice([1, 1, 1, 1, 1, 30, 0.01]))
     makers = _inputs(draft, rng)
     taken = []
     for number in range(int(rng.integers(*STEPS))):
         step_rng = np.random.default_rng([seed, number])
-        if number not in without and _step(draft, step_rng):
+        if number not in without and _step(draft, step_rng, _weights(draft)):
             taken.append(number)
     if not draft.nodes:
         raise Rejected
@@ -99,6 +100,8 @@ def _inputs(draft: Draft, rng: np.random.Generator) -> list[tuple[Value, _Maker]
 def _float_input(draft: Draft, rng: np.random.Generator) -> tuple[Value, _Maker]:
     kind = int(rng.choice(5, p=[0.4, 0.25, 0.2, 0.1, 0.05]))
     size = [int(n) for n in rng.integers(1, 9, 5)]
+    if draft.wide:
+        return _wide_input(draft, kind, size, rng)
     shape = [
         (size[0], size[1] + 3, size[2] + 3),  # an image
         (size[0], size[1]),  # a sequence
@@ -108,6 +111,25 @@ def _float_input(draft: Draft, rng: np.random.Generator) -> tuple[Value, _Maker]
     ][kind]
     scale, shift = float(rng.choice([1, 1, 1, 1, 1, 100, 1e-3])), float(rng.choice([0, 0, 0, 2]))
     dtype = draft.dtype
+
+    def make(batch: int, seed: int) -> NDArray[Any]:
+        return (np.random.default_rng(seed).normal(size=(batch, *shape)) * scale + shift).astype(dtype)
+
+    return draft.input(make(_BATCH, 0)), make
+
+
+def _wide_input(draft: Draft, kind: int, size: list[int], rng: np.random.Generator) -> tuple[Value, _Maker]:
+    """An image, a sequence, a row, a volume or a signal with the channels of a layer inside a net, or of an image."""
+    width = int(rng.choice(WIDTHS))
+    channels = width if rng.random() < 0.7 else 3
+    shape = [
+        (channels, size[1] + 3, size[2] + 3),
+        (size[0] + 1, width),
+        (width,),
+        (channels, size[1] % 4 + 2, size[2] % 4 + 2, size[3] % 3 + 1),
+        (channels, 3 * size[0] + 5),
+    ][kind]
+    scale, shift, dtype = float(rng.choice([1, 1, 1, 1, 1, 100, 1e-3])), float(rng.choice([0, 0, 0, 2])), draft.dtype
 
     def make(batch: int, seed: int) -> NDArray[Any]:
         return (np.random.default_rng(seed).normal(size=(batch, *shape)) * scale + shift).astype(dtype)
@@ -125,12 +147,18 @@ def _integer_input(draft: Draft, rng: np.random.Generator) -> tuple[Value, _Make
     return draft.input(make(_BATCH, 0)), make
 
 
-def _step(draft: Draft, rng: np.random.Generator) -> bool:
+def _weights(draft: Draft) -> dict[str, float]:
+    """How often the next step is of each family; a wide graph begins with layers that INT8 has kernels for."""
+    if draft.wide and not draft.nodes:
+        return {"blocks": 1.0}
+    return WIDE_WEIGHTS if draft.wide else WEIGHTS
+
+
+def _step(draft: Draft, rng: np.random.Generator, weights: dict[str, float]) -> bool:
     """Take one step of some family; of several that do not fit the draft, none."""
-    families = list(WEIGHTS)
     for _ in range(6):
         draft.rng = rng
-        family = FAMILIES[str(rng.choice(families, p=list(WEIGHTS.values())))]
+        family = FAMILIES[str(rng.choice(list(weights), p=list(weights.values())))]
         marks = len(draft.nodes), len(draft.values)
         try:
             family[int(rng.integers(len(family)))](draft)

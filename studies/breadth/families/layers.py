@@ -14,7 +14,7 @@ def convolution(d: Draft) -> object:
     channels, spatial = value.array.shape[1], value.array.shape[2:]
     kernel = [int(d.rng.integers(1, min(size, 3) + 1)) for size in spatial]
     groups = d.choice([g for g in (1, 1, 1, 2, channels) if channels % g == 0])
-    out = groups * int(d.rng.integers(1, 5))
+    out = groups * (d.width(1, 5) if groups < 3 else int(d.rng.integers(1, 5 - 2 * d.wide)))
     weight = d.weight(out, channels // groups, *kernel, fan_in=channels // groups * int(np.prod(kernel)))
     bias = [d.constant(d.rng.normal(size=out) * 0.1)] if d.chance(0.6) else []
     attributes: dict[str, Any] = {"group": groups, "strides": [int(d.rng.integers(1, 3)) for _ in spatial]}
@@ -32,7 +32,7 @@ def transposed_convolution(d: Draft) -> object:
     value = d.pick(3, 4)
     channels, spatial = value.array.shape[1], value.array.shape[2:]
     groups = d.choice([g for g in (1, 1, 2) if channels % g == 0])
-    out, kernel = int(d.rng.integers(1, 4)), int(d.rng.integers(1, 4))
+    out, kernel = d.width(1, 4), int(d.rng.integers(1, 4))
     weight = d.weight(channels, out, *[kernel] * len(spatial), fan_in=channels // groups * kernel)
     bias = [d.constant(d.rng.normal(size=out * groups) * 0.1)] if d.chance(0.5) else []
     return activated(d, d.add("ConvTranspose", [value, weight, *bias], group=groups, strides=[2] * len(spatial)))
@@ -109,7 +109,7 @@ def pool(d: Draft) -> object:
 def product(d: Draft) -> object:
     """A matrix product with a constant on either side, or batched constants."""
     value = d.pick(2, 3, 4)
-    inner, out = value.array.shape[-1], int(d.rng.integers(1, 9))
+    inner, out = value.array.shape[-1], d.width(1, 9)
     batch = value.array.shape[1:-2] if value.rank >= 3 and d.chance(0.25) else ()
     if d.chance(0.15) and value.rank >= 3:
         return d.add("MatMul", [d.weight(out, value.array.shape[-2], fan_in=inner), value])
@@ -119,7 +119,7 @@ def product(d: Draft) -> object:
 
 def dense(d: Draft) -> object:
     value = d.pick(2)
-    inner, out = value.array.shape[1], int(d.rng.integers(1, 9))
+    inner, out = value.array.shape[1], d.width(1, 9)
     transposed = int(d.chance(0.6))
     weight = d.weight(*((out, inner) if transposed else (inner, out)), fan_in=inner)
     bias = [d.weight(*d.choice([(out,), (1, out), ()]))] if d.chance(0.7) else []
@@ -150,7 +150,7 @@ def einsum(d: Draft) -> object:
     value = d.pick(3)
     if d.opset < 12:
         raise Rejected
-    width, out = value.array.shape[-1], int(d.rng.integers(1, 6))
+    width, out = value.array.shape[-1], d.width(1, 6)
     weight = d.weight(width, out, fan_in=width)
     return d.add(
         "Einsum", [value, weight], equation=d.choice(("bti,io->bto", "BTI,IO->BTO", "bti,io->bot", "...i,io->...o"))
@@ -162,7 +162,7 @@ def recurrent(d: Draft) -> object:
     value = d.pick(3)
     op, gates = d.choice((("LSTM", 4), ("GRU", 3), ("RNN", 1)))
     both = d.chance(0.4)
-    directions, width, hidden = 1 + both, value.array.shape[-1], int(d.rng.integers(1, 6))
+    directions, width, hidden = 1 + both, value.array.shape[-1], d.width(1, 6)
     weights = [d.weight(directions, gates * hidden, size, fan_in=size) for size in (width, hidden)]
     bias = [d.weight(directions, 2 * gates * hidden, fan_in=4)] if d.chance(0.7) else []
     attributes: dict[str, Any] = {"hidden_size": hidden, "direction": "bidirectional" if both else "forward"}
@@ -179,7 +179,7 @@ def embedding(d: Draft) -> object:
     ids = d.pick(1, 2, 3, floats=False)
     if ids.array.dtype.kind != "i" or ids.array.min() < 0 or ids.array.max() >= 16:
         raise Rejected
-    return d.add("Gather", [d.weight(16, int(d.rng.integers(2, 9))), ids])
+    return d.add("Gather", [d.weight(16, d.width(2, 9)), ids])
 
 
 STEPS = (
