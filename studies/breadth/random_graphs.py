@@ -78,7 +78,16 @@ def _tried(seed: int, drawn: drawing.Drawn, folder: Path, wide: bool) -> Row:
     precision = str(rng.choice(WIDE_PRECISIONS if wide else PRECISIONS))
     whole = seed % GPU_EVERY == 0
     trial = Trial(
-        *(STUDY, f"{precision}, wide" if wide else precision, _name(seed, wide), model, data, held, drawn.held, precision),
+        *(
+            STUDY,
+            f"{precision}, wide" if wide else precision,
+            _name(seed, wide),
+            model,
+            data,
+            held,
+            drawn.held,
+            precision,
+        ),
         targets=("cpu", "t4", "a100") if whole else ("cpu",),
         limit_s=LIMIT_S,
         cpu_form="int8" if seed % 2 else "auto",

@@ -10,11 +10,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from studies.breadth.row import Outcome, Row, read
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+RANDOM = "random graphs"
 _LONGEST = 200  # characters of a reason in the page
 POOR_DB = 20.0  # an INT8 form below this is named
 _MOST = 40  # kinds of refusals in the page
@@ -45,7 +47,7 @@ def write_into(page: Path, text: str) -> None:
 
 def render(rows: Sequence[Row]) -> str:
     """The counts by study and kind, then what was refused, wrong or crashed, and why."""
-    parts = [_counts(rows), *_judges(rows), *_architectures(rows)]
+    parts = [_counts(rows), *_judges(rows), *_in_int8(rows), *_architectures(rows)]
     for outcome in (Outcome.CRASHED, Outcome.WRONG):
         if found := [row for row in rows if row.outcome is outcome]:
             parts.append(f"**{outcome.value.capitalize()}**\n\n" + "\n".join(_item(row) for row in found))
@@ -74,6 +76,24 @@ def _judges(rows: Sequence[Row]) -> list[str]:
     for study in dict.fromkeys(row.study for row in rows if row.judge):
         counts = Counter(row.judge for row in rows if row.study == study and row.judge)
         lines.append(f"- {study}: `model.onnx` judged by " + ", ".join(f"{who} {n}" for who, n in counts.most_common()))
+    return ["\n".join(lines)] if lines else []
+
+
+def _in_int8(rows: Sequence[Row]) -> list[str]:
+    """How many of the random graphs that were asked for INT8 have some, and what they lose: others say nothing of it."""
+    drawings: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.study == RANDOM and row.precision in ("int8", "auto") and row.int8_mac_share is not None:
+            drawings[row.kind].append(row)
+    lines = []
+    for kind, members in drawings.items():
+        found = [row for row in members if row.int8_mac_share]
+        line = f"- random graphs, {kind}: {len(found)} of {len(members)} have MACs in INT8"
+        low = sorted(min(row.judged_db, 99.0) for row in found if row.judged_db is not None)
+        if low:
+            line += f"; their `model.onnx` is judged at {low[0]:.1f} to {low[-1]:.1f} dB, median "
+            line += f"{median(low):.1f} dB, {sum(db < POOR_DB for db in low)} below {POOR_DB:.0f} dB"
+        lines.append(line)
     return ["\n".join(lines)] if lines else []
 
 

@@ -26,6 +26,14 @@ def test_a_random_graph_is_right_or_refused(seed: int, tmp_path: Path) -> None:
     assert row.outcome in (Outcome.WORKS, Outcome.REFUSED), row.reason
 
 
+@pytest.mark.parametrize("seed", [8, 20])
+def test_a_wide_graph_is_right_in_int8(seed: int, tmp_path: Path) -> None:
+    (row,) = trials(seed, tmp_path, wide=True)
+    assert row.outcome is Outcome.WORKS, row.reason
+    assert row.name == f"w{seed}"
+    assert row.int8_mac_share
+
+
 def test_a_seed_draws_the_same_model_again() -> None:
     first, second = drawing.draw(3), drawing.draw(3)
     assert first.model == second.model
@@ -91,6 +99,16 @@ def test_the_table_names_the_slowest_and_the_least_accurate() -> None:
     assert "`poor_net` 12 s" in text
     assert "below 20 dB: `poor_net` 17.5 dB" in text
     assert "`poor_net` 17.5 and 11.2 dB" in text
+
+
+def test_the_table_says_how_many_random_graphs_have_int8() -> None:
+    wide = [
+        Row("random graphs", "int8, wide", f"w{n}", Outcome.WORKS, judged_db=db, int8_mac_share=share)
+        for n, (db, share) in enumerate([(18.0, 0.5), (30.0, 1.0), (99.0, 0.0)])
+    ]
+    text = render(wide)
+    assert "- random graphs, int8, wide: 2 of 3 have MACs in INT8; " in text
+    assert "18.0 to 30.0 dB, median 24.0 dB, 1 below 20 dB" in text
 
 
 def test_the_table_counts_every_row_once() -> None:
