@@ -5,8 +5,8 @@ Every seed is one model (``drawing.draw``), one precision and one set of targets
 leaves its files; ``--minimise`` leaves out steps for as long as the outcome stays.
 
 There are two drawings. Layers of the first, whose rows are named ``17``, are so narrow that rule 11 leaves them in
-float: they try what surrounds INT8. ``--wide`` is the second, whose rows are named ``w17``: layers of 16 to 48 channels,
-mostly at INT8.
+float: they try what surrounds INT8. ``--wide`` is the second, whose rows are named ``w17``: layers of 16 to 48
+channels, mostly at INT8.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _judges(rows: Sequence[Row]) -> list[str]:
 
 
 def _in_int8(rows: Sequence[Row]) -> list[str]:
-    """How many of the random graphs that were asked for INT8 have some, and what they lose: others say nothing of it."""
+    """How many of the random graphs that were asked for INT8 have some, and what they lose."""
     drawings: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.study == RANDOM and row.precision in ("int8", "auto") and row.int8_mac_share is not None:
