@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
+from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread, rewire, values_by_name
 from optimizer.quantization.points import ActivationPoint, Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
@@ -40,6 +41,7 @@ def insert_for_cpu(
         scale = insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known, placement.code_max)
         for use in weight.uses:
             _bias(edits, nodes[use.node], scales[use.node], scale)
+    keep_biases_apart(model)
 
 
 def uint8_parameters(found: TensorRange) -> tuple[float, int]:
@@ -62,7 +64,10 @@ def _activation(
 
 
 def _bias(edits: GraphEdits, node: ir.Node, data_scale: float, weight_scale: Floats) -> None:
-    """Replace a constant float bias by int32 codes at ``data_scale * weight_scale``, which the kernels add exactly."""
+    """Replace a constant float bias by int32 codes at ``data_scale * weight_scale``, which the kernels add exactly.
+
+    One that has no such codes stays float, and its op too: see ``biases``.
+    """
     value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
     tensor = constant_of(value)
     if value is None or tensor is None or not value.name:

@@ -381,6 +381,16 @@ def test_large_biases_survive_in_plain_onnxruntime(kind: str, half: bool) -> Non
     assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > before - 1
 
 
+@pytest.mark.parametrize("kind", ["Conv", "Relu", "Gemm"])
+def test_a_bias_beyond_int32_survives_in_the_cpu_form(kind: str) -> None:
+    """Data of 1e-6 and a bias of 20: its codes at the product's scale wrap around in ONNX Runtime."""
+    model = biased(kind)
+    feeds = [{name: array * np.float32(1e-6) for name, array in feed.items()} for feed in feeds_for(model)]
+    reference = answers(model, feeds[:4], fused=False)
+    done = quantized(model, Form.ONNXRUNTIME, feeds).model
+    assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > 30
+
+
 def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     """With switches, one op in uint8 and the others in float: the noise of quantizing that op alone."""
     model = MODELS["shared_along_two_axes"]()
