@@ -162,7 +162,7 @@ def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:
 
 
 def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Workspace) -> CpuChoice:
-    candidates = {"fp32": cleaned.path}
+    candidates = {"fp32": forms.cpu_float}
     if forms.cpu is not None:
         candidates["int8"] = forms.cpu
     feed, proof = next(job.inputs.held_back.samples()), forms.proofs.get("cpu")

@@ -22,7 +22,7 @@ from engines.files import write_json
 from engines.target import Backend
 from optimizer.events import Detail, Events, Progress
 from optimizer.lint import lint
-from optimizer.passes.signed_codes import SignedCodes
+from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
@@ -53,10 +53,11 @@ BETTER = 4.0
 @dataclass(frozen=True)
 class TypedForms:
     """Where each form is, its plan and the proofs of "typed", "cpu" (INT8) and "fp32". ``cpu`` is None where no INT8
-    form for the CPU was made.
+    form for the CPU was made; ``cpu_float`` is the form that its FP32 engine runs.
     """
 
     typed: Path
+    cpu_float: Path
     cpu: Path | None
     plan: PrecisionPlan
     int8_mac_share: float
@@ -100,14 +101,16 @@ class _Typing:
         proofs = {"typed": typed.proof}
         if self._settings.precision.quantized and (differs := self._prover.plain_difference(typed.path)):
             self._events.warn("type", differs)
+        cpu_float = self._cpu_float()
         if self._on_cpu():
-            proofs["fp32"] = self._prover.prove_float(self._cleaned.path)
+            proofs["fp32"] = self._prover.prove_float(cpu_float)
         if cpu_path is not None:
             proofs["cpu"] = self._prove(Form(cpu_path, simulated=False))
         plan = PrecisionPlan(typed.plan.nodes, list(dict.fromkeys([*self._notes, *typed.plan.notes])))
         write_json(self._workspace.path / "precision.json", plan)
         return TypedForms(
             typed=typed.path,
+            cpu_float=cpu_float,
             cpu=cpu_path,
             plan=plan,
             int8_mac_share=typed.int8_mac_share,
@@ -175,7 +178,17 @@ class _Typing:
         if not quantized.placement.quantizes:
             return None
         path = self._workspace.work / "cpu.onnx"
+        UnsignedCodes().apply(quantized.model)
         save_model(quantized.model, path)
+        return path
+
+    def _cpu_float(self) -> Path:
+        """The cleaned model; where it has int8 data of its own, a copy with that unsigned."""
+        model = ir.load(self._cleaned.path)
+        if not UnsignedCodes().apply(model).modified:
+            return self._cleaned.path
+        path = self._workspace.work / "cpu-float.onnx"
+        save_model(model, path)
         return path
 
     def _on_cpu(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.signed_codes import SignedCodes
+from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 PAIR = """g (float[2,4] x) => (float[2,4] y) <float s = {0.05}, uint8 z = {128}> {
@@ -53,3 +54,33 @@ def test_codes_are_signed_where_all_agree(text: str, changed: int) -> None:
     assert found.same and found.max_abs == 0, found.why
     kinds = {node.inputs[2].dtype for node in model.graph if node.op_type.endswith("Linear")}
     assert kinds == ({ir.DataType.INT8} if changed else {ir.DataType.UINT8})
+
+
+@pytest.mark.parametrize("move", ["Reshape(d, shape)", "Transpose<perm=[1,0]>(d)"])
+def test_int8_data_before_a_move_loads_in_plain_onnxruntime_once_unsigned(move: str) -> None:
+    """ONNX Runtime 1.32 refuses opset 21 otherwise: its own Q behind the move is of two types."""
+    model = ir.from_onnx_text(
+        HEAD
+        + """g (float[4,4] x) => (float[N,M] y)
+        <float s = {0.05}, int8 z = {0}, int64[2] shape = {2, 8}, int8[4,4] w = {1,2,3,4,5,6,7,8,9,8,7,6,5,4,3,2}> {
+            [ab] a = Abs(x)
+            [q] c = QuantizeLinear(a, s, z)
+            [dq] d = DequantizeLinear(c, s, z)
+            [move] m = MOVE
+            [w_dq] v = DequantizeLinear(w, s, z)
+            [p] p = MatMul(x, v)
+            [pm] pm = Reshape(p, shape)
+            [mm] mm = Reshape(m, shape)
+            [y] y = Add(pm, mm)
+        }""".replace("MOVE", move)
+    )
+    given = model.clone()
+    assert UnsignedCodes().apply(model).modified == 1, "data, not weights"
+    feeds = [{"x": np.linspace(-9, 9, 16, dtype=np.float32).reshape(4, 4)}]
+    found = compare_graphs(given, model, feeds)
+    assert found.same and found.max_abs == 0, found.why
+    assert model.graph.node("w_dq").inputs[0].dtype == ir.DataType.INT8
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.isfinite(session.run(None, feeds[0])[0]).all()
+    assert SignedCodes().apply(model).modified == 1
+    assert compare_graphs(given, model, feeds).max_abs == 0
