@@ -33,8 +33,9 @@ class Row:
     ``seconds`` is the product's wall time, ``cpu_seconds`` what it computed for, children included, which tells more on
     a machine that others use. ``reason`` is one line on a refusal, a wrong number or a crash, empty where it works.
     ``sqnr_db`` is the least SQNR that the report claims of any output, ``judged_db`` what the judge finds for the same
-    graph (``judge`` is who), ``cpu_db`` for the CPU's engine, all in dB against the model as given. ``targets`` holds
-    the status, or the reason, of each target.
+    graph (``judge`` is who), ``cpu_db`` for the CPU's engine, ``plain_db`` for ``model.onnx`` in ONNX Runtime's default
+    session (or ``plain_refused``), all in dB against the model as given. ``targets`` holds the status, or the reason,
+    of each target.
     """
 
     study: str
@@ -49,6 +50,8 @@ class Row:
     sqnr_db: float | None = None
     judged_db: float | None = None
     cpu_db: float | None = None
+    plain_db: float | None = None
+    plain_refused: str = ""
     judge: str = ""
     int8_mac_share: float | None = None
     targets: dict[str, str] = field(default_factory=dict)

@@ -132,13 +132,24 @@ def _judged(trial: Trial, out: Path) -> dict[str, Any]:
         typed, by = judge.sqnr_db(wanted, judge.run_onnxruntime(made, trial.feeds, simulated=True)), "onnxruntime"
     cpu_model = out / "engines" / "cpu" / "model.onnx"
     cpu_answers = _cpu_answers(cpu_model, trial.feeds) if cpu_model.exists() else None
+    plain, refused = _plain(made, trial.feeds, wanted)
     return {
+        "plain": _bounded(plain),
+        "plain_refused": refused,
         "typed": _bounded(typed),
         "typed_by": by,
         "cpu": _bounded(judge.sqnr_db(wanted, cpu_answers)) if cpu_answers else {},
         "least_float_db": judge.least_float_db(trial.model),
         "integers": judge.same_integers(wanted, cpu_answers) if cpu_answers else {},
     }
+
+
+def _plain(made: Path, feeds: Sequence[judge.Feed], wanted: judge.Answers) -> tuple[dict[str, float], str]:
+    """What ONNX Runtime's default session makes of ``model.onnx``, which is for GPUs, or why it does not run it."""
+    try:
+        return judge.sqnr_db(wanted, judge.run_onnxruntime(made, feeds)), ""
+    except Exception as error:  # whatever ONNX Runtime raises, it is what a user would see
+        return {}, " ".join(str(error).split())[:200]
 
 
 def _cpu_answers(model: Path, feeds: Sequence[judge.Feed]) -> judge.Answers | None:

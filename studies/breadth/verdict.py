@@ -23,13 +23,16 @@ BEYOND_BF16_DB = 40.0
 @dataclass(frozen=True)
 class Judged:
     """What the judge found, dB by output: the typed graph (``typed_by`` whom), the CPU's engine in plain ONNX Runtime,
-    the share of equal elements of outputs that are not float, and the least SQNR that a float32 engine must have."""
+    the share of equal elements of outputs that are not float, the least SQNR that a float32 engine must have, and what
+    ONNX Runtime's default session makes of the typed graph, or why it does not run it."""
 
     typed: dict[str, float]
     typed_by: str
     cpu: dict[str, float] = field(default_factory=dict)
     integers: dict[str, float] = field(default_factory=dict)
     least_float_db: float = 60.0
+    plain: dict[str, float] = field(default_factory=dict)
+    plain_refused: str = ""
 
 
 def verdict(row: Row, report: Mapping[str, Any], judged: Judged) -> Row:
@@ -42,6 +45,8 @@ def verdict(row: Row, report: Mapping[str, Any], judged: Judged) -> Row:
         sqnr_db=min(claims.values(), default=None),
         judged_db=min(judged.typed.values(), default=None),
         cpu_db=min(judged.cpu.values(), default=None),
+        plain_db=min(judged.plain.values(), default=None),
+        plain_refused=judged.plain_refused,
         int8_mac_share=report["precision"]["int8_mac_share"],
         targets=targets,
         judge=judged.typed_by,
