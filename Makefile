@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/optimize demo --force
 
 test: $(VENV)/.installed-dev check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
