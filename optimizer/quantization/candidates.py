@@ -19,6 +19,7 @@ from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.judging import CLEARLY, clearly_less, close_to_best, in_db, output_noise
 from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
+from optimizer.quantization.sampling import Samples
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 SEARCHED = "output search"
@@ -62,13 +63,14 @@ class Candidate:
 def choose(
     model: ir.Model,
     tables: dict[str, CalibrationTable],
-    feeds: Sequence[Feed],
-    judged: Sequence[Feed],
+    samples: Samples,
     settings: QuantizeSettings,
 ) -> tuple[Candidate, list[str]]:
-    """The best of the given tables and a searched one by output error on ``judged``; of two close ones, after rounding
-    by least squares, which sees ``feeds`` only and is taken where it clearly lessens the error of ``judged``.
+    """The best of the given tables and a searched one by output error on judged samples; of two close ones, after
+    rounding by least squares, taken where it clearly lessens the error of samples it has not seen (of its own, where
+    those are many and there are no others: it proves every weight on rows of its own).
     """
+    feeds, judged = samples.feeds, samples.judged
     first = next(iter(tables.values()))
     placement = placed(model, settings, first)
     if len(tables) == 1 or not placement.quantizes:
@@ -93,17 +95,49 @@ def choose(
         settings = replace(settings, corrections=settings.corrections - {Correction.BIAS})
         notes.append(f"biases left as they are, their correction adds error: {in_db(noise)} without it")
     if Correction.ROUNDING in settings.corrections:
-        solved = _rounded(model, {name: tables[name] for name in close_to_best(noise)}, feeds, settings, notes)
-        after, failed = output_noise(model, {name: candidate.quantize for name, candidate in solved.items()}, judged)
-        notes += [*failed, f"and after rounding by least squares: {in_db(after)}"] if after else failed
-        if after and min(after.values()) < CLEARLY * min(noise.values()):
+        solved, after = _solved(model, noise, tables, samples, settings, notes)
+        if after:
             found, noise = solved, after
         else:
-            notes.append("weights rounded plainly: least squares did not clearly lessen the error of unseen samples")
+            notes.append("weights rounded plainly: least squares did not clearly lessen the error of judged samples")
     best = next(iter(noise))
     notes.append(f"ranges chosen: {best}")
     table = replace(found[best].table, method=f"auto: {best}")
     return replace(found[best], table=table, noise=noise[best]), notes
+
+
+def _solved(
+    model: ir.Model,
+    noise: Mapping[str, float],
+    tables: Mapping[str, CalibrationTable],
+    samples: Samples,
+    settings: QuantizeSettings,
+    notes: list[str],
+) -> tuple[dict[str, Candidate], dict[str, float]]:
+    """The tables close to the best with weights rounded by least squares, and their noise on judged samples; nothing
+    where that does not clearly lessen the noise of unseen ones. ``notes`` hear of it.
+    """
+    close = {name: tables[name] for name in close_to_best(noise)}
+    solved = _rounded(model, close, samples.fit, settings, notes)
+    after, failed = output_noise(
+        model, {name: candidate.quantize for name, candidate in solved.items()}, samples.unseen
+    )
+    notes += [*failed, f"and after rounding by least squares: {in_db(after)}"] if after else failed
+    enough = CLEARLY
+    if samples.unseen is not samples.judged:
+        plain = _rounded(model, close, samples.fit, settings, notes, solve=False)
+        noise, failed = output_noise(model, {name: item.quantize for name, item in plain.items()}, samples.unseen)
+        notes += [*failed, f"without it, on the same samples: {in_db(noise)}"]
+        enough = 1.0  # it will be made from more samples than it was judged by
+    if not after or not noise or min(after.values()) >= enough * min(noise.values()):
+        return {}, {}
+    if samples.unseen is not samples.judged:
+        solved = _rounded(model, {name: tables[name] for name in after}, samples.feeds, settings, notes)
+        after, failed = output_noise(
+            model, {name: candidate.quantize for name, candidate in solved.items()}, samples.judged
+        )
+        notes += failed
+    return solved, after
 
 
 def _only(

@@ -49,6 +49,15 @@ def _noise(
     return relative_noise(reference or [], outputs_of(copy, feeds))
 
 
+def noise_of(model: ir.Model, quantized: ir.Model, feeds: Sequence[Feed]) -> tuple[float | None, list[str]]:
+    """Noise power at the outputs of ``quantized``, relative to the signal's of ``model``; None, and why, where that
+    cannot be found.
+    """
+    return attempt(
+        "judging by output error", lambda: relative_noise(outputs_of(model, feeds), outputs_of(quantized, feeds)), None
+    )
+
+
 def clearly_less(
     model: ir.Model, name: str, variant: Variant, noise: Mapping[str, float], feeds: Sequence[Feed]
 ) -> dict[str, float] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 import onnx_ir as ir
 
@@ -16,7 +15,7 @@ from engines.integer_products import FULL, largest_weight_code
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.candidates import Candidate, choose
+from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
 from optimizer.quantization.capture import rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
@@ -33,10 +32,11 @@ from optimizer.quantization.corrections.relief import (
 )
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.headroom import growth, raw_inputs, unclipped
+from optimizer.quantization.judging import CLEARLY, in_db, noise_of
 from optimizer.quantization.placement import place
 from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
-from optimizer.quantization.sampling import affordable, spread
+from optimizer.quantization.sampling import affordable, divided, spread
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 GOOD_ENOUGH = 10**-4.5
@@ -48,8 +48,6 @@ FEW_SWEPT_MACS = 2e10
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
 """Ops that the CPU's form may leave in float for accuracy. A convolution would break a chain that stays integer: with
 its depthwise ones in float MobileNetV2 took 1.3 times as long, for 1 % of its MACs."""
-JUDGED_SAMPLES = 64
-"""Most samples on which range methods are judged, unseen by corrections: a clipped tail shows only in many."""
 
 
 @dataclass(frozen=True)
@@ -94,24 +92,22 @@ def prepare(
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
     if not placed(work, settings, None).tensors:
         return Prepared(work, settings)
-    stream = iter(calibrator.samples())
-    feeds = list(islice(stream, affordable(settings.costs)))
-    judged = list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))) or feeds
+    samples = divided(calibrator.samples(), affordable(settings.costs))
     on_step("making the float graph easier to quantize")
-    work, said = _rewrite(work, feeds, calibrator, settings)
+    work, said = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)
     tables, said = _tables(work, calibrator, settings)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
-    chosen, how = choose(work, tables, feeds, judged, settings)
+    chosen, how = choose(work, tables, samples, settings)
     notes.extend(how)
     found: list[Sensitivity] = []
     if Correction.RELIEF in settings.corrections:
         on_step("measuring how much error each op causes")
-        sweep = partial(_measure, work, chosen, feeds, settings)
+        sweep = partial(_measure, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
         notes.extend(failed)
-    return Prepared(work, settings, chosen, tuple(found), tuple(notes))
+    return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged)
 
 
 def _tables(
@@ -133,7 +129,8 @@ def _tables(
 class Prepared:
     """A conditioned float graph, ranges and roundings for it, and the error that each op causes in int8.
 
-    ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured.
+    ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured; ``judged`` are the
+    samples that ``chosen.noise`` was found on.
     """
 
     model: ir.Model
@@ -141,6 +138,7 @@ class Prepared:
     chosen: Candidate | None = None
     found: tuple[Sensitivity, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: Sequence[Feed] = ()
 
     @property
     def table(self) -> CalibrationTable:
@@ -148,10 +146,26 @@ class Prepared:
         return self.chosen.table if self.chosen is not None else _nothing_to_do(self.model, self.settings).table
 
     def quantized(self, allowance: Allowance) -> QuantizedModel:
-        """A quantized copy in which as many ops stay in high precision as ``allowance`` lets, where that pays."""
+        """A quantized copy in which as many ops stay in high precision as ``allowance`` lets, where that pays: noises
+        add up only while they are small, so what it buys is looked at on the judged samples.
+        """
         if self.chosen is None:
             return _nothing_to_do(self.model, self.settings)
         relief, reasons = self._relief(allowance)
+        quantized = self._without(reasons, relief.remaining)
+        if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS:
+            return quantized
+        plain = self._without({}, relief.remaining)
+        before = self.chosen.noise or noise_of(self.model, plain.model, self.judged)[0]
+        noise, failed = noise_of(self.model, quantized.model, self.judged)
+        if noise is None or before is None or noise < CLEARLY * before:
+            return replace(quantized, notes=(*quantized.notes, *failed))
+        reached = in_db({"int8": before, f"with {len(reasons)} of them in float": noise})
+        return replace(plain, notes=(*plain.notes, f"no op left out for its error: the outputs have {reached}"))
+
+    def _without(self, reasons: Mapping[str, str], expected: float) -> QuantizedModel:
+        """A quantized copy with the nodes in ``reasons`` in high precision."""
+        assert self.chosen is not None
         settings = replace(self.settings, keep_float={**self.settings.keep_float, **reasons})
         work, table = self.model.clone(), self.chosen.table
         placement = placed(work, settings, table)
@@ -162,9 +176,8 @@ class Prepared:
             work, told, failed = attempt_on("bias correction", work, correct, list[str]())
             notes += [*told, *failed]
         inserted(work, placement, table, self.chosen.settled)
-        measured = {item.node: item.sqnr_db for item in self.found}
-        plan = _with_costs(placement.plan, measured)
-        return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), relief.remaining)
+        plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
+        return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
     def _relief(self, allowance: Allowance) -> tuple[Relief, dict[str, str]]:
         """What to leave out, and the measured reason of each node."""

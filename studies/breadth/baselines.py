@@ -1,10 +1,11 @@
 """Other tools' INT8 of the same exports: ``python -m studies.breadth.baselines MODELS ROWS.jsonl [--below 20]``.
 
-MODELS is the folder of ``studies.breadth.architectures`` (``NAME.onnx``, ``NAME.npz``), ROWS.jsonl what it wrote. For
-every model whose INT8 graph has less than ``--below`` dB onnxruntime and Model Optimizer quantize the same file on the
-same data, and the table that is printed puts their SQNR beside ours: a random network that amplifies noise does so
-for everybody. Needs the environment of ``benchmarks/peers/README.md``. Each quantization runs in a process of its own;
-``--cells FILE`` keeps what was measured, so that the same command goes on where it stopped.
+MODELS is the folder of ``studies.breadth.architectures`` (``NAME.onnx``, ``NAME.npz``, ``NAME.held.npz``), ROWS.jsonl
+what it wrote. For every model whose INT8 graph has less than ``--below`` dB onnxruntime and Model Optimizer quantize
+the same file on the same data and are judged on the held-back samples that ours was judged on; the table that is
+printed puts their SQNR beside ours: a random network that amplifies noise does so for everybody. Needs the environment
+of ``benchmarks/peers/README.md``. Each quantization runs in a process of its own; ``--cells FILE`` keeps what was
+measured, so that the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ from optimizer.equivalence import Answers
 from studies.breadth.row import Row, read
 
 TOOLS = ("onnxruntime", "modelopt")
-JUDGED = 4
-"""Samples, the first of the file, on which an INT8 graph is judged: as the study of architectures does."""
 LIMIT_S = 240.0
 
 
@@ -111,10 +110,10 @@ def _apart(models: Path, name: str, tool: str, configuration: str) -> Cell:
 
 def _measure(models: Path, name: str, tool: str, configuration: str, out: Path) -> Cell:
     model = models / f"{name}.onnx"
-    original = Answers.of(model, list(_feeds(model, models / f"{name}.npz", JUDGED)))
+    original = Answers.of(model, list(_feeds(model, models / f"{name}.held.npz")))
     chosen = load_tool(tool)
     chosen.load()
-    everything = list(_feeds(model, models / f"{name}.npz", None))
+    everything = list(_feeds(model, models / f"{name}.npz"))
     chosen.quantize(Request(model, everything, out, configuration, transformer=False))
     found = original.compare(out, fuse_qdq=False)
     shapes = {key: array.shape for key, array in everything[0].items()}
@@ -123,7 +122,7 @@ def _measure(models: Path, name: str, tool: str, configuration: str, out: Path) 
     return Cell(name, tool, configuration, round(found.sqnr_db, 2), int8_mac_share(ir.load(out), shapes))
 
 
-def _feeds(model: Path, data: Path, most: int | None) -> Iterator[Feed]:
+def _feeds(model: Path, data: Path) -> Iterator[Feed]:
     """The rows of ``data`` as feeds of the model's batch (one sample where it is dynamic)."""
     proto = onnx.load(model, load_external_data=False)
     constants = {tensor.name for tensor in proto.graph.initializer}
@@ -133,7 +132,7 @@ def _feeds(model: Path, data: Path, most: int | None) -> Iterator[Feed]:
         values = {name: arrays[name] for name in first}
     rows = max(len(array) for array in values.values() if array.ndim)
     size = max([1, *(n for name, n in first.items() if n and values[name].ndim and len(values[name]) == rows)])
-    for start in range(0, min(rows, most or rows), size):
+    for start in range(0, rows, size):
         yield {
             name: array[start : start + size] if array.ndim and len(array) == rows else array
             for name, array in values.items()
@@ -147,7 +146,7 @@ def _read(path: Path) -> Iterator[Cell]:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, help="folder of NAME.onnx and NAME.npz")
+    parser.add_argument("models", type=Path, help="folder of NAME.onnx, NAME.npz and NAME.held.npz")
     parser.add_argument("rows", type=Path, help="JSON lines of studies.breadth.architectures")
     parser.add_argument("--below", type=float, default=20.0, help="dB under which a model is compared (20)")
     parser.add_argument("--cells", type=Path, default=Path("baselines.jsonl"), help="what is measured is kept here")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -13,8 +15,9 @@ from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.relief import Allowance
+from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.points import Form
-from optimizer.quantization.quantize import quantize
+from optimizer.quantization.quantize import prepare, quantize
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 from tests.optimizer.quantization.test_corrections import normed
@@ -135,6 +138,32 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     assert "measured" in relieved.plan.nodes["a"].reason
     reference = run(model, feeds[0])
     assert sqnr(reference, run(relieved.model, feeds[0])) > sqnr(reference, run(kept.model, feeds[0])) + 3
+
+
+@pytest.mark.parametrize("methods", [("minmax",), ("minmax", "percentile")])
+def test_macs_are_not_spent_where_the_outputs_do_not_gain(methods: tuple[str, ...]) -> None:
+    """Noises measured op by op do not add up in a model that amplifies them: here they are said to."""
+    model = parse(
+        f"""{HEAD} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
+            a = Conv(x, w)
+            n = Relu(a)
+            y = Conv(n, v)
+        }}""",
+        {"w": conv_weight(16, 16, 1), "v": conv_weight(64, 16)},
+    )
+    feeds = [{"x": normal(1, 16, 16, 16, seed=i)} for i in range(4)]
+    costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
+    calibrated = Calibrator(lambda: feeds, joinable=False, methods=methods)
+    prepared = prepare(model, calibrated, QuantizeSettings(costs=costs), lambda _: None)
+    noise = {item.node: item.noise for item in prepared.found}
+    assert set(noise) == set(costs)
+    misled = replace(prepared, found=(Sensitivity("a", 0.5), Sensitivity("y", noise["y"])))
+    silenced = replace(misled, judged=[{"x": np.zeros_like(feeds[0]["x"])}], chosen=replace(misled.chosen, noise=None))
+    assert misled.quantized(Allowance(0.1)).relieved == {"a"}
+    vain = silenced.quantized(Allowance(0.1))
+    assert not vain.relieved
+    assert vain.plan.nodes["a"].dtype is Dtype.INT8
+    assert any("no op left out for its error" in note for note in vain.notes)
 
 
 @pytest.mark.parametrize("left", list(Correction))
