@@ -43,7 +43,7 @@ def test_the_command_of_step_three(user: Path) -> None:
     line = next(line for line in README.splitlines() if line.startswith("optimize model.onnx"))
     arguments = shlex.split(line)[1:]
     done = subprocess.run(
-        command(*arguments), cwd=user, env=environment(user), capture_output=True, text=True, timeout=240
+        command(*arguments), cwd=user, env=environment(user), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert (user / "model.optimized" / "report.html").is_file()
@@ -58,7 +58,7 @@ def test_the_command_of_step_three(user: Path) -> None:
 def test_the_python_example(user: Path) -> None:
     code = blocks("python")[0]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=user, env=environment(user), capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", code], cwd=user, env=environment(user), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert "model.optimized" in done.stdout
