@@ -12,13 +12,18 @@ Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
 CODE_MAX = 127
 _SMALLEST = float(np.finfo(np.float16).tiny)
-_LARGEST = float(np.finfo(np.float16).max)
+_LARGEST = 2.0**112
+"""A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
+_BITS = 11  # of an FP16 number's significand
 
 
 def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
-    """Positive scales moved to the nearest normal FP16 value, so that typing the graph FP16 changes no scale."""
+    """Positive scales moved to the nearest normal FP16 value, or a power of two times one where they are larger, so
+    that typing the graph FP16 changes no scale.
+    """
     clipped = np.clip(np.asarray(scales, np.float64), _SMALLEST, _LARGEST)
-    return clipped.astype(np.float16).astype(np.float32)
+    significand, exponent = np.frexp(clipped)
+    return np.ldexp(np.rint(significand * 2.0**_BITS), exponent - _BITS).astype(np.float32)
 
 
 def anchored(scale: Floats, anchor: float) -> Floats:
