@@ -23,7 +23,8 @@ def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
     """
     clipped = np.clip(np.asarray(scales, np.float64), _SMALLEST, _LARGEST)
     significand, exponent = np.frexp(clipped)
-    return np.ldexp(np.rint(significand * 2.0**_BITS), exponent - _BITS).astype(np.float32)
+    moved: Floats = np.ldexp(np.rint(significand * 2.0**_BITS), exponent - _BITS).astype(np.float32)
+    return moved
 
 
 def anchored(scale: Floats, anchor: float) -> Floats:
