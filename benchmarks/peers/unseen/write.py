@@ -92,10 +92,20 @@ def _failure(cell: Cell) -> str:
 
 
 def _versions(found: Sequence[Cell]) -> str:
-    versions = {name: version for cell in found for name, version in cell.machine.versions.items()}
+    """Ours and others may have run in environments of their own: the versions of each."""
     dates = sorted({cell.machine.date for cell in found})
-    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    return f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))} with {listed}."
+    ours = _listed([cell for cell in found if cell.tool == OURS])
+    others = _listed([cell for cell in found if cell.tool != OURS])
+    with_what = f"ours with {ours}; the others with {others}" if ours != others else ours
+    return f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}: {with_what}."
+
+
+def _listed(found: Sequence[Cell]) -> str:
+    versions: dict[str, set[str]] = {}
+    for cell in found:
+        for name, version in cell.machine.versions.items():
+            versions.setdefault(name, set()).add(version)
+    return ", ".join(f"{name} {' and '.join(sorted(each))}" for name, each in sorted(versions.items())) or "nothing"
 
 
 def main() -> None:
