@@ -179,19 +179,28 @@ class Prepared:
         plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
+    def _as_judged(self, noise: float) -> list[Sensitivity]:
+        """What each op causes, in units in which all together cause what was judged: errors of ops partly cancel, and
+        their sum, ``noise``, would have MACs spent on a model that is of use as it is.
+        """
+        judged = self.chosen.noise if self.chosen is not None else None
+        factor = judged / noise if judged is not None and noise > 0 else 1.0
+        return [replace(item, noise=item.noise * factor) for item in self.found]
+
     def _relief(self, allowance: Allowance) -> tuple[Relief, dict[str, str]]:
         """What to leave out, and the measured reason of each node."""
         noise = sum(item.noise for item in self.found)
         if noise < GOOD_ENOUGH or self.chosen is None:
             return Relief({}, noise), {}
+        found = self._as_judged(noise)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
         if self.settings.form is Form.ONNXRUNTIME and self.chosen.usable:
             relief = cheap_relief(self.found, costs, self.chosen.noise or noise)
         elif self.settings.form is Form.ONNXRUNTIME:
-            relief = relieve(self.found, costs, spent, replace(allowance, share=0.0))
+            relief = relieve(found, costs, spent, replace(allowance, share=0.0))
         else:
-            relief = relieve(self.found, costs, spent, allowance)
+            relief = relieve(found, costs, spent, allowance)
         total = sum(costs.values())
         return relief, {
             node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from optimizer.quantization.candidates import Candidate
 from optimizer.quantization.corrections.relief import (
     CHEAP,
     USABLE,
@@ -14,6 +17,8 @@ from optimizer.quantization.corrections.relief import (
     relieve,
 )
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.quantize import Prepared
+from optimizer.quantization.settings import QuantizeSettings
 
 FRONT = [Sensitivity(f"dft{k}", 0.4) for k in range(4)]
 BODY = [Sensitivity(f"conv{k}", 1e-4) for k in range(8)]
@@ -71,3 +76,14 @@ def test_the_cpu_leaves_out_a_little_more_where_one_op_is_nearly_all_the_noise()
     loud, calm = Sensitivity("entry", 9e-4), Sensitivity("entry", 4e-4)
     assert set(cheap_relief([loud, Sensitivity("head", 5e-5)], costs, noise=1e-3).nodes) == {"entry", "head"}
     assert set(cheap_relief([calm, Sensitivity("head", 5e-5)], costs, noise=1e-3).nodes) == {"head"}
+
+
+def test_errors_of_ops_are_counted_in_units_of_what_was_judged() -> None:
+    """Alone the ops add up to 14 dB; together they were judged at 30: nothing has to be bought to reach 20."""
+    found = (Sensitivity("a", 0.01), Sensitivity("b", 0.03))
+    judged = Prepared(None, QuantizeSettings(), Candidate(None, None, noise=0.001), found)  # type: ignore[arg-type]
+    scaled = judged._as_judged(0.04)
+    assert sum(item.noise for item in scaled) == pytest.approx(0.001)
+    assert not relieve(scaled, {"a": 50, "b": 50}, 0, Allowance()).nodes
+    unjudged = replace(judged, chosen=replace(judged.chosen, noise=None))
+    assert unjudged._as_judged(0.04) == list(found)
