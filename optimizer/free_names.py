@@ -29,14 +29,15 @@ class FreeNames:
 
     def value(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a value has that name."""
-        return _free(wanted, self._values)
+        return free_name(wanted, self._values)
 
     def node(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a node has that name."""
-        return _free(wanted, self._nodes)
+        return free_name(wanted, self._nodes)
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str]) -> str:
+    """``wanted``, or ``wanted_2``, … where it is among ``taken``, which the answer joins."""
     tried = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
     name = next(name for name in tried if name not in taken)
     taken.add(name)

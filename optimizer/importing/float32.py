@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from optimizer.free_names import free_name
+
 FLOAT = ir.DataType.FLOAT
 NAMES = {ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
@@ -77,8 +79,8 @@ class _Retyping:
     def __init__(self, model: ir.Model, dtype: ir.DataType) -> None:
         self._model, self._dtype = model, dtype
         self._inexact: list[str] = []
-        self._taken = {value.name for value in _values(model)}
-        self._taken |= {node.name for graph in model.graphs() for node in graph}
+        self._taken = {str(value.name) for value in _values(model)}
+        self._taken |= {str(node.name) for graph in model.graphs() for node in graph}
 
     def run(self) -> list[str]:
         """Retype everything; returns names of constants that float32 does not hold."""
@@ -150,7 +152,7 @@ class _Retyping:
             name = str(value.name)
             if value.is_initializer():
                 graph.initializers.pop(name)
-            value.name = self._free(f"{name}_fp32")
+            value.name = free_name(f"{name}_fp32", self._taken)
             if value.const_value is not None and value.producer() is None:
                 graph.register_initializer(value)
             cast = self._cast(value, self._dtype, name)
@@ -158,19 +160,13 @@ class _Retyping:
             graph.outputs[index] = cast.outputs[0]
 
     def _cast(self, value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
-        free = name if dtype == self._dtype else self._free(name)
-        cast = ir.node("Cast", [value], {"to": dtype.value}, name=self._free(f"{value.name}_to_{dtype.name.lower()}"))
+        free = name if dtype == self._dtype else free_name(name, self._taken)
+        cast = ir.node(
+            "Cast", [value], {"to": dtype.value}, name=free_name(f"{value.name}_to_{dtype.name.lower()}", self._taken)
+        )
         output = cast.outputs[0]
         output.name, output.shape, output.type = free, value.shape, ir.TensorType(dtype)
         return cast
-
-    def _free(self, base: str) -> str:
-        name, number = base, 0
-        while name in self._taken:
-            number += 1
-            name = f"{base}_{number}"
-        self._taken.add(name)
-        return name
 
 
 def _retyped(kind: ir.TypeProtocol) -> ir.TypeProtocol:

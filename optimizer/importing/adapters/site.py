@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from optimizer.free_names import free_name
 from optimizer.passes.constants import Array, constant_array
 
 
@@ -94,7 +95,7 @@ class Site:
     def add(self, op_type: str, inputs: Sequence[ir.Value | None], name: str, **attributes: object) -> ir.Value:
         """The output of a new node of the newest form in front of the node, named after it."""
         new = ir.node(op_type, list(inputs), attributes, name=f"{self.node.name}_{name}")  # type: ignore[arg-type]
-        new.outputs[0].name = self._free(f"{self.node.name}_{name}")
+        new.outputs[0].name = free_name(f"{self.node.name}_{name}", self._taken)
         if inputs and inputs[0] is not None and inputs[0].dtype is not None and op_type not in ("Shape", "Cast"):
             new.outputs[0].dtype = inputs[0].dtype
         assert self.node.graph is not None
@@ -124,11 +125,3 @@ class Site:
         if used:
             raise CannotConvert(f"its output {used[0].name!r} is not there in newer opsets")
         self.node.resize_outputs(min(keep, len(self.node.outputs)))
-
-    def _free(self, base: str) -> str:
-        name, number = base, 0
-        while name in self._taken:
-            number += 1
-            name = f"{base}_{number}"
-        self._taken.add(name)
-        return name
