@@ -19,8 +19,8 @@ from calibration.table import CalibrationTable, TensorRange
 from engines.profile import Shape
 from optimizer.passes.clean import clean
 from optimizer.passes.half_precision import HalfPrecision
+from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form
 from optimizer.quantization.qdq import insert
 from optimizer.settings import Precision
 from optimizer.stages.high_precision import HALF_OF, HIGH_DTYPE

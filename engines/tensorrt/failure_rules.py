@@ -230,7 +230,7 @@ BUILDER_RULES = (
         BuildFailure.UNSUPPORTED_OP,
         "TensorRT-RTX has no kernel on this GPU for a float16 product whose activation is quantized behind it",
         expected="(seen on SM75) products of a transformer's feed-forward part all in int8",
-        fix="--without relief, which leaves no product in float16 for its error's sake",
+        fix="--without fallback, which leaves no product in float16 for its error's sake",
     ),
     _rule(
         r"Could not find any implementation for node (?P<node>.+?)(?:\.|\s+due| \[|$)",

@@ -15,7 +15,7 @@ METHODS = "auto|minmax|entropy|percentile|mse"
 TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
 SPEC = "PATH|module:function|random"
 RANGE = "NAME=MIN:OPT:MAX"
-CORRECTIONS = "branches,channels,ranges,rounding,bias,relief"
+CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
 
 def model(

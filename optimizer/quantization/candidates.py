@@ -12,12 +12,12 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from optimizer.attempt import attempt
 from optimizer.quantization.corrections.catalogue import Correction
+from optimizer.quantization.corrections.fallback import RUINED
+from optimizer.quantization.corrections.gptq import Rounding, Variant, correct_biases, round_weights
 from optimizer.quantization.corrections.range_search import refine_ranges
-from optimizer.quantization.corrections.reconstruction import Rounding, Variant, correct_biases, reconstruct
-from optimizer.quantization.corrections.relief import RUINED
 from optimizer.quantization.fake_quantize import quantizers
+from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, clearly_less, close_to_best, in_db, output_noise
-from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.sampling import Samples
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
@@ -167,7 +167,9 @@ def _rounded(
         if settings.corrections & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
     }
     solve, biased = solve and Correction.ROUNDING in settings.corrections, Correction.BIAS in settings.corrections
-    rounding = partial(reconstruct, model, variants, feeds, solve=solve, biased=biased, seed=settings.seed, notes=notes)
+    rounding = partial(
+        round_weights, model, variants, feeds, solve=solve, biased=biased, seed=settings.seed, notes=notes
+    )
     roundings: dict[str, list[Rounding]] = {}
     if variants:
         roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import ActivationPoint, Form, Placement, Use
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import data_inputs
 from optimizer.quantization.weights import CODE_MAX

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable, TensorRange
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread, rewire, values_by_name
-from optimizer.quantization.points import ActivationPoint, Form, Placement
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
 from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import Floats, ScaleSearch, amax_scales, as_float32

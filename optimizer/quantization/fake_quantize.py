@@ -12,7 +12,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.graph_edits import values_by_name
-from optimizer.quantization.points import Form, Placement
+from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
 from optimizer.quantization.weights import CODE_MAX, Floats
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from optimizer.free_names import FreeNames
-from optimizer.quantization.points import Use
+from optimizer.quantization.insertion_points import Use
 
 
 def values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:

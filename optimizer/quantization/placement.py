@@ -13,7 +13,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.quantization.points import ActivationPoint, Form, Placement, Use, WeightPoint
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use, WeightPoint
 from optimizer.quantization.rules import commuting, floats, guards
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.residual import depths, skip_input

@@ -17,7 +17,7 @@ from calibration.table import CalibrationTable, TensorRange
 from engines.errors import BadInput
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.graph_edits import GraphEdits, after, drop_if_unread, dtype_of, rewire, values_by_name
-from optimizer.quantization.points import ActivationPoint, Form, Placement, WeightPoint
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, WeightPoint
 from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import (
     CODE_MAX,

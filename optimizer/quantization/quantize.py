@@ -19,22 +19,22 @@ from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
 from optimizer.quantization.capture import rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
-from optimizer.quantization.corrections.conditioning import ConditionActivations
-from optimizer.quantization.corrections.reconstruction import correct_biases
-from optimizer.quantization.corrections.relief import (
+from optimizer.quantization.corrections.equalization import EqualizeActivations
+from optimizer.quantization.corrections.fallback import (
     CHEAP,
     FEW,
     Allowance,
-    Relief,
+    Fallback,
+    cheap_fallback,
     cheap_ops,
-    cheap_relief,
-    relieve,
+    choose_fallback,
 )
+from optimizer.quantization.corrections.gptq import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.headroom import growth, raw_inputs, unclipped
+from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.judging import CLEARLY, in_db, noise_of
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.sampling import affordable, divided, spread
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
@@ -42,7 +42,7 @@ from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
 SWEPT_MACS = 2e12
-"""Multiply-accumulates a sensitivity sweep may take; beyond, no op is relieved."""
+"""Multiply-accumulates a sensitivity sweep may take; beyond, none is left in high precision."""
 FEW_SWEPT_MACS = 2e10
 """And one of the ops that the CPU's form may leave out, once each; beyond, only the cheapest are looked at."""
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
@@ -54,7 +54,7 @@ its depthwise ones in float MobileNetV2 took 1.3 times as long, for 1 % of its M
 class QuantizedModel:
     """The graph with Q/DQ in it, and how it came about. ``placement.quantizes`` is False where nothing could be.
 
-    ``relieved`` are the nodes left in high precision for the error they cause, ``expected`` the noise power at the
+    ``fallen_back`` are the nodes left in high precision for the error they cause, ``expected`` the noise power at the
     outputs, relative to the signal's, that measuring each op alone predicts of the others (0 where none was measured).
     """
 
@@ -63,7 +63,7 @@ class QuantizedModel:
     plan: PrecisionPlan
     table: CalibrationTable
     notes: tuple[str, ...]
-    relieved: frozenset[str] = frozenset()
+    fallen_back: frozenset[str] = frozenset()
     expected: float = 0.0
 
 
@@ -102,7 +102,7 @@ def prepare(
     chosen, how = choose(work, tables, samples, settings)
     notes.extend(how)
     found: list[Sensitivity] = []
-    if Correction.RELIEF in settings.corrections:
+    if Correction.FALLBACK in settings.corrections:
         on_step("measuring how much error each op causes")
         sweep = partial(_measure, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
@@ -151,11 +151,11 @@ class Prepared:
         """
         if self.chosen is None:
             return _nothing_to_do(self.model, self.settings)
-        relief, reasons = self._relief(allowance)
-        quantized = self._without(reasons, relief.remaining)
+        fallback, reasons = self._fallback(allowance)
+        quantized = self._without(reasons, fallback.remaining)
         if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS:
             return quantized
-        plain = self._without({}, relief.remaining)
+        plain = self._without({}, fallback.remaining)
         before = self.chosen.noise or noise_of(self.model, plain.model, self.judged)[0]
         noise, failed = noise_of(self.model, quantized.model, self.judged)
         if noise is None or before is None or noise < CLEARLY * before:
@@ -187,24 +187,24 @@ class Prepared:
         factor = judged / noise if judged is not None and noise > 0 else 1.0
         return [replace(item, noise=item.noise * factor) for item in self.found]
 
-    def _relief(self, allowance: Allowance) -> tuple[Relief, dict[str, str]]:
+    def _fallback(self, allowance: Allowance) -> tuple[Fallback, dict[str, str]]:
         """What to leave out, and the measured reason of each node."""
         noise = sum(item.noise for item in self.found)
         if noise < GOOD_ENOUGH or self.chosen is None:
-            return Relief({}, noise), {}
+            return Fallback({}, noise), {}
         found = self._as_judged(noise)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
         if self.settings.form is Form.ONNXRUNTIME and self.chosen.usable:
-            relief = cheap_relief(self.found, costs, self.chosen.noise or noise)
+            fallback = cheap_fallback(self.found, costs, self.chosen.noise or noise)
         elif self.settings.form is Form.ONNXRUNTIME:
-            relief = relieve(found, costs, spent, replace(allowance, share=0.0))
+            fallback = choose_fallback(found, costs, spent, replace(allowance, share=0.0))
         else:
-            relief = relieve(found, costs, spent, allowance)
+            fallback = choose_fallback(found, costs, spent, allowance)
         total = sum(costs.values())
-        return relief, {
+        return fallback, {
             node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
-            for node, part in relief.nodes.items()
+            for node, part in fallback.nodes.items()
         }
 
 
@@ -222,12 +222,10 @@ def _rewrite(
     def branches(graph: ir.Model) -> EqualizeConcatBranches:
         return EqualizeConcatBranches(rough_table(graph, placed(graph, settings, None).tensors, feeds))
 
-    def channels(graph: ir.Model) -> ConditionActivations:
+    def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, form=Form.TENSORRT, keep_float=settings.keep_float).activations
         symmetric = settings.form is Form.TENSORRT
-        return ConditionActivations(
-            points, feeds, symmetric=symmetric, seed=settings.seed, extremes=calibrator.extremes
-        )
+        return EqualizeActivations(points, feeds, symmetric=symmetric, seed=settings.seed, extremes=calibrator.extremes)
 
     made: dict[Correction, Callable[[ir.Model], ExactRewrite]] = {
         Correction.BRANCHES: branches,

@@ -11,11 +11,11 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.integer_products import largest_weight_code
 from optimizer.quantization.corrections.catalogue import ALL, Correction
-from optimizer.quantization.corrections.relief import Allowance
+from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
+from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert
 from optimizer.quantization.weights import mse_scales
 

@@ -28,8 +28,8 @@ from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
-from optimizer.quantization.corrections.relief import NEARLY, Allowance
-from optimizer.quantization.points import Form as QdqForm
+from optimizer.quantization.corrections.fallback import NEARLY, Allowance
+from optimizer.quantization.insertion_points import Form as QdqForm
 from optimizer.quantization.quantize import Prepared, QuantizedModel, prepare
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.saving import save_model
@@ -131,7 +131,7 @@ class _Typing:
         tried: list[tuple[QuantizedModel, _Typed]] = []
         for most in (allowance.most, *RETRIES):
             quantized = prepared.quantized(allowance)
-            if not any(quantized.relieved == earlier.relieved for earlier, _ in tried):
+            if not any(quantized.fallen_back == earlier.fallen_back for earlier, _ in tried):
                 typed = self._typed_form(quantized)
                 if typed.proof.ok:
                     return typed

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.points import Form
+from optimizer.quantization.insertion_points import Form
 from optimizer.stages.proof import Prover
 from tests.optimizer.quantization.test_any_graph import biased, feeds_for, quantized
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Enginewright:
-    """``entropy-only`` is like for like with the peers' entropy in cost: one method, no correction, no op relieved."""
+    """``entropy-only`` is like for like with the peers' entropy in cost: one method, no correction, no fallback."""
 
     CONFIGURATIONS = ("tensorrt", "cpu", "entropy-only")
     FOR_CPU = frozenset({"cpu"})
@@ -38,7 +38,7 @@ class Enginewright:
         from optimizer.passes.clean import clean
         from optimizer.quantization.biases import keep_biases_apart
         from optimizer.quantization.calibrating import Calibrator
-        from optimizer.quantization.points import Form
+        from optimizer.quantization.insertion_points import Form
         from optimizer.quantization.quantize import quantize
         from optimizer.saving import save_model
         from optimizer.stages.inputs import model_inputs
@@ -60,7 +60,7 @@ class Enginewright:
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
         from benchmarks.macs import count_macs
-        from optimizer.quantization.points import Form
+        from optimizer.quantization.insertion_points import Form
         from optimizer.quantization.settings import QuantizeSettings
 
         costs = count_macs(model, {name: array.shape for name, array in feed.items()})

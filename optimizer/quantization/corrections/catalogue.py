@@ -13,7 +13,7 @@ class Correction(str, Enum):
     RANGES = "ranges"
     ROUNDING = "rounding"
     BIAS = "bias"
-    RELIEF = "relief"
+    FALLBACK = "fallback"
 
     @property
     def what(self) -> str:
@@ -26,7 +26,7 @@ _WHAT = {
     Correction.RANGES: "clipping thresholds moved to where the op's output has the least error",
     Correction.ROUNDING: "weights rounded by least squares (GPTQ) against the inputs they will see",
     Correction.BIAS: "mean errors of quantized ops taken into their biases",
-    Correction.RELIEF: "ops that cause most of the error left in high precision, within the MAC budget",
+    Correction.FALLBACK: "ops that cause most of the error left in high precision, within the MAC budget",
 }
 
 ALL = frozenset(Correction)

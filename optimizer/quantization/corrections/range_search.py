@@ -14,11 +14,11 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
-from optimizer.quantization.corrections.reconstruction import capture_inputs, chunks, solvable
+from optimizer.quantization.corrections.gptq import capture_inputs, chunks, solvable
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, Unsigned
 from optimizer.quantization.graph_edits import values_by_name
-from optimizer.quantization.points import Form, Placement
+from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
 from optimizer.quantization.rules.weighted import WeightedOp
 from optimizer.quantization.weights import Floats, as_float32

@@ -2,7 +2,7 @@
 
 All ops sit in one graph behind switches, so the graph is loaded once and each measurement is a plain run. Errors of
 different ops are nearly independent, so their noise powers at the output add up; that is what makes a budgeted choice
-(``relief``) a sum and not a search.
+(``fallback``) a sum and not a search.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name
-from optimizer.quantization.points import Form, Placement, Use, WeightPoint
+from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
 from optimizer.quantization.weights import (
     Floats,

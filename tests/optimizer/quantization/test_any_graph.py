@@ -15,11 +15,11 @@ from calibration.table import CalibrationTable, TensorRange
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.relief import Allowance
+from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import measure, relative_noise
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
-from optimizer.quantization.points import Form
+from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.quantization.weights import mse_scales

@@ -12,15 +12,15 @@ import pytest
 from optimizer.passes.sparsity import is_two_four, prune_two_four
 from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
-from optimizer.quantization.corrections.conditioning import ConditionActivations
-from optimizer.quantization.corrections.reconstruction import Variant, gptq, reconstruct
-from optimizer.quantization.corrections.relief import best_relief
+from optimizer.quantization.corrections.equalization import EqualizeActivations
+from optimizer.quantization.corrections.fallback import best_fallback
+from optimizer.quantization.corrections.gptq import Variant, gptq, round_weights
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.fake_quantize import quantizers
+from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.patches import sample_rows
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form
 from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
 from optimizer.quantization.weights import mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
@@ -109,18 +109,18 @@ def activated(op: str) -> ir.Model:
         (lambda: activated("Clip(a, low, high)"), "r", True),
     ],
 )
-def test_conditioning_is_exact_and_free_where_the_producer_takes_it(model, tensor: str, free: bool) -> None:
+def test_equalization_is_exact_and_free_where_the_producer_takes_it(model, tensor: str, free: bool) -> None:
     shape = (1, 64, 32) if tensor == "n" else (4, 32, 6, 6)
     feeds = [{"x": normal(*shape, seed=i, scale=2.0)} for i in range(8)]
     changed, count = model(), len(list(model().graph))
     points = place(changed, form=Form.TENSORRT, keep_float={}).activations
-    result = ConditionActivations([p for p in points if p.tensor == tensor], feeds).apply(changed)
+    result = EqualizeActivations([p for p in points if p.tensor == tensor], feeds).apply(changed)
     assert len(result) == 1, "this tensor gains from it"
     np.testing.assert_allclose(run(changed, **feeds[0]), run(model(), **feeds[0]), rtol=1e-3, atol=1e-3)
     assert (len(list(changed.graph)) <= count + (tensor == "n")) is free
 
 
-def test_conditioning_lowers_the_error_of_outlier_channels() -> None:
+def test_equalization_lowers_the_error_of_outlier_channels() -> None:
     model = parse(
         f"""{HEAD} g (float[1,64,32] x, float[32,48] w) => (float[1,64,48] y) {{ t = Identity(x) y = MatMul(t, w) }}""",
         {"w": normal(32, 48)},
@@ -128,7 +128,7 @@ def test_conditioning_lowers_the_error_of_outlier_channels() -> None:
     feeds = outlier_feeds(8)
     before = run(model, **feeds[0])
     points = place(model, form=Form.TENSORRT, keep_float={}).activations
-    (note,) = ConditionActivations(points, feeds).apply(model).values()
+    (note,) = EqualizeActivations(points, feeds).apply(model).values()
     assert float(note.split(", ")[-1].split(" dB")[0]) > 6
     np.testing.assert_allclose(run(model, **feeds[0]), before, rtol=1e-3, atol=1e-3)
 
@@ -138,7 +138,7 @@ def test_a_shift_never_crosses_a_padded_convolution() -> None:
     model.graph[2].attributes["pads"] = ir.AttrInt64s("pads", [1, 1, 1, 1])
     points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(4)]
-    assert not any("shifted" in note for note in ConditionActivations(points, feeds).apply(model).values())
+    assert not any("shifted" in note for note in EqualizeActivations(points, feeds).apply(model).values())
 
 
 def test_patches_times_weight_are_the_convolution() -> None:
@@ -177,13 +177,13 @@ def test_gptq_solves_each_group_as_if_it_were_alone() -> None:
     np.testing.assert_array_equal(gptq(weight, hessian, scale), np.concatenate(alone))
 
 
-def test_reconstruction_removes_the_mean_error() -> None:
+def test_gptq_removes_the_mean_error() -> None:
     model = activated("Relu(a)")
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(8)]
     ranges = table(x=8.0, r=2.0)  # clips: the mean of what comes out is wrong
     placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
     variant = Variant(placement, quantizers(model, placement, ranges))
-    found = {r.node: r for r in reconstruct(model, {"": variant}, feeds)[""]}
+    found = {r.node: r for r in round_weights(model, {"": variant}, feeds)[""]}
     bias = found["y"].weight.bias
     assert bias is not None and np.abs(bias).max() > 0.01
     assert found["y"].weight.codes.shape == (16, 32, 1, 1)
@@ -197,15 +197,15 @@ def test_sensitivity_names_the_node_that_hurts_and_the_budget_is_kept() -> None:
     found = {item.node: item.noise for item in measure(model, placement, ranges, feeds)}
     assert found["y"] > 100 * found["a"]
     items = [Sensitivity(node, noise) for node, noise in found.items()]
-    assert set(best_relief(items, {"a": 1024, "y": 512}, budget=600)) == {"y"}
-    assert not best_relief(items, {"a": 1024, "y": 512}, budget=500)
+    assert set(best_fallback(items, {"a": 1024, "y": 512}, budget=600)) == {"y"}
+    assert not best_fallback(items, {"a": 1024, "y": 512}, budget=500)
 
 
-def test_relief_is_the_best_set_and_not_the_greedy_one() -> None:
+def test_fallback_is_the_best_set_and_not_the_greedy_one() -> None:
     items = [Sensitivity("big", 6.0), Sensitivity("small", 1.2), Sensitivity("other", 5.0)]
     costs = {"big": 80, "small": 10, "other": 85}
-    assert set(best_relief(items, costs, budget=91)) == {"big", "small"}
-    assert set(best_relief(items, {"big": 80, "small": 20, "other": 85}, budget=90)) == {"big"}
+    assert set(best_fallback(items, costs, budget=91)) == {"big", "small"}
+    assert set(best_fallback(items, {"big": 80, "small": 20, "other": 85}, budget=90)) == {"big"}
 
 
 def test_a_pruned_weight_stays_pruned() -> None:
@@ -241,7 +241,7 @@ def test_channels_are_equalized_under_relu6() -> None:
     feeds = [{"x": normal(1, 8, 10, 10, seed=i, scale=1.0)} for i in range(16)]
     points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
     before = [run(model, **feed) for feed in feeds]
-    (note,) = ConditionActivations(points, feeds).apply(model).values()
+    (note,) = EqualizeActivations(points, feeds).apply(model).values()
     assert float(note.split(", ")[-1].split(" dB")[0]) > 5
     for feed, wanted in zip(feeds, before, strict=True):
         np.testing.assert_allclose(run(model, **feed), wanted, rtol=1e-3, atol=1e-3)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from optimizer.precision import Dtype
+from optimizer.quantization.insertion_points import Form, Placement, Use
 from optimizer.quantization.placement import candidates, place
-from optimizer.quantization.points import Form, Placement, Use
 from optimizer.quantization.rules.catalogue import Rule
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 

@@ -18,8 +18,8 @@ from calibration.table import CalibrationTable, TensorRange
 from engines.errors import BadInput
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
+from optimizer.quantization.insertion_points import Form, Use
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form, Use
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.weights import amax_scales, anchored, fp16_representable, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table

@@ -14,9 +14,9 @@ import pytest
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, Correction
-from optimizer.quantization.corrections.relief import Allowance
+from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.points import Form
+from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.quantize import prepare, quantize
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
@@ -131,13 +131,13 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     )
     feeds = [{"x": normal(1, 16, 16, 16, seed=i, scale=1.0)} for i in range(4)]
     costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
-    kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, corrections=ALL - {Correction.RELIEF}))
-    relieved = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, allowance=Allowance(0.1)))
+    kept = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, corrections=ALL - {Correction.FALLBACK}))
+    fallen_back = quantize(model, calibrator(feeds), QuantizeSettings(costs=costs, allowance=Allowance(0.1)))
     assert kept.plan.nodes["a"].dtype is Dtype.INT8
-    assert relieved.plan.nodes["a"].dtype is Dtype.FP16
-    assert "measured" in relieved.plan.nodes["a"].reason
+    assert fallen_back.plan.nodes["a"].dtype is Dtype.FP16
+    assert "measured" in fallen_back.plan.nodes["a"].reason
     reference = run(model, feeds[0])
-    assert sqnr(reference, run(relieved.model, feeds[0])) > sqnr(reference, run(kept.model, feeds[0])) + 3
+    assert sqnr(reference, run(fallen_back.model, feeds[0])) > sqnr(reference, run(kept.model, feeds[0])) + 3
 
 
 @pytest.mark.parametrize("methods", [("minmax",), ("minmax", "percentile")])
@@ -159,9 +159,9 @@ def test_macs_are_not_spent_where_the_outputs_do_not_gain(methods: tuple[str, ..
     assert set(noise) == set(costs)
     misled = replace(prepared, found=(Sensitivity("a", 0.5), Sensitivity("y", noise["y"])))
     silenced = replace(misled, judged=[{"x": np.zeros_like(feeds[0]["x"])}], chosen=replace(misled.chosen, noise=None))
-    assert misled.quantized(Allowance(0.1)).relieved == {"a"}
+    assert misled.quantized(Allowance(0.1)).fallen_back == {"a"}
     vain = silenced.quantized(Allowance(0.1))
-    assert not vain.relieved
+    assert not vain.fallen_back
     assert vain.plan.nodes["a"].dtype is Dtype.INT8
     assert any("no op left out for its error" in note for note in vain.notes)
 

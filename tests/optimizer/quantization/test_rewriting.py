@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from optimizer.quantization.corrections.conditioning import ConditionActivations
+from optimizer.quantization.corrections.equalization import EqualizeActivations
+from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
-from optimizer.quantization.points import Form
 from optimizer.quantization.rewriting import Step, rewritten
 from tests.optimizer.quantization.models import normal, parse
 from tests.optimizer.quantization.test_any_graph import HEAD, answers
@@ -87,10 +87,10 @@ def test_a_shift_that_makes_something_of_exact_zeros_is_undone() -> None:
     points = place(model, form=Form.TENSORRT, keep_float={}).activations
     before = answers(model, feeds[:2], fused=False)
     alone = model.clone()
-    assert ConditionActivations(points, feeds).apply(alone), "it would pay"
+    assert EqualizeActivations(points, feeds).apply(alone), "it would pay"
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(answers(alone, feeds[:1], fused=False)[0]["y"], before[0]["y"], atol=1e-3)
-    step = Step("channels", lambda _: ConditionActivations(points, feeds))
+    step = Step("channels", lambda _: EqualizeActivations(points, feeds))
     changed, notes = rewritten(model, [step], feeds[:2])
     assert any(note.startswith("undone: channels") and "differs" in note for note in notes)
     np.testing.assert_array_equal(answers(changed, feeds[:1], fused=False)[0]["y"], before[0]["y"])

@@ -28,8 +28,8 @@ from optimizer.quantization.capture import observe
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.fake_quantize import Quantizer
 from optimizer.quantization.graph_edits import GraphEdits
+from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.patches import geometry, sample_rows
-from optimizer.quantization.points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import WeightedOp, group, weighted_op
 from optimizer.quantization.weights import CODE_MAX, Codes, Floats, as_float32, mse_scales
@@ -65,7 +65,7 @@ class Rounding:
     gain_db: float
 
 
-def reconstruct(
+def round_weights(
     model: ir.Model,
     variants: Mapping[str, Variant],
     feeds: Sequence[Feed],

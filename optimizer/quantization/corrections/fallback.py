@@ -51,24 +51,26 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Relief:
+class Fallback:
     """Node -> its part of all noise, for the nodes to leave out; ``remaining`` is the noise expected of the others."""
 
     nodes: Mapping[str, float]
     remaining: float
 
 
-def relieve(found: Sequence[Sensitivity], costs: Mapping[str, int], spent: int, allowance: Allowance) -> Relief:
+def choose_fallback(
+    found: Sequence[Sensitivity], costs: Mapping[str, int], spent: int, allowance: Allowance
+) -> Fallback:
     """What to leave out of the ops ``found``. ``costs`` are MACs by node, ``spent`` is what rules left out of them."""
     total, noise = sum(costs.values()), sum(item.noise for item in found)
-    chosen = best_relief(found, costs, budget=allowance.share * total - spent)
+    chosen = best_fallback(found, costs, budget=allowance.share * total - spent)
     remaining = noise * (1 - sum(chosen.values()))
     if remaining > allowance.target:
-        wider = cheapest_relief(found, costs, budget=allowance.most * total, target=allowance.target)
+        wider = cheapest_fallback(found, costs, budget=allowance.most * total, target=allowance.target)
     else:
         wider = _bargain(found, costs, chosen, budget=allowance.most * total)
     left = noise * (1 - sum(wider.values()))
-    return Relief(wider, left) if left * NEARLY < remaining else Relief(chosen, remaining)
+    return Fallback(wider, left) if left * NEARLY < remaining else Fallback(chosen, remaining)
 
 
 def cheap_ops(costs: Mapping[str, int], share: float) -> frozenset[str]:
@@ -77,15 +79,15 @@ def cheap_ops(costs: Mapping[str, int], share: float) -> frozenset[str]:
     return frozenset(node for node, cost in costs.items() if 0 < cost <= most)
 
 
-def cheap_relief(found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float) -> Relief:
+def cheap_fallback(found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float) -> Fallback:
     """What the CPU's form leaves out, beside the ``noise`` of all: what matters within ``CHEAP`` of the MACs; or within
     ``FEW``, where that takes nearly all noise away, and half of what ``CHEAP`` leaves at least.
     """
     total = sum(costs.values())
-    cheap, few = (best_relief(found, costs, budget=share * total, total=noise) for share in (CHEAP, FEW))
+    cheap, few = (best_fallback(found, costs, budget=share * total, total=noise) for share in (CHEAP, FEW))
     taken, more = sum(cheap.values()), sum(few.values())
     chosen, part = (few, more) if more >= NEARLY_ALL and 1 - more <= (1 - taken) / 2 else (cheap, taken)
-    return Relief(chosen, max(noise * (1 - part), 0.0))
+    return Fallback(chosen, max(noise * (1 - part), 0.0))
 
 
 def _bargain(
@@ -108,7 +110,7 @@ def _decibels(noise: float) -> float:
     return float(10 * np.log10(max(noise, INAUDIBLE)))
 
 
-def best_relief(
+def best_fallback(
     sensitivities: Sequence[Sensitivity],
     costs: Mapping[str, int],
     *,
@@ -128,7 +130,7 @@ def best_relief(
     return _parts(items, _knapsack(items, costs, budget)[-1][1], total) if items else {}
 
 
-def cheapest_relief(
+def cheapest_fallback(
     sensitivities: Sequence[Sensitivity], costs: Mapping[str, int], *, budget: float, target: float
 ) -> dict[str, float]:
     """The ops that bring the noise down to ``target`` for the fewest multiply-accumulates; where no set within

@@ -39,7 +39,7 @@ from optimizer.quantization.corrections.absorption import Absorber, find_absorbe
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
 from optimizer.quantization.graph_edits import GraphEdits, values_by_name
-from optimizer.quantization.points import ActivationPoint
+from optimizer.quantization.insertion_points import ActivationPoint
 from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
 
@@ -70,7 +70,7 @@ class _Site:
     shiftable: bool
 
 
-class ConditionActivations:
+class EqualizeActivations:
     """Transforms the inputs of weighted ops where that lowers their quantization error.
 
     ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``symmetric`` tells whether
