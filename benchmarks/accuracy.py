@@ -20,7 +20,7 @@ from benchmarks.agreement import Agreement
 from benchmarks.batching import sample_count
 from benchmarks.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
 from engines.engine import Array, Engine, Feed
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 SQNR_CAP_DB = 200.0
 KEPT_BYTES = 16 << 20

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.score import Evaluate, Infer, Score
 from benchmarks.user_code import describe, load_callable
 from engines.engine import Array, Engine
-from engines.errors import BadInput, EnginewrightError
+from graphs.errors import BadInput, EnginewrightError
 
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
 WORKLOAD_PREFIX = "workload:"  # --evaluate workload:resnet50:DATASET

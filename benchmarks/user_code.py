@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def load_callable(spec: str) -> Callable[..., Any]:

@@ -14,7 +14,8 @@ import numpy as np
 from calibration.source import place_of
 from engines.batching import Batching, join, row
 from engines.engine import UNNAMED, Array, Engine, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 PEEKED_ROWS = 16
 """Rows of the first file to choose two from."""

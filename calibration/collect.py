@@ -6,11 +6,9 @@ so every statistic, is the same however the caller cut the data, and shapes may 
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -29,8 +27,9 @@ from calibration.statistics import (
 from calibration.summary import NonFinite, Observation, summarize
 from calibration.taps import Tap, add_taps
 from engines.engine import Array, Feed
-from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
+from graphs.errors import BadInput
+from graphs.saving import stored
 
 Tensors = dict[str, TensorStatistics]
 
@@ -69,26 +68,6 @@ def collect(
         onnx.save(proto, tapped)
         with OnnxRuntimeEngine(tapped, threads=plan.threads_each, memory_pattern=False, lean=True) as engine:
             return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
-
-
-@contextmanager
-def stored(model: ir.Model | Path) -> Iterator[Path]:
-    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself."""
-    with tempfile.TemporaryDirectory(prefix="enginewright-calibration-") as folder:
-        path = Path(folder) / "model.onnx"
-        source = ir.load(model) if isinstance(model, Path) else model
-        ir.save(source, path, external_data="model.data")
-        release_weights(source)
-        yield path
-
-
-def release_weights(model: ir.Model) -> None:
-    """Unmap weights that lie in files; they are mapped again when next read. Resident memory falls by their size."""
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                with suppress(BufferError):  # an array of it is in use somewhere
-                    value.const_value.release()
 
 
 def rows_of(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:

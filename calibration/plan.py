@@ -15,7 +15,7 @@ from calibration.statistics import JoinedNeeds
 from calibration.summary import sampling_step
 from calibration.taps import REDUCIBLE_OPSET, TensorKind
 from engines.engine import Feed
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 GROUP = 4  # samples whose histogram values are counted together
 _FETCH_LIMIT = 128 << 20  # bytes of activations one running sample may hand to numpy

@@ -11,7 +11,7 @@ from calibration.methods.mse import mse
 from calibration.methods.percentile import percentile
 from calibration.statistics import Statistics, TensorStatistics
 from calibration.table import CalibrationTable, TensorRange
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 METHODS: Mapping[str, RangeMethod] = {"minmax": minmax, "entropy": entropy, "percentile": percentile, "mse": mse}
 DEFAULT_METHOD = "mse"  # what ``auto`` starts from

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.errors import BadInput
-from engines.files import read_json, write_json
+from graphs.errors import BadInput
+from graphs.files import read_json, write_json
 
 SCHEMA = 1
 

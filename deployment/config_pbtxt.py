@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class Symbol(str):

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import BadInput
 from engines.manifest import MANIFEST_NAME, EngineManifest
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from deployment.config_pbtxt import to_pbtxt
 from deployment.served_engine import read_served_engines
 from deployment.triton_model import ModelFolder, TritonOptions, describe_models
-from engines.errors import BadInput
-from engines.files import write_atomically
+from graphs.errors import BadInput
+from graphs.files import write_atomically
 
 
 def write_triton_repository(

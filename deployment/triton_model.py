@@ -9,7 +9,7 @@ from pathlib import Path
 from deployment.config_pbtxt import TensorConfig, TritonModel, WarmupInput, data_type
 from deployment.served_engine import ServedEngine
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 _DEFAULT_BATCH = 32
 _RTX_COMMENT = (

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from engines.build_request import BuildRequest
 from engines.cache import EngineCache
-from engines.errors import BadInput
 from engines.manifest import EngineManifest
 from engines.onnxruntime_build import build_onnxruntime
 from engines.plan_build import build_tensorrt
@@ -15,6 +14,7 @@ from engines.progress import BuildProgress, OnProgress
 from engines.staging import staged
 from engines.target import Backend
 from engines.tensorrt.options import check_options
+from graphs.errors import BadInput
 
 __all__ = ["BuildProgress", "BuildRequest", "build_engine"]
 

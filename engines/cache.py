@@ -18,11 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from engines.errors import BadInput, EngineError
-from engines.files import alive
+from engines.errors import EngineError
 from engines.history import FILE_NAME
 from engines.manifest import SCHEMA, EngineManifest, check_digest
 from engines.profile import ShapeProfile
+from graphs.errors import BadInput
+from graphs.files import alive
 
 _DEFAULT_LIMIT_MB = 10 * 1024
 _POLL_S = 0.2

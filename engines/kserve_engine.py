@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from engines.engine import Array, EngineBase, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.feed_check import FeedCheck
+from graphs.errors import BadInput
 
 SCHEME = "grpc://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"

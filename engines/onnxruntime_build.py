@@ -7,11 +7,11 @@ from pathlib import Path
 from time import perf_counter
 
 from engines.errors import BuildError, BuildFailure, EngineError
-from engines.files import sha256_file
 from engines.manifest import EngineManifest
-from engines.model_files import place_model
 from engines.profile import ShapeProfile
 from engines.progress import BuildProgress, OnProgress
+from graphs.files import sha256_file
+from graphs.model_files import place_model
 
 MODEL_NAME = "model.onnx"
 

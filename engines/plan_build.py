@@ -11,19 +11,19 @@ from time import perf_counter
 from engines.build_request import BuildRequest
 from engines.cache import CacheKey, EngineCache
 from engines.errors import BuildError, BuildFailure
-from engines.files import sha256_file
 from engines.gpu import native_target
 from engines.history import BuildHistory, BuildRecord, Estimate
 from engines.layers import layer_notes
 from engines.manifest import EngineManifest
-from engines.model_files import model_bytes, model_digest
-from engines.model_io import declared_types
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.child import LOG_NAME
 from engines.tensorrt.library import Library, choose_library, load_library
 from engines.tensorrt.options import check_options, options_with_digests, target_options
 from engines.tensorrt.process import Limits, build_in_child
 from engines.tensorrt.request import PlanBuilt, PlanRequest
+from graphs.files import sha256_file
+from graphs.model_files import model_bytes, model_digest
+from graphs.model_io import declared_types
 
 PLAN_NAME = "engine.plan"
 _WARNINGS_KEPT = 20

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.engine import UNNAMED, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 Shape = tuple[int, ...]
 

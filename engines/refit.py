@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from engines.cuda.open import open_runtime
-from engines.errors import BadInput, EngineError
-from engines.files import sha256_file
+from engines.errors import EngineError
 from engines.manifest import EngineManifest, check_runs_here
 from engines.open import library_for, runtime_here
 from engines.staging import staged
 from engines.tensorrt.gpu_plan import deserialize
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.refit import refit, serialized
+from graphs.errors import BadInput
+from graphs.files import sha256_file
 
 _TAKES_WEIGHTS = ("refit", "refit_identical", "refit_individual", "strip_plan")
 

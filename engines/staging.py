@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.errors import BadInput
-from engines.files import alive
+from graphs.errors import BadInput
+from graphs.files import alive
 
 
 @contextmanager

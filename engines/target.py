@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class Backend(str, Enum):

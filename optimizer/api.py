@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.events import Events, Listener
 from optimizer.result import Result
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import onnx_ir as ir
 
-from engines.errors import BadInput, in_a_line
+from graphs.errors import BadInput, in_a_line
 
 STRICT = "ENGINEWRIGHT_STRICT"
 """Name of the environment variable under which a failed step is raised instead of left out."""

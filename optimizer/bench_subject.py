@@ -10,8 +10,8 @@ import onnx_ir as ir
 from benchmarks.measurement import Verdict
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
 from benchmarks.workloads.rules import ModelFacts
-from engines.errors import BadInput
-from engines.model_files import model_digest
+from graphs.errors import BadInput
+from graphs.model_files import model_digest
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing.load import count_parameters
 

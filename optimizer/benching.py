@@ -20,9 +20,9 @@ from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.run import summarise_workload, workload_settings
 from benchmarks.workloads.summary import WorkloadSummary
 from calibration.sources.open import open_source as open_samples
-from engines.errors import BadInput
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape
+from graphs.errors import BadInput
 from optimizer.bench_subject import BenchSubject, find_subject
 from optimizer.settings import choice
 from optimizer.stages.index_limits import random_values

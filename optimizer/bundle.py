@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engines.errors import BadInput, EnginewrightError
-from engines.files import read_json, sha256_file, unwritable, write_atomically, write_json
+from graphs.errors import BadInput, EnginewrightError
+from graphs.files import read_json, sha256_file, unwritable, write_atomically, write_json
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -19,9 +19,10 @@ import onnx_ir as ir
 
 from benchmarks.accuracy import OutputAccuracy, OutputNoise
 from engines.engine import Array, Feed
-from engines.errors import EngineError, in_a_line
+from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
-from optimizer.saving import save_model, serialized, weight_bytes
+from graphs.errors import in_a_line
+from graphs.saving import save_model, serialized, weight_bytes
 
 Graph: TypeAlias = "ir.Model | Path | bytes"
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.errors import BadInput
-from engines.files import read_json
 from engines.layers import count_layers
 from engines.tensorrt.build_log import LayerInfo, layers_of_nodes
+from graphs.errors import BadInput
+from graphs.files import read_json
 from optimizer.bundle import Bundle
 from optimizer.engine_tables import counts_line, manifests, render_layers
 from optimizer.precision import NodePrecision, PrecisionPlan

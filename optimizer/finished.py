@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.report.model import read_report
-from engines.errors import BadInput
-from engines.files import sha256_file
 from engines.gpu import detect_gpus
-from engines.model_files import model_digest
+from graphs.errors import BadInput
+from graphs.files import sha256_file
+from graphs.model_files import model_digest
 from optimizer.bundle import finished_bundle
 from optimizer.events import Events
 from optimizer.result import Result

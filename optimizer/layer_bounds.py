@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from benchmarks.macs import count_macs
 from benchmarks.report import formats
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.gpus import GpuRates
@@ -17,6 +16,7 @@ from benchmarks.roofline.predict import LayerTime, layer_times
 from benchmarks.roofline.prediction import Prediction, calibration, predict
 from calibration.table import CalibrationTable, TensorRange
 from engines.profile import Shape
+from graphs.macs import count_macs
 from optimizer.passes.clean import clean
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.insertion_points import Form

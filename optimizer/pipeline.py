@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report.model import read_report
-from engines.errors import BadInput, EngineError
-from engines.files import unwritable
+from engines.errors import EngineError
 from engines.gpu import native_target
 from engines.profile import parse_shape_profiles
 from engines.target import CPU, Target, resolve_targets
+from graphs.errors import BadInput
+from graphs.files import unwritable
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
 from optimizer.finished import request_key

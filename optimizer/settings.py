@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from engines.errors import BadInput
-from engines.files import sha256_file
+from graphs.errors import BadInput
+from graphs.files import sha256_file
 from optimizer.quantization.corrections.catalogue import Correction
 
 

@@ -15,9 +15,9 @@ from benchmarks.submission.compliance import TESTS
 from benchmarks.submission.documents import weights_of
 from benchmarks.submission.request import UNVERIFIED, SubmissionRequest
 from benchmarks.submission.write import SubmissionOutcome, write_submission
-from engines.errors import BadInput
-from engines.files import read_json
 from engines.manifest import EngineManifest
+from graphs.errors import BadInput
+from graphs.files import read_json
 from optimizer.bundle import Bundle
 from optimizer.precision import PrecisionPlan
 from optimizer.settings import choice

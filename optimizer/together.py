@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from benchmarks.together.placement import Placement, find_mig_instances, on_cores, on_mig
 from benchmarks.together.run import Tenant, Together, run_together
 from calibration.sources.open import open_source
-from engines.errors import BadInput
 from engines.gpu import native_target
 from engines.manifest import EngineManifest
 from engines.target import CPU, NATIVE
+from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 
 if TYPE_CHECKING:

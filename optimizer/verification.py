@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from calibration.sources.open import open_source
-from engines.errors import EnginewrightError
 from engines.manifest import EngineManifest
 from engines.open import open_engine
+from graphs.errors import EnginewrightError
 from optimizer.bundle import Bundle
 from optimizer.stages.index_limits import random_values
 

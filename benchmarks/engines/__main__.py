@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 def _plans(options: argparse.Namespace, folder: Path) -> int:
     from benchmarks.engines.matrix import run_matrix
     from benchmarks.engines.tables import kernel_table, plan_table, run_table
-    from engines.files import write_json
+    from graphs.files import write_json
 
     runs, plans = run_matrix(options.network.split(","), options.precision.split(","), folder)
     if options.json:

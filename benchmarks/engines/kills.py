@@ -22,8 +22,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.cache import EngineCache
-from engines.errors import EnginewrightError
 from engines.manifest import EngineManifest, check_digest
+from graphs.errors import EnginewrightError
 
 Victim: TypeAlias = Literal["parent early", "parent", "builder"]
 """``parent early`` is killed anywhere in its life, the other two once the builder runs."""

@@ -15,9 +15,9 @@ from benchmarks.gpu_check.page import Conditions, ModelResult, page
 from benchmarks.gpu_check.readiness import no_gpu, nothing_runs, present, versions, visible
 from benchmarks.gpu_check.run import Plan, check_models
 from benchmarks.gpu_check.runtimes import check_runtimes
-from engines.errors import BadInput, EnginewrightError
-from engines.files import unwritable, write_atomically
 from engines.gpu import Gpu, detect_gpus
+from graphs.errors import BadInput, EnginewrightError
+from graphs.files import unwritable, write_atomically
 
 PACKAGES = (
     "tensorrt",

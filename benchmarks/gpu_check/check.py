@@ -12,7 +12,7 @@ from benchmarks.gpu_check.measure import JouleSource, SpeedRow, measure_speed
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from engines.engine import Engine, Feed
-from engines.errors import in_a_line
+from graphs.errors import in_a_line
 
 LOADGEN_SCENARIOS = (Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE)
 

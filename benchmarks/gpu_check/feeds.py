@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.user_code import load_callable
 from engines.engine import Array, Feed, TensorSpec, joinable
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 RANDOM_SAMPLES = 32
 MOST_SAMPLES = 256

@@ -19,10 +19,10 @@ from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.gpus import rates_of_board
 from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import Engine, Feed, joinable
-from engines.files import sha256_file
 from engines.gpu import Gpu, target_of
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.profile import infer_profile
+from graphs.files import sha256_file
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 from engines.cuda.device_array import DeviceArray, device_array
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime, RuntimeName, Stream
-from engines.errors import EngineError, in_a_line
+from engines.errors import EngineError
+from graphs.errors import in_a_line
 
 BLOCK = 64 << 20
 """Bytes of one copy."""

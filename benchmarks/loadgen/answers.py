@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 
 from engines.engine import Array, TensorSpec
-from engines.errors import BadInput
-from engines.files import read_json, write_json
+from graphs.errors import BadInput
+from graphs.files import read_json, write_json
 
 SHAPES_FILE = "accuracy_shapes.json"
 LOG_FILE = "mlperf_log_accuracy.json"

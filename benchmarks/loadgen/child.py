@@ -29,8 +29,8 @@ from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSetti
 from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
 from benchmarks.workloads.workload import Task
-from engines.errors import BadInput, EnginewrightError
-from engines.files import read_json, write_json
+from graphs.errors import BadInput, EnginewrightError
+from graphs.files import read_json, write_json
 
 BEAT_SECONDS = 0.2
 WARM_UP_SAMPLES = 64

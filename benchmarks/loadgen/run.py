@@ -14,8 +14,8 @@ from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResul
 from benchmarks.loadgen.verdict import explain
 from benchmarks.loadgen.watch import Ending, kill, watch
 from engines.child_process import child_command, child_environment
-from engines.errors import BadInput
-from engines.files import read_json, write_json
+from graphs.errors import BadInput
+from graphs.files import read_json, write_json
 
 OUTPUT_FILE = "process.log"
 REPETITIONS = 3

@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.batching import batched_names
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def write_npz(path: Path, arrays: Feed) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.loadgen.sample_files import FileStore, write_npz
 from engines.batching import batched_names, join, row
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 FILE_BYTES = 64 << 20
 MEMORY_BYTES = 1 << 30

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.user_code import load_callable
 from engines.engine import Engine
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 REMOTE = "grpc://"
 

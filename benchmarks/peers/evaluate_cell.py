@@ -13,13 +13,13 @@ from onnx import TensorProto, numpy_helper
 
 from benchmarks.accuracy import Accuracy, compare
 from benchmarks.latency import measure_latency
-from benchmarks.macs import int8_mac_share
 from benchmarks.peers.results import Evaluation, Quality
 from benchmarks.peers.task import Task, joined, load_task
 from engines.engine import Engine, Feed, joinable
 from engines.errors import EngineError
-from engines.files import read_json, write_json
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.files import read_json, write_json
+from graphs.macs import int8_mac_share
 
 BATCH = 8
 

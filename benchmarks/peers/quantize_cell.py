@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.peers.results import Cost
 from benchmarks.peers.task import load_task
 from benchmarks.peers.tool import Request, load_tool
-from engines.files import write_json
+from graphs.files import write_json
 
 MEMORY_LIMIT = 16 * 2**30
 

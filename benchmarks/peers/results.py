@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.files import read_json
+from graphs.files import read_json
 
 
 @dataclass(frozen=True)

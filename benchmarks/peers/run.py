@@ -22,8 +22,8 @@ from benchmarks.peers import unseen
 from benchmarks.peers.results import Cell, Cost, Evaluation, Machine
 from benchmarks.peers.task import MODELS
 from benchmarks.peers.tool import TOOLS, cells, load_tool
-from engines.errors import BadInput
-from engines.files import read_json, write_json
+from graphs.errors import BadInput
+from graphs.files import read_json, write_json
 
 PACKAGES = ("enginewright", "onnxruntime", "nvidia-modelopt", "nncf", "onnx", "torch", "numpy")
 

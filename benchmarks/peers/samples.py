@@ -24,12 +24,12 @@ from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.quantize import quantize
-from optimizer.saving import save_model
 from optimizer.stages.inputs import model_inputs
 from optimizer.stages.typed import AUTO_METHODS
 

@@ -11,7 +11,7 @@ from benchmarks.published.results import Published
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
 from benchmarks.steady import Steadiness
 from benchmarks.task import TaskAccuracy
-from engines.files import read_json
+from graphs.files import read_json
 
 SCHEMA = 1
 STUDY_FILE = "plaster.json"

@@ -10,7 +10,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 FILE = Path(__file__).with_name("nvidia_closed.csv")
 

@@ -22,7 +22,7 @@ from benchmarks.roofline.prediction import Prediction
 from benchmarks.steady import Steadiness
 from benchmarks.task import TaskAccuracy
 from benchmarks.workloads.summary import WorkloadSummary
-from engines.files import read_json, write_json
+from graphs.files import read_json, write_json
 
 SCHEMA = 1
 Status = Literal["ok", "over_budget", "partial"]

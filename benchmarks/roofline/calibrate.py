@@ -14,7 +14,7 @@ from benchmarks.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, HeldOut, compa
 from benchmarks.roofline.page import page
 from benchmarks.roofline.prediction import FACTORS, Calibration
 from benchmarks.roofline.published import WORKLOADS, published
-from engines.files import write_atomically, write_json
+from graphs.files import write_atomically, write_json
 
 
 def calibrate() -> tuple[Calibration, str]:

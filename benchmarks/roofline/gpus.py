@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from engines.errors import BadInput
 from engines.target import Target
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from graphlib import TopologicalSorter
 
 import onnx_ir as ir
 
-from benchmarks.macs import NodeCost, graph_costs
 from benchmarks.roofline.kernels import Product
 from benchmarks.roofline.products import product
+from graphs.macs import NodeCost, graph_costs
 
 VIEWS = {
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Slice", "Split", "Concat", "Expand"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.roofline.gpus import GpuRates
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, Efficiency, bound_of, latency_ms, layer_times, samples_per_s
-from engines.files import read_json
+from graphs.files import read_json
 
 FACTORS = Path(__file__).parent / "factors.json"
 CHECKED = {(7, 5), (8, 0), (8, 6)}

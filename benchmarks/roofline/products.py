@@ -6,9 +6,9 @@ import math
 
 import onnx_ir as ir
 
-from benchmarks.macs import NodeCost, is_int8
 from benchmarks.roofline.kernels import Product
-from benchmarks.shapes import static_shape
+from graphs.macs import NodeCost, is_int8
+from graphs.shapes import static_shape
 
 _OPERANDS = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}
 _FLOAT8 = {ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2}

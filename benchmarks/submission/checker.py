@@ -23,7 +23,7 @@ from benchmarks.submission.checks import (
     CheckedFolder,
     Finding,
 )
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 Problem = tuple[str, Path, str]
 """(check, place, what is wrong)"""

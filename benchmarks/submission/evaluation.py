@@ -19,7 +19,7 @@ from benchmarks.score import Score
 from benchmarks.task import TaskMetric
 from engines.batching import batched_names, row
 from engines.engine import Array, Engine, Feed, TensorSpec, joinable
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class RecordingEngine:

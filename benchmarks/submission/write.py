@@ -23,10 +23,11 @@ from benchmarks.submission.request import IMPLEMENTATION, Places, SubmissionRequ
 from benchmarks.submission.system import describe_system, system_name
 from benchmarks.task import TaskMetric
 from engines.engine import Array, TensorSpec
-from engines.errors import BadInput, EngineError
-from engines.files import write_json
+from engines.errors import EngineError
 from engines.manifest import EngineManifest
 from engines.open import open_engine
+from graphs.errors import BadInput
+from graphs.files import write_json
 
 SUMMARY_FILE = "mlperf_log_summary.txt"
 LOGS = (SUMMARY_FILE, DETAIL_FILE)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from benchmarks.together.worker import Window, WorkerJob
 from engines.child_process import child_command, child_environment
 from engines.engine import Feed
 from engines.errors import EngineError
-from engines.files import write_json
+from graphs.files import write_json
 
 LEAD_SECONDS = 0.1
 READY_SECONDS = 300.0

@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.steady import warm_up
 from engines.engine import Engine, Feed
-from engines.files import read_json
 from engines.open import open_engine
+from graphs.files import read_json
 
 
 @dataclass(frozen=True)

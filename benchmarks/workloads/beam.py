@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.workloads.graphs import LoopedEngine, open_parts
 from engines.engine import Array, Engine, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 IDS, LENGTHS, TOKENS = "ids", "lengths", "tokens"
 BEAMS = 10

@@ -21,7 +21,7 @@ from benchmarks.workloads.spans import MAX_QUERY, Window, best_span, window_boun
 from benchmarks.workloads.squad import Question, read_squad, squad_scores
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 MAX_SEQUENCE = 384
 BUCKET = 64

@@ -17,7 +17,7 @@ from benchmarks.score import Score
 from benchmarks.workloads.volumes import dice, find_volume, read_nifti
 from benchmarks.workloads.workload import Workload, split_rows
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 REGIONS = {"whole tumour": (1, 2, 3), "tumour core": (2, 3), "enhancing tumour": (3,)}

@@ -17,7 +17,7 @@ from benchmarks.score import Score
 from benchmarks.workloads.images import ImageInput, ImageSteps, read_image
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 CLASSES = 1000
 MAP_FILE = "val_map.txt"

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.workloads.extras import optional
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 IMAGE_FOLDERS = ("val2017", "validation/data", "images", ".")
 

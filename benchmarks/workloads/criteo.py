@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 COUNTS, CATEGORIES = 13, 26
 COLUMNS = 1 + COUNTS + CATEGORIES

@@ -18,7 +18,8 @@ from benchmarks.workloads.coco import CocoData
 from benchmarks.workloads.images import ImageInput, ImageSteps, read_image
 from benchmarks.workloads.workload import Workload, split_rows
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 IMAGENET_STEPS = ImageSteps(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 UNIT_STEPS = ImageSteps(std=(255.0, 255.0, 255.0))

@@ -16,7 +16,7 @@ from benchmarks.score import Score
 from benchmarks.workloads.criteo import CATEGORIES, COUNTS, area_under_curve, read_click_log
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 ROWS = 270
 QUANTILES = "dist_quantile.txt"

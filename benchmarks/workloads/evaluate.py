@@ -13,7 +13,8 @@ from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.store import TaskStore
 from benchmarks.workloads.workload import Task, Workload
 from engines.engine import Array, Engine
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 CHUNK = 256
 LARGEST_BATCH, BATCH_BYTES = 64, 32 << 20

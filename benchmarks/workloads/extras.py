@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def optional(module: str, purpose: str) -> ModuleType:

@@ -17,7 +17,7 @@ from benchmarks.workloads.beam import BeamSearchEngine
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.workload import Workload, split_rows
 from engines.engine import Array, Engine, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 SOURCE, TARGET = "newstest2014.tok.bpe.32000.en", "newstest2014.tok.bpe.32000.de"
 VOCABULARY = "vocab.bpe.32000"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engines.engine import Array, ClosedOnExit, Engine, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def open_parts(folder: str, names: Sequence[str]) -> dict[str, Engine]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 FILTERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
 """OpenCV's INTER_AREA is PIL's box filter when shrinking; last bits differ."""

@@ -19,7 +19,7 @@ from benchmarks.workloads.sliding import LABELS, VOLUME, SlidingWindowEngine
 from benchmarks.workloads.volumes import dice, find_volume, read_nifti
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 SPACING = (1.6, 1.2, 1.2)  # mm
 LOWEST, HIGHEST = -79.0, 304.0  # Hounsfield units

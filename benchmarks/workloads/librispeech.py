@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.log_mel import RATE
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.user_code import load_module
 from benchmarks.workloads.workload import Workload
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 NAMES = {
     "resnet50": "classification:RESNET50",

@@ -23,7 +23,8 @@ from benchmarks.workloads.librispeech import read_audio, read_utterances, word_e
 from benchmarks.workloads.log_mel import features
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Engine, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz'"
 BLANK = len(ALPHABET)

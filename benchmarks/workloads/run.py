@@ -13,7 +13,7 @@ from benchmarks.workloads.rules import ModelFacts, check_division
 from benchmarks.workloads.summary import WorkloadSummary
 from benchmarks.workloads.targets import judge_accuracy
 from benchmarks.workloads.workload import Workload
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.workloads.graphs import LoopedEngine
 from engines.engine import Array, Engine, Feed, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 
 VOLUME, LABELS = "volume", "labels"
 DEFAULT_WINDOW = 128

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.workloads.extras import optional
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 SMOOTHING = 1e-6
 

@@ -20,10 +20,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibration.collect import stored
 from calibration.sources.synthetic import Affine, SyntheticSource
 from engines.engine import Array
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from calibration.sources import images, tokens
 from calibration.sources.records import ArrayRecord, Record, layout_notes
 from calibration.sources.rows import open_npy, open_npz
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 KINDS = {".npz": "npz", ".npy": "npy", ".jsonl": "jsonl", **dict.fromkeys(images.EXTENSIONS, "image")}
 READABLE = ".npz, .npy, .jsonl, " + ", ".join(sorted(images.EXTENSIONS))

@@ -21,7 +21,7 @@ import numpy as np
 from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 LIMIT = 10_000
 """Samples taken of a function where no number is asked for: a generator may never end."""

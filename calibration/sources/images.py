@@ -14,7 +14,7 @@ from PIL import Image
 
 from calibration.sources.inputs import fit_sample, spec_text
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 if sys.version_info >= (3, 11):
     import tomllib

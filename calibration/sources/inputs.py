@@ -10,7 +10,7 @@ import numpy as np
 from calibration.source import Sample
 from engines.batching import batched_names
 from engines.engine import UNNAMED, Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def shape_text(shape: Iterable[int | str]) -> str:

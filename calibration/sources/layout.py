@@ -15,7 +15,7 @@ import numpy as np
 from calibration.sources.inputs import shape_fits, shape_text, spec_text
 from engines.batching import batched_names
 from engines.engine import Array, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 Shape = tuple[int, ...]
 

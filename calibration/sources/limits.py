@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration.source import OpenedSource, place_of
 from engines.engine import Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class WithinLimits:

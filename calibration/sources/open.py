@@ -15,7 +15,7 @@ from calibration.sources.limits import WithinLimits
 from calibration.sources.records import RecordSource, file_digest
 from calibration.sources.synthetic import SyntheticSource
 from engines.engine import Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 Data = str | Path | Callable[[], Iterable[Feed]] | Iterable[Feed]
 

@@ -17,7 +17,7 @@ from calibration.sources.inputs import check_names, fit_array, fit_sample
 from calibration.sources.layout import WHOLE, Layout, plan_layout
 from calibration.sources.rows import Rows, readable
 from engines.engine import Array, Feed, TensorSpec
-from engines.files import sha256_file
+from graphs.files import sha256_file
 
 PEEKED = 2
 """Feeds looked at to find out what axis 0 counts."""

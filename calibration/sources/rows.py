@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class Rows(Protocol):

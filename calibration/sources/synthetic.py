@@ -14,7 +14,7 @@ from calibration.source import Sample
 from calibration.sources.records import PEEKED
 from calibration.sources.scenes import scene
 from engines.engine import UNNAMED, Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 Floats = NDArray[np.float64]
 

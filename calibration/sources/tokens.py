@@ -14,7 +14,7 @@ import numpy as np
 from calibration.sources.records import ArrayRecord
 from calibration.sources.rows import MemoryRows, readable
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 @dataclass(frozen=True)

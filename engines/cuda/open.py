@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 VARIABLE = "ENGINEWRIGHT_CUDA_RUNTIME"
 """Environment variable with the runtime that engines use where none is named; child processes inherit it."""

@@ -17,12 +17,13 @@ from typing import IO
 
 import msgspec
 
-from engines.errors import BuildError, BuildFailure, EnginewrightError
-from engines.files import read_json, write_atomically, write_json
+from engines.errors import BuildError, BuildFailure
 from engines.lifetime import die_with_parent
 from engines.tensorrt.builder import BuildMessages, build_plan
 from engines.tensorrt.exits import RAW_LOG_NAME
 from engines.tensorrt.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
+from graphs.errors import EnginewrightError
+from graphs.files import read_json, write_atomically, write_json
 
 LOG_NAME = "build.log.gz"
 RESULT_NAME = "result.json"

@@ -10,9 +10,9 @@ from typing import Any
 
 from engines.cuda.runtime import DeviceMemory, Stream
 from engines.errors import EngineError
-from engines.files import write_atomically
 from engines.profile import Shape
 from engines.tensorrt.library import Library, listening
+from graphs.files import write_atomically
 
 _log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from engines.errors import BadInput
-from engines.files import sha256_file
 from engines.target import Target
 from engines.tensorrt.library import Library
+from graphs.errors import BadInput
+from graphs.files import sha256_file
 
 Apply: TypeAlias = Callable[[Any, Any, Any], str]
 """(module, ``IBuilderConfig``, value) -> what was ignored, in words, or ``""``."""

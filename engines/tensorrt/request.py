@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engines.engine import TensorSpec
-from engines.errors import BadInput, BuildError, BuildFailure, EnginewrightError
+from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
 from engines.tensorrt.build_log import BuildMemory, LayerInfo
 from engines.tensorrt.library import LibraryName
+from graphs.errors import BadInput, EnginewrightError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.files import write_atomically
 from engines.tensorrt.library import Library
+from graphs.files import write_atomically
 
 _MAGIC = b"enginewright timing cache 1"
 

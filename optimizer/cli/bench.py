@@ -40,7 +40,7 @@ def bench(
     import sys
 
     from engines.cuda.open import VARIABLE, check_runtime_name
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.bench_text import render
     from optimizer.benching import BenchSettings, bench_bundle, parse_rate
 

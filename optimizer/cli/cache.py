@@ -21,8 +21,8 @@ def cache(
     import sys
 
     from engines.cache import EngineCache
-    from engines.errors import BadInput
-    from engines.files import to_json
+    from graphs.errors import BadInput
+    from graphs.files import to_json
 
     if action not in ACTIONS:
         raise BadInput(f"unknown action {action!r}", where="optimize cache", expected=f"one of {', '.join(ACTIONS)}")

@@ -20,7 +20,7 @@ def compare(
     """Run two bundles or models on the same inputs, in turn: accuracy against the first, latency, size."""
     import sys
 
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.comparison import compare_sides, render
 
     found = compare_sides(first, second, data, samples)

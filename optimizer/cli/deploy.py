@@ -17,7 +17,7 @@ def deploy(
 ) -> int:
     """Write a serving system's model repository from a bundle."""
     from deployment.triton import write_triton_repository
-    from engines.errors import BadInput
+    from graphs.errors import BadInput
     from optimizer.bundle import Bundle
     from optimizer.settings import listed
 

@@ -15,7 +15,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     if json:
         import sys
 
-        from engines.files import to_json
+        from graphs.files import to_json
 
         sys.stdout.buffer.write(to_json(found))
         return 0

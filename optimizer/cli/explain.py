@@ -16,7 +16,7 @@ def explain(
     """Why each node has its precision, and what was done to the graph."""
     import sys
 
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.explanation import explain_bundle, render
 
     found = explain_bundle(bundle, node or None)

@@ -25,7 +25,7 @@ def inspect(
     """
     import sys
 
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.inspection import inspect_model, render
     from optimizer.settings import Precision, choice, listed
 
@@ -45,8 +45,8 @@ def inspect(
 def _layers(bundle: Path, target: str, json: bool) -> int:
     import sys
 
-    from engines.files import to_json
     from engines.manifest import EngineManifest
+    from graphs.files import to_json
     from optimizer.bundle import Bundle
     from optimizer.engine_tables import render_layers
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from engines.errors import EnginewrightError
 from engines.lifetime import die_with_parent
 from engines.tensorrt.exits import kernel_kills
+from graphs.errors import EnginewrightError
 from optimizer.events import Detail, Event, StageFinished, StageStarted
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from engines.errors import EnginewrightError
+from graphs.errors import EnginewrightError
 from optimizer.cli import (
     bench,
     cache,

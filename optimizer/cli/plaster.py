@@ -34,7 +34,7 @@ def plaster(
 
     from benchmarks.plaster.measure import StudySettings
     from benchmarks.plaster.text import show_study
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.cli.progress import ProgressLines
     from optimizer.plaster import plaster_study
     from optimizer.settings import Settings, listed

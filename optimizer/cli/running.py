@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engines.files import to_json
+from graphs.files import to_json
 from optimizer.api import optimize
 from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView

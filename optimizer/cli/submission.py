@@ -33,8 +33,8 @@ def submission(
     from rich.console import Console
 
     from benchmarks.submission.checker import check_submission
-    from engines.errors import BadInput
-    from engines.files import to_json
+    from graphs.errors import BadInput
+    from graphs.files import to_json
     from optimizer.settings import listed
     from optimizer.submission import SubmissionOptions, make_submission, render_check, render_outcome
 

@@ -20,8 +20,8 @@ def together(
     """Run several engines at once, one process each: the share of its isolated throughput that each one keeps."""
     import sys
 
-    from engines.errors import BadInput
-    from engines.files import to_json
+    from graphs.errors import BadInput
+    from graphs.files import to_json
     from optimizer.together import bench_together, render
 
     for option, value in (("--copies", copies), ("--batch", batch), ("--rounds", rounds), ("--seconds", seconds)):

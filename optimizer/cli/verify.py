@@ -15,7 +15,7 @@ def verify(
     """Check a bundle: every file's hash, every engine loads, and each engine that runs here gives finite outputs."""
     import sys
 
-    from engines.files import to_json
+    from graphs.files import to_json
     from optimizer.verification import verify_bundle
 
     result = verify_bundle(bundle)

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 STANDARD_DOMAINS = {"", "ai.onnx"}
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}

@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 import onnx_ir as ir
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 SMALL_BYTES = 4096
 

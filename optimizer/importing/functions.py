@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def inline_functions(model: ir.Model, where: str) -> list[str]:

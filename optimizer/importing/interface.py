@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 _SHOWN = {
     "sequence_type": "a sequence",

@@ -15,8 +15,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from google.protobuf.message import DecodeError
 
-from engines.errors import BadInput
-from engines.files import sha256_file
+from graphs.errors import BadInput
+from graphs.files import sha256_file
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations
 from optimizer.importing.external_data import check_external_data, external_files, load_small

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 MOST_ELEMENTS = 1 << 28
 """A dense tensor of more elements (1 GiB in float32) was sparse for a reason."""

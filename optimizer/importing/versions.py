@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.importing.adapters import CannotConvert, adapt_node
 from optimizer.passes.infer_shapes import infer_shapes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import Array, bypass, constant_array, constant_tensor, only_consumer
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import Array, bypass, constant_array, constant_tensor, only_consumer
 from optimizer.passes.output_affine import absorb, output_channels, output_rank
 
 _COMMUTATIVE = ("Mul", "Add")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from graphs.constants import bypass, constant_array
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import bypass, constant_array
 
 
 class FoldPadding:

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from optimizer.passes.constants import Array, constant_array, constant_tensor
+from graphs.constants import Array, constant_array, constant_tensor
 
 KEPT = {"DynamicQuantizeLinear", "Dropout"}
 """Quantization is kept as it is, and what draws random numbers says so only when it runs."""

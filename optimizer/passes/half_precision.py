@@ -13,8 +13,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
+from graphs.constants import drop_unused_initializers, free_name, new_initializer
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import drop_unused_initializers, free_name, new_initializer
 from optimizer.passes.half_islands import IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots
 from optimizer.simulation.extremes import LARGEST, Extremes

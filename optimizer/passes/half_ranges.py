@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.passes.constants import constant_array
+from graphs.constants import constant_array
 from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_operand
 
 SMALLEST_NORMAL = 2.0**-14

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.passes.constants import Array, constant_array, constant_tensor, set_constant_input
+from graphs.constants import Array, constant_array, constant_tensor, set_constant_input
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from calibration.collect import stored
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 from optimizer.importing.checks import STANDARD_DOMAINS
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import infer_shapes

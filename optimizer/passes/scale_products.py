@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import constant_tensor, new_initializer
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import constant_tensor, new_initializer
 from optimizer.passes.half_ranges import LARGEST_OBSERVED, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import constant_array, constant_tensor, set_constant_input
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import constant_array, constant_tensor, set_constant_input
 
 
 @dataclass(frozen=True)

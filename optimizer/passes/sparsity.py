@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from graphs.constants import constant_tensor, free_name, new_initializer
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import constant_tensor, free_name, new_initializer
 
 Array = NDArray[Any]
 

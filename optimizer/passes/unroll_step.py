@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import constant_array, constant_tensor, new_initializer
 from optimizer.passes.base import PassResult
-from optimizer.passes.constants import constant_array, constant_tensor, new_initializer
 from optimizer.passes.infer_shapes import InferShapes
 
 RECURRENT = "enginewright.recurrent"

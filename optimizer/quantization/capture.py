@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from calibration.collect import stored
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.weights import Floats
 

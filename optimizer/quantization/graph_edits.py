@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from optimizer.free_names import FreeNames
+from graphs.free_names import FreeNames
 from optimizer.quantization.insertion_points import Use
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.graph_edits import GraphEdits, after, drop_if_unread, dtype_of, rewire, values_by_name
 from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, WeightPoint

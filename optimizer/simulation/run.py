@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from engines.model_files import external_files
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.model_files import external_files
 from optimizer.simulation.float_twin import float_twin
 
 

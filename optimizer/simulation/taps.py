@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from calibration.collect import stored
 from engines.engine import Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 
 _BOOL, _FLOAT = ir.DataType.BOOL, ir.DataType.FLOAT
 

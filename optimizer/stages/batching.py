@@ -16,7 +16,7 @@ from engines.batching import Batching, assumed
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
-from optimizer.saving import save_model
+from graphs.saving import save_model
 
 _ROUNDING_OF_DYNAMIC_SCALES = 0.05
 """Where activations are quantized while the model runs, their scale is the batch's: 13 dB of noise are no sign that

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from calibration.source import place_of
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.errors import BadInput
 from optimizer.stages.job import Job
 
 GIVE_DATA = "give real inputs with --data (a folder of .npz), or the lengths of made-up ones with --shape NAME=SHAPE"

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
-from engines.errors import BadInput, BuildError, BuildFailure
+from engines.errors import BuildError, BuildFailure
 from engines.gpu import native_target
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.target import Backend, Target
 from engines.tensorrt.library import choose_library, load_library
 from engines.tensorrt.options import check_options
+from graphs.errors import BadInput
 from optimizer.events import Detail, Events
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Settings

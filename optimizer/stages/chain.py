@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
-from benchmarks.macs import count_macs, total_macs
 from benchmarks.memory import engine_memory
 from benchmarks.report.model import ModelSummary, Report
 from benchmarks.roofline.prediction import Prediction
@@ -20,10 +19,11 @@ from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape, ShapeProfile, infer_profile
 from engines.target import CPU, Backend
+from graphs.macs import count_macs, total_macs
+from graphs.saving import save_model
 from optimizer.attempt import attempt
 from optimizer.bundle import Workspace
 from optimizer.events import Events
-from optimizer.saving import save_model
 from optimizer.stages.build import BuildOutcome, build_targets, outcome
 from optimizer.stages.cleaning import clean_graph
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form

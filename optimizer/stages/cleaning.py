@@ -15,13 +15,14 @@ from pathlib import Path
 import onnx_ir as ir
 
 from engines.engine import Feed
-from engines.errors import BadInput, EngineError, EnginewrightError
+from engines.errors import EngineError
 from engines.onnxruntime_engine import is_large
+from graphs.errors import BadInput, EnginewrightError
+from graphs.saving import save_model
 from optimizer.equivalence import Answers, Equivalence
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean_and_prove
-from optimizer.saving import save_model
 from optimizer.stages.blame import sample_at_fault
 from optimizer.stages.job import Job
 

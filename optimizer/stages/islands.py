@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from calibration.collect import stored
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from benchmarks.macs import is_int8
+from graphs.macs import is_int8
 from optimizer.precision import Dtype, PrecisionPlan
 
 GIVEN = "int8 in the model as given"

@@ -12,7 +12,8 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from calibration.source import SampleSource
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 from optimizer.attempt import attempt
 from optimizer.events import Detail, Events
 

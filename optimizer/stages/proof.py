@@ -12,8 +12,9 @@ from benchmarks.score import Evaluate, Score
 from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
-from engines.errors import EngineError, in_a_line
+from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
+from graphs.errors import in_a_line
 from optimizer.simulation.run import simulated
 from optimizer.stages.recorded import RecordedEngine
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engines.files import read_record, write_record
+from graphs.files import read_record, write_record
 from optimizer.bundle import Workspace
 from optimizer.events import Events, StageResumed
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from benchmarks.macs import count_macs, int8_mac_share
 from calibration.source import batches
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from engines.files import write_json
 from engines.target import Backend
+from graphs.files import write_json
+from graphs.lint import lint
+from graphs.macs import count_macs, int8_mac_share
+from graphs.saving import save_model
 from optimizer.events import Detail, Events, Progress
-from optimizer.lint import lint
 from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import NodePrecision, PrecisionPlan
@@ -32,7 +33,6 @@ from optimizer.quantization.corrections.fallback import NEARLY, Allowance
 from optimizer.quantization.insertion_points import Form as QdqForm
 from optimizer.quantization.quantize import Prepared, QuantizedModel, prepare
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.saving import save_model
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.high_precision import HIGH_DTYPE, HighPrecision
 from optimizer.stages.labels import with_given_int8

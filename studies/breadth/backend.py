@@ -132,7 +132,7 @@ _OUTCOMES = {"crash": Outcome.CRASHED, "wrong": Outcome.WRONG, "refused": Outcom
 
 
 def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> dict[str, Any]:
-    from engines.errors import BadInput, EnginewrightError, in_a_line
+    from graphs.errors import BadInput, EnginewrightError, in_a_line
     from optimizer import optimize
 
     leave_out_measurements()

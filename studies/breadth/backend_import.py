@@ -17,12 +17,13 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from engines.errors import BadInput, EngineError, in_a_line
+from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.errors import BadInput, in_a_line
+from graphs.saving import serialized
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.saving import serialized
 from studies.breadth.backend import KINDS, Case, cases, fault, fed, stored
 from studies.breadth.row import Outcome, Row, append
 

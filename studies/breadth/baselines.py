@@ -23,10 +23,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from benchmarks.macs import int8_mac_share
 from benchmarks.peers.tool import Request, cells, load_tool
 from engines.child_process import child_command, child_environment
 from engines.engine import Feed
+from graphs.macs import int8_mac_share
 from optimizer.equivalence import Answers
 from studies.breadth.row import Row, read
 

@@ -84,7 +84,7 @@ def run(trial: Trial) -> Row:
 
 
 def _optimize(trial: Trial, out: Path) -> dict[str, Any]:
-    from engines.errors import BadInput, EnginewrightError, in_a_line
+    from graphs.errors import BadInput, EnginewrightError, in_a_line
     from optimizer import optimize
 
     if trial.quick:

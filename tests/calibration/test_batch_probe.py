@@ -8,8 +8,8 @@ import pytest
 
 from calibration.batch_probe import probe_batching
 from engines.engine import joinable
-from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.errors import BadInput
 
 rng = np.random.default_rng(0)
 

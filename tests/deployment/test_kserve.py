@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployment.kserve import ServiceOptions, inference_service
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def load(text: str) -> Any:

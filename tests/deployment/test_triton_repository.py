@@ -12,8 +12,8 @@ from triton_proto import parse
 from deployment import triton
 from deployment.triton import write_triton_repository
 from engines.engine import TensorSpec
-from engines.errors import BadInput
 from engines.profile import ShapeProfile, ShapeRange
+from graphs.errors import BadInput
 
 AddEngine = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.errors import BadInput
 from engines.manifest import EngineManifest
+from graphs.errors import BadInput
 from optimizer.api import apply_options
 from optimizer.finished import request_key
 from optimizer.settings import Settings, load_config

@@ -10,7 +10,7 @@ from tests.end_to_end.conftest import environment
 
 
 def test_folders_named_as_our_packages_are_not_run(folder: Path) -> None:
-    for name in ("benchmarks", "engines", "calibration", "optimizer"):
+    for name in ("benchmarks", "engines", "calibration", "graphs", "optimizer"):
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text("raise ImportError('this is the user\\'s own folder')")
     script = folder / "bin" / "optimize.py"  # as an installed command: the working folder is not on the module path

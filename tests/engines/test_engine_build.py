@@ -10,12 +10,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 from engines.build import BuildRequest, build_engine
-from engines.errors import BadInput, BuildError, BuildFailure, EngineError
+from engines.errors import BuildError, BuildFailure, EngineError
 from engines.manifest import EngineManifest, Runtime, check_digest, check_loadable
 from engines.open import open_engine
 from engines.profile import ShapeProfile
 from engines.staging import staged
 from engines.target import CPU, TARGETS
+from graphs.errors import BadInput
 
 
 def save_external(folder: Path, location: str = "weights.bin") -> Path:
@@ -122,7 +123,7 @@ def test_a_full_disk_is_bad_input_and_leaves_nothing(
         Path(destination).write_bytes(b"part")
         raise OSError(28, "No space left on device", str(destination))
 
-    monkeypatch.setattr("engines.model_files.shutil.copyfile", full)
+    monkeypatch.setattr("graphs.model_files.shutil.copyfile", full)
     with pytest.raises(BadInput, match="No space left on device"):
         build_cpu(matmul_model, tmp_path / "engines" / "cpu")
     assert list((tmp_path / "engines").iterdir()) == []

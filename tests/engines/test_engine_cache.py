@@ -10,11 +10,11 @@ import pytest
 
 from engines.build import BuildRequest, build_engine
 from engines.cache import CacheKey, EngineCache, default_root
-from engines.errors import BadInput
 from engines.manifest import EngineManifest, check_digest
-from engines.model_files import model_digest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import TARGETS
+from graphs.errors import BadInput
+from graphs.model_files import model_digest
 
 ONE = ShapeProfile({"x": ShapeRange((1, 4), (1, 4), (1, 4)), "z": ShapeRange((1,), (2,), (3,))})
 KEY = CacheKey("model", (ONE,), False, {"tf32": "on"}, "tensorrt_rtx", "1.7", (8, 0))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.engine import TensorSpec
-from engines.errors import BadInput
 from engines.profile import infer_profile, parse_shape_profiles
+from graphs.errors import BadInput
 
 IMAGE = TensorSpec("img", "float32", ("N", 3, "H", "W"), True)
 TEXT = TensorSpec("txt", "float32", ("M", "S", 32), True)

@@ -5,7 +5,8 @@ import errno
 import onnx_ir as ir
 import pytest
 
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
+from graphs.errors import BadInput
 from optimizer.attempt import STRICT, attempt, attempt_on
 
 IDENTITY = '<ir_version: 10, opset_import: ["" : 21]> g (float[1] x) => (float[1] y) { y = Identity(x) }'

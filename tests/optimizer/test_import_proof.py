@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.errors import BadInput, EnginewrightError
+from graphs.errors import BadInput, EnginewrightError
 from optimizer import optimize
 from optimizer.events import Event, Note
 from optimizer.importing.adapters import ADAPTERS

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from engines.engine import TensorSpec
-from engines.errors import BadInput
 from engines.target import CPU, TARGETS
+from graphs.errors import BadInput
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.inspection import inspect_model, render

@@ -13,10 +13,10 @@ from engines.batching import Batching
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.errors import EngineError
-from engines.files import read_record, write_record
 from engines.open import open_engine
 from engines.profile import ShapeProfile
 from engines.target import CPU
+from graphs.files import read_record, write_record
 from optimizer.attempt import STRICT
 from optimizer.stages import cpu
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.errors import BadInput
 from engines.profile import infer_profile
+from graphs.errors import BadInput
 from optimizer.api import apply_options
 from optimizer.importing import import_model
 from optimizer.settings import Settings, load_config

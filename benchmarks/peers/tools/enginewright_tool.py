@@ -34,13 +34,13 @@ class Enginewright:
             importlib.import_module(module)
 
     def quantize(self, request: Request) -> None:
+        from graphs.saving import save_model
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
         from optimizer.quantization.biases import keep_biases_apart
         from optimizer.quantization.calibrating import Calibrator
         from optimizer.quantization.insertion_points import Form
         from optimizer.quantization.quantize import quantize
-        from optimizer.saving import save_model
         from optimizer.stages.inputs import model_inputs
         from optimizer.stages.typed import AUTO_METHODS
 
@@ -59,7 +59,7 @@ class Enginewright:
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
-        from benchmarks.macs import count_macs
+        from graphs.macs import count_macs
         from optimizer.quantization.insertion_points import Form
         from optimizer.quantization.settings import QuantizeSettings
 

@@ -17,7 +17,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from benchmarks.roofline.models.bert import bert_large
 from benchmarks.roofline.models.convolutional import resnet50, ssd_mobilenet, ssd_resnet34
 from benchmarks.roofline.models.graph import FLOATS
-from engines.files import unwritable
+from graphs.files import unwritable
 
 MODELS: dict[str, Callable[[str], ir.Model]] = {
     "resnet50": resnet50,

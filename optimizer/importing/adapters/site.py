@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.free_names import free_name
-from optimizer.passes.constants import Array, constant_array
+from graphs.constants import Array, constant_array
+from graphs.free_names import free_name
 
 
 class CannotConvert(Exception):

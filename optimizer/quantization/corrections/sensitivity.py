@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibration.collect import stored
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.saving import stored
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name
 from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from benchmarks.accuracy import SQNR_CAP_DB, OutputAccuracy, compare
 from engines.engine import Array, Feed, TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class Computed:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.score import Score
 from benchmarks.task import TaskAccuracy, compare_scores, evaluate_task
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 class Scoring:

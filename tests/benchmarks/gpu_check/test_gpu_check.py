@@ -21,10 +21,11 @@ from benchmarks.gpu_check.page import Conditions, ModelResult, page
 from benchmarks.gpu_check.readiness import visible
 from benchmarks.gpu_check.runtimes import RuntimeResult
 from engines.engine import Engine, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.gpu import Gpu
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
+from graphs.errors import BadInput
 from tests.engines.cuda.fake_cuda import FakeCuda
 from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
 

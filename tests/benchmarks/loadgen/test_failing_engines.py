@@ -12,7 +12,7 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)

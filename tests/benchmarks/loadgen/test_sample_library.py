@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.loadgen.samples import SampleLibrary, save_samples
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))
 FILE = TensorSpec("a/file", "float32", ("batch", 3))

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.peers.results import Cell, Cost, Evaluation, Machine, Quality, read_cells
 from benchmarks.peers.write import best_peer, model_part, overview, page, survival, table
-from engines.files import write_json
+from graphs.files import write_json
 
 MACHINE = Machine("Some CPU", 2, 0.5, {"onnxruntime": "1.2.3"}, "2026-01-02")
 

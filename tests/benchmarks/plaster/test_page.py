@@ -23,7 +23,7 @@ from benchmarks.published.results import published_results
 from benchmarks.report.model import OutputFidelity, Plaster
 from benchmarks.steady import Outlier, Ratio, Spread, Steadiness
 from benchmarks.task import TaskAccuracy
-from engines.files import write_json
+from graphs.files import write_json
 from tests.benchmarks.report.test_report_browser import needs_chromium, opened
 from tests.benchmarks.report.test_report_page import HOSTILE, outline
 

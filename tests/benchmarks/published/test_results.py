@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.published.results import published_results, published_tasks
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def test_known_results_of_resnet50() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.accuracy import OutputAccuracy
 from benchmarks.report.model import OutputFidelity, PrecisionSummary, Report, read_report, write_report
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 CONTRACT = {
     "": "status verdict calibrated model precision accuracy targets loadgen plaster timings peak_rss_mb",

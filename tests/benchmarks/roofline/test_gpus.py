@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.roofline.gpus import GPUS, OF_TARGET, rates_for, rates_of, rates_of_board
-from engines.errors import BadInput
 from engines.target import CPU, TARGETS
+from graphs.errors import BadInput
 
 
 def test_every_gpu_target_has_a_board_of_its_own_compute_capability() -> None:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.loadgen.answers import LOG_FILE, SHAPES_FILE, AnswerShapes
 from benchmarks.loadgen.settings import LoadgenResult, Mode, Scenario
 from benchmarks.submission.compliance import audit_config, verify_accuracy, verify_performance
-from engines.files import write_json
+from graphs.files import write_json
 
 
 def run(value: float, scenario: Scenario = Scenario.OFFLINE, valid: bool = True) -> LoadgenResult:

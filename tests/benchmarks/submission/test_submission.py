@@ -18,9 +18,9 @@ from benchmarks.submission.checks import CATALOGUE, CheckedFolder
 from benchmarks.submission.request import SubmissionRequest
 from benchmarks.submission.write import SubmissionOutcome, write_submission
 from engines.build import BuildRequest, build_engine
-from engines.errors import BadInput
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import CPU
+from graphs.errors import BadInput
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = np.random.default_rng(5).standard_normal((100, 8)).astype(np.float32)

@@ -13,9 +13,10 @@ import pytest
 from benchmarks.together.placement import MigInstance, Placement, find_mig_instances, on_cores, on_mig
 from benchmarks.together.run import Tenant, run_together
 from engines.build import BuildRequest, build_engine
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.profile import ShapeProfile, ShapeRange
 from engines.target import CPU
+from graphs.errors import BadInput
 
 GRAPH = """
 <ir_version: 9, opset_import: ["" : 17]>

@@ -10,7 +10,7 @@ from benchmarks.loadgen.settings import LoadgenSettings, Scenario, TaskScore
 from benchmarks.workloads.registry import NAMES, find_workload
 from benchmarks.workloads.rules import ModelFacts, check_division
 from benchmarks.workloads.targets import judge_accuracy
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 RESNET50, BERT = find_workload("resnet50"), find_workload("bert")
 OFFICIAL = LoadgenSettings(Scenario.SERVER, official="resnet50", latency_bound_ms=15.0)

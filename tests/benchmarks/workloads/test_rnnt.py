@@ -14,7 +14,7 @@ from benchmarks.workloads.librispeech import read_audio, read_utterances, word_e
 from benchmarks.workloads.log_mel import RATE, features, mel_filters
 from benchmarks.workloads.rnnt import ALPHABET, BLANK, RNNT, RnntEngine, text
 from engines.engine import Array
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 
 WIDTH = BLANK + 1

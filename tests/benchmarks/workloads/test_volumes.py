@@ -13,8 +13,9 @@ from benchmarks.workloads.kits19 import UNET3D, fit_windows
 from benchmarks.workloads.sliding import SlidingWindowEngine, gaussian, window_places
 from benchmarks.workloads.volumes import dice
 from engines.engine import Array, TensorSpec
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 
 nibabel = pytest.importorskip("nibabel")

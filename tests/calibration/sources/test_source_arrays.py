@@ -13,7 +13,7 @@ from calibration.source import batches, split
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec, joinable
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 X = (TensorSpec("x", "float32", ("batch", 4)),)
 TWO = (TensorSpec("dense", "float32", ("batch", 3)), TensorSpec("sparse", "int64", ("batch", 2)))

@@ -10,7 +10,7 @@ import pytest
 from calibration.source import split
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 X = (TensorSpec("x", "float32", ("batch", 4)),)
 

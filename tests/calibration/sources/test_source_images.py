@@ -9,7 +9,7 @@ from PIL import Image
 from calibration.sources.images import IMAGENET_MEAN, IMAGENET_STD, ImageSpec
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 NCHW = (TensorSpec("image", "float32", ("batch", 3, 8, 8)),)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calibration.sources.inputs import convert, fit_sample
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 INTEGER_TYPES = ["int8", "uint64", "uint8", "int16", "int32", "int64", "float32", "float16", "bool"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from calibration.sources.layout import plan_layout
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 IMAGE = (TensorSpec("x", "float32", ("batch", 3, 4, 4)),)
 STATIC = (TensorSpec("x", "float32", (1, 3, 4, 4)),)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 BERT = tuple(TensorSpec(name, "int64", ("batch", "seq")) for name in ("input_ids", "attention_mask", "token_type_ids"))
 

@@ -15,7 +15,7 @@ from calibration import plan as plan_module
 from calibration.collect import collect
 from calibration.ranges import choose_ranges
 from calibration.statistics import StatisticNeeds
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 DIGESTS = {"model_digest": "m", "data_digest": "d", "calibrated": True}
 CONV = """

@@ -13,7 +13,7 @@ from calibration.methods.percentile import percentile
 from calibration.ranges import METHODS, choose_range, choose_ranges
 from calibration.statistics import Statistics, TensorStatistics
 from calibration.table import CalibrationTable
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 DIGESTS = {"model_digest": "m" * 64, "data_digest": "d" * 64, "calibrated": True}
 SHAPES = {

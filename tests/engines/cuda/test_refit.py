@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from engines import refit as refit_module
-from engines.errors import BadInput, EngineError
-from engines.files import sha256_file
+from engines.errors import EngineError
 from engines.manifest import EngineManifest, Runtime, check_digest
 from engines.profile import ShapeProfile
 from engines.refit import refit_engine
 from engines.tensorrt import library as library_module
 from engines.tensorrt.library import Capabilities, Library
+from graphs.errors import BadInput
+from graphs.files import sha256_file
 
 PLAN = EngineManifest(
     target="a100",

@@ -11,8 +11,9 @@ import pytest
 
 from engines.cuda import cuda_python
 from engines.cuda.open import open_runtime
-from engines.errors import BadInput, EngineError
+from engines.errors import EngineError
 from engines.gpu import detect_gpus
+from graphs.errors import BadInput
 
 Code: Any = IntEnum(
     "Code",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.bench_subject import find_subject
 from optimizer.benching import BenchSettings
 from optimizer.cli.main import main

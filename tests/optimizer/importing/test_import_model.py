@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.importing import import_model
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.importing import import_model
 
 

@@ -12,8 +12,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.errors import BadInput
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from graphs.errors import BadInput
 from optimizer.equivalence import compare_graphs
 from optimizer.importing import import_model
 from optimizer.importing.adapters import ADAPTERS

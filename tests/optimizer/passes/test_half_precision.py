@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphs.lint import Rule, lint
 from optimizer.importing.names import name_nodes
-from optimizer.lint import Rule, lint
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes

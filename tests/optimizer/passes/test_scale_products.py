@@ -8,8 +8,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from graphs.lint import Rule, lint
 from optimizer.importing.names import name_nodes
-from optimizer.lint import Rule, lint
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.table import CalibrationTable, TensorRange
-from engines.errors import BadInput
+from graphs.errors import BadInput
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.insertion_points import Form, Use

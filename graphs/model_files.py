@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 
 def external_files(model: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from optimizer.passes.constants import constant_array, constant_tensor
+from graphs.constants import constant_array, constant_tensor
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}

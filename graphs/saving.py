@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
-from calibration.collect import release_weights
-from engines.files import unwritable
+from graphs.files import unwritable
 
 SINGLE_FILE_BYTES = 256_000_000
 """Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it."""
@@ -93,3 +94,23 @@ def _os_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
+
+
+@contextmanager
+def stored(model: ir.Model | Path) -> Iterator[Path]:
+    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself."""
+    with tempfile.TemporaryDirectory(prefix="enginewright-calibration-") as folder:
+        path = Path(folder) / "model.onnx"
+        source = ir.load(model) if isinstance(model, Path) else model
+        ir.save(source, path, external_data="model.data")
+        release_weights(source)
+        yield path
+
+
+def release_weights(model: ir.Model) -> None:
+    """Unmap weights that lie in files; they are mapped again when next read. Resident memory falls by their size."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                with suppress(BufferError):  # an array of it is in use somewhere
+                    value.const_value.release()

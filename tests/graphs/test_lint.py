@@ -6,8 +6,8 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
+from graphs.lint import Rule, lint
 from optimizer.importing.names import name_nodes
-from optimizer.lint import Rule, lint
 from optimizer.passes.infer_shapes import InferShapes
 
 GOOD = """g (float[N, 4] x) => (float[N, 2] y)

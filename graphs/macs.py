@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from benchmarks.shapes import static_shape, with_shapes
+from graphs.shapes import static_shape, with_shapes
 
 Shapes = Mapping[str, Sequence[int]]
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from engines.errors import BadInput
+from graphs.errors import BadInput
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from benchmarks.macs import count_macs, int8_mac_share, total_macs
+from graphs.macs import count_macs, int8_mac_share, total_macs
 
 
 def parse(text: str) -> ir.Model:

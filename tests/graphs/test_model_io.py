@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.model_io import declared_types
+from graphs.model_io import declared_types
 
 
 @pytest.fixture

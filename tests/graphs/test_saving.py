@@ -10,9 +10,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from engines.errors import BadInput, EnginewrightError
+from graphs.errors import BadInput, EnginewrightError
+from graphs.saving import save_model
 from optimizer.importing import import_model
-from optimizer.saving import save_model
 
 TEXT = """<ir_version: 10, opset_import: ["" : 21]>
 g (float[N, 4] x) => (float[N, 4] y) { y = MatMul(x, w) }"""

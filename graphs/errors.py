@@ -1,0 +1,37 @@
+"""Errors a user can act on: what went wrong, where, what was expected, how to fix it."""
+
+from __future__ import annotations
+
+
+class EnginewrightError(Exception):
+    """Base of every error that reaches a user.
+
+    ``what`` is one sentence; ``where`` names a file, an ONNX node or a tensor; ``expected`` and ``fix`` are optional
+    sentences. ``exit_code`` is what the command returns.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.expected, self.fix = what, where, expected, fix
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.expected:
+            lines.append(f"expected: {self.expected}")
+        if self.fix:
+            lines.append(f"fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class BadInput(EnginewrightError):
+    """The model, the data or an option cannot be used as given."""
+
+    exit_code = 2
+
+
+def in_a_line(error: Exception) -> str:
+    """What ``error`` says, for a table or a list; with its type where it is not one of ours."""
+    text = str(error) if isinstance(error, EnginewrightError) else f"{type(error).__name__}: {error}"
+    return text.replace("\n", "; ")
