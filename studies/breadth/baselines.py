@@ -4,7 +4,7 @@ MODELS is the folder of ``studies.breadth.architectures`` (``NAME.onnx``, ``NAME
 what it wrote. For every model whose INT8 graph has less than ``--below`` dB onnxruntime and Model Optimizer quantize
 the same file on the same data and are judged on the held-back samples that ours was judged on; the table that is
 printed puts their SQNR beside ours: a random network that amplifies noise does so for everybody. Needs the environment
-of ``benchmarks/peers/README.md``. Each quantization runs in a process of its own; ``--cells FILE`` keeps what was
+of ``studies/baselines/README.md``. Each quantization runs in a process of its own; ``--cells FILE`` keeps what was
 measured, so that the same command goes on where it stopped.
 """
 
@@ -23,11 +23,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from benchmarks.peers.tool import Request, cells, load_tool
 from engines.child_process import child_command, child_environment
 from engines.engine import Feed
 from graphs.macs import int8_mac_share
 from optimizer.equivalence import Answers
+from studies.baselines.tool import Request, cells, load_tool
 from studies.breadth.row import Row, read
 
 TOOLS = ("onnxruntime", "modelopt")

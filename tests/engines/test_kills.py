@@ -1,10 +1,10 @@
-"""kill -9 at random moments: never a wrong or partial engine. At length: ``python -m benchmarks.engines kills``."""
+"""kill -9 at random moments: never a wrong or partial engine. At length: ``python -m studies.builds kills``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.engines.kills import run_kills
+from studies.builds.kills import run_kills
 
 
 def test_builds_killed_at_random_moments_leave_nothing_wrong(rtx: None, tmp_path: Path) -> None:

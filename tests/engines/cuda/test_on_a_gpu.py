@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.gpu_check.runtimes import check_runtimes
 from engines.cuda.device_array import DeviceArray
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime
 from engines.errors import EngineError
 from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
+from studies.gpu_check.runtimes import check_runtimes
 from tests.engines.cuda.fake_tensorrt import FakeContext, FakeEngine, fake_library
 
 SOURCE = b"""extern "C" __global__ void twice(const float* x, float* y, int n) {

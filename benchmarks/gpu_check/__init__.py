@@ -1,1 +1,0 @@
-"""``python -m benchmarks.gpu_check``: what this machine's NVIDIA GPU really does with a model, written to a page."""

@@ -1,0 +1,95 @@
+"""This project's INT8 at its defaults: the graph that TensorRT builds from, and the one the CPU runs.
+
+The steps are those of ``optimize --precision int8``, without its proof, its builds and its measurements; its loop that
+keeps more in FP16 where a model is over the accuracy budget does not run either. All samples given are used, as
+with every tool here; the command takes 512 where ``--samples`` does not say more.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from engines.engine import Feed, joinable
+from studies.baselines.task import joined
+from studies.baselines.tool import Request
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from optimizer.quantization.quantize import QuantizedModel
+    from optimizer.quantization.settings import QuantizeSettings
+
+
+class Enginewright:
+    """``entropy-only`` is like for like with the peers' entropy in cost: one method, no correction, no fallback."""
+
+    CONFIGURATIONS = ("tensorrt", "cpu", "entropy-only")
+    FOR_CPU = frozenset({"cpu"})
+
+    def load(self) -> None:
+        for module in ("calibration.collect", "optimizer.stages.typed"):
+            importlib.import_module(module)
+
+    def quantize(self, request: Request) -> None:
+        from graphs.saving import save_model
+        from optimizer.importing import import_model
+        from optimizer.passes.clean import clean
+        from optimizer.quantization.biases import keep_biases_apart
+        from optimizer.quantization.calibrating import Calibrator
+        from optimizer.quantization.insertion_points import Form
+        from optimizer.quantization.quantize import quantize
+        from optimizer.stages.inputs import model_inputs
+        from optimizer.stages.typed import AUTO_METHODS
+
+        model = import_model(request.model).model
+        clean(model)
+        feeds = _samples(model, request.feeds)
+        largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
+        settings = self.settings(model, largest, request.configuration)
+        methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
+        found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
+        typed = found.model
+        if settings.form is Form.TENSORRT:
+            typed = in_high_precision(found, model, feeds, settings.costs)
+            keep_biases_apart(typed)
+        save_model(typed, request.out)
+
+    def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
+        """``feed`` tells the shapes that MACs are counted at."""
+        from graphs.macs import count_macs
+        from optimizer.quantization.insertion_points import Form
+        from optimizer.quantization.settings import QuantizeSettings
+
+        costs = count_macs(model, {name: array.shape for name, array in feed.items()})
+        form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
+        settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
+        if configuration == "entropy-only":
+            return replace(settings, corrections=frozenset())
+        return settings
+
+
+def in_high_precision(
+    found: QuantizedModel, model: ir.Model, feeds: Sequence[Feed], costs: Mapping[str, int]
+) -> ir.Model:
+    """The quantized graph with what is not integer in FP16, as ``optimize`` types it; ``model`` is the float graph."""
+    from optimizer.settings import Precision
+    from optimizer.stages.high_precision import HighPrecision
+    from optimizer.stages.inputs import model_inputs
+
+    group = joinable(model_inputs(model))
+    high = HighPrecision(model, Precision.INT8, lambda size: joined(feeds, size) if group else feeds, costs)
+    return high.type(found.model, found.plan, found.table)[0]
+
+
+def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
+    """One feed per sample; all of them, as every tool gets."""
+    from calibration.collect import rows_of
+    from optimizer.stages.inputs import model_inputs
+
+    return list(rows_of(feeds, joinable(model_inputs(model))))
+
+
+TOOL = Enginewright()

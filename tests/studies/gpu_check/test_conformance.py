@@ -1,0 +1,100 @@
+"""Every call the check makes to NVML and to ONNX Runtime exists in the installed libraries, with that many arguments.
+
+TensorRT's and CUDA's own are checked beside the engines (tests/engines/conformance); the check reaches them only there.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pynvml
+import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+import benchmarks.energy
+import engines.gpu
+import studies.gpu_check
+from benchmarks.energy import NvmlCounter
+from engines.errors import EngineError
+from studies.gpu_check.candidates import GPU_PROVIDERS, ProviderEngine
+from tests.studies.gpu_check.test_gpu_check import REFERENCE
+
+CHECK = Path(studies.gpu_check.__file__).parent
+NVML = ("pynvml", "nvml", "self._nvml")
+
+
+def nvml_uses() -> list[tuple[str, int | None]]:
+    """(name, number of arguments or None where it is not called) of all that is taken from NVML."""
+    found: list[tuple[str, int | None]] = []
+    for file in (Path(benchmarks.energy.__file__), Path(engines.gpu.__file__)):
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and _of_nvml(node.func):
+                found.append((node.func.attr, len(node.args) + len(node.keywords)))
+            elif isinstance(node, ast.Attribute) and _of_nvml(node):
+                found.append((node.attr, None))
+    return found
+
+
+def _of_nvml(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node.value) in NVML
+
+
+def test_nvml_has_every_name_and_takes_these_arguments() -> None:
+    uses = nvml_uses()
+    names = {name for name, _ in uses}
+    assert {"nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetCudaComputeCapability", "NVMLError"} <= names
+    for name, arguments in uses:
+        member = getattr(pynvml, name)
+        if arguments is not None:
+            inspect.signature(member).bind(*[None] * arguments)
+
+
+def test_only_the_energy_counter_and_the_engines_touch_cuda_and_nvml() -> None:
+    """A new direct call would escape the conformance tests."""
+    for file in CHECK.glob("*.py"):
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert not imported & {"cuda", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}, file.name
+        assert "pynvml" not in imported or file.name == "energy.py"
+
+
+def test_the_provider_names_are_onnx_runtimes_own() -> None:
+    """``get_all_providers`` leaves out TensorRT-RTX's, which has a build of its own; the library knows the name."""
+    library = Path(onnxruntime_pybind11_state.__file__).read_bytes()
+    for name in GPU_PROVIDERS:
+        assert name.encode() in library, name
+    assert {"CUDAExecutionProvider", "TensorrtExecutionProvider"} <= set(onnxruntime.get_all_providers())
+
+
+def test_the_cuda_libraries_of_python_packages_are_looked_for() -> None:
+    inspect.signature(onnxruntime.preload_dlls).bind()
+
+
+def test_a_provider_that_is_not_there_is_refused_and_one_that_is_runs(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(REFERENCE), model)
+    with ProviderEngine(model, "CPUExecutionProvider") as engine:
+        assert engine.infer({"x": np.ones((1, 3), np.float32)})["y"].tolist() == [[3.0, 3.0, 3.0]]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.warns(UserWarning), pytest.raises(EngineError, match="fell back to the CPU"):
+            ProviderEngine(model, "CUDAExecutionProvider")
+
+
+def test_energy_without_a_driver_says_why() -> None:
+    counter = NvmlCounter(0)
+    if not counter.reason:
+        assert counter.joules() is not None
+    else:
+        assert counter.reason.startswith("NVML: ") and counter.joules() is None
+    counter.close()
+    assert counter.joules() is None
