@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from benchmarks.accuracy import compare
 from engines.engine import Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 
 
 def drift(

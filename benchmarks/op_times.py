@@ -13,8 +13,8 @@ from typing import Any
 import onnxruntime as ort
 
 from engines.engine import Feed
-from engines.onnxruntime_engine import tensor_specs
-from engines.ort_run import run_session
+from engines.onnxruntime.engine import tensor_specs
+from engines.onnxruntime.run import run_session
 
 WARMUP_RUNS = 3
 

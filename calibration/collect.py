@@ -27,7 +27,7 @@ from calibration.statistics import (
 from calibration.summary import NonFinite, Observation, summarize
 from calibration.taps import Tap, add_taps
 from engines.engine import Array, Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
+from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
 from graphs.errors import BadInput
 from graphs.saving import stored
 

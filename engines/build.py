@@ -7,12 +7,12 @@ from dataclasses import replace
 from engines.build_request import BuildRequest
 from engines.cache import EngineCache
 from engines.manifest import EngineManifest
-from engines.onnxruntime_build import build_onnxruntime
-from engines.plan_build import build_tensorrt
+from engines.onnxruntime.build import build_onnxruntime
 from engines.profile import check_profile
 from engines.progress import BuildProgress, OnProgress
 from engines.staging import staged
-from engines.target import Backend
+from engines.targets.target import Backend
+from engines.tensorrt.builder.plan_build import build_tensorrt
 from engines.tensorrt.options import check_options
 from graphs.errors import BadInput
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.batching import Batching
 from engines.profile import ShapeProfile
-from engines.target import Target
+from engines.targets.target import Target
 from engines.tensorrt.library import LibraryName
 
 

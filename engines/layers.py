@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engines.tensorrt.build_log import UNFUSED, LayerInfo, layers_of_nodes
+from engines.tensorrt.builder.build_log import UNFUSED, LayerInfo, layers_of_nodes
 
 EPILOGUE = "kgen"
 """Kind of the element-wise kernels that TensorRT-RTX generates; they hold no product."""

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.profile import Shape, ShapeProfile
-from engines.target import NATIVE, TARGETS
-from engines.tensorrt.build_log import BuildMemory, LayerInfo
+from engines.targets.target import NATIVE, TARGETS
+from engines.tensorrt.builder.build_log import BuildMemory, LayerInfo
 from graphs.files import read_json, sha256_file, write_json
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]

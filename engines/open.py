@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.engine import EngineBase
-from engines.gpu import detect_gpus
 from engines.manifest import EngineManifest, Runtime, check_loadable, check_shapes
 from engines.profile import Shape
+from engines.targets.gpus_here import detect_gpus
 from engines.tensorrt.library import Library, LibraryName, load_runtime
 from engines.tensorrt.options import plugin_libraries
 
 if TYPE_CHECKING:
-    from engines.tensorrt.gpu_engine import GpuSettings
+    from engines.tensorrt.runtime.engine import GpuSettings
 
 
 def open_engine(
@@ -37,12 +37,12 @@ def open_engine(
     check_loadable(manifest, directory, runtime_here(manifest))
     check_shapes(manifest, directory, shapes or {})
     if manifest.backend == "onnxruntime":
-        from engines.onnxruntime_engine import OnnxRuntimeEngine
+        from engines.onnxruntime.engine import OnnxRuntimeEngine
 
         cpu = OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
         cpu.learn(manifest.inputs, manifest.outputs)
         return cpu
-    from engines.tensorrt.gpu_engine import load_plan
+    from engines.tensorrt.runtime.engine import load_plan
 
     plan = load_plan(
         directory / manifest.file,

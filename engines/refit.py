@@ -11,9 +11,9 @@ from engines.errors import EngineError
 from engines.manifest import EngineManifest, check_runs_here
 from engines.open import library_for, runtime_here
 from engines.staging import staged
-from engines.tensorrt.gpu_plan import deserialize
 from engines.tensorrt.options import plugin_libraries
-from engines.tensorrt.refit import refit, serialized
+from engines.tensorrt.runtime.plan import deserialize
+from engines.tensorrt.runtime.refit import refit, serialized
 from graphs.errors import BadInput
 from graphs.files import sha256_file
 

@@ -13,9 +13,9 @@ from benchmarks.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.engine import EngineBase, TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
-from engines.target import CPU
+from engines.targets.target import CPU
 from graphs.errors import BadInput
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.engine_tables import EngineDifference, compare_engines, render_differences

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engines.layers import LayerCounts, LayerDifference, compare_layers, computes_int8, count_layers, flag
 from engines.manifest import EngineManifest
-from engines.tensorrt.build_log import LayerInfo
+from engines.tensorrt.builder.build_log import LayerInfo
 from optimizer.bundle import Bundle
 
 if TYPE_CHECKING:

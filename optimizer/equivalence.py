@@ -20,7 +20,7 @@ import onnx_ir as ir
 from benchmarks.accuracy import OutputAccuracy, OutputNoise
 from engines.engine import Array, Feed
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import in_a_line
 from graphs.saving import save_model, serialized, weight_bytes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.layers import count_layers
-from engines.tensorrt.build_log import LayerInfo, layers_of_nodes
+from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
 from graphs.errors import BadInput
 from graphs.files import read_json
 from optimizer.bundle import Bundle

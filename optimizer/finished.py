@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.report.model import read_report
-from engines.gpu import detect_gpus
+from engines.targets.gpus_here import detect_gpus
 from graphs.errors import BadInput
 from graphs.files import sha256_file
 from graphs.model_files import model_digest

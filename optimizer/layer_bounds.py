@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from benchmarks.report import formats
 from benchmarks.roofline.fusion import kernels
-from benchmarks.roofline.gpus import GpuRates
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import LayerTime, layer_times
 from benchmarks.roofline.prediction import Prediction, calibration, predict
 from calibration.table import CalibrationTable, TensorRange
 from engines.profile import Shape
+from engines.targets.boards import GpuRates
 from graphs.macs import count_macs
 from optimizer.passes.clean import clean
 from optimizer.passes.half_precision import HalfPrecision

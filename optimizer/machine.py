@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from engines.gpu import Gpu, detect_gpus
-from engines.target import TARGETS
+from engines.targets.gpus_here import Gpu, detect_gpus
+from engines.targets.target import TARGETS
 from optimizer.version import tool_versions
 
 

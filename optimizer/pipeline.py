@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.report.model import read_report
 from engines.errors import EngineError
-from engines.gpu import native_target
 from engines.profile import parse_shape_profiles
-from engines.target import CPU, Target, resolve_targets
+from engines.targets.gpus_here import native_target
+from engines.targets.target import CPU, Target, resolve_targets
 from graphs.errors import BadInput
 from graphs.files import unwritable
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle

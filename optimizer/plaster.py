@@ -19,12 +19,12 @@ from benchmarks.published.results import published_results
 from benchmarks.report.model import Report
 from engines.build import BuildRequest, build_engine
 from engines.engine import Feed
-from engines.gpu import detect_gpus, native_target
 from engines.manifest import EngineManifest
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.profile import parse_shape_profiles
-from engines.target import CPU, NATIVE
+from engines.targets.gpus_here import detect_gpus, native_target
+from engines.targets.target import CPU, NATIVE
 from graphs.errors import BadInput
 from graphs.files import write_atomically, write_json
 from optimizer.api import optimize

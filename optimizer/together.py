@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from benchmarks.together.placement import Placement, find_mig_instances, on_cores, on_mig
 from benchmarks.together.run import Tenant, Together, run_together
 from calibration.sources.open import open_source
-from engines.gpu import native_target
 from engines.manifest import EngineManifest
-from engines.target import CPU, NATIVE
+from engines.targets.gpus_here import native_target
+from engines.targets.target import CPU, NATIVE
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 

@@ -23,7 +23,7 @@ from calibration.collect import collect
 from calibration.ranges import METHODS, choose_ranges
 from calibration.sources.open import open_source
 from engines.engine import Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 
 QUANTIZED = {"Conv", "Gemm", "MatMul", "Add"}
 DISTINCT = 32

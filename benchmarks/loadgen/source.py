@@ -18,11 +18,11 @@ def open_source(source: str, threads: int | None = None) -> Engine:
     Raises ``BadInput`` when the folder or function is missing, or the function returns something else.
     """
     if source.startswith(REMOTE):
-        from engines.kserve_engine import KserveEngine
+        from engines.kserve import KserveEngine
 
         return KserveEngine.open(source)
     if source.endswith(".onnx"):
-        from engines.onnxruntime_engine import OnnxRuntimeEngine
+        from engines.onnxruntime.engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(Path(source), threads=threads)
     if ":" not in Path(source).name:

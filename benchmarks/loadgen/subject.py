@@ -14,7 +14,7 @@ from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.store import TaskStore
 from benchmarks.workloads.workload import Task, Workload
 from engines.engine import Engine
-from engines.onnxruntime_engine import available_cores
+from engines.onnxruntime.engine import available_cores
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.plaster.figures import NativeOps
-from engines.tensorrt.build_log import LayerInfo
+from engines.tensorrt.builder.build_log import LayerInfo
 
 
 def refused(nodes: int, reason: str) -> NativeOps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.measurement import Latency
 from benchmarks.op_times import OpTime
-from engines.tensorrt.build_log import LayerInfo
+from engines.tensorrt.builder.build_log import LayerInfo
 
 
 @dataclass(frozen=True)

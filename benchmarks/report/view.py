@@ -12,7 +12,7 @@ from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
 from benchmarks.task import TaskAccuracy
 from engines.layers import LayerCounts, count_layers, flag
-from engines.tensorrt.build_log import LayerInfo
+from engines.tensorrt.builder.build_log import LayerInfo
 
 CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
 """Requests that need ranges from data; for the others ``calibrated`` says nothing."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.roofline.gpus import GPUS
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import (
     OFFLINE_BATCH,
@@ -25,6 +24,7 @@ from benchmarks.roofline.predict import (
     sustained_clock,
 )
 from benchmarks.roofline.published import WORKLOADS, Published
+from engines.targets.boards import GPUS
 
 COMPUTE = np.round(np.arange(0.40, 0.961, 0.02), 2)
 MEMORY = np.round(np.arange(0.40, 0.901, 0.02), 2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, Comparison, HeldOut
-from benchmarks.roofline.gpus import GPUS, OF_TARGET
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, Efficiency, sustained_clock
 from benchmarks.roofline.prediction import Calibration
 from benchmarks.roofline.published import SQUAD_LENGTH, WORKLOADS
+from engines.targets.boards import GPUS, OF_TARGET
 
 GOAL = 0.30
 _HEAD = """# Roofline: what a GPU that is not here should reach
@@ -44,7 +44,7 @@ _ASSUMPTIONS = f"""## Assumptions
   four), and products run in whole waves of 64 x 64 tiles. Depthwise convolutions run on CUDA cores at the FP32 rate.
 - T4 and A100 weigh the same in the fit: four boards of one chip are not four observations. `compute` may not exceed
   0.96 nor `memory` 0.90, which no GEMM or stream benchmark does.
-- Peak rates and clocks: `benchmarks/roofline/gpus.py`, each row with its source.
+- Peak rates and clocks: `engines/targets/boards.csv`, each row with its source.
 
 ## What it is not
 

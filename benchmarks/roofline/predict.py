@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.roofline.gpus import GPUS, GpuRates
 from benchmarks.roofline.kernels import Kernel, Product
+from engines.targets.boards import GPUS, GpuRates
 
 OFFLINE_BATCH = 128
 TILE = 64

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from benchmarks.roofline.gpus import GpuRates
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, Efficiency, bound_of, latency_ms, layer_times, samples_per_s
+from engines.targets.boards import GpuRates
 from graphs.files import read_json
 
 FACTORS = Path(__file__).parent / "factors.json"

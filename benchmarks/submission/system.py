@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.conditions import read_conditions
 from benchmarks.submission.request import IMPLEMENTATION, UNVERIFIED
-from engines.gpu import detect_gpus
 from engines.manifest import EngineManifest
+from engines.targets.gpus_here import detect_gpus
 
 UNKNOWN = "not told by the operating system"
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from benchmarks.workloads.workload import Task
 from engines.engine import Feed
-from engines.onnxruntime_engine import available_cores
+from engines.onnxruntime.engine import available_cores
 
 
 class TaskStore:

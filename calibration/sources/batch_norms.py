@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from calibration.sources.synthetic import Affine, SyntheticSource
 from engines.engine import Array
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 
 Floats = NDArray[np.float64]

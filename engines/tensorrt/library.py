@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from engines.errors import BuildError, BuildFailure
-from engines.target import Target
+from engines.targets.target import Target
 
 LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx", "tensorrt_lean"]
 LogReceiver: TypeAlias = Callable[[str, str], None]

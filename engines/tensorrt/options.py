@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from engines.target import Target
+from engines.targets.target import Target
 from engines.tensorrt.library import Library
 from graphs.errors import BadInput
 from graphs.files import sha256_file

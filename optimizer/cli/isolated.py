@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TextIO
 
 from engines.lifetime import die_with_parent
-from engines.tensorrt.exits import kernel_kills
+from engines.tensorrt.builder.exits import kernel_kills
 from graphs.errors import EnginewrightError
 from optimizer.events import Detail, Event, StageFinished, StageStarted
 

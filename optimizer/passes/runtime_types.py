@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from engines.engine import TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 from optimizer.importing.checks import STANDARD_DOMAINS
 from optimizer.passes.base import PassResult

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.weights import Floats

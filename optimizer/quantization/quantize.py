@@ -11,7 +11,7 @@ import onnx_ir as ir
 from calibration.collect import rows_of
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from engines.integer_products import FULL, largest_weight_code
+from engines.onnxruntime.integer_products import FULL, largest_weight_code
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator

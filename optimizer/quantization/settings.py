@@ -9,7 +9,7 @@ from functools import partial
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from engines.integer_products import largest_weight_code
+from engines.onnxruntime.integer_products import largest_weight_code
 from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.cpu_placement import place_for_cpu

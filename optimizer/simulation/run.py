@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.model_files import external_files
 from optimizer.simulation.float_twin import float_twin
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 
 _BOOL, _FLOAT = ir.DataType.BOOL, ir.DataType.FLOAT

@@ -15,7 +15,7 @@ from calibration.source import OpenedSource
 from engines.batching import Batching, assumed
 from engines.engine import TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import save_model
 
 _ROUNDING_OF_DYNAMIC_SCALES = 0.05

@@ -7,7 +7,7 @@ from itertools import chain
 
 from calibration.source import place_of
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from optimizer.stages.job import Job
 

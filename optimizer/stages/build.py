@@ -10,10 +10,10 @@ from pathlib import Path
 from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
-from engines.gpu import native_target
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
-from engines.target import Backend, Target
+from engines.targets.gpus_here import native_target
+from engines.targets.target import Backend, Target
 from engines.tensorrt.library import choose_library, load_library
 from engines.tensorrt.options import check_options
 from graphs.errors import BadInput

@@ -18,7 +18,7 @@ from calibration.sources.observed import observed_shapes
 from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape, ShapeProfile, infer_profile
-from engines.target import CPU, Backend
+from engines.targets.target import CPU, Backend
 from graphs.macs import count_macs, total_macs
 from graphs.saving import save_model
 from optimizer.attempt import attempt

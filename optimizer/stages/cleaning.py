@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from engines.engine import Feed
 from engines.errors import EngineError
-from engines.onnxruntime_engine import is_large
+from engines.onnxruntime.engine import is_large
 from graphs.errors import BadInput, EnginewrightError
 from graphs.saving import save_model
 from optimizer.equivalence import Answers, Equivalence

@@ -16,7 +16,7 @@ from benchmarks.op_times import OpTime, profile_ops
 from benchmarks.steady import Steadiness, measure_steady
 from engines.batching import batched_names
 from engines.engine import Engine, Feed, TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
 from optimizer.attempt import attempt
 from optimizer.stages.proof import Proof

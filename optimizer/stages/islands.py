@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.engine import TensorSpec
 from engines.profile import Shape, ShapeProfile, ShapeRange
-from engines.target import Target
+from engines.targets.target import Target
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.inputs import Inputs

@@ -8,12 +8,12 @@ from pathlib import Path
 import onnx_ir as ir
 
 from benchmarks.roofline.fusion import kernels
-from benchmarks.roofline.gpus import rates_for
 from benchmarks.roofline.predict import OFFLINE_BATCH
 from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import TensorSpec, joinable
 from engines.profile import Shape
-from engines.target import Target
+from engines.targets.boards import rates_for
+from engines.targets.target import Target
 from optimizer.attempt import attempt
 
 

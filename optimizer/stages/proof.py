@@ -13,7 +13,7 @@ from benchmarks.task import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine, is_large
+from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
 from graphs.errors import in_a_line
 from optimizer.simulation.run import simulated
 from optimizer.stages.recorded import RecordedEngine

@@ -8,7 +8,7 @@ from benchmarks.report.extras import Extras, NodeRow
 from benchmarks.report.model import Report, write_report
 from benchmarks.report.page import render_page
 from engines.manifest import EngineManifest
-from engines.target import CPU
+from engines.targets.target import CPU
 from graphs.files import write_atomically
 from optimizer.precision import PrecisionPlan
 from optimizer.stages.cpu import CpuChoice

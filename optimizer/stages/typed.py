@@ -17,7 +17,7 @@ import onnx_ir as ir
 from calibration.source import batches
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from engines.target import Backend
+from engines.targets.target import Backend
 from graphs.files import write_json
 from graphs.lint import lint
 from graphs.macs import count_macs, int8_mac_share

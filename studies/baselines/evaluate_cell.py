@@ -15,7 +15,7 @@ from benchmarks.accuracy import Accuracy, compare
 from benchmarks.latency import measure_latency
 from engines.engine import Engine, Feed, joinable
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.files import read_json, write_json
 from graphs.macs import int8_mac_share
 from studies.baselines.results import Evaluation, Quality

@@ -21,7 +21,7 @@ from benchmarks.accuracy import compare
 from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

@@ -176,7 +176,7 @@ def stored(value: Any) -> NDArray[Any]:
 
 
 def _judged(case: Case, precision: str, bundle: Path, names: Sequence[str]) -> dict[str, Any]:
-    from engines.onnxruntime_engine import OnnxRuntimeEngine
+    from engines.onnxruntime.engine import OnnxRuntimeEngine
     from optimizer.simulation.run import simulated
 
     wrong, worst = [], 999.0

@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput, in_a_line
 from graphs.saving import serialized
 from optimizer.attempt import STRICT

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from engines.build import BuildRequest, build_engine
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 rows = ShapeRange((1, 256), (8, 256), (32, 256))
 request = BuildRequest(Path(sys.argv[1]), TARGETS["a100"], ShapeProfile({"x": rows}), Path(sys.argv[2]), "fp32")
 try:

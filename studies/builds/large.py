@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.build import BuildRequest, build_engine
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from studies.large_model import make_large_model
 
 LIMIT = 3.5

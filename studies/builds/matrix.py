@@ -17,7 +17,7 @@ from engines.build import BuildRequest, build_engine
 from engines.cache import EngineCache
 from engines.layers import LayerCounts, count_layers
 from engines.manifest import EngineManifest
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from studies.builds.networks import NETWORKS, Network
 
 GPUS = ("t4", "a100", "l4", "blackwell")

@@ -22,7 +22,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from benchmarks.accuracy import sqnr_db
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer import optimize
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from engines.gpu import Gpu, detect_gpus
+from engines.targets.gpus_here import Gpu, detect_gpus
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_atomically
 from studies.gpu_check.check import CheckSettings

@@ -14,12 +14,12 @@ from engines.build import BuildRequest, build_engine
 from engines.engine import Engine
 from engines.errors import EngineError
 from engines.manifest import EngineManifest
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
-from engines.target import TARGETS, Target
-from engines.tensorrt.gpu_engine import GpuSettings, load_plan
-from engines.tensorrt.gpu_plan import Validity, engine_validity
+from engines.targets.target import TARGETS, Target
 from engines.tensorrt.library import Library, LibraryName, installed, load_library
+from engines.tensorrt.runtime.engine import GpuSettings, load_plan
+from engines.tensorrt.runtime.plan import Validity, engine_validity
 
 _OPENER = """from pathlib import Path
 

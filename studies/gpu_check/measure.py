@@ -13,7 +13,7 @@ from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.latency import measure_latency
 from benchmarks.measurement import Latency
 from engines.engine import Array, Engine, Feed
-from engines.tensorrt.gpu_engine import Flight, TensorRtEngine
+from engines.tensorrt.runtime.engine import Flight, TensorRtEngine
 
 WARMUP_RUNS = 5
 DEVICE_RUNS = 100

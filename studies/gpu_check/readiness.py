@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 
-from engines.gpu import Gpu
+from engines.targets.gpus_here import Gpu
 from engines.tensorrt.library import installed
 from studies.gpu_check.candidates import gpu_providers
 

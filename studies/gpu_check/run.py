@@ -12,12 +12,12 @@ import onnx_ir as ir
 from benchmarks.energy import NvmlCounter
 from benchmarks.loadgen.samples import save_samples
 from benchmarks.roofline.fusion import kernels
-from benchmarks.roofline.gpus import rates_of_board
 from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import Engine, Feed, joinable
-from engines.gpu import Gpu, target_of
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import infer_profile
+from engines.targets.boards import rates_of_board
+from engines.targets.gpus_here import Gpu, target_of
 from graphs.files import sha256_file
 from studies.gpu_check.candidates import Job, candidates
 from studies.gpu_check.check import CheckSettings, Data, check

@@ -8,7 +8,7 @@ import onnx
 from benchmarks.loadgen.sample_files import read_npz, write_npz
 from benchmarks.memory import engine_memory
 from engines.engine import TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 
 EXPANDED = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[2,4] x, int64[3] shape) => (float[a,b,c] y) { y = Expand(x, shape) }"""

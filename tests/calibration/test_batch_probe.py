@@ -8,7 +8,7 @@ import pytest
 
 from calibration.batch_probe import probe_batching
 from engines.engine import joinable
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 
 rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from engines.manifest import EngineManifest, Runtime, check_digest, check_loadab
 from engines.open import open_engine
 from engines.profile import ShapeProfile
 from engines.staging import staged
-from engines.target import CPU, TARGETS
+from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 
 

@@ -12,7 +12,7 @@ from engines.build import BuildRequest, build_engine
 from engines.cache import CacheKey, EngineCache, default_root
 from engines.manifest import EngineManifest, check_digest
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from graphs.errors import BadInput
 from graphs.model_files import model_digest
 

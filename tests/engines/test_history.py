@@ -7,7 +7,7 @@ from pathlib import Path
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.history import FILE_NAME, BuildHistory, BuildRecord
 from engines.profile import ShapeProfile
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 
 RTX = "TensorRT-RTX 1.7"
 

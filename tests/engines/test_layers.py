@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.layers import compare_layers, count_layers, flag, layer_notes
-from engines.tensorrt.build_log import LayerInfo, read_layers
+from engines.tensorrt.builder.build_log import LayerInfo, read_layers
 
 
 def layer(nodes: tuple[str, ...], kind: str = "correlation", types: str = "int8 float16", role: str = "compute"):

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from engines.engine import TensorSpec
-from engines.target import CPU, TARGETS
+from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model

@@ -15,7 +15,7 @@ from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.open import open_engine
 from engines.profile import ShapeProfile
-from engines.target import CPU
+from engines.targets.target import CPU
 from graphs.files import read_record, write_record
 from optimizer.attempt import STRICT
 from optimizer.stages import cpu

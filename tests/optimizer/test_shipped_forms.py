@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from optimizer.stages.reporting import _shipped_forms
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import stored
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from engines.engine import Array, Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from studies.baselines.metrics import roc_auc
 from studies.baselines.task import Infer
 

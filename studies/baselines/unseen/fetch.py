@@ -16,7 +16,7 @@ import onnx
 from onnx import version_converter
 
 from engines.engine import Feed
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from studies.baselines.packages import NotFetched, Packages, one
 from studies.baselines.unseen import NAMES
 from studies.baselines.unseen.recipes import RECIPES, Recipe

@@ -16,7 +16,7 @@ from benchmarks.user_code import load_callable
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import CPU
+from engines.targets.target import CPU
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)

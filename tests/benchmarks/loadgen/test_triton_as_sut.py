@@ -15,7 +15,7 @@ from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from engines.engine import TensorSpec
 from engines.errors import EngineError
-from engines.kserve_engine import KserveEngine
+from engines.kserve import KserveEngine
 from graphs.errors import BadInput
 from tests.benchmarks.loadgen.engines_for_tests import onnxruntime_engine
 from tests.benchmarks.loadgen.kserve_server import Servicer, serving

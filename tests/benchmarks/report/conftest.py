@@ -22,7 +22,7 @@ from benchmarks.report.model import (
     TargetSummary,
 )
 from benchmarks.task import TaskAccuracy
-from engines.tensorrt.build_log import LayerInfo
+from engines.tensorrt.builder.build_log import LayerInfo
 
 _CHANNELS = (32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 

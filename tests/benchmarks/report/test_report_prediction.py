@@ -14,9 +14,9 @@ from rich.console import Console
 from benchmarks.report.model import Report, read_report, write_report
 from benchmarks.report.page import render_page
 from benchmarks.report.text import summarise
-from benchmarks.roofline.gpus import GPUS
 from benchmarks.roofline.kernels import Kernel, Product
 from benchmarks.roofline.prediction import predict
+from engines.targets.boards import GPUS
 
 LOAD = [Kernel("c", "conv", ("c",), (Product("c", "int8", "tensor", 10**9, 12544, 64, 576),), 36864, 1_000_000)]
 

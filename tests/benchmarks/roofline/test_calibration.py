@@ -9,11 +9,11 @@ import pytest
 from benchmarks.roofline import calibrate as command
 from benchmarks.roofline.calibrate import worst_percent
 from benchmarks.roofline.fit import FITTED_GPUS, HeldOut, compare, fit, leave_one_out
-from benchmarks.roofline.gpus import GPUS
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import Efficiency
 from benchmarks.roofline.prediction import calibration
 from benchmarks.roofline.published import WORKLOADS, Published, published
+from engines.targets.boards import GPUS
 
 PAGE = Path(__file__).parents[3] / "docs" / "roofline.md"
 

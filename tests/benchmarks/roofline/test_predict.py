@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.roofline.gpus import GPUS
 from benchmarks.roofline.kernels import Kernel, Product
 from benchmarks.roofline.predict import (
     Efficiency,
@@ -18,6 +17,7 @@ from benchmarks.roofline.predict import (
     sustained_clock,
 )
 from benchmarks.roofline.prediction import calibration, predict
+from engines.targets.boards import GPUS
 
 T4, A100, H100 = GPUS["t4"], GPUS["a100-sxm-80gb"], GPUS["h100-sxm"]
 IDEAL = Efficiency(compute=1.0, memory=1.0, throttle=0.0)

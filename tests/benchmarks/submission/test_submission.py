@@ -19,7 +19,7 @@ from benchmarks.submission.request import SubmissionRequest
 from benchmarks.submission.write import SubmissionOutcome, write_submission
 from engines.build import BuildRequest, build_engine
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import CPU
+from engines.targets.target import CPU
 from graphs.errors import BadInput
 
 ROOT = Path(__file__).parents[3]

@@ -15,7 +15,7 @@ from benchmarks.together.run import Tenant, run_together
 from engines.build import BuildRequest, build_engine
 from engines.errors import EngineError
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import CPU
+from engines.targets.target import CPU
 from graphs.errors import BadInput
 
 GRAPH = """

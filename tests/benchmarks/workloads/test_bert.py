@@ -13,7 +13,7 @@ from benchmarks.workloads.evaluate import evaluate
 from benchmarks.workloads.spans import Window, best_span, best_window, window_bounds
 from benchmarks.workloads.squad import exact_match, f1, normalise
 from engines.engine import Array, TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

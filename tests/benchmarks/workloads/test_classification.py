@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.workloads.classification import MOBILENET, RESNET50, read_val_map
 from benchmarks.workloads.evaluate import evaluate
 from engines.engine import TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import colour_classifier
 

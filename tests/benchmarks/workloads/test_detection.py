@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.workloads.detection import RETINANET, SSD_MOBILENET, SSD_RESNET34
 from benchmarks.workloads.evaluate import evaluate
 from engines.engine import Array, TensorSpec
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.workloads.criteo import ClickLog, area_under_curve, read_click_log
 from benchmarks.workloads.dlrm import DLRM
 from benchmarks.workloads.evaluate import evaluate
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

@@ -8,7 +8,7 @@ import optimizer.demo
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer.demo.fashion import MODEL, top1
 
 DEMO = Path(optimizer.demo.__path__[0])

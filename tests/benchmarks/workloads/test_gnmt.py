@@ -11,7 +11,7 @@ import pytest
 from benchmarks.workloads.beam import BeamSearchEngine, Hypothesis
 from benchmarks.workloads.evaluate import evaluate
 from benchmarks.workloads.gnmt import GNMT, open_translator
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

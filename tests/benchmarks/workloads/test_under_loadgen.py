@@ -13,7 +13,7 @@ from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, S
 from benchmarks.task import TaskMetric
 from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.run import run_workload, workload_settings
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

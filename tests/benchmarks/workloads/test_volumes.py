@@ -14,7 +14,7 @@ from benchmarks.workloads.sliding import SlidingWindowEngine, gaussian, window_p
 from benchmarks.workloads.volumes import dice
 from engines.engine import Array, TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import engines.tensorrt
-from engines.tensorrt.gpu_layout import TENSORRT_TYPES
+from engines.tensorrt.runtime.layout import TENSORRT_TYPES
 from tests.engines.conformance.bindings import dump, dump_tensorrt
 from tests.engines.conformance.used_names import MODULE, Use, problems, read_uses
 
@@ -19,7 +19,7 @@ SOURCE = Path(engines.tensorrt.__file__).parent
 SEEDS: dict[str, dict[str, str]] = {
     "library.py": {"module": MODULE},
     "options.py": {"module": MODULE, "config": "IBuilderConfig"},
-    "builder.py": {
+    "builder/build_plan.py": {
         "module": MODULE,
         "builder": "Builder",
         "network": "INetworkDefinition",
@@ -31,9 +31,9 @@ SEEDS: dict[str, dict[str, str]] = {
         "registry": "IPluginRegistry",
         "library.module": MODULE,
     },
-    "timing.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
-    "refit.py": {"engine": "ICudaEngine", "parser": "OnnxParserRefitter", "refitter": "Refitter"},
-    "gpu_context.py": {
+    "builder/timing.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
+    "runtime/refit.py": {"engine": "ICudaEngine", "parser": "OnnxParserRefitter", "refitter": "Refitter"},
+    "runtime/context.py": {
         "self._engine": "ICudaEngine",
         "self._context": "IExecutionContext",
         "self._cache": "IRuntimeCache",
@@ -42,8 +42,13 @@ SEEDS: dict[str, dict[str, str]] = {
         "self._new(activations is not None)": "IExecutionContext",
         "trt": MODULE,
     },
-    "gpu_layout.py": {"trt": MODULE, "engine": "ICudaEngine"},
-    "gpu_plan.py": {"owner": "Runtime", "runtime": "Runtime", "engine": "ICudaEngine", "registry": "IPluginRegistry"},
+    "runtime/layout.py": {"trt": MODULE, "engine": "ICudaEngine"},
+    "runtime/plan.py": {
+        "owner": "Runtime",
+        "runtime": "Runtime",
+        "engine": "ICudaEngine",
+        "registry": "IPluginRegistry",
+    },
 }
 RTX_ONLY = {
     # asked of the module first (engines.tensorrt.library.Capabilities), used only where they are
@@ -75,7 +80,7 @@ def tensorrt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def used(rtx: dict[str, Any]) -> list[Use]:
-    files = {path: SEEDS.get(path.name, {}) for path in sorted(SOURCE.glob("*.py"))}
+    files = {path: SEEDS.get(path.relative_to(SOURCE).as_posix(), {}) for path in sorted(SOURCE.rglob("*.py"))}
     uses, unresolved = read_uses(files, rtx["names"])
     assert not unresolved, f"TensorRT methods called on variables of unknown class; add them to SEEDS: {unresolved}"
     return uses

@@ -11,8 +11,8 @@ import pytest
 from engines.cuda.device_array import DeviceArray
 from engines.engine import Engine
 from engines.errors import EngineError
-from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
-from engines.tensorrt.gpu_slot import MAX_GRAPHS
+from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
+from engines.tensorrt.runtime.slot import MAX_GRAPHS
 from tests.engines.cuda.fake_cuda import FakeCuda
 from tests.engines.cuda.fake_tensorrt import FakeEngine, Format, Kind, Strategy, fake_library
 

@@ -11,12 +11,12 @@ import pytest
 
 from engines.build import BuildRequest, build_engine
 from engines.errors import EngineError
-from engines.gpu import detect_gpus, native_target
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import TARGETS
-from engines.tensorrt.gpu_engine import GpuSettings, load_plan
-from engines.tensorrt.gpu_plan import Validity, deserialize, engine_validity
+from engines.targets.gpus_here import detect_gpus, native_target
+from engines.targets.target import TARGETS
 from engines.tensorrt.library import choose_library, load_library
+from engines.tensorrt.runtime.engine import GpuSettings, load_plan
+from engines.tensorrt.runtime.plan import Validity, deserialize, engine_validity
 
 PROFILE = ShapeProfile({"x": ShapeRange((1, 8), (4, 8), (16, 8))})
 MODEL = """<ir_version: 8, opset_import: ["": 17]>
@@ -54,7 +54,7 @@ def test_a_gpu_that_the_library_does_not_know_is_told_to_take_tensorrt(
     """An H200 answered so (docs/measurements); here the library refuses the plan for want of a driver."""
     pytest.importorskip("tensorrt_rtx_bindings", reason="the rtx extra is not installed")
     answer = Validity("invalid", ("unsupported cc",))
-    monkeypatch.setattr("engines.tensorrt.gpu_plan.engine_validity", lambda *_: answer)
+    monkeypatch.setattr("engines.tensorrt.runtime.plan.engine_validity", lambda *_: answer)
     with pytest.raises(EngineError, match="does not run on this GPU") as caught:
         deserialize(load_library("tensorrt_rtx"), build(tmp_path, "a100"))
     assert "use TensorRT itself" in caught.value.fix

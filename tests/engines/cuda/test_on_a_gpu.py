@@ -18,7 +18,7 @@ from engines.cuda.device_array import DeviceArray
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime
 from engines.errors import EngineError
-from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
+from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from studies.gpu_check.runtimes import check_runtimes
 from tests.engines.cuda.fake_tensorrt import FakeContext, FakeEngine, fake_library
 

@@ -11,11 +11,11 @@ import pytest
 from engines.cuda import open as open_module
 from engines.cuda.open import VARIABLE, default_runtime, open_runtime
 from engines.errors import BuildError, EngineError
-from engines.gpu import detect_gpus
+from engines.targets.gpus_here import detect_gpus
 from engines.tensorrt import library as library_module
-from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
-from engines.tensorrt.gpu_plan import stream_weights
 from engines.tensorrt.library import load_runtime
+from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
+from engines.tensorrt.runtime.plan import stream_weights
 from graphs.errors import BadInput
 from tests.engines.cuda.fake_cuda import FakeCuda
 from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library

@@ -12,7 +12,7 @@ import pytest
 from engines.cuda import cuda_python
 from engines.cuda.open import open_runtime
 from engines.errors import EngineError
-from engines.gpu import detect_gpus
+from engines.targets.gpus_here import detect_gpus
 from graphs.errors import BadInput
 
 Code: Any = IntEnum(

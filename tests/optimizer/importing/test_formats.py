@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer.equivalence import compare_graphs
 from optimizer.importing import ImportedModel, import_model
 from optimizer.importing.equations import in_small_letters

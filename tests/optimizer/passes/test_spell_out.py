@@ -12,7 +12,7 @@ import pytest
 
 from engines.build import BuildRequest, build_engine
 from engines.profile import ShapeProfile
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from optimizer.equivalence import compare_graphs
 from optimizer.passes.clean import clean
 from optimizer.passes.spell_out import SpellOut

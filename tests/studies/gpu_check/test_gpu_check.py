@@ -14,9 +14,9 @@ import pytest
 
 from engines.engine import Engine, TensorSpec
 from engines.errors import EngineError
-from engines.gpu import Gpu
-from engines.onnxruntime_engine import OnnxRuntimeEngine
-from engines.tensorrt.gpu_engine import GpuSettings, TensorRtEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.targets.gpus_here import Gpu
+from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from graphs.errors import BadInput
 from studies.gpu_check import __main__ as command
 from studies.gpu_check.candidates import Candidate, Job, Prepared, _session

@@ -11,16 +11,16 @@ from time import perf_counter
 from engines.build_request import BuildRequest
 from engines.cache import CacheKey, EngineCache
 from engines.errors import BuildError, BuildFailure
-from engines.gpu import native_target
 from engines.history import BuildHistory, BuildRecord, Estimate
 from engines.layers import layer_notes
 from engines.manifest import EngineManifest
 from engines.progress import BuildProgress, OnProgress
-from engines.tensorrt.child import LOG_NAME
+from engines.targets.gpus_here import native_target
+from engines.tensorrt.builder.child import LOG_NAME
+from engines.tensorrt.builder.process import Limits, build_in_child
+from engines.tensorrt.builder.request import PlanBuilt, PlanRequest
 from engines.tensorrt.library import Library, choose_library, load_library
 from engines.tensorrt.options import check_options, options_with_digests, target_options
-from engines.tensorrt.process import Limits, build_in_child
-from engines.tensorrt.request import PlanBuilt, PlanRequest
 from graphs.files import sha256_file
 from graphs.model_files import model_bytes, model_digest
 from graphs.model_io import declared_types

@@ -9,11 +9,11 @@ import pytest
 
 from engines.errors import BuildError
 from engines.profile import ShapeProfile
-from engines.tensorrt import builder
-from engines.tensorrt.builder import BuildMessages, build_plan
+from engines.tensorrt.builder import build_plan as builder
+from engines.tensorrt.builder.build_plan import BuildMessages, build_plan
+from engines.tensorrt.builder.request import PlanRequest, StepDone
 from engines.tensorrt.library import load_library, process_logger
 from engines.tensorrt.options import apply_options
-from engines.tensorrt.request import PlanRequest, StepDone
 
 pytestmark = pytest.mark.usefixtures("rtx")
 

@@ -9,7 +9,7 @@ import pytest
 
 from engines.engine import Engine, TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime_engine import OnnxRuntimeEngine, available_cores
+from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
 
 QDQ = """
 agraph (float[batch,4] x) => (float[batch,4] y)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 
 FULL, REDUCED = 127, 63
 """Largest weight code: 8 bits, and 7 bits, whose products with uint8 fit 16 bits in pairs."""

@@ -15,12 +15,12 @@ from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
 from engines.profile import ShapeProfile
-from engines.tensorrt.gpu_context import ContextFactory
-from engines.tensorrt.gpu_layout import IoLayout, check_feed, choose_profile, read_layout
-from engines.tensorrt.gpu_plan import deserialize, stream_weights
-from engines.tensorrt.gpu_slot import DeviceTimes, Slot
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, LibraryName, load_library
+from engines.tensorrt.runtime.context import ContextFactory
+from engines.tensorrt.runtime.layout import IoLayout, check_feed, choose_profile, read_layout
+from engines.tensorrt.runtime.plan import deserialize, stream_weights
+from engines.tensorrt.runtime.slot import DeviceTimes, Slot
 
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
 

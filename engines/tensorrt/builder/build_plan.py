@@ -11,22 +11,22 @@ from typing import Any, TypeAlias
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
-from engines.tensorrt.blame import BlamedGraph
-from engines.tensorrt.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
-from engines.tensorrt.exits import PARSING
-from engines.tensorrt.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
-from engines.tensorrt.failures import (
+from engines.tensorrt.builder.blame import BlamedGraph
+from engines.tensorrt.builder.build_log import onnx_nodes, read_layers, read_memory, read_sparsity
+from engines.tensorrt.builder.exits import PARSING
+from engines.tensorrt.builder.failure_rules import UINT8_WARNING, UNKNOWN_TYPE
+from engines.tensorrt.builder.failures import (
     ParserMessage,
     build_failure,
     empty_network,
     parse_failure,
     uint8_quantization,
 )
+from engines.tensorrt.builder.request import PlanBuilt, PlanRequest, StepDone
+from engines.tensorrt.builder.timing import timing_cache
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, listening, load_library, process_logger
 from engines.tensorrt.options import apply_options, plugin_libraries
-from engines.tensorrt.request import PlanBuilt, PlanRequest, StepDone
-from engines.tensorrt.timing import timing_cache
 
 OnStep: TypeAlias = Callable[[StepDone], None]
 

@@ -34,7 +34,7 @@ def build_onnxruntime(
     """Put ``model`` with its external data into ``directory`` and open it once. Raises ``BuildError`` if it cannot."""
     import onnxruntime
 
-    from engines.onnxruntime_engine import OnnxRuntimeEngine
+    from engines.onnxruntime.engine import OnnxRuntimeEngine
 
     started = perf_counter()
     on_progress(BuildProgress("placing the model", 0.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.errors import BuildFailure
-from engines.tensorrt.failures import ParserMessage, build_failure, clean, parse_failure, spoken
+from engines.tensorrt.builder.failures import ParserMessage, build_failure, clean, parse_failure, spoken
 
 NO_DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "

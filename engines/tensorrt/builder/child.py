@@ -1,4 +1,4 @@
-"""The builder child: ``python -m engines.tensorrt.child REQUEST.json [PARENT_PID]``.
+"""The builder child: ``python -m engines.tensorrt.builder.child REQUEST.json [PARENT_PID]``.
 
 Reads a ``PlanRequest``, writes the plan, ``build.log.gz`` next to it and a ``PlanOutcome`` as ``result.json`` next to
 the request; ``build.log`` grows while it builds, for whoever asks after a crash. Standard output carries one
@@ -19,9 +19,9 @@ import msgspec
 
 from engines.errors import BuildError, BuildFailure
 from engines.lifetime import die_with_parent
-from engines.tensorrt.builder import BuildMessages, build_plan
-from engines.tensorrt.exits import RAW_LOG_NAME
-from engines.tensorrt.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
+from engines.tensorrt.builder.build_plan import BuildMessages, build_plan
+from engines.tensorrt.builder.exits import RAW_LOG_NAME
+from engines.tensorrt.builder.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
 from graphs.errors import EnginewrightError
 from graphs.files import read_json, write_atomically, write_json
 

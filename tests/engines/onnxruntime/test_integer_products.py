@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.integer_products import FULL, REDUCED, largest_weight_code
-from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.integer_products import FULL, REDUCED, largest_weight_code
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from engines.target import TARGETS, Backend, Target
+from engines.targets.target import TARGETS, Backend, Target
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from engines.errors import BuildError, BuildFailure
 from engines.layers import count_layers
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange
-from engines.target import TARGETS
-from engines.tensorrt.build_log import LayerInfo, layers_of_nodes
+from engines.targets.target import TARGETS
+from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
 from engines.tensorrt.io_names import own_name
 from graphs.errors import BadInput
 from graphs.files import sha256_file
@@ -262,7 +262,7 @@ def test_sparsity_on_rtx_is_said_not_to_be_used(conv_model: Path, conv_profile: 
 def test_h100_without_a_gpu_names_the_command_to_run_there(
     conv_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.plan_build.native_target", lambda: None)
+    monkeypatch.setattr("engines.tensorrt.builder.plan_build.native_target", lambda: None)
     error = refused(conv_model, tmp_path / "h100", "h100")
     assert error.failure is BuildFailure.MISSING_LIBRARY
     assert "--target h100" in error.what

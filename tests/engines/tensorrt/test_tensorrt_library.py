@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from engines.errors import BuildError, BuildFailure
-from engines.target import TARGETS
+from engines.targets.target import TARGETS
 from engines.tensorrt import library
 from engines.tensorrt.library import choose_library, listening, load_library, probe, process_logger
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.errors import BuildError, BuildFailure
-from engines.tensorrt.failure_rules import BUILDER_RULES, LEAVE_TO_CPU, PARSER_RULES, Rule, advice
+from engines.tensorrt.builder.failure_rules import BUILDER_RULES, LEAVE_TO_CPU, PARSER_RULES, Rule, advice
 
 _CUDA_NOISE = re.compile(r"^.*\(cudaError 35: .*$\n?", re.MULTILINE)  # "no driver", a consequence and not a cause
 _SOURCE = re.compile(r"\s*In \w+ at /_src/\S+?:\d+\)?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.roofline.gpus import GPUS, OF_TARGET, rates_for, rates_of, rates_of_board
-from engines.target import CPU, TARGETS
+from engines.targets.boards import GPUS, OF_TARGET, rates_for, rates_of, rates_of_board
+from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 
 

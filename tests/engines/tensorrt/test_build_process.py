@@ -16,12 +16,12 @@ import pytest
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
-from engines.target import TARGETS
-from engines.tensorrt import process
-from engines.tensorrt.process import Limits, build_in_child
-from engines.tensorrt.request import PlanRequest
+from engines.targets.target import TARGETS
+from engines.tensorrt.builder import process
+from engines.tensorrt.builder.process import Limits, build_in_child
+from engines.tensorrt.builder.request import PlanRequest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ import sys
 from pathlib import Path
 from engines.build import BuildRequest, build_engine
 from engines.profile import ShapeProfile
-from engines.target import TARGETS
-from engines.tensorrt import process
+from engines.targets.target import TARGETS
+from engines.tensorrt.builder import process
 process._CHILD = "fake_builder"
 request = BuildRequest(Path(sys.argv[1]), TARGETS["a100"], ShapeProfile({}), Path(sys.argv[2]), "fp32")
 build_engine(request, lambda progress: print(progress.stage, flush=True))

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
-from engines.ort_run import run_session
+from engines.onnxruntime.run import run_session
 from graphs.model_files import external_files
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough

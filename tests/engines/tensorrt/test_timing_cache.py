@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from engines.tensorrt.builder.timing import TimingCache, timing_cache
 from engines.tensorrt.library import Capabilities, Library
-from engines.tensorrt.timing import TimingCache, timing_cache
 
 
 class Config:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engines.gpu import Gpu, detect_gpus, native_target, target_of
+from engines.targets.gpus_here import Gpu, detect_gpus, native_target, target_of
 
 
 class NvmlError(Exception):

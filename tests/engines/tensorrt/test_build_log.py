@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from engines.tensorrt.build_log import BuildMemory, layers_of_nodes, read_layers, read_memory, read_sparsity
+from engines.tensorrt.builder.build_log import BuildMemory, layers_of_nodes, read_layers, read_memory, read_sparsity
 
 RTX = (
     "Layers:\n"

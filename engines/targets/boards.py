@@ -1,4 +1,4 @@
-"""Peak rates of NVIDIA GPUs from NVIDIA's own papers, dense (no 2:4 sparsity): ``gpus.csv``, each row with its source.
+"""Peak rates of NVIDIA GPUs from NVIDIA's own papers, dense (no 2:4 sparsity): ``boards.csv``, each with its source.
 
 Rates are TOPS or TFLOPS at ``rated_mhz``, the clock they are stated for. ``int8``, ``fp8``, ``fp16`` and ``tf32`` are
 those of tensor cores, FP16 with FP32 accumulation (GeForce runs that at half rate); ``fp32`` is that of CUDA cores.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from engines.target import Target
+from engines.targets.target import Target
 from graphs.errors import BadInput
 
 
@@ -49,7 +49,7 @@ class GpuRates:
 
 
 def _read() -> dict[str, GpuRates]:
-    with (Path(__file__).parent / "gpus.csv").open(encoding="utf-8", newline="") as file:
+    with (Path(__file__).parent / "boards.csv").open(encoding="utf-8", newline="") as file:
         return {row["name"]: _gpu(row) for row in csv.DictReader(file)}
 
 

@@ -19,14 +19,14 @@ import msgspec
 from engines.child_process import child_command, child_environment
 from engines.errors import BuildError, BuildFailure
 from engines.progress import BuildProgress, OnProgress
-from engines.tensorrt.child import RESULT_NAME
-from engines.tensorrt.exits import Ending, ending_error, kernel_kills, last_node, read_tail
-from engines.tensorrt.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
+from engines.tensorrt.builder.child import RESULT_NAME
+from engines.tensorrt.builder.exits import Ending, ending_error, kernel_kills, last_node, read_tail
+from engines.tensorrt.builder.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
 from graphs.files import read_json, write_json
 
 _TICK_S = 0.2
 _STDERR_BYTES = 8192
-_CHILD = "engines.tensorrt.child"
+_CHILD = "engines.tensorrt.builder.child"
 
 
 @dataclass(frozen=True)

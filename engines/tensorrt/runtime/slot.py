@@ -20,8 +20,8 @@ from engines.cuda.runtime import Bytes, CudaRuntime, DeviceMemory, Graph, Pinned
 from engines.engine import Array
 from engines.errors import EngineError
 from engines.profile import Shape
-from engines.tensorrt.gpu_context import ContextFactory, ExecutionContext
-from engines.tensorrt.gpu_layout import IoLayout, numpy_dtype
+from engines.tensorrt.runtime.context import ContextFactory, ExecutionContext
+from engines.tensorrt.runtime.layout import IoLayout, numpy_dtype
 
 _log = logging.getLogger(__name__)
 MAX_GRAPHS = 8  # captured shapes kept per slot; each holds a context

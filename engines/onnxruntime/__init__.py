@@ -1,0 +1,1 @@
+"""ONNX Runtime: the engine for CPUs, its build, and what its kernels compute exactly."""

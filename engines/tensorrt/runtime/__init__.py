@@ -1,0 +1,1 @@
+"""Running TensorRT plans on a GPU."""
