@@ -41,8 +41,8 @@ def bench(
 
     from engines.cuda.open import VARIABLE, check_runtime_name
     from graphs.files import to_json
-    from optimizer.bench_text import render
-    from optimizer.benching import BenchSettings, bench_bundle, parse_rate
+    from optimizer.verbs.bench.run import BenchSettings, bench_bundle, parse_rate
+    from optimizer.verbs.bench.text import render
 
     if cuda_runtime:
         os.environ[VARIABLE] = check_runtime_name(cuda_runtime)  # LoadGen drives the engine in a child process

@@ -21,7 +21,7 @@ def compare(
     import sys
 
     from graphs.files import to_json
-    from optimizer.comparison import compare_sides, render
+    from optimizer.verbs.compare import compare_sides, render
 
     found = compare_sides(first, second, data, samples)
     if json:

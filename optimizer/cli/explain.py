@@ -17,7 +17,7 @@ def explain(
     import sys
 
     from graphs.files import to_json
-    from optimizer.explanation import explain_bundle, render
+    from optimizer.verbs.explain import explain_bundle, render
 
     found = explain_bundle(bundle, node or None)
     if json:

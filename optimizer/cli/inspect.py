@@ -26,8 +26,8 @@ def inspect(
     import sys
 
     from graphs.files import to_json
-    from optimizer.inspection import inspect_model, render
     from optimizer.settings import Precision, choice, listed
+    from optimizer.verbs.inspect.model import inspect_model, render
 
     if layers:
         return _layers(model, layers, json)
@@ -48,7 +48,7 @@ def _layers(bundle: Path, target: str, json: bool) -> int:
     from engines.manifest import EngineManifest
     from graphs.files import to_json
     from optimizer.bundle import Bundle
-    from optimizer.engine_tables import render_layers
+    from optimizer.verbs.engine_tables import render_layers
 
     table = EngineManifest.load(Bundle(bundle).engine_directory(target)).layers
     if json:

@@ -36,8 +36,8 @@ def plaster(
     from benchmarks.plaster.text import show_study
     from graphs.files import to_json
     from optimizer.cli.progress import ProgressLines
-    from optimizer.plaster import plaster_study
     from optimizer.settings import Settings, listed
+    from optimizer.verbs.plaster import plaster_study
 
     settings = Settings(
         targets=listed(target),

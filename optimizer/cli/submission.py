@@ -36,7 +36,7 @@ def submission(
     from graphs.errors import BadInput
     from graphs.files import to_json
     from optimizer.settings import listed
-    from optimizer.submission import SubmissionOptions, make_submission, render_check, render_outcome
+    from optimizer.verbs.submission import SubmissionOptions, make_submission, render_check, render_outcome
 
     console = Console()
     if check:

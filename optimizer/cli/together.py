@@ -22,7 +22,7 @@ def together(
 
     from graphs.errors import BadInput
     from graphs.files import to_json
-    from optimizer.together import bench_together, render
+    from optimizer.verbs.together import bench_together, render
 
     for option, value in (("--copies", copies), ("--batch", batch), ("--rounds", rounds), ("--seconds", seconds)):
         if value <= 0:

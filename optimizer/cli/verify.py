@@ -16,7 +16,7 @@ def verify(
     import sys
 
     from graphs.files import to_json
-    from optimizer.verification import verify_bundle
+    from optimizer.verbs.verify import verify_bundle
 
     result = verify_bundle(bundle)
     if json:

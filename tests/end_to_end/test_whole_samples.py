@@ -8,8 +8,8 @@ import pytest
 
 from deployment.triton import write_triton_repository
 from optimizer import optimize
-from optimizer.comparison import compare_sides
-from optimizer.verification import verify_bundle
+from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.verify import verify_bundle
 
 CLOUD = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[P,3] points) => (float[1,16] y) <float[3,32] w1, float[32,16] w2> {

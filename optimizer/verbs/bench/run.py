@@ -23,9 +23,9 @@ from calibration.sources.open import open_source as open_samples
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape
 from graphs.errors import BadInput
-from optimizer.bench_subject import BenchSubject, find_subject
 from optimizer.settings import choice
 from optimizer.stages.index_limits import random_values
+from optimizer.verbs.bench.subject import BenchSubject, find_subject
 
 SAMPLES = 64
 REMOTE_WORKERS = 8  # requests in flight, so that the server has something to batch

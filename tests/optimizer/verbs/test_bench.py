@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from graphs.errors import BadInput
-from optimizer.bench_subject import find_subject
-from optimizer.benching import BenchSettings
 from optimizer.cli.main import main
+from optimizer.verbs.bench.run import BenchSettings
+from optimizer.verbs.bench.subject import find_subject
 from tests.benchmarks.workloads.graphs_for_tests import colour_classifier
 
 

@@ -19,13 +19,13 @@ from engines.targets.boards import GpuRates, rates_of
 from graphs.errors import BadInput
 from graphs.macs import count_macs, int8_mac_share, total_macs
 from optimizer.bundle import MANIFEST, Bundle
-from optimizer.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.importing import import_model
-from optimizer.layer_bounds import TargetBounds, bounds, kernels_of, render_bounds
 from optimizer.settings import Precision
 from optimizer.stages.high_precision import HIGH_DTYPE
 from optimizer.stages.index_limits import integer_bounds, size_inputs
 from optimizer.stages.inputs import model_inputs
+from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
+from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
 
 if TYPE_CHECKING:
     from rich.console import Console

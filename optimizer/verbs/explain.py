@@ -11,8 +11,8 @@ from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
 from graphs.errors import BadInput
 from graphs.files import read_json
 from optimizer.bundle import Bundle
-from optimizer.engine_tables import counts_line, manifests, render_layers
 from optimizer.precision import NodePrecision, PrecisionPlan
+from optimizer.verbs.engine_tables import counts_line, manifests, render_layers
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,10 +18,10 @@ from engines.open import open_engine
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from optimizer.bundle import MANIFEST, Bundle
-from optimizer.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.importing import import_model
 from optimizer.stages.batching import found_batching, has_open_axis, whole_samples
 from optimizer.stages.index_limits import integer_bounds
+from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
 
 if TYPE_CHECKING:
     from rich.console import Console

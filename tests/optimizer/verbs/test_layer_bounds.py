@@ -17,10 +17,10 @@ from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
-from optimizer.inspection import inspect_model, render
-from optimizer.layer_bounds import as_typed
 from optimizer.settings import Precision
 from optimizer.stages.prediction import predict_targets
+from optimizer.verbs.inspect.bounds import as_typed
+from optimizer.verbs.inspect.model import inspect_model, render
 from tests.end_to_end.conftest import cnn
 
 
