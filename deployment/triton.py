@@ -17,7 +17,7 @@ from deployment.config_pbtxt import to_pbtxt
 from deployment.served_engine import read_served_engines
 from deployment.triton_model import ModelFolder, TritonOptions, describe_models
 from graphs.errors import BadInput
-from graphs.files import write_atomically
+from graphs.files import link_or_copy, write_atomically
 
 
 def write_triton_repository(
@@ -37,7 +37,8 @@ def write_triton_repository(
     the plan of its own compute capability; the CPU engine becomes a second model ``<name>_cpu`` where both are asked
     for. A TensorRT-RTX plan, which no Triton backend loads, is served as the typed ``model.onnx`` that Triton's ONNX
     Runtime backend hands to TensorRT on the server; its ``config.pbtxt`` says so. ``max_batch`` defaults to what the
-    engine's profile covers; 0 turns batching off. Engines are hard-linked where the file system allows it, else copied.
+    engine's profile covers; 0 turns batching off. Plans are hard-linked where the file system allows it; ONNX models
+    are copied, since data beside a model may not have several hard links.
 
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
     one.
@@ -67,18 +68,11 @@ def _check_name(name: str) -> None:
 def _write_model(folder: Path, model: ModelFolder) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
+    place = link_or_copy if model.plans else shutil.copyfile
     for filename, source in model.files.items():
-        _place(source, version / filename)
+        place(source, version / filename)
     comment = "".join(f"# {line}\n" for line in model.comment)
     write_atomically(folder / "config.pbtxt", (comment + to_pbtxt(model.config.message())).encode())
-
-
-def _place(source: Path, destination: Path) -> None:
-    """Hard-link, or copy where that is not possible (another file system, or one without links)."""
-    try:
-        os.link(source, destination)
-    except OSError:
-        shutil.copyfile(source, destination)
 
 
 @contextmanager

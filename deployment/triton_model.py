@@ -10,6 +10,7 @@ from deployment.config_pbtxt import TensorConfig, TritonModel, WarmupInput, data
 from deployment.served_engine import ServedEngine
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
+from graphs.model_files import external_files
 
 _DEFAULT_BATCH = 32
 _RTX_COMMENT = (
@@ -31,10 +32,14 @@ class TritonOptions:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model of the repository: its configuration, and version folder file name -> file in the bundle."""
+    """A model of the repository: its configuration, and version folder file name -> file in the bundle.
+
+    ``plans`` says that the files are TensorRT's plans, whole in themselves, not an ONNX model with data beside it.
+    """
 
     config: TritonModel
     files: dict[str, Path]
+    plans: bool = False
     comment: tuple[str, ...] = ()
 
 
@@ -67,7 +72,7 @@ def _plan_model(name: str, engines: Sequence[ServedEngine], options: TritonOptio
         name, engines, options, "tensorrt", "tensorrt_plan", "KIND_GPU", filenames[engines[0].target],
         by_capability=by_capability,
     )  # fmt: skip
-    return ModelFolder(config, {filenames[engine.target]: engine.file for engine in engines})
+    return ModelFolder(config, {filenames[engine.target]: engine.file for engine in engines}, plans=True)
 
 
 def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], options: TritonOptions) -> ModelFolder:
@@ -79,7 +84,8 @@ def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], optio
         name, engines, options, "onnxruntime", "onnxruntime_onnx", "KIND_GPU", "model.onnx",
         accelerator=_tensorrt_parameters(engines[0]),
     )  # fmt: skip
-    return ModelFolder(config, {path.name: path for path in _with_data(model)}, _RTX_COMMENT)
+    files = {model.name: model, **{data: model.parent / data for data in external_files(model)}}
+    return ModelFolder(config, files, comment=_RTX_COMMENT)
 
 
 def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
@@ -101,11 +107,6 @@ def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
 def _cpu_model(name: str, engine: ServedEngine, options: TritonOptions) -> ModelFolder:
     config = _config(name, [engine], options, "onnxruntime", "onnxruntime_onnx", "KIND_CPU", engine.manifest.file)
     return ModelFolder(config, engine.files)
-
-
-def _with_data(model: Path) -> list[Path]:
-    """The bundle's graph and, where it is large, ``model.onnx.data`` beside it."""
-    return [path for path in (model, model.with_name(f"{model.name}.data")) if path.is_file()]
 
 
 def _config(

@@ -23,7 +23,7 @@ from engines.history import FILE_NAME
 from engines.manifest import SCHEMA, EngineManifest, check_digest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
-from graphs.files import alive
+from graphs.files import alive, link_or_copy
 
 _DEFAULT_LIMIT_MB = 10 * 1024
 _POLL_S = 0.2
@@ -123,7 +123,7 @@ class EngineCache:
             manifest = EngineManifest.load(entry)
             check_digest(manifest, entry)
             for file in entry.iterdir():
-                _link_or_copy(file, destination / file.name)
+                link_or_copy(file, destination / file.name)
             os.utime(entry)
         except (BadInput, EngineError, FileNotFoundError):  # absent, damaged, or evicted at this moment
             shutil.rmtree(entry, ignore_errors=True)
@@ -141,7 +141,7 @@ class EngineCache:
             partial.mkdir(parents=True)
             for file in directory.iterdir():
                 if file.is_file():
-                    _link_or_copy(file, partial / file.name)
+                    link_or_copy(file, partial / file.name)
             shutil.rmtree(entry, ignore_errors=True)
             partial.rename(entry)
         finally:
@@ -213,15 +213,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _link_or_copy(source: Path, destination: Path) -> None:
-    try:
-        os.link(source, destination)
-    except FileNotFoundError:
-        raise
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, destination)
 
 
 def _size(directory: Path) -> int:

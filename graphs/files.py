@@ -6,6 +6,7 @@ import errno
 import hashlib
 import math
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    """One file under a second name, without its bytes twice where the file system can; raises ``FileNotFoundError``.
+
+    For files that are never changed in place. Not for a model's external data: onnx and ``inspect`` refuse data with
+    several hard links, under the old name as well as the new.
+    """
+    try:
+        os.link(source, destination)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, destination)
 
 
 def alive(process: int) -> bool:

@@ -6,16 +6,24 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
+import onnx_ir as ir
 import pytest
 from triton_proto import parse
 
 from deployment import triton
 from deployment.triton import write_triton_repository
 from engines.engine import TensorSpec
+from engines.manifest import BackendName
 from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import BadInput
+from optimizer.importing.load import import_model
 
 AddEngine = Callable[..., Path]
+LINEAR = """
+<ir_version: 9, opset_import: ["" : 17]>
+linear (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = MatMul (x, w) }
+"""
 
 
 def tree(folder: Path) -> list[str]:
@@ -136,6 +144,26 @@ def test_the_bundle_is_left_as_it_was(bundle: Path, add_engine: AddEngine, tmp_p
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
 
 
+def test_plans_are_linked_and_take_no_space(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    plan = add_engine("t4", "tensorrt") / "engine.plan"
+    write_triton_repository(bundle, tmp_path / "repo", name="net")
+    assert (tmp_path / "repo/net/1/model.plan").samefile(plan)
+
+
+@pytest.mark.parametrize(("target", "backend"), [("cpu", "onnxruntime"), ("t4", "tensorrt_rtx")])
+def test_a_model_with_external_data_can_be_read_before_and_after(
+    bundle: Path, add_engine: AddEngine, tmp_path: Path, target: str, backend: BackendName
+) -> None:
+    """Data with several hard links is refused by onnx, under the bundle's name as well as the repository's."""
+    engine = add_engine(target, backend, data_files=("weights.bin",) if target == "cpu" else ())
+    given = (engine if target == "cpu" else bundle) / "model.onnx"
+    ir.save(ir.from_onnx_text(LINEAR), given, external_data="weights.bin", size_threshold_bytes=0)
+    write_triton_repository(bundle, tmp_path / "repo", name="net")
+    for path in (given, tmp_path / "repo/net/1/model.onnx"):
+        assert import_model(path).parameters == 4
+        onnx.load(path)
+
+
 def test_engines_are_copied_where_links_are_refused(
     bundle: Path, add_engine: AddEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,10 +171,10 @@ def test_engines_are_copied_where_links_are_refused(
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    add_engine("cpu", "onnxruntime")
+    add_engine("t4", "tensorrt")
     write_triton_repository(bundle, tmp_path / "repo", name="net")
-    copied = tmp_path / "repo/net/1/model.onnx"
-    assert copied.read_bytes() == b"engine of cpu"
+    copied = tmp_path / "repo/net/1/model.plan"
+    assert copied.read_bytes() == b"engine of t4"
     assert copied.stat().st_nlink == 1
 
 
