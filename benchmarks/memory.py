@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.loadgen.sample_files import read_npz, write_npz
-from benchmarks.loadgen.source import open_source
+from benchmarks.samples.files import read_npz, write_npz
 from engines.child_process import child_command, child_environment
 from engines.engine import Feed
 from engines.errors import EngineError
+from engines.source import open_source
 
 RUNS = 3
 LIMIT_S = 300.0

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from benchmarks.accuracy import OutputAccuracy, OutputNoise
+from benchmarks.accuracy.compare import OutputAccuracy, OutputNoise
 from engines.engine import Array, Feed
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine

@@ -19,15 +19,15 @@ from pathlib import Path
 import mlperf_loadgen
 
 from benchmarks.loadgen.answers import ANSWER, AnswerRecorder, read_answers
-from benchmarks.loadgen.execute import LATE, Activity, Executor, Failures
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
-from benchmarks.loadgen.samples import SampleLibrary
 from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario, TaskScore
 from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
+from benchmarks.samples.execute import LATE, Activity, Executor, Failures
+from benchmarks.samples.library import SampleLibrary
 from benchmarks.workloads.workload import Task
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, write_json

@@ -8,9 +8,9 @@ from typing import Any
 import mlperf_loadgen as lg
 
 from benchmarks.loadgen.plan import RunPlan
-from benchmarks.loadgen.samples import SampleLibrary
 from benchmarks.loadgen.settings import AUDIT_FILE, SCENARIO_NAMES, LoadgenSettings, Mode, Scenario, Seeds
 from benchmarks.loadgen.sut import Sut
+from benchmarks.samples.library import SampleLibrary
 from engines.errors import EngineError
 
 

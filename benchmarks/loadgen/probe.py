@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.loadgen.execute import Executor
+from benchmarks.samples.execute import Executor
 
 BATCHES = (2, 4, 8, 16, 32, 64)
 PROBE_SECONDS = 0.25

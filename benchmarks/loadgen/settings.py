@@ -98,7 +98,7 @@ class LoadgenRequest:
     """Run LoadGen on ``engine``: a bundle's engine folder, an ``.onnx`` file, ``grpc://HOST:PORT/MODEL`` (a Triton or
     other KServe v2 server), or ``file.py:function`` returning an ``Engine``.
 
-    ``samples`` are ``.npz`` files as ``benchmarks.loadgen.samples.save_samples`` writes them, or empty where
+    ``samples`` are ``.npz`` files as ``benchmarks.samples.library.save_samples`` writes them, or empty where
     ``workload`` (a name of ``benchmarks.workloads.registry`` or a ``file.py``) reads its own from the folder
     ``dataset``. Official runs then take Server's bound and the performance sample count from the workload: LoadGen's
     configuration has forgotten tasks of early rounds. ``log_dir`` is made and receives the raw ``mlperf_log_*`` files

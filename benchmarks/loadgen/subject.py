@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.loadgen.samples import SampleLibrary
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
-from benchmarks.loadgen.source import REMOTE, open_source
+from benchmarks.samples.library import SampleLibrary
 from benchmarks.workloads.first_samples import FirstSamples
 from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.store import TaskStore
 from benchmarks.workloads.workload import Task, Workload
 from engines.engine import Engine
 from engines.onnxruntime.engine import available_cores
+from engines.source import REMOTE, open_source
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Protocol, TypeAlias
 import mlperf_loadgen as lg
 import numpy as np
 
-from benchmarks.loadgen.execute import Activity, Executor, Failures
-from benchmarks.loadgen.samples import SampleLibrary
 from benchmarks.loadgen.waiting import LinePerShape, OneLine, Waiting
+from benchmarks.samples.execute import Activity, Executor, Failures
+from benchmarks.samples.library import SampleLibrary
 from engines.engine import Array
 
 POOL = 2048

@@ -11,7 +11,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from benchmarks.loadgen.execute import Activity
+from benchmarks.samples.execute import Activity
 
 LOAD_SECONDS = 300.0
 TICK_SECONDS = 0.1

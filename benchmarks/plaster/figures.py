@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.energy import Energy
+from benchmarks.accuracy.task_metric import TaskAccuracy
+from benchmarks.energy.measure import Energy
 from benchmarks.measurement import Latency
 from benchmarks.memory import EngineMemory
 from benchmarks.report import formats
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, PlasterFigure
-from benchmarks.task import TaskAccuracy
 
 
 @dataclass(frozen=True)

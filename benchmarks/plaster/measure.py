@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.accuracy import Accuracy, compare
+from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.accuracy.score import Evaluate
+from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
 from benchmarks.batching import repeat_to_batch, sample_count
-from benchmarks.energy import Energy, counter_for, measure_energy
+from benchmarks.energy.counters import counter_for
+from benchmarks.energy.measure import Energy, measure_energy
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.measurement import Latency
 from benchmarks.memory import EngineMemory, engine_memory
 from benchmarks.plaster import figures
 from benchmarks.plaster.study import Prepared, Variant
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
-from benchmarks.score import Evaluate
-from benchmarks.steady import Steadiness, SteadyRun, measure_steady
-from benchmarks.task import TaskAccuracy, evaluate_task
+from benchmarks.samples.library import save_samples
+from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from engines.engine import Engine, Feed
 from engines.errors import EngineError
 from engines.open import open_engine

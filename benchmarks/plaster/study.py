@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.measurement import Latency
 from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.published.results import Published
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
-from benchmarks.steady import Steadiness
-from benchmarks.task import TaskAccuracy
+from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json
 
 SCHEMA = 1

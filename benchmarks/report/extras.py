@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.measurement import Latency
-from benchmarks.op_times import OpTime
+from benchmarks.timing.op_times import OpTime
 from engines.tensorrt.builder.build_log import LayerInfo
 
 
@@ -26,7 +26,7 @@ class NodeRow:
 class DriftRow:
     """How far one node's output has drifted from FP32, by node (or tensor) name; rows come in graph order.
 
-    ``sqnr_db`` None, or at the cap of ``benchmarks.accuracy``, is exact.
+    ``sqnr_db`` None, or at the cap of ``benchmarks.accuracy.compare``, is exact.
     """
 
     node: str

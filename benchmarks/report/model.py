@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.accuracy import OutputAccuracy
+from benchmarks.accuracy.compare import OutputAccuracy
+from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
+from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.roofline.prediction import Prediction
-from benchmarks.steady import Steadiness
-from benchmarks.task import TaskAccuracy
-from benchmarks.workloads.summary import WorkloadSummary
+from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json, write_json
 
 SCHEMA = 1
@@ -62,7 +62,7 @@ class PrecisionSummary:
 
 @dataclass(frozen=True)
 class OutputFidelity:
-    """One graph output against FP32 on held-back samples; formulas in ``benchmarks.accuracy``.
+    """One graph output against FP32 on held-back samples; formulas in ``benchmarks.accuracy.compare``.
 
     ``sqnr_db`` is capped at 200, which bit-equal outputs have. ``agreement`` is the share of samples with the same
     decision, ``agreement_kind`` what a decision is. ``failure`` says why the figures must not be trusted.

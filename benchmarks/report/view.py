@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.accuracy import SQNR_CAP_DB
+from benchmarks.accuracy.compare import SQNR_CAP_DB
+from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.report import formats
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
-from benchmarks.task import TaskAccuracy
 from engines.layers import LayerCounts, count_layers, flag
 from engines.tensorrt.builder.build_log import LayerInfo
 

@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conditions import read_conditions
 from benchmarks.submission.request import IMPLEMENTATION, UNVERIFIED
+from benchmarks.timing.conditions import read_conditions
 from engines.manifest import EngineManifest
 from engines.targets.gpus_here import detect_gpus
 

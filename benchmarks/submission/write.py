@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.accuracy.score import Score
+from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.loadgen.answers import LOG_FILE as ACCURACY_LOG
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.log import DETAIL_FILE, read_detail_log
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
-from benchmarks.score import Score
 from benchmarks.submission import documents
 from benchmarks.submission.compliance import Verification, audit_config, verify_accuracy, verify_performance
 from benchmarks.submission.evaluation import ReplayingEngine, record_samples
 from benchmarks.submission.request import IMPLEMENTATION, Places, SubmissionRequest, Weights
 from benchmarks.submission.system import describe_system, system_name
-from benchmarks.task import TaskMetric
 from engines.engine import Array, TensorSpec
 from engines.errors import EngineError
 from engines.manifest import EngineManifest

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.conditions import Conditions, read_conditions
-from benchmarks.steady import variation
+from benchmarks.timing.conditions import Conditions, read_conditions
+from benchmarks.timing.steady import variation
 from benchmarks.together.placement import Placement
 from benchmarks.together.worker import Window, WorkerJob
 from engines.child_process import child_command, child_environment

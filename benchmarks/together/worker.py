@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.batching import repeat_to_batch, sample_count
-from benchmarks.steady import warm_up
+from benchmarks.timing.steady import warm_up
 from engines.engine import Engine, Feed
 from engines.open import open_engine
 from graphs.files import read_json

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.loadgen.execute import Activity, Executor, Failures
-from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.score import Infer, Score
+from benchmarks.accuracy.score import Infer, Score
+from benchmarks.samples.execute import Activity, Executor, Failures
+from benchmarks.samples.library import SampleLibrary
 from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.store import TaskStore
 from benchmarks.workloads.workload import Task, Workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.score import Score
+from benchmarks.accuracy.score import Score
 from benchmarks.workloads.workload import Task
 from engines.engine import Array, Feed
 

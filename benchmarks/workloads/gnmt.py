@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.score import Score
+from benchmarks.accuracy.score import Score
 from benchmarks.workloads.beam import BeamSearchEngine
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.workload import Workload, split_rows
@@ -85,7 +85,7 @@ def _lines(path: Path) -> list[str]:
 
 def open_translator(source: str) -> Engine:
     """A folder with ``encoder`` and ``decoder``, or one graph."""
-    from benchmarks.loadgen.source import open_source
+    from engines.source import open_source
 
     folder = Path(source)
     parts = any((folder / name).exists() for name in ("encoder", "encoder.onnx"))

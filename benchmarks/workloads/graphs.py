@@ -12,7 +12,7 @@ from graphs.errors import BadInput
 
 def open_parts(folder: str, names: Sequence[str]) -> dict[str, Engine]:
     """The engines ``FOLDER/NAME.onnx`` or ``FOLDER/NAME/`` (a bundle's engine folder). Raises ``BadInput``."""
-    from benchmarks.loadgen.source import open_source
+    from engines.source import open_source
 
     parts: dict[str, Engine] = {}
     for name in names:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from benchmarks.user_code import load_module
 from benchmarks.workloads.workload import Workload
+from engines.user_code import load_module
 from graphs.errors import BadInput
 
 NAMES = {

@@ -36,7 +36,7 @@ class SlidingWindowEngine(LoopedEngine):
 
     @staticmethod
     def open(source: str) -> SlidingWindowEngine:
-        from benchmarks.loadgen.source import open_source
+        from engines.source import open_source
 
         return SlidingWindowEngine(open_source(source))
 

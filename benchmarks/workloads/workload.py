@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from benchmarks.score import Score
+from benchmarks.accuracy.score import Score
 from engines.engine import Array, Engine, Feed, TensorSpec
 
 

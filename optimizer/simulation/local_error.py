@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from benchmarks.accuracy import sqnr_db
+from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.batching import repeat_to_batch, sample_count
-from benchmarks.energy import Energy, counter_for, measure_energy
-from benchmarks.latency import measure_latency
+from benchmarks.energy.counters import counter_for
+from benchmarks.energy.measure import Energy, measure_energy
 from benchmarks.measurement import Latency, Throughput
 from benchmarks.memory import EngineMemory
-from benchmarks.op_times import OpTime, profile_ops
-from benchmarks.steady import Steadiness, measure_steady
+from benchmarks.timing.latency import measure_latency
+from benchmarks.timing.op_times import OpTime, profile_ops
+from benchmarks.timing.steady import Steadiness, measure_steady
 from engines.batching import batched_names
 from engines.engine import Engine, Feed, TensorSpec
 from engines.onnxruntime.engine import OnnxRuntimeEngine

@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.samples.library import save_samples
 from calibration.source import SampleSource
 from engines.errors import EngineError
 from graphs.errors import BadInput

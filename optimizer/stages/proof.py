@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.accuracy import Accuracy, compare
-from benchmarks.score import Evaluate, Score
-from benchmarks.task import TaskAccuracy, TaskMetric
+from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.accuracy.score import Evaluate, Score
+from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
 from engines.errors import EngineError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.accuracy import Accuracy
+from benchmarks.accuracy.compare import Accuracy
 from benchmarks.loadgen.settings import LoadgenResult, Scenario
 from benchmarks.measurement import Verdict
 from benchmarks.plaster import figures

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.accuracy import Accuracy, compare
+from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.measurement import Latency
-from benchmarks.steady import Steadiness, measure_steady
+from benchmarks.timing.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.engine import EngineBase, TensorSpec

@@ -11,8 +11,8 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, numpy_helper
 
-from benchmarks.accuracy import Accuracy, compare
-from benchmarks.latency import measure_latency
+from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.timing.latency import measure_latency
 from engines.engine import Engine, Feed, joinable
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.conditions import read_conditions
+from benchmarks.timing.conditions import read_conditions
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
 from studies.baselines import unseen

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from benchmarks.accuracy import compare
+from benchmarks.accuracy.compare import compare
 from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed

@@ -21,7 +21,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks.accuracy import sqnr_db
+from benchmarks.accuracy.compare import sqnr_db
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer import optimize
 from optimizer.importing import import_model

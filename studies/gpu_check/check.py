@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.accuracy import Accuracy, compare
+from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from engines.engine import Engine, Feed

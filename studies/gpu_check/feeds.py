@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.user_code import load_callable
 from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.user_code import load_callable
 from graphs.errors import BadInput
 
 RANDOM_SAMPLES = 32

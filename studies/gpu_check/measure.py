@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.batching import repeat_to_batch, sample_count
-from benchmarks.latency import measure_latency
 from benchmarks.measurement import Latency
+from benchmarks.timing.latency import measure_latency
 from engines.engine import Array, Engine, Feed
 from engines.tensorrt.runtime.engine import Flight, TensorRtEngine
 

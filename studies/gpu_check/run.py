@@ -9,10 +9,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from benchmarks.energy import NvmlCounter
-from benchmarks.loadgen.samples import save_samples
+from benchmarks.energy.counters import NvmlCounter
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.prediction import Prediction, predict
+from benchmarks.samples.library import save_samples
 from engines.engine import Engine, Feed, joinable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import infer_profile

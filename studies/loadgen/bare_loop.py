@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.loadgen.samples import SampleLibrary
-from benchmarks.loadgen.source import open_source
+from benchmarks.samples.library import SampleLibrary
+from engines.source import open_source
 
 WARM_UP = 3
 

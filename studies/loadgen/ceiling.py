@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.samples.library import save_samples
 from studies.loadgen.null_engine import NullEngine
 
 SERVER_BOUND_MS = 15.0

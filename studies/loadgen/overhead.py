@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
-from benchmarks.loadgen.source import open_source
+from benchmarks.samples.library import save_samples
 from engines.child_process import child_command, child_environment
 from engines.engine import Array, Engine, TensorSpec
+from engines.source import open_source
 
 SAMPLES = 64
 

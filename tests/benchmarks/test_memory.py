@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from benchmarks.loadgen.sample_files import read_npz, write_npz
 from benchmarks.memory import engine_memory
+from benchmarks.samples.files import read_npz, write_npz
 from engines.engine import TensorSpec
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 

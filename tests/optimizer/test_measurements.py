@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from benchmarks.loadgen.execute import output_problem
+from benchmarks.samples.execute import output_problem
 from engines.batching import Batching
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec

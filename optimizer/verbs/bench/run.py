@@ -10,18 +10,18 @@ from pathlib import Path
 from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.offline_search import instance_counts, search_offline
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.search import search_server
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
-from benchmarks.loadgen.source import REMOTE, open_source
 from benchmarks.measurement import Verdict
+from benchmarks.mlperf.run import summarise_workload, workload_settings
+from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.report.model import LoadgenSummary, Report, Status
+from benchmarks.samples.library import save_samples
 from benchmarks.workloads.registry import find_workload
-from benchmarks.workloads.run import summarise_workload, workload_settings
-from benchmarks.workloads.summary import WorkloadSummary
 from calibration.sources.open import open_source as open_samples
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape
+from engines.source import REMOTE, open_source
 from graphs.errors import BadInput
 from optimizer.settings import choice
 from optimizer.stages.index_limits import random_values

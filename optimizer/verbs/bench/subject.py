@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from benchmarks.measurement import Verdict
+from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
-from benchmarks.workloads.rules import ModelFacts
 from graphs.errors import BadInput
 from graphs.model_files import model_digest
 from optimizer.bundle import MANIFEST, Bundle
@@ -18,7 +18,7 @@ from optimizer.importing.load import count_parameters
 
 @dataclass(frozen=True)
 class BenchSubject:
-    """``engine`` as ``benchmarks.loadgen.source`` opens it; ``report`` is the bundle's, or one that only names the
+    """``engine`` as ``engines.source`` opens it; ``report`` is the bundle's, or one that only names the
     model; ``facts`` are what MLPerf's divisions ask about it; ``graph`` the ONNX file behind it, where there is one.
     """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.loadgen.curve import SearchSummary
+from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.report.model import LoadgenSummary, Report
-from benchmarks.workloads.summary import WorkloadSummary
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from benchmarks.accuracy import SQNR_CAP_DB, OutputAccuracy, compare
+from benchmarks.accuracy.compare import SQNR_CAP_DB, OutputAccuracy, compare
 from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
 

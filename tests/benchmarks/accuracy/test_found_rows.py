@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import OutputNoise
-from benchmarks.found_rows import find_rows, open_axes, row_axis
+from benchmarks.accuracy.compare import OutputNoise
+from benchmarks.accuracy.found_rows import find_rows, open_axes, row_axis
 from engines.engine import TensorSpec
 
 rng = np.random.default_rng(0)

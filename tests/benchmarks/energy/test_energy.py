@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.benchmarks.timing.latency.test_latency import FEED, Sleeping
 
-from benchmarks.energy import NvmlCounter, RaplCounter, measure_energy
-from tests.benchmarks.latency.test_latency import FEED, Sleeping
+from benchmarks.energy.counters import NvmlCounter, RaplCounter
+from benchmarks.energy.measure import measure_energy
 
 
 def zone(root: Path, folder: str, name: str, microjoules: int, span: int = 1_000_000) -> Path:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.samples.library import save_samples
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks.loadgen.samples import save_samples
+from benchmarks.samples.library import save_samples
 from engines.engine import TensorSpec
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")

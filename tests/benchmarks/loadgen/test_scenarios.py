@@ -9,14 +9,14 @@ import pytest
 
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
-from benchmarks.loadgen.source import open_source
-from benchmarks.user_code import load_callable
+from benchmarks.samples.library import save_samples
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.profile import ShapeProfile, ShapeRange
+from engines.source import open_source
 from engines.targets.target import CPU
+from engines.user_code import load_callable
 
 ENGINES = Path(__file__).with_name("engines_for_tests.py")
 SPECS = (TensorSpec("x", "float32", ("batch", 16)),)

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("tritonclient.grpc")
 
 from benchmarks.loadgen.run import run_loadgen
-from benchmarks.loadgen.samples import save_samples
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
+from benchmarks.samples.library import save_samples
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.kserve import KserveEngine

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.energy import Energy
+from benchmarks.accuracy.task_metric import TaskAccuracy
+from benchmarks.energy.measure import Energy
 from benchmarks.measurement import summarize_latency
 from benchmarks.memory import EngineMemory
 from benchmarks.plaster import figures
 from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.native import native_in_form, native_in_layers, refused
 from benchmarks.report.model import LoadgenSummary, OutputFidelity
-from benchmarks.task import TaskAccuracy
 from engines.tensorrt.builder.build_log import LayerInfo
 
 VALID = LoadgenSummary(True, "p90 latency", 4.8, p50=4.1, p90=4.7, p99=8.0, unit="ms")

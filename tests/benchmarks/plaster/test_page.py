@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.conditions import Conditions
-from benchmarks.energy import Energy
+from benchmarks.accuracy.task_metric import TaskAccuracy
+from benchmarks.energy.measure import Energy
 from benchmarks.measurement import summarize_latency
 from benchmarks.memory import EngineMemory
 from benchmarks.plaster import figures
@@ -21,8 +21,8 @@ from benchmarks.plaster.study import STUDY_FILE, Study, Variant, read_study
 from benchmarks.plaster.text import show_study
 from benchmarks.published.results import published_results
 from benchmarks.report.model import OutputFidelity, Plaster
-from benchmarks.steady import Outlier, Ratio, Spread, Steadiness
-from benchmarks.task import TaskAccuracy
+from benchmarks.timing.conditions import Conditions
+from benchmarks.timing.steady import Outlier, Ratio, Spread, Steadiness
 from graphs.files import write_json
 from tests.benchmarks.report.test_report_browser import needs_chromium, opened
 from tests.benchmarks.report.test_report_page import HOSTILE, outline

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.loadgen.settings import LoadgenResult, Mode, Scenario
 from benchmarks.measurement import Verdict, summarize_latency
-from benchmarks.op_times import OpTime
 from benchmarks.report.extras import DriftRow, Extras, NodeRow
 from benchmarks.report.model import (
     AccuracySummary,
@@ -21,7 +21,7 @@ from benchmarks.report.model import (
     Report,
     TargetSummary,
 )
-from benchmarks.task import TaskAccuracy
+from benchmarks.timing.op_times import OpTime
 from engines.tensorrt.builder.build_log import LayerInfo
 
 _CHANNELS = (32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)

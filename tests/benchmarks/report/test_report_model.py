@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import OutputAccuracy
+from benchmarks.accuracy.compare import OutputAccuracy
 from benchmarks.report.model import OutputFidelity, PrecisionSummary, Report, read_report, write_report
 from graphs.errors import BadInput
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.loadgen.settings import LoadgenSettings, Scenario, TaskScore
+from benchmarks.mlperf.rules import ModelFacts, check_division
 from benchmarks.workloads.registry import NAMES, find_workload
-from benchmarks.workloads.rules import ModelFacts, check_division
 from benchmarks.workloads.targets import judge_accuracy
 from graphs.errors import BadInput
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
-from benchmarks.task import TaskMetric
+from benchmarks.mlperf.run import run_workload, workload_settings
 from benchmarks.workloads.registry import find_workload
-from benchmarks.workloads.run import run_workload, workload_settings
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
 
 OWN = """
 import numpy as np
-from benchmarks.score import Score
+from benchmarks.accuracy.score import Score
 from benchmarks.workloads.workload import Workload
 
 class Sums:

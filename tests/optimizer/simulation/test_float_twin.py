@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks.accuracy import sqnr_db
+from benchmarks.accuracy.compare import sqnr_db
 from optimizer.importing.names import name_nodes
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes

@@ -16,10 +16,10 @@ import pynvml
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-import benchmarks.energy
+import benchmarks.energy.counters
 import engines.targets.gpus_here
 import studies.gpu_check
-from benchmarks.energy import NvmlCounter
+from benchmarks.energy.counters import NvmlCounter
 from engines.errors import EngineError
 from studies.gpu_check.candidates import GPU_PROVIDERS, ProviderEngine
 from tests.studies.gpu_check.test_gpu_check import REFERENCE
@@ -31,7 +31,7 @@ NVML = ("pynvml", "nvml", "self._nvml")
 def nvml_uses() -> list[tuple[str, int | None]]:
     """(name, number of arguments or None where it is not called) of all that is taken from NVML."""
     found: list[tuple[str, int | None]] = []
-    for file in (Path(benchmarks.energy.__file__), Path(engines.targets.gpus_here.__file__)):
+    for file in (Path(benchmarks.energy.counters.__file__), Path(engines.targets.gpus_here.__file__)):
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and _of_nvml(node.func):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.agreement import Agreement
+from benchmarks.accuracy.agreement import Agreement
+from benchmarks.accuracy.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
 from benchmarks.batching import sample_count
-from benchmarks.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
 from engines.engine import Array, Engine, Feed
 from graphs.errors import BadInput
 

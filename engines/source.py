@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.user_code import load_callable
 from engines.engine import Engine
+from engines.user_code import load_callable
 from graphs.errors import BadInput
 
 REMOTE = "grpc://"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.loadgen.samples import SampleLibrary, save_samples
+from benchmarks.samples.library import SampleLibrary, save_samples
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
 

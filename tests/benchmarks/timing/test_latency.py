@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.batching import repeat_to_batch, sample_count
-from benchmarks.latency import measure_latency, measure_throughput
 from benchmarks.measurement import summarize_latency
+from benchmarks.timing.latency import measure_latency, measure_throughput
 from engines.engine import TensorSpec, joinable
 
 

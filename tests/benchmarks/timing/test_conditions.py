@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.conditions import read_conditions
+from benchmarks.timing.conditions import read_conditions
 
 
 def test_conditions_of_this_machine() -> None:

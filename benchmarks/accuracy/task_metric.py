@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from benchmarks.score import Evaluate, Infer, Score
-from benchmarks.user_code import describe, load_callable
+from benchmarks.accuracy.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine
+from engines.user_code import describe, load_callable
 from graphs.errors import BadInput, EnginewrightError
 
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.workloads.rules import Division
+from benchmarks.mlperf.rules import Division
 from benchmarks.workloads.targets import AccuracyVerdict
 
 

@@ -16,9 +16,9 @@ from itertools import groupby
 
 import numpy as np
 
-from benchmarks.conditions import Conditions, read_conditions
-from benchmarks.latency import Timings, time_in_turns
 from benchmarks.measurement import OUTLIER_MADS, Latency, Verdict, summarize_latency
+from benchmarks.timing.conditions import Conditions, read_conditions
+from benchmarks.timing.latency import Timings, time_in_turns
 from engines.engine import Engine, Feed
 
 LARGEST_VARIATION = 0.05

@@ -30,7 +30,7 @@ def read_npz(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
 
 
 class FileStore:
-    """Samples of files that ``benchmarks.loadgen.samples.save_samples`` wrote.
+    """Samples of files that ``benchmarks.samples.library.save_samples`` wrote.
 
     ``sample_bytes`` is the size of the largest sample. Raises ``BadInput`` naming the file where it lacks an input or
     does not fit the engine.

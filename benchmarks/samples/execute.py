@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.loadgen.samples import SampleLibrary
+from benchmarks.samples.library import SampleLibrary
 from engines.engine import Array, Engine, TensorSpec
 
 RAISED = "samples the engine raised on"

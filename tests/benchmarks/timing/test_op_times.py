@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from benchmarks.op_times import profile_ops
+from benchmarks.timing.op_times import profile_ops
 
 MODEL = """
 <ir_version: 9, opset_import: ["" : 17]>

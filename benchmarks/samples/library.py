@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.loadgen.sample_files import FileStore, write_npz
+from benchmarks.samples.files import FileStore, write_npz
 from engines.batching import batched_names, join, row
 from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput

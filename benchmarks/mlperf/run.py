@@ -7,10 +7,10 @@ from pathlib import Path
 
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
+from benchmarks.mlperf.rules import ModelFacts, check_division
+from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.workloads.evaluate import evaluate
 from benchmarks.workloads.registry import find_workload
-from benchmarks.workloads.rules import ModelFacts, check_division
-from benchmarks.workloads.summary import WorkloadSummary
 from benchmarks.workloads.targets import judge_accuracy
 from benchmarks.workloads.workload import Workload
 from graphs.errors import BadInput
@@ -66,8 +66,8 @@ def summarise_workload(
 
 
 def _reference_score(request: LoadgenRequest, workload: Workload, reference: str) -> float:
-    from benchmarks.loadgen.source import open_source
     from benchmarks.workloads.first_samples import FirstSamples
+    from engines.source import open_source
 
     opened = workload.open_engine(reference) if workload.open_engine is not None else open_source(reference)
     with opened as engine:

@@ -1,0 +1,1 @@
+"""How close an engine comes to FP32: output by output, and in a task metric."""
