@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from benchmarks.accuracy.score import Evaluate, Infer, Score
+from benchmarks.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine
 from engines.user_code import describe, load_callable
 from graphs.errors import BadInput, EnginewrightError

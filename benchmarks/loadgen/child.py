@@ -23,12 +23,13 @@ from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
-from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario, TaskScore
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
 from benchmarks.samples.execute import LATE, Activity, Executor, Failures
 from benchmarks.samples.library import SampleLibrary
-from benchmarks.workloads.workload import Task
+from benchmarks.score import TaskScore
+from benchmarks.task import Task
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, write_json
 
@@ -149,9 +150,8 @@ def _measure(run: Run, pulse: Pulse) -> ChildReport:
 
 
 def _score(task: Task, log_dir: Path) -> TaskScore:
-    """The workload's metric over the answers that LoadGen logged."""
-    score = task.score({index: outputs[ANSWER] for index, outputs in read_answers(log_dir)})
-    return TaskScore(score.metric, score.value, score.samples, score.higher_is_better, score.details)
+    """The task's metric over the answers that LoadGen logged."""
+    return TaskScore.of(task.score({index: outputs[ANSWER] for index, outputs in read_answers(log_dir)}))
 
 
 def _advise_late(failures: Failures, plan: RunPlan, served_per_s: float) -> None:

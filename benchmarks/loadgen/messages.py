@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchmarks.loadgen.settings import LoadgenRequest, TaskScore
+from benchmarks.loadgen.settings import LoadgenRequest
+from benchmarks.score import TaskScore
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from benchmarks.score import TaskScore
+from benchmarks.task import TaskPlace
+
 
 class Scenario(str, Enum):
     """The four ways LoadGen sends queries (MLPerf Inference rules)."""
@@ -98,32 +101,17 @@ class LoadgenRequest:
     """Run LoadGen on ``engine``: a bundle's engine folder, an ``.onnx`` file, ``grpc://HOST:PORT/MODEL`` (a Triton or
     other KServe v2 server), or ``file.py:function`` returning an ``Engine``.
 
-    ``samples`` are ``.npz`` files as ``benchmarks.samples.library.save_samples`` writes them, or empty where
-    ``workload`` (a name of ``benchmarks.workloads.registry`` or a ``file.py``) reads its own from the folder
-    ``dataset``. Official runs then take Server's bound and the performance sample count from the workload: LoadGen's
+    ``samples`` are ``.npz`` files as ``benchmarks.samples.library.save_samples`` writes them, or empty where ``task``
+    has its own. Official runs then take Server's bound and the performance sample count from the task: LoadGen's
     configuration has forgotten tasks of early rounds. ``log_dir`` is made and receives the raw ``mlperf_log_*`` files
     and what the child process printed.
-    ``first_samples`` takes only so many of the dataset (None: all).
     """
 
     engine: str
     samples: tuple[str, ...]
     settings: LoadgenSettings
     log_dir: str
-    workload: str = ""
-    dataset: str = ""
-    first_samples: int | None = None
-
-
-@dataclass(frozen=True)
-class TaskScore:
-    """A workload's metric over an accuracy run; ``details`` are figures beside it (exact match, Dice per organ)."""
-
-    metric: str
-    value: float
-    samples: int
-    higher_is_better: bool = True
-    details: dict[str, float] = field(default_factory=dict)
+    task: TaskPlace | None = None
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""What a LoadGen run is about: the engines, the sample library, and the workload's task where there is one."""
+"""What a LoadGen run is about: the engines, the sample library, and the task where there is one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.samples.library import SampleLibrary
-from benchmarks.workloads.first_samples import FirstSamples
-from benchmarks.workloads.registry import find_workload
-from benchmarks.workloads.store import TaskStore
-from benchmarks.workloads.workload import Task, Workload
+from benchmarks.samples.task_store import TaskStore
+from benchmarks.task import Task, TaskSource
 from engines.engine import Engine
 from engines.onnxruntime.engine import available_cores
 from engines.source import REMOTE, open_source
@@ -28,15 +25,15 @@ class Subject:
 
 def open_subject(request: LoadgenRequest) -> Subject:
     """Open the engines and the samples. Raises ``BadInput`` or ``EngineError``."""
-    workload = find_workload(request.workload) if request.workload else None
-    engines = [_open_engine(request, workload) for _ in range(engine_count(request.settings))]
+    source = request.task.find() if request.task is not None else None
+    engines = [_open_engine(request, source) for _ in range(engine_count(request.settings))]
     inputs, outputs = engines[0].inputs, engines[0].outputs
-    if workload is None:
+    if source is None:
         return Subject(engines, SampleLibrary.from_files(request.samples, inputs))
-    task: Task = workload.open(Path(request.dataset), inputs, outputs)
-    if request.first_samples is not None:
-        task = FirstSamples(task, request.first_samples)
-    return Subject(engines, SampleLibrary(TaskStore(task), inputs, _held_together(request, workload)), task)
+    task = source.task(inputs, outputs)
+    # The rules fix how many samples an official performance run draws from; otherwise memory does.
+    held_together = source.performance_samples if request.settings.official else None
+    return Subject(engines, SampleLibrary(TaskStore(task), inputs, held_together), task)
 
 
 def engine_count(settings: LoadgenSettings) -> int:
@@ -44,14 +41,8 @@ def engine_count(settings: LoadgenSettings) -> int:
     return settings.workers if settings.scenario in (Scenario.OFFLINE, Scenario.SERVER) else 1
 
 
-def _open_engine(request: LoadgenRequest, workload: Workload | None) -> Engine:
-    if workload is not None and workload.open_engine is not None:
-        return workload.open_engine(request.engine)
+def _open_engine(request: LoadgenRequest, source: TaskSource | None) -> Engine:
     count = engine_count(request.settings)
     shared = count > 1 and not request.engine.startswith(REMOTE)
-    return open_source(request.engine, threads=max(1, available_cores() // count) if shared else None)
-
-
-def _held_together(request: LoadgenRequest, workload: Workload) -> int | None:
-    """The rules fix how many samples a performance run draws from; otherwise memory does."""
-    return workload.performance_samples if request.settings.official else None
+    threads = max(1, available_cores() // count) if shared else None
+    return open_source(request.engine, threads) if source is None else source.engine(request.engine, threads)

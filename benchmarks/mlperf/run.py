@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from benchmarks.mlperf.rules import ModelFacts, check_division
 from benchmarks.mlperf.summary import WorkloadSummary
+from benchmarks.task import TaskPlace
 from benchmarks.workloads.evaluate import evaluate
 from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.targets import judge_accuracy
@@ -42,7 +42,7 @@ def workload_settings(workload: Workload, settings: LoadgenSettings, *, mlperf: 
 
 
 def run_workload(request: LoadgenRequest, facts: ModelFacts | None = None, reference: str = "") -> WorkloadRun:
-    """Run ``request`` (whose ``workload`` and ``dataset`` are set) and judge it.
+    """Run ``request``, whose ``task`` is a workload's, and judge it.
 
     ``facts`` say how the engine came about; ``reference`` is an FP32 model to score on the same samples, in place of
     MLPerf's published figure.
@@ -55,23 +55,18 @@ def summarise_workload(
     request: LoadgenRequest, result: LoadgenResult, facts: ModelFacts, reference: str = ""
 ) -> WorkloadSummary:
     """Accuracy verdict (after an accuracy run) and division of a finished run."""
-    workload = find_workload(request.workload)
+    assert request.task is not None  # whoever names no task has nothing to judge
+    workload = find_workload(request.task.name)
     accuracy = None
     if result.score is not None:
-        fp32 = _reference_score(request, workload, reference) if reference else None
+        fp32 = _reference_score(request.task, reference) if reference else None
         accuracy = judge_accuracy(workload, result.score, fp32)
     samples = result.score.samples if result.score is not None else None
     division = check_division(workload, facts, request.settings, samples)
-    return WorkloadSummary(workload.name, request.dataset, division, accuracy)
+    return WorkloadSummary(workload.name, request.task.dataset, division, accuracy)
 
 
-def _reference_score(request: LoadgenRequest, workload: Workload, reference: str) -> float:
-    from benchmarks.workloads.first_samples import FirstSamples
-    from engines.source import open_source
-
-    opened = workload.open_engine(reference) if workload.open_engine is not None else open_source(reference)
-    with opened as engine:
-        task = workload.open(Path(request.dataset), engine.inputs, engine.outputs)
-        if request.first_samples is not None:
-            task = FirstSamples(task, request.first_samples)
-        return evaluate(engine, task).value
+def _reference_score(place: TaskPlace, reference: str) -> float:
+    source = place.find()
+    with source.engine(reference) as engine:
+        return evaluate(engine, source.task(engine.inputs, engine.outputs)).value

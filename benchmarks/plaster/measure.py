@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy, compare
-from benchmarks.accuracy.score import Evaluate
 from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
 from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.energy.counters import counter_for
@@ -22,6 +21,7 @@ from benchmarks.plaster import figures
 from benchmarks.plaster.study import Prepared, Variant
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
 from benchmarks.samples.library import save_samples
+from benchmarks.score import Evaluate
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from engines.engine import Engine, Feed
 from engines.errors import EngineError

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
 from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.batching import sample_count
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.samples.library import FILE_BYTES, save_samples
+from benchmarks.score import Score
 from engines.batching import batched_names, row
 from engines.engine import Array, Engine, Feed, TensorSpec, joinable
 from graphs.errors import BadInput

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.accuracy.score import Evaluate
 from benchmarks.loadgen.settings import SCENARIO_NAMES, Scenario
+from benchmarks.score import Evaluate
 
 IMPLEMENTATION = "enginewright"
 UNVERIFIED = "Unverified: not reviewed by MLCommons. These numbers are not MLPerf results and must not be called so."

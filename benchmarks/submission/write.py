@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
 from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.loadgen.answers import LOG_FILE as ACCURACY_LOG
 from benchmarks.loadgen.answers import read_answers
 from benchmarks.loadgen.log import DETAIL_FILE, read_detail_log
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
+from benchmarks.score import Score
 from benchmarks.submission import documents
 from benchmarks.submission.compliance import Verification, audit_config, verify_accuracy, verify_performance
 from benchmarks.submission.evaluation import ReplayingEngine, record_samples

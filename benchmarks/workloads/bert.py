@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.spans import MAX_QUERY, Window, best_span, window_bounds
 from benchmarks.workloads.squad import Question, read_squad, squad_scores

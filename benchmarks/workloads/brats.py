@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.volumes import dice, find_volume, read_nifti
 from benchmarks.workloads.workload import Workload, split_rows
 from engines.engine import Array, Feed, TensorSpec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.images import ImageInput, ImageSteps, read_image
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.criteo import CATEGORIES, COUNTS, area_under_curve, read_click_log
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec

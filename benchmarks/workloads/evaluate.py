@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.accuracy.score import Infer, Score
 from benchmarks.samples.execute import Activity, Executor, Failures
 from benchmarks.samples.library import SampleLibrary
+from benchmarks.samples.task_store import TaskStore
+from benchmarks.score import Infer, Score
+from benchmarks.task import Task
 from benchmarks.workloads.registry import find_workload
-from benchmarks.workloads.store import TaskStore
-from benchmarks.workloads.workload import Task, Workload
+from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Engine
 from engines.errors import EngineError
 from graphs.errors import BadInput

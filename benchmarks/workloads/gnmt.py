@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.beam import BeamSearchEngine
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.workload import Workload, split_rows

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.extras import optional
 from benchmarks.workloads.sliding import LABELS, VOLUME, SlidingWindowEngine
 from benchmarks.workloads.volumes import dice, find_volume, read_nifti

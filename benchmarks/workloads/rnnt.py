@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.graphs import LoopedEngine, open_parts
 from benchmarks.workloads.librispeech import read_audio, read_utterances, word_errors
 from benchmarks.workloads.log_mel import features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchmarks.loadgen.settings import TaskScore
+from benchmarks.score import TaskScore
 from benchmarks.workloads.workload import Workload
 
 

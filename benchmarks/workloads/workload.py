@@ -1,7 +1,7 @@
 """What a benchmark task is: its data, its pre- and post-processing, its metric, and the figures it is judged by.
 
-A user's own workload is one file with a class that has the four methods of ``Task`` and a ``WORKLOAD = Workload(…)``
-naming it; see ``docs/loadgen.md``.
+A user's own workload is one file with a class that has the four methods of ``benchmarks.task.Task`` and a
+``WORKLOAD = Workload(…)`` naming it; see ``docs/loadgen.md``.
 """
 
 from __future__ import annotations
@@ -9,33 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
-from benchmarks.accuracy.score import Score
-from engines.engine import Array, Engine, Feed, TensorSpec
-
-
-@runtime_checkable
-class Task(Protocol):
-    """A dataset opened for a model of certain inputs."""
-
-    def __len__(self) -> int: ...
-
-    def feed(self, index: int) -> Feed:
-        """Load and pre-process one sample (untimed). Axis 0 is the batch: 1, or the items of a sample of many."""
-        ...
-
-    def answers(self, outputs: dict[str, Array], rows: Sequence[int]) -> Sequence[Array] | Array:
-        """Post-process a batch (timed): one answer per sample, or one array whose axis 0 counts the samples.
-
-        ``rows`` are the rows along axis 0 that each sample has in the outputs.
-        """
-        ...
-
-    def score(self, answers: Mapping[int, Array]) -> Score:
-        """The metric over samples by index (all of them, unless a run failed)."""
-        ...
-
+from benchmarks.task import Task
+from engines.engine import Array, Engine, TensorSpec
 
 OpenTask: TypeAlias = Callable[[Path, Sequence[TensorSpec], Sequence[TensorSpec]], Task]
 """(dataset folder, the model's inputs, its outputs) -> the task. Raises ``BadInput`` for data or a model that does not

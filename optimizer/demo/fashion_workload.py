@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
 from optimizer.demo.fashion import normalise

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.accuracy.compare import Accuracy, compare
-from benchmarks.accuracy.score import Evaluate, Score
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
+from benchmarks.score import Evaluate, Score
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
 from engines.errors import EngineError

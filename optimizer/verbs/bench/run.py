@@ -17,6 +17,7 @@ from benchmarks.mlperf.run import summarise_workload, workload_settings
 from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.report.model import LoadgenSummary, Report, Status
 from benchmarks.samples.library import save_samples
+from benchmarks.workloads.opening import workload_place
 from benchmarks.workloads.registry import find_workload
 from calibration.sources.open import open_source as open_samples
 from engines.manifest import MANIFEST_NAME, EngineManifest
@@ -151,8 +152,7 @@ def _request(
 ) -> LoadgenRequest:
     request = LoadgenRequest(subject.engine, (), loadgen, str(logs))
     if settings.workload:
-        dataset = str(Path(settings.dataset).absolute())
-        return replace(request, workload=settings.workload, dataset=dataset, first_samples=settings.samples)
+        return replace(request, task=workload_place(settings.workload, settings.dataset, settings.samples))
     with open_source(subject.engine) as engine:
         specs = engine.inputs
     shapes = _usual_shapes(Path(subject.engine))

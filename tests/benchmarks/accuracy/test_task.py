@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.score import Score
 from benchmarks.accuracy.task_metric import TaskAccuracy, compare_scores, evaluate_task
+from benchmarks.score import Score
 from graphs.errors import BadInput
 
 

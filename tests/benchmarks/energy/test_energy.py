@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.benchmarks.timing.latency.test_latency import FEED, Sleeping
 
 from benchmarks.energy.counters import NvmlCounter, RaplCounter
 from benchmarks.energy.measure import measure_energy
+from tests.benchmarks.timing.test_latency import FEED, Sleeping
 
 
 def zone(root: Path, folder: str, name: str, microjoules: int, span: int = 1_000_000) -> Path:

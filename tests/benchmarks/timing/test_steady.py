@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.benchmarks.timing.latency.test_latency import FEED, Sleeping
 
 from benchmarks.timing.conditions import Conditions, GpuConditions
 from benchmarks.timing.latency import Timings
 from benchmarks.timing.steady import Spread, compare_bursts, judge, measure_steady, median_interval, variation, warm_up
+from tests.benchmarks.timing.test_latency import FEED, Sleeping
 
 QUIET = Conditions(cpu="x", cores=4, load_average=0.5, mhz=3000.0, temperature_c=50.0, governor="performance")
 GPU = GpuConditions("T4", sm_mhz=1590, memory_mhz=5000, temperature_c=60, power_w=60.0)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.loadgen.settings import LoadgenSettings, Scenario, TaskScore
+from benchmarks.loadgen.settings import LoadgenSettings, Scenario
 from benchmarks.mlperf.rules import ModelFacts, check_division
+from benchmarks.score import TaskScore
 from benchmarks.workloads.registry import NAMES, find_workload
 from benchmarks.workloads.targets import judge_accuracy
 from graphs.errors import BadInput

@@ -12,6 +12,7 @@ from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Mode, Scenario
 from benchmarks.mlperf.run import run_workload, workload_settings
+from benchmarks.workloads.opening import workload_place
 from benchmarks.workloads.registry import find_workload
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
@@ -19,7 +20,7 @@ from tests.benchmarks.workloads.graphs_for_tests import save_graph
 
 OWN = """
 import numpy as np
-from benchmarks.accuracy.score import Score
+from benchmarks.score import Score
 from benchmarks.workloads.workload import Workload
 
 class Sums:
@@ -62,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def request(place: Path, settings: LoadgenSettings, log_dir: Path) -> LoadgenRequest:
     return LoadgenRequest(
-        str(place / "sums.onnx"), (), settings, str(log_dir), workload=str(place / "sums.py"), dataset=str(place)
+        str(place / "sums.onnx"), (), settings, str(log_dir), task=workload_place(str(place / "sums.py"), place)
     )
 
 
@@ -102,7 +103,8 @@ def test_the_first_samples_alone_can_be_run(place: Path, tmp_path: Path) -> None
     from dataclasses import replace
 
     settings = LoadgenSettings(Scenario.OFFLINE, Mode.ACCURACY)
-    result = run_loadgen(replace(request(place, settings, tmp_path), first_samples=20))
+    asked = request(place, settings, tmp_path)
+    result = run_loadgen(replace(asked, task=workload_place(str(place / "sums.py"), place, 20)))
     assert result.score is not None and result.score.samples == 20
     assert result.score.value == 1 - 1 / 20
 
@@ -122,8 +124,7 @@ def test_unusable_workloads_are_named(place: Path, tmp_path: Path) -> None:
                 (),
                 LoadgenSettings(Scenario.OFFLINE),
                 str(tmp_path / "log"),
-                workload="resnet50",
-                dataset=str(tmp_path),
+                task=workload_place("resnet50", tmp_path),
             )
             if save_graph(
                 "m (float[batch,3,8,8] x) => (float[batch,3,8,8] y) { y = Identity(x) }", place / "image.onnx"

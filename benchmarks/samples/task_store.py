@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-from benchmarks.workloads.workload import Task
+from benchmarks.task import Task
 from engines.engine import Feed
 from engines.onnxruntime.engine import available_cores
 

@@ -22,3 +22,20 @@ class Score:
     higher_is_better: bool = True
     samples: int = 0
     details: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A score without its per-sample figures, as it passes between processes; ``details`` are figures beside it (exact
+    match, Dice per organ).
+    """
+
+    metric: str
+    value: float
+    samples: int
+    higher_is_better: bool = True
+    details: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(score: Score) -> TaskScore:
+        return TaskScore(score.metric, score.value, score.samples, score.higher_is_better, score.details)

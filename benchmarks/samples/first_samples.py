@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.accuracy.score import Score
-from benchmarks.workloads.workload import Task
+from benchmarks.score import Score
+from benchmarks.task import Task
 from engines.engine import Array, Feed
 
 
