@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from graphs.external_data import external_data, mapped_weights, release_weights
 from graphs.files import unwritable
 
 SINGLE_FILE_BYTES = 256_000_000
@@ -65,28 +66,19 @@ def weight_bytes(model: ir.Model) -> int:
 def _in_memory(model: ir.Model) -> ir.Model:
     """A shallow copy whose external tensors are read when the file is written, so that the file stands alone."""
     copy = model.clone()
-    for graph in copy.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=value.name)
+    for value, tensor in mapped_weights(copy):
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
     return copy
 
 
 def _rename_location(path: Path, location: str) -> None:
     """Point every external tensor at the final name of the data file."""
     proto = onnx.load(path, format="protobuf", load_external_data=False)
-    for graph in _graphs(proto.graph):
-        for tensor in graph.initializer:
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    entry.value = location
+    for data in external_data(proto):
+        for entry in data.tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
     path.write_bytes(proto.SerializeToString())
-
-
-def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    subgraphs = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    subgraphs += [g for node in graph.node for a in node.attribute for g in a.graphs]
-    return [graph, *(inner for subgraph in subgraphs for inner in _graphs(subgraph))]
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
@@ -105,12 +97,3 @@ def stored(model: ir.Model | Path) -> Iterator[Path]:
         ir.save(source, path, external_data="model.data")
         release_weights(source)
         yield path
-
-
-def release_weights(model: ir.Model) -> None:
-    """Unmap weights that lie in files; they are mapped again when next read. Resident memory falls by their size."""
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                with suppress(BufferError):  # an array of it is in use somewhere
-                    value.const_value.release()

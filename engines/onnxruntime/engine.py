@@ -14,7 +14,7 @@ from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
 from engines.onnxruntime.run import run_session
-from graphs.model_files import external_files
+from graphs.model_files import model_bytes
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
 _ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -102,8 +102,7 @@ class OnnxRuntimeEngine(EngineBase):
 
 def is_large(model: Path) -> bool:
     """Whether a model and its external data exceed 256 MiB."""
-    files = [model, *(model.parent / name for name in external_files(model))]
-    return sum(file.stat().st_size for file in files if file.is_file()) > LARGE_BYTES
+    return model_bytes(model) > LARGE_BYTES
 
 
 def _options(threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ import onnx_ir.passes.common as common
 from google.protobuf.message import DecodeError
 
 from graphs.errors import BadInput
-from graphs.files import sha256_file
+from graphs.external_data import check_external_data, load_small, settle_constants
+from graphs.model_files import model_bytes, model_digest
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations
-from optimizer.importing.external_data import check_external_data, external_files, load_small
 from optimizer.importing.float32 import compute_in_float32
 from optimizer.importing.functions import inline_functions
 from optimizer.importing.interface import check_interface
@@ -60,21 +59,19 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
     where = str(path)
     proto = _parse(path)
     check_interface(proto, where)
+    check_external_data(proto, path)
     made_dense = densify(proto, path.resolve().parent, where)
     model = _deserialize(proto, where)
     ir.external_data.set_base_dir(model.graph, path.resolve().parent)
     for function in model.functions.values():
         ir.external_data.set_base_dir(function.graph, path.resolve().parent)
-    check_external_data(model, where)
     check_graph(model, where)
-    files = [path, *external_files(model)]
-    load_small(model)
     notes = [*made_dense, *_normalize(model, where, widen)]
     return ImportedModel(
         model=model,
         path=path,
-        digest=_digest(files),
-        bytes=sum(file.stat().st_size for file in files),
+        digest=model_digest(path),
+        bytes=model_bytes(path),
         parameters=count_parameters(model),
         notes=tuple(notes),
     )
@@ -141,6 +138,8 @@ def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
     settle_opset(model, where)
     notes = notes_on(model)
     notes += inline_functions(model, where)
+    settle_constants(model)
+    load_small(model)
     inputs = len(model.graph.inputs)
     common.RemoveInitializersFromInputsPass()(model)
     if removed := inputs - len(model.graph.inputs):
@@ -165,15 +164,6 @@ def _sort(model: ir.Model, where: str) -> None:
         common.TopologicalSortPass()(model)
     except (ValueError, ir.passes.PassError) as error:
         raise BadInput("its nodes form a cycle", where=where, expected="a graph without cycles") from error
-
-
-def _digest(files: Sequence[Path]) -> str:
-    if len(files) == 1:
-        return sha256_file(files[0])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(bytes.fromhex(sha256_file(file)))
-    return digest.hexdigest()
 
 
 def count_parameters(model: ir.Model) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from graphs.errors import BadInput
+from graphs.walk import graphs_of, nodes_of
 
 MOST_ELEMENTS = 1 << 28
 """A dense tensor of more elements (1 GiB in float32) was sparse for a reason."""
@@ -19,38 +19,18 @@ MOST_ELEMENTS = 1 << 28
 def densify(proto: onnx.ModelProto, folder: Path, where: str) -> list[str]:
     """Replace sparse initializers and Constants with ``sparse_value`` by dense ones, in place; returns notes."""
     count = 0
-    for graph in _graphs(proto):
+    for graph in graphs_of(proto):
         for sparse in graph.sparse_initializer:
             graph.initializer.append(_dense(sparse, folder, where))
             count += 1
         del graph.sparse_initializer[:]
-    for nodes in (*(graph.node for graph in _graphs(proto)), *(function.node for function in proto.functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
-                    dense = _dense(attribute.sparse_tensor, folder, where)
-                    attribute.CopyFrom(onnx.helper.make_attribute("value", dense))
-                    count += 1
-    return [f"{count} sparse tensors made dense"] if count else []
-
-
-def _graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    pending = [proto.graph]
-    for function in proto.functions:
-        pending += _subgraphs(function.node)
-    while pending:
-        graph = pending.pop()
-        yield graph
-        pending += _subgraphs(graph.node)
-
-
-def _subgraphs(nodes: object) -> list[onnx.GraphProto]:
-    found = []
-    for node in nodes:  # type: ignore[attr-defined]
+    for node in nodes_of(proto):
         for attribute in node.attribute:
-            found += [attribute.g] if attribute.HasField("g") else []
-            found += attribute.graphs
-    return found
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
+                dense = _dense(attribute.sparse_tensor, folder, where)
+                attribute.CopyFrom(onnx.helper.make_attribute("value", dense))
+                count += 1
+    return [f"{count} sparse tensors made dense"] if count else []
 
 
 def _dense(sparse: onnx.SparseTensorProto, folder: Path, where: str) -> onnx.TensorProto:

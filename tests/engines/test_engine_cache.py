@@ -14,7 +14,6 @@ from engines.manifest import EngineManifest, check_digest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS
 from graphs.errors import BadInput
-from graphs.model_files import model_digest
 
 ONE = ShapeProfile({"x": ShapeRange((1, 4), (1, 4), (1, 4)), "z": ShapeRange((1,), (2,), (3,))})
 KEY = CacheKey("model", (ONE,), False, {"tf32": "on"}, "tensorrt_rtx", "1.7", (8, 0))
@@ -144,23 +143,3 @@ def test_location_and_limit_come_from_the_environment(monkeypatch: pytest.Monkey
     monkeypatch.setenv("ENGINEWRIGHT_CACHE_MB", "lots")
     with pytest.raises(BadInput, match="lots"):
         EngineCache()
-
-
-def test_model_digest_covers_external_data(tmp_path: Path) -> None:
-    import numpy as np
-    import onnx
-    from onnx import helper, numpy_helper
-
-    weight = numpy_helper.from_array(np.arange(4, dtype=np.float32), "w")
-    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4])
-    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])
-    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [value], [result], [weight])
-    model = tmp_path / "model.onnx"
-    onnx.save_model(
-        helper.make_model(graph), model, save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
-    before = model_digest(model)
-    assert before == model_digest(model)
-    data = tmp_path / "weights.bin"
-    data.write_bytes(data.read_bytes()[:-1] + b"\x01")
-    assert model_digest(model) != before

@@ -9,6 +9,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from graphs.walk import nodes_of
+
 _BOUND = {
     *("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT32", "INT64", "BOOL"),
     *("FLOAT8E4M3FN", "INT4", "FLOAT4E2M1"),
@@ -24,7 +26,7 @@ class BlamedGraph:
 
     @cached_property
     def _nodes(self) -> dict[str, onnx.NodeProto]:
-        return {node.name: node for node in _all_nodes(self._graph)}
+        return {node.name: node for node in nodes_of(self._graph)}
 
     @cached_property
     def _graph(self) -> onnx.GraphProto:
@@ -70,13 +72,3 @@ class BlamedGraph:
 
 def _formal_outputs(operator: str) -> list[str]:
     return [output.name for output in onnx.defs.get_schema(operator).outputs] if onnx.defs.has(operator) else []
-
-
-def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    found = []
-    for node in graph.node:
-        found.append(node)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                found += _all_nodes(inner)
-    return found

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphs.errors import BadInput
+from graphs.saving import save_model, stored
 from optimizer.importing import import_model
 
 
@@ -115,6 +116,75 @@ def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         import_model(tmp_path / "none.onnx")
     with pytest.raises(BadInput, match="folder"):
         import_model(tmp_path)
+
+
+def outside(tensor: TensorProto, folder: Path, location: str) -> None:
+    """Move the values of ``tensor`` to ``location``, which is relative to ``folder``."""
+    (folder / location).write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+
+
+def constant_node() -> onnx.NodeProto:
+    weight = numpy_helper.from_array(np.arange(4096, dtype=np.float32).reshape(64, 64) / 4096, "W")
+    return helper.make_node("Constant", [], ["W"], value=weight)
+
+
+def calling_twice(body: onnx.NodeProto) -> onnx.ModelProto:
+    """y = (x W) W, where the product is a function with W inside."""
+    model = linear()
+    product = helper.make_node("MatMul", ["a", "W"], ["b"])
+    opsets = list(model.opset_import)
+    model.functions.append(helper.make_function("own", "product", ["a"], ["b"], [body, product], opsets))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(
+        helper.make_node("product", [x], [y], domain="own") for x, y in (("x", "between"), ("between", "y"))
+    )
+    return model
+
+
+def test_a_constant_node_may_lie_in_a_file(tmp_path: Path) -> None:
+    """Wherever the command is run: the checker and every later file look for it beside themselves."""
+    model = linear()
+    del model.graph.initializer[:]
+    model.graph.node.insert(0, constant_node())
+    outside(model.graph.node[0].attribute[0].t, tmp_path, "w.bin")
+    imported = import_model(write(tmp_path / "m.onnx", model))
+    assert imported.parameters == 4096
+    (tmp_path / "elsewhere").mkdir()
+    written = save_model(imported.model, tmp_path / "elsewhere" / "m.onnx", single_file_bytes=1000)
+    engine = ort.InferenceSession(written[0], providers=["CPUExecutionProvider"])
+    expected = np.arange(4096, dtype=np.float32).reshape(64, 64) / 4096
+    np.testing.assert_array_equal(engine.run(None, {"x": np.eye(64, dtype=np.float32)})[0], expected)
+
+
+def test_a_function_may_keep_its_weight_in_a_file(tmp_path: Path) -> None:
+    model = calling_twice(constant_node())
+    outside(model.functions[0].node[0].attribute[0].t, tmp_path, "w.bin")
+    imported = import_model(write(tmp_path / "m.onnx", model))
+    weight = np.arange(4096, dtype=np.float32).reshape(64, 64) / 4096
+    with stored(imported.model) as path:
+        engine = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        found = engine.run(None, {"x": np.eye(64, dtype=np.float32)})[0]
+    np.testing.assert_allclose(found, weight @ weight, rtol=1e-5)
+
+
+def test_functions_and_sparse_tensors_may_not_point_out_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = calling_twice(constant_node())
+    outside(model.functions[0].node[0].attribute[0].t, folder, "../w.bin")
+    with pytest.raises(BadInput, match=r"'W' points to '../w.bin', outside the model's folder"):
+        import_model(write(folder / "m.onnx", model))
+    model = linear()
+    weight = model.graph.initializer.pop()
+    outside(weight, folder, "../w.bin")
+    indices = numpy_helper.from_array(np.arange(4096), "indices")
+    model.graph.sparse_initializer.add(values=weight, indices=indices, dims=[64, 64])
+    with pytest.raises(BadInput, match=r"'W' points to '../w.bin', outside the model's folder"):
+        import_model(write(folder / "m.onnx", model))
 
 
 @pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "a/../../w.bin", "C:\\w.bin", "..\\w.bin", ""])
