@@ -1,10 +1,16 @@
-"""Loading a function or a module that a user names: ``file.py:function``, ``module:function``."""
+"""Code that a user names: ``file.py:function`` or ``module:function``, loaded by one set of rules wherever it is named.
+
+A file is loaded as Python runs a script: modules in its folder can be imported, also later, from inside a function.
+A module is looked for in the working folder too, which a console script's path does not hold. Both places come last on
+the path, so that nothing of the user's takes the place of an installed package.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,40 +18,65 @@ from typing import Any
 
 from graphs.errors import BadInput
 
+_ROOT = Path(__file__).resolve().parent.parent
+_OUR_PACKAGES = {"benchmarks", "calibration", "deployment", "engines", "graphs", "optimizer"}
+_INSTALLED = {"site-packages", "dist-packages"}
+FORMS = "file.py:function or module:function"
 
-def load_callable(spec: str) -> Callable[..., Any]:
-    """The function of ``file.py:name`` or ``module:name``. Raises ``BadInput`` where there is none."""
-    place, separator, name = spec.rpartition(":")
-    if not separator or not place or not name:
-        raise BadInput("names no function", where=spec, expected="file.py:function or module:function")
-    function = getattr(load_module(place), name, None)
+
+def load_callable(spec: str, expected: str = FORMS) -> Callable[..., Any]:
+    """The function of ``file.py:name`` or ``module:name``. Raises ``BadInput`` where there is none, the cause kept."""
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise BadInput("names no function", where=spec, expected=expected)
+    function = getattr(load_module(place, expected), name, None)
     if not callable(function):
         raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
     found: Callable[..., Any] = function
     return found
 
 
-def load_module(place: str) -> ModuleType:
+def load_module(place: str, expected: str = FORMS) -> ModuleType:
     """The module of ``file.py`` or of a dotted name. Raises ``BadInput`` where it is missing or raises."""
-    path = Path(place)
-    if path.suffix != ".py":
-        try:
-            return importlib.import_module(place)
-        except ImportError as error:
-            raise BadInput(f"cannot be imported: {error}", where=place, expected="file.py:function") from error
-    if not path.is_file():
-        raise BadInput("no such file", where=place)
-    name = f"_user_{path.stem}_{abs(hash(path.resolve()))}"
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    assert module_spec is not None and module_spec.loader is not None  # a .py suffix always has a loader
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module  # dataclasses and pickling inside the user's file look their module up
+    is_file = place.endswith(".py")
+    if is_file and not Path(place).is_file():
+        raise BadInput("no such file", where=place, expected=expected)
     try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"raised while loading: {describe(error)}", where=place) from error
+        return _run_file(Path(place).resolve()) if is_file else _import(place)
+    except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
+        raise BadInput(f"importing it failed: {describe(error)}", where=place, expected=expected) from error
+
+
+def _import(name: str) -> ModuleType:
+    _search(Path.cwd())
+    return importlib.import_module(name)
+
+
+def _run_file(path: Path) -> ModuleType:
+    _search(path.parent)
+    name = f"_user_{path.stem}_{abs(hash(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py suffix always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling inside the user's file look their module up
+    spec.loader.exec_module(module)
     return module
 
 
+def _search(folder: Path) -> None:
+    """Imports find modules in ``folder`` from now on, after everything else."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().removesuffix(":")
+    """The error, and the last line of code of the user's own that it came through."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}".strip().removesuffix(":") + place
+
+
+def _is_users(file: str) -> bool:
+    path = Path(file)
+    ours = path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[0] in _OUR_PACKAGES
+    return path.is_file() and not ours and not _INSTALLED & set(path.parts)

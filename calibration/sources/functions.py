@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,68 +14,13 @@ import numpy as np
 from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
+from engines.user_code import describe
 from graphs.errors import BadInput
 
 LIMIT = 10_000
 """Samples taken of a function where no number is asked for: a generator may never end."""
 
 Producer = Callable[[], Iterable[Feed]]
-
-
-def load_function(spec: str) -> Producer:
-    """``module:function`` or ``file.py:function``. Raises ``BadInput`` (cause kept) where it cannot be imported."""
-    place, _, name = spec.rpartition(":")
-    try:
-        module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    except BadInput:
-        raise
-    except Exception as error:
-        raise BadInput(
-            f"importing it failed: {_described(error)}",
-            where=spec,
-            expected="an existing path, module:function or file.py:function",
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise BadInput(f"{place} has no function {name!r}", where=spec, expected="module:function or file.py:function")
-    loaded: Producer = function
-    return loaded
-
-
-def _load_module(name: str) -> ModuleType:
-    with _searching(Path.cwd()):  # a console script's path does not hold the working directory
-        return importlib.import_module(name)
-
-
-@contextmanager
-def _searching(folder: Path) -> Iterator[None]:
-    """Imports find modules in ``folder`` too, after everything else."""
-    sys.path.append(str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise BadInput("no such file", where=str(path), expected="file.py:function")
-    spec = importlib.util.spec_from_file_location(f"_data_from_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise BadInput("not a Python file", where=str(path))
-    module = importlib.util.module_from_spec(spec)
-    # As an import would: dataclasses look their module up by name, and a script may import its neighbours.
-    sys.modules[spec.name] = module
-    with _searching(path.resolve().parent):
-        spec.loader.exec_module(module)
-    return module
-
-
-def _described(error: Exception) -> str:
-    """The error and the line of the user's code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 class FunctionSource:
@@ -190,7 +128,7 @@ class FunctionSource:
 
     def _raised(self, error: Exception) -> BadInput:
         return BadInput(
-            f"failed: {_described(error)}",
+            f"failed: {describe(error)}",
             where=self.description,
             expected="a function without arguments that yields dicts of arrays by input name",
         )

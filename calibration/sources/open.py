@@ -9,13 +9,16 @@ from typing import Any
 
 from calibration.source import OpenedSource
 from calibration.sources.folder import read_path
-from calibration.sources.functions import FunctionSource, load_function
+from calibration.sources.functions import FunctionSource
 from calibration.sources.images import ImageSpec
 from calibration.sources.limits import WithinLimits
 from calibration.sources.records import RecordSource, file_digest
 from calibration.sources.synthetic import SyntheticSource
 from engines.engine import Feed, TensorSpec
+from engines.user_code import load_callable
 from graphs.errors import BadInput
+
+DATA_FORMS = "an existing path, file.py:function or module:function"
 
 Data = str | Path | Callable[[], Iterable[Feed]] | Iterable[Feed]
 
@@ -73,7 +76,7 @@ def _open(
     seed: int,
 ) -> OpenedSource:
     if isinstance(data, str) and ":" in data and not Path(data).exists():
-        return FunctionSource(inputs, load_function(data), description=data, samples=samples)
+        return FunctionSource(inputs, load_callable(data, expected=DATA_FORMS), description=data, samples=samples)
     if isinstance(data, (str, Path)):
         return _open_path(Path(data), inputs, images, samples, seed)
     return FunctionSource(inputs, _producer(data), description=_name(data), samples=samples)

@@ -91,5 +91,5 @@ def test_a_missing_file_function_or_broken_file_is_bad_input(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="names no function"):
         evaluate_task("nothing", None, {})  # type: ignore[arg-type]
     (tmp_path / "broken.py").write_text("import does_not_exist_anywhere\n")
-    with pytest.raises(BadInput, match="raised while loading: ModuleNotFoundError"):
+    with pytest.raises(BadInput, match="importing it failed: ModuleNotFoundError"):
         evaluate_task(f"{tmp_path}/broken.py:evaluate", None, {})  # type: ignore[arg-type]
