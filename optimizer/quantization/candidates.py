@@ -13,14 +13,16 @@ from engines.engine import Feed
 from optimizer.attempt import attempt
 from optimizer.quantization.corrections.catalogue import Correction
 from optimizer.quantization.corrections.fallback import RUINED
-from optimizer.quantization.corrections.gptq import Rounding, Variant, correct_biases, round_weights
+from optimizer.quantization.corrections.input_rows import InputRows
 from optimizer.quantization.corrections.range_search import refine_ranges
+from optimizer.quantization.corrections.rounding import Rounding, Variant, correct_biases, round_weights
 from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.judging import CLEARLY, clearly_less, close_to_best, in_db, output_noise
+from optimizer.quantization.judging import CLEARLY, Judge, close_to_best, in_db
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.sampling import Samples
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
+from optimizer.quantization.weights import WeightScales
 
 SEARCHED = "output search"
 JUDGED_MACS = 1.5e10
@@ -29,12 +31,13 @@ JUDGED_MACS = 1.5e10
 
 @dataclass(frozen=True)
 class Candidate:
-    """One table, the placement it leads to, and the weights rounded for it (none before reconstruction); ``noise`` is
-    what it did to the outputs where it was judged.
+    """One table, the placement it leads to, and the weights rounded for it (none before rounding); ``noise`` is what it
+    did to the outputs where it was judged. ``scales`` are those of weights rounded plainly.
     """
 
     table: CalibrationTable
     placement: Placement
+    scales: WeightScales
     roundings: list[Rounding] = field(default_factory=list)
     noise: float | None = None
 
@@ -57,121 +60,139 @@ class Candidate:
         """Quantize ``model`` in place, biases corrected."""
         if self.roundings:
             correct_biases(model, self.roundings)
-        inserted(model, self.placement, self.table, self.settled)
+        inserted(model, self.placement, self.table, self.settled, self.scales)
 
 
 def choose(
     model: ir.Model,
-    tables: dict[str, CalibrationTable],
+    tables: Mapping[str, CalibrationTable],
     samples: Samples,
     settings: QuantizeSettings,
+    judge: Judge,
 ) -> tuple[Candidate, list[str]]:
     """The best of the given tables and a searched one by output error on judged samples; of two close ones, after
     rounding by least squares, taken where it clearly lessens the error of samples it has not seen (of its own, where
     those are many and there are no others: it proves every weight on rows of its own).
     """
-    feeds, judged = samples.feeds, samples.judged
-    first = next(iter(tables.values()))
-    placement = placed(model, settings, first)
-    if len(tables) == 1 or not placement.quantizes:
-        return _only(model, first, feeds, settings)
-    if sum(settings.costs.values()) > JUDGED_MACS:
-        return _only(model, first, feeds, settings, f"ranges by {next(iter(tables))}: too heavy to judge others")
-    notes: list[str] = []
-    if Correction.RANGES in settings.corrections:
-        search = partial(refine_ranges, model, placement, first, feeds, seed=settings.seed)
-        searched, notes = attempt(f"range search ({Correction.RANGES.what})", search, first)
-        if searched.tensors != first.tensors:
+    choice = _Choice(model, samples, settings, judge)
+    return choice.made(dict(tables)), choice.notes
+
+
+class _Choice:
+    """One choice being made: rows are captured once for all its steps, and ``notes`` hear of each."""
+
+    def __init__(self, model: ir.Model, samples: Samples, settings: QuantizeSettings, judge: Judge) -> None:
+        self._model, self._samples, self._judge = model, samples, judge
+        self._settings, self._asked = settings, settings.corrections
+        self._rows = InputRows(model, samples.feeds, seed=settings.seed)
+        self._scales = WeightScales()
+        self.notes: list[str] = []
+
+    def made(self, tables: dict[str, CalibrationTable]) -> Candidate:
+        samples, first = self._samples, next(iter(tables.values()))
+        placement = placed(self._model, self._settings, first)
+        if len(tables) == 1 or not placement.quantizes:
+            return self._rounded({"": first}, samples.feeds)[""]
+        if sum(self._settings.costs.values()) > JUDGED_MACS:
+            self.notes.append(f"ranges by {next(iter(tables))}: too heavy to judge others")
+            return self._rounded({"": first}, samples.feeds)[""]
+        if (searched := self._searched(placement, first)) is not None:
             tables[SEARCHED] = searched
-    found = _rounded(model, tables, feeds, settings, notes, solve=False)
-    noise, failed = output_noise(model, {name: candidate.quantize for name, candidate in found.items()}, judged)
-    notes += failed
-    if not noise:
-        return found[next(iter(found))], notes
-    notes.append(f"ranges judged by output error: {in_db(noise)}")
-    best, plain = next(iter(noise)), found[next(iter(noise))].unbiased  # zeros of padding must stay zero for a norm
-    if Correction.BIAS in settings.corrections and (less := clearly_less(model, best, plain.quantize, noise, judged)):
-        found, noise = {best: plain}, less
-        settings = replace(settings, corrections=settings.corrections - {Correction.BIAS})
-        notes.append(f"biases left as they are, their correction adds error: {in_db(noise)} without it")
-    if Correction.ROUNDING in settings.corrections:
-        solved, after = _solved(model, noise, tables, samples, settings, notes)
+        found = self._rounded(tables, samples.feeds, solve=False)
+        noise = self._noise(found, samples.judged)
+        if not noise:
+            return found[next(iter(found))]
+        self.notes.append(f"ranges judged by output error: {in_db(noise)}")
+        found, noise = self._without_biases(found, noise)
+        if Correction.ROUNDING in self._asked:
+            found, noise = self._solved(found, noise)
+        best = next(iter(noise))
+        self.notes.append(f"ranges chosen: {best}")
+        table = replace(found[best].table, method=f"auto: {best}")
+        return replace(found[best], table=table, noise=noise[best])
+
+    def _searched(self, placement: Placement, first: CalibrationTable) -> CalibrationTable | None:
+        """``first`` with ranges moved to where ops' outputs have the least error; None where none moves."""
+        if Correction.RANGES not in self._asked:
+            return None
+        search = partial(refine_ranges, self._rows, placement, first)
+        searched, failed = attempt(f"range search ({Correction.RANGES.what})", search, first)
+        self.notes += failed
+        return searched if searched.tensors != first.tensors else None
+
+    def _without_biases(
+        self, found: dict[str, Candidate], noise: dict[str, float]
+    ) -> tuple[dict[str, Candidate], dict[str, float]]:
+        """The best candidate alone with biases left as they are, where correcting them adds error (zeros of padding
+        must stay zero for a norm); else what is given.
+        """
+        best = next(iter(noise))
+        plain = found[best].unbiased
+        if Correction.BIAS not in self._asked:
+            return found, noise
+        less = self._judge.clearly_less(best, plain.quantize, noise, self._samples.judged)
+        if less is None:
+            return found, noise
+        self._asked = self._asked - {Correction.BIAS}
+        self.notes.append(f"biases left as they are, their correction adds error: {in_db(less)} without it")
+        return {best: plain}, less
+
+    def _solved(
+        self, plain: dict[str, Candidate], noise: dict[str, float]
+    ) -> tuple[dict[str, Candidate], dict[str, float]]:
+        """The tables close to the best with weights rounded by least squares, and their noise on judged samples; what
+        is given where that does not clearly lessen the noise of unseen ones.
+        """
+        samples = self._samples
+        close = {name: plain[name].table for name in close_to_best(noise)}
+        solved = self._rounded(close, samples.fit)
+        after, before, enough = self._noise(solved, samples.unseen), noise, CLEARLY
         if after:
-            found, noise = solved, after
-        else:
-            notes.append("weights rounded plainly: least squares did not clearly lessen the error of judged samples")
-    best = next(iter(noise))
-    notes.append(f"ranges chosen: {best}")
-    table = replace(found[best].table, method=f"auto: {best}")
-    return replace(found[best], table=table, noise=noise[best]), notes
+            self.notes.append(f"and after rounding by least squares: {in_db(after)}")
+        if samples.unseen is not samples.judged:
+            before = self._noise(self._rounded(close, samples.fit, solve=False), samples.unseen)
+            self.notes.append(f"without it, on the same samples: {in_db(before)}")
+            enough = 1.0  # it will be made from more samples than it was judged by
+        if not after or not before or min(after.values()) >= enough * min(before.values()):
+            self.notes.append(
+                "weights rounded plainly: least squares did not clearly lessen the error of judged samples"
+            )
+            return plain, noise
+        if samples.unseen is not samples.judged:
+            best = next(iter(after))
+            solved = self._rounded({best: close[best]}, samples.feeds)
+            after = self._noise(solved, samples.judged)
+        return (solved, after) if after else (plain, noise)
 
+    def _noise(self, found: Mapping[str, Candidate], feeds: Sequence[Feed]) -> dict[str, float]:
+        noise, failed = self._judge.noise({name: candidate.quantize for name, candidate in found.items()}, feeds)
+        self.notes += failed
+        return noise
 
-def _solved(
-    model: ir.Model,
-    noise: Mapping[str, float],
-    tables: Mapping[str, CalibrationTable],
-    samples: Samples,
-    settings: QuantizeSettings,
-    notes: list[str],
-) -> tuple[dict[str, Candidate], dict[str, float]]:
-    """The tables close to the best with weights rounded by least squares, and their noise on judged samples; nothing
-    where that does not clearly lessen the noise of unseen ones. ``notes`` hear of it.
-    """
-    close = {name: tables[name] for name in close_to_best(noise)}
-    solved = _rounded(model, close, samples.fit, settings, notes)
-    after, failed = output_noise(
-        model, {name: candidate.quantize for name, candidate in solved.items()}, samples.unseen
-    )
-    notes += [*failed, f"and after rounding by least squares: {in_db(after)}"] if after else failed
-    enough = CLEARLY
-    if samples.unseen is not samples.judged:
-        plain = _rounded(model, close, samples.fit, settings, notes, solve=False)
-        noise, failed = output_noise(model, {name: item.quantize for name, item in plain.items()}, samples.unseen)
-        notes += [*failed, f"without it, on the same samples: {in_db(noise)}"]
-        enough = 1.0  # it will be made from more samples than it was judged by
-    if not after or not noise or min(after.values()) >= enough * min(noise.values()):
-        return {}, {}
-    if samples.unseen is not samples.judged:
-        solved = _rounded(model, {name: tables[name] for name in after}, samples.feeds, settings, notes)
-        after, failed = output_noise(
-            model, {name: candidate.quantize for name, candidate in solved.items()}, samples.judged
+    def _rounded(
+        self, tables: Mapping[str, CalibrationTable], feeds: Sequence[Feed], *, solve: bool = True
+    ) -> dict[str, Candidate]:
+        """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected."""
+        placements = {name: placed(self._model, self._settings, table) for name, table in tables.items()}
+        variants = {
+            name: Variant(placement, quantizers(self._model, placement, tables[name]))
+            for name, placement in placements.items()
+            if self._asked & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
+        }
+        rounding = partial(
+            round_weights,
+            self._rows,
+            variants,
+            feeds,
+            self._scales,
+            solve=solve and Correction.ROUNDING in self._asked,
+            biased=Correction.BIAS in self._asked,
+            notes=self.notes,
         )
-        notes += failed
-    return solved, after
-
-
-def _only(
-    model: ir.Model, table: CalibrationTable, feeds: Sequence[Feed], settings: QuantizeSettings, *notes: str
-) -> tuple[Candidate, list[str]]:
-    said = list(notes)
-    return _rounded(model, {"": table}, feeds, settings, said)[""], said
-
-
-def _rounded(
-    model: ir.Model,
-    tables: Mapping[str, CalibrationTable],
-    feeds: Sequence[Feed],
-    settings: QuantizeSettings,
-    notes: list[str],
-    *,
-    solve: bool = True,
-) -> dict[str, Candidate]:
-    """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected.
-
-    ``notes`` hear of what could not be done.
-    """
-    placements = {name: placed(model, settings, table) for name, table in tables.items()}
-    variants = {
-        name: Variant(placement, quantizers(model, placement, tables[name]))
-        for name, placement in placements.items()
-        if settings.corrections & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
-    }
-    solve, biased = solve and Correction.ROUNDING in settings.corrections, Correction.BIAS in settings.corrections
-    rounding = partial(
-        round_weights, model, variants, feeds, solve=solve, biased=biased, seed=settings.seed, notes=notes
-    )
-    roundings: dict[str, list[Rounding]] = {}
-    if variants:
-        roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
-        notes += failed
-    return {name: Candidate(tables[name], placements[name], roundings.get(name, [])) for name in tables}
+        roundings: dict[str, list[Rounding]] = {}
+        if variants:
+            roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
+            self.notes += failed
+        return {
+            name: Candidate(tables[name], placements[name], self._scales, roundings.get(name, [])) for name in tables
+        }

@@ -13,7 +13,7 @@ from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread, rewir
 from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement
 from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
 from optimizer.quantization.rules.weighted import constant_of
-from optimizer.quantization.weights import Floats, ScaleSearch, amax_scales, as_float32
+from optimizer.quantization.weights import Floats, ScaleSearch, WeightScales, as_float32
 
 _INT32_SAFE = 2.0**30
 _WITH_BIAS = ("Conv", "Gemm")
@@ -24,13 +24,13 @@ def insert_for_cpu(
     placement: Placement,
     table: CalibrationTable,
     *,
-    weight_scales: ScaleSearch = amax_scales,
+    weight_scales: ScaleSearch | None = None,
     settled: Mapping[str, QuantizedWeight] | None = None,
 ) -> None:
     """Put the Q/DQ of a ``Form.ONNXRUNTIME`` placement into ``model``, in place (arguments as in ``qdq.insert``)."""
     if placement.form is not Form.ONNXRUNTIME:
         raise ValueError(f"a {placement.form.value} placement has its own inserter")
-    edits = GraphEdits(model.graph)
+    edits, search = GraphEdits(model.graph), weight_scales or WeightScales()
     nodes = {str(node.name): node for node in model.graph}
     values = values_by_name(model.graph)
     scales: dict[str, float] = {}
@@ -38,7 +38,7 @@ def insert_for_cpu(
         scales.update(_activation(edits, nodes, values[point.tensor], point, table))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        scale = insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known, placement.code_max)
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, placement.code_max)
         for use in weight.uses:
             _bias(edits, nodes[use.node], scales[use.node], scale)
     keep_biases_apart(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,50 +20,73 @@ CLEARLY = 0.93
 """Noise relative to that of what is there at which another variant is taken (0.3 dB less): closer than that the samples
 do not tell."""
 
+KEPT_BYTES = 64 << 20
+"""The float model's answers that are kept from one judging to the next."""
+
+Answers = Sequence[Mapping[str, Array]]
+"""Outputs by name, of one feed after the other."""
+
 Variant = Callable[[ir.Model], None]
 """Quantizes a copy of the model, in place."""
 
 
-def output_noise(
-    model: ir.Model, variants: Mapping[str, Variant], feeds: Sequence[Feed]
-) -> tuple[dict[str, float], list[str]]:
-    """Noise power at the outputs, relative to the signal's, of each variant of ``model``; the least first.
+class Judge:
+    """Compares variants of the float ``model`` with itself, on feeds that no correction has seen."""
 
-    ``feeds`` must be samples that no correction has seen. Also a note for each variant that could not be judged.
-    """
-    reference, notes = attempt("judging by output error", partial(outputs_of, model, feeds), None)
-    noise: dict[str, float] = {}
-    for name, quantize in variants.items() if reference is not None else ():
-        found, failed = attempt(f"judging {name}", partial(_noise, model, quantize, feeds, reference), None)
-        notes += failed
-        if found is not None:
-            noise[name] = found
-    return dict(sorted(noise.items(), key=lambda item: item[1])), notes
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._known: dict[int, tuple[Feed, Mapping[str, Array]]] = {}
+
+    def noise(self, variants: Mapping[str, Variant], feeds: Sequence[Feed]) -> tuple[dict[str, float], list[str]]:
+        """Noise power at the outputs, relative to the signal's, of each variant of the model; the least first.
+
+        Also a note for each variant that could not be judged.
+        """
+        reference, notes = attempt("judging by output error", partial(self._reference, feeds), None)
+        noise: dict[str, float] = {}
+        for name, quantize in variants.items() if reference is not None else ():
+            found, failed = attempt(f"judging {name}", partial(self._noise, quantize, feeds, reference), None)
+            notes += failed
+            if found is not None:
+                noise[name] = found
+        return dict(sorted(noise.items(), key=lambda item: item[1])), notes
+
+    def noise_of(self, quantized: ir.Model, feeds: Sequence[Feed]) -> tuple[float | None, list[str]]:
+        """The same of a graph that is ``quantized`` already; None, and why, where that cannot be found."""
+        return attempt(
+            "judging by output error",
+            lambda: relative_noise(self._reference(feeds), outputs_of(quantized, feeds)),
+            None,
+        )
+
+    def clearly_less(
+        self, name: str, variant: Variant, noise: Mapping[str, float], feeds: Sequence[Feed]
+    ) -> dict[str, float] | None:
+        """The noise of ``variant``, under ``name``, where it is clearly less than what was found for that before."""
+        found, _ = self.noise({name: variant}, feeds)
+        return found if found and found[name] < CLEARLY * noise[name] else None
+
+    def _noise(
+        self, quantize: Variant, feeds: Sequence[Feed], reference: Sequence[Mapping[str, Array]] | None
+    ) -> float:
+        copy = self._model.clone()
+        quantize(copy)
+        return relative_noise(reference or [], outputs_of(copy, feeds))
+
+    def _reference(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
+        """The float model's answers to ``feeds``, as many kept as are small."""
+        new = [feed for feed in feeds if id(feed) not in self._known]
+        if not new:
+            return [self._known[id(feed)][1] for feed in feeds]
+        answers = dict(zip(map(id, new), outputs_of(self._model, new), strict=True))
+        known = {id(feed): (feed, answers[id(feed)]) for feed in new}
+        if _size(found for _, found in [*known.values(), *self._known.values()]) <= KEPT_BYTES:
+            self._known |= known
+        return [(known.get(id(feed)) or self._known[id(feed)])[1] for feed in feeds]
 
 
-def _noise(
-    model: ir.Model, quantize: Variant, feeds: Sequence[Feed], reference: Sequence[Mapping[str, Array]] | None
-) -> float:
-    copy = model.clone()
-    quantize(copy)
-    return relative_noise(reference or [], outputs_of(copy, feeds))
-
-
-def noise_of(model: ir.Model, quantized: ir.Model, feeds: Sequence[Feed]) -> tuple[float | None, list[str]]:
-    """Noise power at the outputs of ``quantized``, relative to the signal's of ``model``; None, and why, where that
-    cannot be found.
-    """
-    return attempt(
-        "judging by output error", lambda: relative_noise(outputs_of(model, feeds), outputs_of(quantized, feeds)), None
-    )
-
-
-def clearly_less(
-    model: ir.Model, name: str, variant: Variant, noise: Mapping[str, float], feeds: Sequence[Feed]
-) -> dict[str, float] | None:
-    """The noise of ``variant``, under ``name``, where it is clearly less than the ``noise`` already found for that."""
-    found, _ = output_noise(model, {name: variant}, feeds)
-    return found if found and found[name] < CLEARLY * noise[name] else None
+def _size(answers: Iterable[Mapping[str, Array]]) -> int:
+    return sum(array.nbytes for found in answers for array in found.values())
 
 
 def close_to_best(noise: Mapping[str, float], most: int = 2) -> list[str]:

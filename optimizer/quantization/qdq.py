@@ -24,9 +24,8 @@ from optimizer.quantization.weights import (
     Codes,
     Floats,
     ScaleSearch,
-    amax_scales,
+    WeightScales,
     anchored,
-    as_float32,
     fp16_representable,
     lazy_codes,
 )
@@ -50,7 +49,7 @@ def insert(
     placement: Placement,
     table: CalibrationTable,
     *,
-    weight_scales: ScaleSearch = amax_scales,
+    weight_scales: ScaleSearch | None = None,
     settled: Mapping[str, QuantizedWeight] | None = None,
 ) -> None:
     """Put the Q/DQ of a ``Form.TENSORRT`` placement into ``model``, in place.
@@ -61,7 +60,7 @@ def insert(
     if placement.form is not Form.TENSORRT:
         raise ValueError(f"a {placement.form.value} placement has its own inserter")
     _check_opset(model)
-    edits = GraphEdits(model.graph)
+    edits, search = GraphEdits(model.graph), weight_scales or WeightScales()
     nodes = {str(node.name): node for node in model.graph}
     values = values_by_name(model.graph)
     for point in placement.activations:
@@ -69,7 +68,7 @@ def insert(
         _activation(edits, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        scale = insert_weight(edits, nodes, values[weight.tensor], weight, weight_scales, known)
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known)
         for use in weight.uses:
             _bias_as_row(edits, nodes[use.node], len(scale))
 
@@ -150,7 +149,7 @@ def insert_weight(
     tensor = value.const_value
     assert tensor is not None
     graph, name = edits.graph, str(value.name)
-    scale = settled.scale if settled is not None else search(as_float32(tensor), point.axis)
+    scale = settled.scale if settled is not None else search(tensor, point.axis, top)
     codes: ir.TensorProtocol
     if settled is not None:
         codes = ir.Tensor(settled.codes, name=f"{name}/int8")

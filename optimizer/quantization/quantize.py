@@ -29,11 +29,11 @@ from optimizer.quantization.corrections.fallback import (
     cheap_ops,
     choose_fallback,
 )
-from optimizer.quantization.corrections.gptq import correct_biases
+from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.headroom import growth, raw_inputs, unclipped
 from optimizer.quantization.insertion_points import Form, Placement
-from optimizer.quantization.judging import CLEARLY, in_db, noise_of
+from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.sampling import affordable, divided, spread
@@ -99,7 +99,8 @@ def prepare(
     tables, said = _tables(work, calibrator, settings)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
-    chosen, how = choose(work, tables, samples, settings)
+    judge = Judge(work)
+    chosen, how = choose(work, tables, samples, settings, judge)
     notes.extend(how)
     found: list[Sensitivity] = []
     if Correction.FALLBACK in settings.corrections:
@@ -107,7 +108,7 @@ def prepare(
         sweep = partial(_measure, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
         notes.extend(failed)
-    return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged)
+    return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged, judge)
 
 
 def _tables(
@@ -127,10 +128,10 @@ def _tables(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A conditioned float graph, ranges and roundings for it, and the error that each op causes in int8.
+    """A float graph made easy to quantize, ranges and roundings for it, and the error that each op causes in int8.
 
     ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured; ``judged`` are the
-    samples that ``chosen.noise`` was found on.
+    samples that ``chosen.noise`` was found on, by ``judge``.
     """
 
     model: ir.Model
@@ -139,6 +140,7 @@ class Prepared:
     found: tuple[Sensitivity, ...] = ()
     notes: tuple[str, ...] = ()
     judged: Sequence[Feed] = ()
+    judge: Judge | None = None
 
     @property
     def table(self) -> CalibrationTable:
@@ -153,11 +155,11 @@ class Prepared:
             return _nothing_to_do(self.model, self.settings)
         fallback, reasons = self._fallback(allowance)
         quantized = self._without(reasons, fallback.remaining)
-        if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS:
+        if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS or self.judge is None:
             return quantized
         plain = self._without({}, fallback.remaining)
-        before = self.chosen.noise or noise_of(self.model, plain.model, self.judged)[0]
-        noise, failed = noise_of(self.model, quantized.model, self.judged)
+        before = self.chosen.noise or self.judge.noise_of(plain.model, self.judged)[0]
+        noise, failed = self.judge.noise_of(quantized.model, self.judged)
         if noise is None or before is None or noise < CLEARLY * before:
             return replace(quantized, notes=(*quantized.notes, *failed))
         reached = in_db({"int8": before, f"with {len(reasons)} of them in float": noise})
@@ -175,7 +177,7 @@ class Prepared:
             correct = partial(correct_biases, roundings=roundings)
             work, told, failed = attempt_on("bias correction", work, correct, list[str]())
             notes += [*told, *failed]
-        inserted(work, placement, table, self.chosen.settled)
+        inserted(work, placement, table, self.chosen.settled, self.chosen.scales)
         plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
@@ -264,7 +266,9 @@ def _measure(
     if not placement.quantizes or ops * total > SWEPT_MACS:
         return []
     count = sample_count(ops, total, len(feeds))
-    return measure(model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, among=among)
+    return measure(
+        model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, scales=chosen.scales, among=among
+    )
 
 
 def _nothing_to_do(model: ir.Model, settings: QuantizeSettings) -> QuantizedModel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import onnx_ir as ir
 
@@ -17,7 +16,7 @@ from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import QuantizedWeight, insert
-from optimizer.quantization.weights import mse_scales
+from optimizer.quantization.weights import WeightScales
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,12 @@ def placed(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable 
 
 
 def inserted(
-    model: ir.Model, placement: Placement, table: CalibrationTable, settled: Mapping[str, QuantizedWeight]
+    model: ir.Model,
+    placement: Placement,
+    table: CalibrationTable,
+    settled: Mapping[str, QuantizedWeight],
+    scales: WeightScales,
 ) -> None:
-    """Put the Q/DQ of ``placement`` into ``model``, in place, in its form."""
+    """Put the Q/DQ of ``placement`` into ``model``, in place, in its form; ``scales`` are those of plain rounding."""
     put = insert_for_cpu if placement.form is Form.ONNXRUNTIME else insert
-    put(model, placement, table, weight_scales=partial(mse_scales, top=placement.code_max), settled=settled)
+    put(model, placement, table, weight_scales=scales, settled=settled)

@@ -15,6 +15,8 @@ _SMALLEST = float(np.finfo(np.float16).tiny)
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
 _BITS = 11  # of an FP16 number's significand
+_IN_CACHE = 1 << 16
+"""Elements worked on at a time: with a temporary as large, what a core's second-level cache holds (512 KiB)."""
 
 
 def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
@@ -43,27 +45,33 @@ def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:
     return scale.reshape(shape)
 
 
-def amax_scales(values: Floats, axis: int, *, top: int = CODE_MAX) -> Floats:
-    """Scale of every slice along ``axis`` from its largest magnitude; a channel of zeros gets the smallest scale."""
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    return fp16_representable(np.abs(values).max(axis=others, initial=0.0) / top)
-
-
 def mse_scales(values: Floats, axis: int, *, top: int = CODE_MAX, steps: int = 24, smallest: float = 0.6) -> Floats:
     """Scale of every slice with the least mean squared rounding-plus-clipping error.
 
     Searches ``steps`` fractions from ``smallest`` to one of the slice's largest magnitude (the grid of OMSE, Choukroun
-    et al. 2019). One slice-sized temporary per step.
+    et al. 2019), a few slices at a time.
     """
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    few = max(_IN_CACHE // max(rows.shape[1], 1), 1)
+    parts = [_mse_scales(rows[start : start + few], top, steps, smallest) for start in range(0, len(rows), few)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _mse_scales(rows: Floats, top: int, steps: int, smallest: float) -> Floats:
+    """Of a few ``rows``: [rows]."""
     full = np.abs(rows).max(axis=1, initial=0.0) / top
     best, best_error = fp16_representable(full), np.full(len(rows), np.inf, np.float32)
+    error = np.empty(rows.shape, np.float32)
     for fraction in np.linspace(smallest, 1.0, steps):
         scale = fp16_representable(full * fraction)
-        codes = np.clip(np.rint(rows / scale[:, None]), -top, top)
-        error = np.square(codes * scale[:, None] - rows).mean(axis=1)
-        better = error < best_error
-        best, best_error = np.where(better, scale, best), np.where(better, error, best_error)
+        np.divide(rows, scale[:, None], out=error)
+        np.rint(error, out=error)
+        np.clip(error, -top, top, out=error)
+        error *= scale[:, None]
+        error -= rows
+        power = np.einsum("ij,ij->i", error, error)
+        better = power < best_error
+        best, best_error = np.where(better, scale, best), np.where(better, power, best_error)
     return best
 
 
@@ -87,4 +95,18 @@ def lazy_codes(tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str, t
     return ir.LazyTensor(evaluate, ir.DataType.INT8, ir.Shape(tensor.shape.numpy()), name=name)
 
 
-ScaleSearch = Callable[[Floats, int], Floats]
+ScaleSearch = Callable[[ir.TensorProtocol, int, int], Floats]
+"""Finds the scales of a weight, one per slice along an axis, for codes up to a largest one: [slices]."""
+
+
+class WeightScales:
+    """``mse_scales`` of weights, found once each however many graphs are made of them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int, int], tuple[ir.TensorProtocol, Floats]] = {}
+
+    def __call__(self, tensor: ir.TensorProtocol, axis: int, top: int) -> Floats:
+        key = id(tensor), axis, top
+        if key not in self._found:  # the tensor is kept too: its id stays its own
+            self._found[key] = tensor, mse_scales(as_float32(tensor), axis, top=top)
+        return self._found[key][1]

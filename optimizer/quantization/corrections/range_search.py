@@ -6,15 +6,14 @@ calibrated one are tried on captured input rows, the mean error left out (bias c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
-from engines.engine import Feed
-from optimizer.quantization.corrections.gptq import capture_inputs, chunks, solvable
+from optimizer.parallel import in_parallel
+from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, Unsigned
 from optimizer.quantization.graph_edits import values_by_name
@@ -28,25 +27,26 @@ FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0)
 WORTH = 0.95
 
 
-def refine_ranges(
-    model: ir.Model, placement: Placement, table: CalibrationTable, feeds: Sequence[Feed], *, seed: int = 0
-) -> CalibrationTable:
+def refine_ranges(rows: InputRows, placement: Placement, table: CalibrationTable) -> CalibrationTable:
     """``table`` with better ranges (symmetric or not, as the form needs) for the tensors that weighted ops read."""
-    values = values_by_name(model.graph)
+    values = values_by_name(rows.model.graph)
     tensor_of = {use.node: point.range_name for point in placement.activations for use in point.uses if use.index == 0}
+
+    def tried(task: tuple[WeightedOp, Rows]) -> tuple[str, Floats] | None:
+        op, captured = task
+        name, found = tensor_of[str(op.node.name)], captured.values
+        if values[name].is_graph_input() or not np.isfinite(found).all():
+            return None
+        return name, _errors(op, values[name], found, table.tensors[name], placement.form)
+
     errors: dict[str, Floats] = {}
-    for chunk in chunks(list(solvable(model.graph, placement))):
-        captured = capture_inputs(model, chunk, feeds, seed + 1)
-        for op in chunk:
-            name = tensor_of[str(op.node.name)]
-            rows = captured.pop(op.node)
-            if not values[name].is_graph_input() and np.isfinite(rows).all():
-                found = _errors(op, values[name], rows, table.tensors[name], placement.form)
-                errors[name] = errors.get(name, np.zeros(len(FRACTIONS), np.float32)) + found
+    for chunk in rows.of(list(solvable(rows.model.graph, placement))):
+        for found in filter(None, in_parallel(tried, chunk)):
+            errors[found[0]] = errors.get(found[0], np.zeros(len(FRACTIONS), np.float32)) + found[1]
     ranges = dict(table.tensors)
-    for name, found in errors.items():
-        best = int(np.argmin(found))
-        if found[best] < WORTH * found[FRACTIONS.index(1.0)]:
+    for name, error in errors.items():
+        best = int(np.argmin(error))
+        if error[best] < WORTH * error[FRACTIONS.index(1.0)]:
             chosen = _resized(ranges[name], FRACTIONS[best])
             ranges[name] = replace(chosen, method=f"{chosen.method}+output")
     return replace(table, tensors=ranges)
@@ -65,7 +65,8 @@ def _resized(found: TensorRange, fraction: float) -> TensorRange:
 
 def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange, form: Form) -> Floats:
     """Squared error at the op's outputs for each of ``FRACTIONS``, from rounding its data only."""
-    weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(rows.shape[1], -1, rows.shape[2])
+    rows = rows.swapaxes(0, 1)  # [groups, rows, reduction]
+    weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(len(rows), -1, rows.shape[2]).swapaxes(1, 2)
     found = []
     for fraction in FRACTIONS:
         tried = _resized(measured, fraction)
@@ -74,6 +75,7 @@ def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange
         else:
             rounder = Symmetric(float(activation_scale(value, tried)))
         noise = rounder(rows) - rows
-        noise -= noise.mean(axis=0)
-        found.append(sum(float(np.square(noise[:, g] @ weight[g].T).sum()) for g in range(len(weight))))
+        noise -= noise.mean(axis=1, keepdims=True)
+        error = noise @ weight
+        found.append(float(np.vdot(error, error)))
     return np.asarray(found, np.float32)

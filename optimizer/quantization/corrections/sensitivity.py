@@ -25,8 +25,9 @@ from optimizer.quantization.insertion_points import Form, Placement, Use, Weight
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
 from optimizer.quantization.weights import (
     Floats,
+    ScaleSearch,
+    WeightScales,
     as_float32,
-    mse_scales,
     per_channel,
     quantize,
 )
@@ -68,12 +69,13 @@ def measure(
     feeds: Sequence[Feed],
     *,
     settled: Mapping[str, QuantizedWeight] | None = None,
+    scales: ScaleSearch | None = None,
     among: Collection[str] | None = None,
 ) -> list[Sensitivity]:
     """Sensitivity of every node that reads a quantized activation in ``placement``, in graph order; with ``among`` of
     those named there alone.
     """
-    switched, switches, nodes = _with_switches(model, placement, table, settled or {}, among)
+    switched, switches, nodes = _with_switches(model, placement, table, settled or {}, scales or WeightScales(), among)
     off = np.zeros(len(nodes), np.bool_)
     with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
         reference = [engine.infer({**feed, switches: off}) for feed in feeds]
@@ -136,6 +138,7 @@ def _with_switches(
     placement: Placement,
     table: CalibrationTable,
     settled: Mapping[str, QuantizedWeight],
+    scales: ScaleSearch,
     among: Collection[str] | None,
 ) -> tuple[ir.Model, str, list[str]]:
     """``model`` with every quantized node replaced by ``If(switch, quantized twin, node)``: only one of them runs.
@@ -144,7 +147,7 @@ def _with_switches(
     """
     work = model.clone()
     graph = work.graph
-    switching = _Switching(GraphEdits(graph), placement.code_max)
+    switching = _Switching(GraphEdits(graph), placement.code_max, scales)
     values = values_by_name(graph)
     for point in placement.activations:
         parameters = _parameters(values[point.tensor], table.tensors[point.range_name], placement.form)
@@ -190,6 +193,7 @@ class _Switching:
 
     edits: GraphEdits
     code_max: int
+    scales: ScaleSearch
     parameters: dict[Use, Parameters] = field(default_factory=dict)
     weights: dict[Use, ir.Value] = field(default_factory=dict)
     biases: dict[str, Floats] = field(default_factory=dict)
@@ -200,7 +204,7 @@ class _Switching:
         assert tensor is not None
         values = as_float32(tensor)
         top = self.code_max
-        scale = settled.scale if settled is not None else mse_scales(values, point.axis, top=top)
+        scale = settled.scale if settled is not None else self.scales(tensor, point.axis, top)
         codes = settled.codes if settled is not None else quantize(values, point.axis, scale, top)
         return self.edits.constant(
             f"{point.tensor}/rounded", codes * per_channel(values, point.axis, scale), tensor.dtype

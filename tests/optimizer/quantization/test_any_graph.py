@@ -22,7 +22,6 @@ from optimizer.quantization.cpu_qdq import insert_for_cpu
 from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.quantization.weights import mse_scales
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
@@ -403,6 +402,6 @@ def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     known = CalibrationTable(ranges, "test", 1, True, "", "")
     (found,) = measure(model, placement, known, feeds, among={"a"})
     alone = model.clone()
-    insert_for_cpu(alone, placement, known, weight_scales=mse_scales)
+    insert_for_cpu(alone, placement, known)
     wanted = relative_noise(answers(model, feeds, fused=False), answers(alone, feeds, fused=False))
     assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)

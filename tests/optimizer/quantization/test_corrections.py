@@ -14,7 +14,9 @@ from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.fallback import best_fallback
-from optimizer.quantization.corrections.gptq import Variant, gptq, round_weights
+from optimizer.quantization.corrections.gptq import gptq
+from optimizer.quantization.corrections.input_rows import InputRows
+from optimizer.quantization.corrections.rounding import Variant, round_weights
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.fake_quantize import quantizers
@@ -22,7 +24,7 @@ from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.patches import sample_rows
 from optimizer.quantization.placement import place
 from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
-from optimizer.quantization.weights import mse_scales, quantize
+from optimizer.quantization.weights import WeightScales, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 from tests.optimizer.quantization.test_placement import HEAD
 
@@ -169,6 +171,22 @@ def test_gptq_beats_rounding_on_correlated_inputs() -> None:
     assert error(gptq(weight[None], hessian[None], scale[None])[0]) < 0.5 * error(quantize(weight, 0, scale))
 
 
+def test_gptq_gives_the_codes_of_the_inverse_hessian() -> None:
+    """Frantar et al. 2023, algorithm 1, column by column in order of falling curvature."""
+    weight, rows = normal(6, 40, seed=3).astype(np.float64), normal(300, 40, seed=4) @ normal(40, 40, seed=5)
+    hessian = (rows.T @ rows / 300 + 0.5 * np.eye(40)).astype(np.float64)
+    scale = np.full(6, 0.1)
+    order = np.argsort(-np.diag(hessian))
+    factor = np.linalg.cholesky(np.linalg.inv(hessian[order][:, order])).T
+    left, codes = weight[:, order].copy(), np.empty((6, 40))
+    for column in range(40):
+        codes[:, column] = np.clip(np.rint(left[:, column] / scale), -127, 127)
+        error = (left[:, column] - codes[:, column] * scale) / factor[column, column]
+        left[:, column:] -= error[:, None] * factor[column, column:]
+    found = gptq(*(x[None].astype(np.float32) for x in (weight, hessian, scale)))[0]
+    assert (found[:, order] == codes).mean() > 0.99  # but for ties
+
+
 def test_gptq_solves_each_group_as_if_it_were_alone() -> None:
     weight, rows = normal(5, 4, 150, seed=1), normal(5, 400, 150, seed=2)
     hessian = rows.swapaxes(1, 2) @ rows / 400 + 0.1 * np.eye(150, dtype=np.float32)
@@ -183,7 +201,7 @@ def test_gptq_removes_the_mean_error() -> None:
     ranges = table(x=8.0, r=2.0)  # clips: the mean of what comes out is wrong
     placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
     variant = Variant(placement, quantizers(model, placement, ranges))
-    found = {r.node: r for r in round_weights(model, {"": variant}, feeds)[""]}
+    found = {r.node: r for r in round_weights(InputRows(model, feeds), {"": variant}, feeds, WeightScales())[""]}
     bias = found["y"].weight.bias
     assert bias is not None and np.abs(bias).max() > 0.01
     assert found["y"].weight.codes.shape == (16, 32, 1, 1)

@@ -1,0 +1,130 @@
+"""Rows of the matrices that weighted ops multiply, captured from the float graph: what corrections fit weights to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from engines.engine import Array, Feed
+from optimizer.quantization.capture import observe
+from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.patches import geometry, sample_rows
+from optimizer.quantization.rules.weighted import WeightedOp, group, weighted_op
+from optimizer.quantization.weights import Floats
+
+MAX_REDUCTION = 4608
+"""Longest dot product solved: the Hessian is reduction² floats and its factorization cubic."""
+ROWS = 2048
+"""Rows captured of an op, of all feeds together: some more than most reductions are long."""
+CHUNK_BYTES = 192 << 20
+"""Rows captured in one run over the feeds, their quantized twins counted in."""
+KEPT_BYTES = 192 << 20
+"""Rows that stay in memory for the corrections to come; those of further ops are captured again."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``values`` [rows, groups, reduction] of one op, and which feed each comes from: ``feed`` [rows]."""
+
+    values: Floats
+    feed: NDArray[np.intp]
+
+    def of_feeds(self, kept: NDArray[np.bool_]) -> Floats:
+        """The rows of the feeds marked in ``kept`` [feeds]."""
+        return self.values if kept.all() else self.values[kept[self.feed]]
+
+
+class InputRows:
+    """Input rows of the weighted ops of ``model``, at random positions of ``feeds``; captured once for all who ask."""
+
+    def __init__(self, model: ir.Model, feeds: Sequence[Feed], *, seed: int = 0) -> None:
+        self.model, self.feeds = model, feeds
+        self._seed = seed
+        self._kept: dict[str, Rows] = {}
+        self._room = KEPT_BYTES
+
+    def of(self, ops: Sequence[WeightedOp]) -> Iterator[list[tuple[WeightedOp, Rows]]]:
+        """Every op with its rows, as many ops at a time as ``CHUNK_BYTES`` allows."""
+        if known := [(op, self._kept[str(op.node.name)]) for op in ops if op.node.name in self._kept]:
+            yield known
+        for chunk in _chunks([op for op in ops if op.node.name not in self._kept]):
+            captured = self._captured(chunk)
+            for name, rows in captured.items():
+                if rows.values.nbytes <= self._room:
+                    self._room -= rows.values.nbytes
+                    self._kept[name] = rows
+            yield [(op, captured[str(op.node.name)]) for op in chunk]
+
+    def chosen(self, feeds: Sequence[Feed]) -> NDArray[np.bool_]:
+        """Which of all feeds are among ``feeds``, marked: [feeds]."""
+        wanted = {id(feed) for feed in feeds}
+        return np.array([id(feed) in wanted for feed in self.feeds], np.bool_)
+
+    def _captured(self, ops: Sequence[WeightedOp]) -> dict[str, Rows]:
+        readers: dict[str, list[WeightedOp]] = {}
+        for op in ops:
+            readers.setdefault(str(_data(op.node).name), []).append(op)
+        parts: dict[str, list[tuple[Floats, int]]] = {str(op.node.name): [] for op in ops}
+
+        def visit(name: str, value: Array, index: int) -> None:
+            for op in readers[name]:
+                rng = np.random.default_rng((self._seed, index))
+                count = max(_rows_wanted(op) // len(self.feeds), 1)
+                parts[str(op.node.name)].append((sample_rows(op, value, count, rng), index))
+
+        observe(self.model, list(readers), self.feeds, visit)
+        return {
+            name: Rows(
+                np.concatenate([rows for rows, _ in found]),
+                np.concatenate([np.full(len(rows), index, np.intp) for rows, index in found]),
+            )
+            for name, found in parts.items()
+        }
+
+
+def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
+    """The ops of ``placement`` whose product can be written as rows times a weight of their own."""
+    nodes = {str(node.name): node for node in graph}
+    readers = Counter(weight.tensor for weight in placement.weights for _ in weight.uses)
+    for weight in placement.weights:
+        op = weighted_op(nodes[weight.uses[0].node])
+        if readers[weight.tensor] != 1 or not isinstance(op, WeightedOp) or len(op.tensor.shape) < 2:
+            continue
+        if op.node.op_type == "ConvTranspose" or op.reduction > MAX_REDUCTION:
+            continue
+        if op.node.op_type == "MatMul" and len(op.tensor.shape) != 2:
+            continue
+        if op.node.op_type == "Conv" and geometry(op) is None:
+            continue
+        yield op
+
+
+def _chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
+    """``ops`` in runs whose captured rows fit ``CHUNK_BYTES``."""
+    chunk: list[WeightedOp] = []
+    size = 0
+    for op in ops:
+        bytes_ = 2 * 4 * _rows_wanted(op) * op.reduction * group(op.node)
+        if chunk and size + bytes_ > CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(op)
+        size += bytes_
+    if chunk:
+        yield chunk
+
+
+def _rows_wanted(op: WeightedOp) -> int:
+    """Fewer of a grouped convolution: each of its rows holds one dot product per group."""
+    return ROWS // 8 if group(op.node) > 1 else ROWS
+
+
+def _data(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    assert value is not None
+    return value
