@@ -16,8 +16,8 @@ import onnx
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
+from graphs.weighted import STANDARD_DOMAINS, is_weighted, output_axis
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _QUANTIZED = {ir.DataType.INT8, ir.DataType.INT4, ir.DataType.FLOAT8E4M3FN}
 
@@ -62,7 +62,7 @@ _Found = Iterator[tuple[Rule, str]]
 
 
 def _findings(node: ir.Node, opset: int) -> _Found:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in STANDARD_DOMAINS:
         return
     checks: list[Callable[[ir.Node], _Found]] = []
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -71,7 +71,7 @@ def _findings(node: ir.Node, opset: int) -> _Found:
         checks += [_per_tensor, _pairing]
     if node.op_type == "DequantizeLinear":
         checks += [_source_of_dequantize]
-    if node.op_type in _WEIGHTED:
+    if is_weighted(node):
         checks += [_operands, _bias, _weight_axis]
     for check in checks:
         yield from check(node)
@@ -208,17 +208,6 @@ def _weight_axis(node: ir.Node) -> _Found:
         yield Rule.WEIGHT_AXIS, f"its weight is quantized along axis {axis}, output channels are axis {wanted}"
     elif len(scale.shape) == 1 and scale.size != weight.shape.numpy()[axis]:
         yield Rule.WEIGHT_AXIS, f"its weight has {scale.size} scales for {weight.shape.numpy()[axis]} output channels"
-
-
-def output_axis(node: ir.Node, rank: int) -> int:
-    """The axis of a weighted operator's weight that runs over output channels."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "ConvTranspose":
-        return 1
-    if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
-    return rank - 1
 
 
 def _equal_types(node: ir.Node, opset: int) -> _Found:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from graphs.constants import Array, bypass, constant_array, constant_tensor, only_consumer
 from optimizer.passes.base import PassResult
-from optimizer.passes.output_affine import absorb, output_channels, output_rank
+from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
 
 _COMMUTATIVE = ("Mul", "Add")
 _OPS = (*_COMMUTATIVE, "Div", "Sub")
@@ -32,7 +32,7 @@ def _fold(node: ir.Node) -> bool:
         producer = source.producer() if source is not None else None
         if source is None or producer is None or only_consumer(source) is not node:
             continue
-        channels = output_channels(producer)
+        channels = absorbing_channels(producer)
         if channels is None or constant_tensor(constant) is None:
             continue
         vector = _per_channel(constant, channels, output_rank(producer), producer.op_type == "Gemm")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from graphs.constants import Array, bypass, constant_array, only_consumer
 from optimizer.passes.base import PassResult
-from optimizer.passes.output_affine import absorb, output_channels
+from optimizer.passes.output_affine import absorb, absorbing_channels
 
 
 class FoldBatchNorm:
@@ -31,7 +31,7 @@ def _fold(node: ir.Node) -> bool:
     producer = source.producer() if source is not None else None
     if source is None or producer is None or only_consumer(source) is not node or _is_training(node):
         return False
-    channels = output_channels(producer)
+    channels = absorbing_channels(producer)
     affine = _affine(node)
     if channels is None or affine is None or len(affine[0]) != channels:
         return False

@@ -10,25 +10,18 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import Array, constant_array, constant_tensor, set_constant_input
+from graphs.weighted import group, is_weighted, output_axis, output_channels
 
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
-
-def output_channels(node: ir.Node) -> int | None:
-    """Output channels of a weighted node that can absorb an affine map; None for one that cannot."""
-    if node.op_type not in WEIGHTED or node.domain not in ("", "ai.onnx") or len(node.inputs) < 2:
+def absorbing_channels(node: ir.Node) -> int | None:
+    """Output channels of a weighted node with a bias, which can absorb an affine map; None for one that cannot."""
+    if not is_weighted(node) or node.op_type == "MatMul" or len(node.inputs) < 2:
         return None
     weight = constant_tensor(node.inputs[1])
     if weight is None or not weight.dtype.is_floating_point():
         return None
-    shape = weight.shape.numpy()
-    if node.op_type == "Conv":
-        channels = shape[0]
-    elif node.op_type == "ConvTranspose":
-        channels = shape[1] * node.attributes.get_int("group", 1)
-    else:
-        channels = shape[0] if node.attributes.get_int("transB", 0) else shape[1]
-    return int(channels) if _bias(node, int(channels)) is not None else None
+    channels = int(output_channels(node, tuple(weight.shape.numpy())))
+    return channels if _bias(node, channels) is not None else None
 
 
 def output_rank(node: ir.Node) -> int:
@@ -67,8 +60,7 @@ def _bias(node: ir.Node, channels: int) -> Array | None:
 def _along_outputs(node: ir.Node, scale: Array, weight: Array) -> Array:
     """``scale`` shaped to multiply ``weight`` along its output channels."""
     if node.op_type == "ConvTranspose":  # [C in, C out / group, ...], the groups stacked along axis 0
-        group = node.attributes.get_int("group", 1)
-        per_group = np.repeat(scale.reshape(group, -1), weight.shape[0] // group, axis=0)
+        per_group = np.repeat(scale.reshape(group(node), -1), weight.shape[0] // group(node), axis=0)
         return per_group.reshape(*per_group.shape, *[1] * (weight.ndim - 2))
-    axis = 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+    axis = output_axis(node, weight.ndim)
     return scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])

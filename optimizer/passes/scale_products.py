@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor, new_initializer
+from graphs.weighted import is_weighted
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_ranges import LARGEST_OBSERVED, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes
 
-SCALED = {"MatMul", "Gemm", "Conv", "ConvTranspose"}
 _FLOAT = ir.DataType.FLOAT
 
 
@@ -37,7 +37,7 @@ class ScaleProducts:
     def apply(self, model: ir.Model) -> PassResult:
         notes = []
         for node in list(model.graph):
-            candidate = node.op_type in SCALED and node.domain in ("", "ai.onnx") and node.name not in self._keep
+            candidate = is_weighted(node) and node.name not in self._keep
             if candidate and self._scale(node):
                 notes.append(f"{node.name}: computed at a power of two of its size, its results overflow FP16")
         self.extremes = replace(self.extremes, largest=self._largest, within=self._within)

@@ -14,11 +14,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from graphs.constants import constant_tensor, free_name, new_initializer
+from graphs.weighted import WEIGHTED, group, is_weighted, output_axis, reduction_axis
 from optimizer.passes.base import PassResult
 
 Array = NDArray[Any]
 
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_SPARSE = ("Conv", "Gemm", "MatMul")
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 SMALLEST_CHANNELS = 16
 """Below this many input or output channels no sparse tensor-core tile is filled."""
@@ -35,7 +36,7 @@ class Sparsity:
     def apply(self, model: ir.Model) -> PassResult:
         pruned: dict[ir.Value, ir.Value] = {}
         notes, modified = [], 0
-        nodes = [node for graph in model.graphs() for node in graph if node.op_type in _WEIGHTED and node.domain == ""]
+        nodes = [node for graph in model.graphs() for node in graph if node.op_type in _SPARSE and is_weighted(node)]
         for node in nodes:
             reason = ineligible(node, model)
             if reason:
@@ -45,15 +46,6 @@ class Sparsity:
             modified += 1
             notes.append(f"{node.name}: 2:4 along the input channels")
         return PassResult(modified, tuple(notes))
-
-
-def reduction_axis(node: ir.Node, rank: int) -> int:
-    """The axis of the weight the product sums over: input channels."""
-    if node.op_type == "Conv":
-        return 1
-    if node.op_type == "Gemm":
-        return 1 if node.attributes.get_int("transB", 0) else 0
-    return rank - 2
 
 
 def ineligible(node: ir.Node, model: ir.Model) -> str:
@@ -67,12 +59,12 @@ def ineligible(node: ir.Node, model: ir.Model) -> str:
     shape = tensor.shape.numpy()
     if len(shape) < 2:
         return "its weight is a vector"
-    if node.op_type == "Conv" and node.attributes.get_int("group", 1) > 1:
+    if node.op_type == "Conv" and group(node) > 1:
         return "grouped convolution"
     if _reads_graph_input(node, model):
         return "first layer: too sensitive, and few channels"
     axis = reduction_axis(node, len(shape))
-    outputs = shape[0] if axis == 1 and node.op_type != "MatMul" else shape[-1]
+    outputs = shape[output_axis(node, len(shape))]
     if shape[axis] % 4:
         return f"{shape[axis]} input channels are no multiple of 4"
     if min(shape[axis], outputs) < SMALLEST_CHANNELS:
@@ -95,14 +87,7 @@ def _reads_graph_input(node: ir.Node, model: ir.Model) -> bool:
         if value in model.graph.inputs:
             return value.dtype in _FLOATS
         producer = value.producer()
-        if producer is not None and producer.op_type not in (
-            *_WEIGHTED,
-            "ConvTranspose",
-            "LSTM",
-            "GRU",
-            "Gather",
-            "If",
-        ):
+        if producer is not None and producer.op_type not in (*WEIGHTED, "LSTM", "GRU", "Gather", "If"):
             stack += list(producer.inputs)
     return False
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.quantization.graph_edits import GraphEdits
-from optimizer.quantization.rules.weighted import constant_of
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits
 
 _REWRITTEN = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _BETWEEN = frozenset({"Relu", "Clip"})
@@ -42,7 +42,7 @@ def keep_biases_apart(model: ir.Model) -> int:
 
 def _fits(node: ir.Node) -> bool:
     """Whether the codes of the bias fit the type they are computed in, or there is nothing to be rewritten."""
-    data, weight, bias = (_scale(node.inputs[0]), _scale(node.inputs[1]), constant_of(node.inputs[2]))
+    data, weight, bias = (_scale(node.inputs[0]), _scale(node.inputs[1]), constant_tensor(node.inputs[2]))
     if data is None or weight is None or bias is None or bias.dtype not in _LARGEST:
         return True
     with np.errstate(over="ignore", under="ignore"):
@@ -55,7 +55,7 @@ def _scale(value: ir.Value | None) -> np.ndarray | None:
     producer = value.producer() if value is not None else None
     if producer is None or producer.op_type != "DequantizeLinear":
         return None
-    scale = constant_of(producer.inputs[1])
+    scale = constant_tensor(producer.inputs[1])
     return None if scale is None else scale.numpy().astype(np.float64)
 
 

@@ -13,8 +13,8 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
+from graphs.edits import values_by_name
 from graphs.saving import stored
-from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.weights import Floats
 
 CHUNK_BYTES = 192 << 20

@@ -7,29 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread
-from optimizer.quantization.rules.weighted import WeightedOp, constant_of, group
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits, drop_if_unread
+from graphs.weighted import WeightedOp
 from optimizer.quantization.weights import Floats, as_float32, per_channel
 
 Edit = Callable[[Floats], Floats]
-
-
-def data_axis(op: WeightedOp) -> int:
-    """The axis of the op's data input that its weight's input channels contract with."""
-    return 1 if op.node.op_type in ("Conv", "ConvTranspose") else -1
-
-
-def input_axis(op: WeightedOp) -> int | None:
-    """The weight axis of the input channels, for a depthwise convolution that of its outputs; None for other grouped
-    ones, whose channels are interleaved.
-    """
-    if op.node.op_type == "Conv":
-        return 0 if op.depthwise else (1 if group(op.node) == 1 else None)
-    if op.node.op_type == "ConvTranspose":
-        return 0 if group(op.node) == 1 else None
-    if op.node.op_type == "Gemm":
-        return 1 - op.axis
-    return 0 if len(op.tensor.shape) == 2 else None
 
 
 def unpadded(op: WeightedOp) -> bool:
@@ -60,7 +43,7 @@ def edit_weight(edits: GraphEdits, op: WeightedOp, edit: Edit, suffix: str) -> i
 
 def scale_inputs(edits: GraphEdits, op: WeightedOp, factor: Floats) -> ir.Value:
     """Multiply the weight's input channels by ``factor`` [channels]; returns the new weight."""
-    axis = input_axis(op)
+    axis = op.input_axis
     assert axis is not None
     return edit_weight(edits, op, lambda old: old * per_channel(old, axis, factor), "rescaled")
 
@@ -68,14 +51,9 @@ def scale_inputs(edits: GraphEdits, op: WeightedOp, factor: Floats) -> ir.Value:
 def scale_outputs(edits: GraphEdits, op: WeightedOp, factor: Floats) -> None:
     """Multiply the op's output channels, weight and bias, by ``factor`` [channels]."""
     edit_weight(edits, op, lambda old: old * per_channel(old, op.axis, factor), "scaled")
-    bias = bias_of(op)
+    bias = op.bias
     if bias is not None:
         _replace_bias(edits, op, as_float32(bias) * factor)
-
-
-def bias_of(op: WeightedOp) -> ir.TensorProtocol | None:
-    """The constant bias input of a Conv, ConvTranspose or Gemm."""
-    return constant_of(op.node.inputs[2]) if len(op.node.inputs) > 2 else None
 
 
 def can_scale_outputs(op: WeightedOp) -> bool:
@@ -84,7 +62,7 @@ def can_scale_outputs(op: WeightedOp) -> bool:
     """
     if len(op.node.inputs) < 3 or op.node.inputs[2] is None:
         return True
-    bias = bias_of(op)
+    bias = op.bias
     return bias is not None and tuple(bias.shape.numpy())[-1:] in ((), (1,), (op.channels,))
 
 
@@ -93,11 +71,11 @@ def can_add_bias(op: WeightedOp) -> bool:
     node = op.node
     if node.op_type == "MatMul":
         return True
-    if node.op_type == "Gemm" and any(_factor(node, name) != 1.0 for name in ("alpha", "beta")):
+    if node.op_type == "Gemm" and any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta")):
         return False
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return True
-    bias = bias_of(op)
+    bias = op.bias
     return bias is not None and tuple(bias.shape.numpy()) == (op.channels,)
 
 
@@ -106,13 +84,8 @@ def add_to_bias(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
     if op.node.op_type == "MatMul":
         _add_behind(edits, op, delta)
         return
-    bias = bias_of(op)
+    bias = op.bias
     _replace_bias(edits, op, delta if bias is None else as_float32(bias) + delta)
-
-
-def _factor(node: ir.Node, name: str) -> float:
-    attribute = node.attributes.get(name)
-    return attribute.as_float() if attribute is not None else 1.0
 
 
 def _replace_bias(edits: GraphEdits, op: WeightedOp, bias: Floats) -> None:
@@ -157,7 +130,7 @@ def bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorPr
     if len(uses) != 1 or uses[0].node.op_type != "Add" or output.is_graph_output():
         return None
     index = 1 - uses[0].idx
-    tensor = constant_of(uses[0].node.inputs[index])
+    tensor = constant_tensor(uses[0].node.inputs[index])
     if tensor is None or tuple(tensor.shape.numpy()) != (channels,):
         return None
     return uses[0].node, index, tensor
@@ -165,7 +138,7 @@ def bias_add(output: ir.Value, channels: int) -> tuple[ir.Node, int, ir.TensorPr
 
 def contraction(op: WeightedOp, weight: Floats) -> Floats:
     """The weight as [input channels, outputs * taps], taps of one output contiguous."""
-    axis = input_axis(op)
+    axis = op.input_axis
     assert axis is not None
     moved = np.moveaxis(weight, (axis, op.axis), (0, 1))
     return moved.reshape(moved.shape[0], -1)
@@ -173,6 +146,6 @@ def contraction(op: WeightedOp, weight: Floats) -> Floats:
 
 def contraction_inputs(op: WeightedOp) -> int:
     """How many input channels the op contracts over."""
-    axis = input_axis(op)
+    axis = op.input_axis
     assert axis is not None
     return int(op.tensor.shape.numpy()[axis])

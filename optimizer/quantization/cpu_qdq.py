@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits, drop_if_unread, values_by_name
 from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.graph_edits import GraphEdits, drop_if_unread, rewire, values_by_name
-from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, rewire
 from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
-from optimizer.quantization.rules.weighted import constant_of
 from optimizer.quantization.weights import Floats, ScaleSearch, WeightScales, as_float32
 
 _INT32_SAFE = 2.0**30
@@ -69,7 +69,7 @@ def _bias(edits: GraphEdits, node: ir.Node, data_scale: float, weight_scale: Flo
     One that has no such codes stays float, and its op too: see ``biases``.
     """
     value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
-    tensor = constant_of(value)
+    tensor = constant_tensor(value)
     if value is None or tensor is None or not value.name:
         return
     bias = as_float32(tensor).astype(np.float64)

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.edits import values_by_name
 from optimizer.quantization.cpu_qdq import uint8_parameters
-from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
 from optimizer.quantization.weights import CODE_MAX, Floats

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
-from optimizer.quantization.graph_edits import values_by_name
+from graphs.edits import values_by_name
 from optimizer.quantization.rules.commuting import origin
 
 BLOCKS = 8

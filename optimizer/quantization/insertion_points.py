@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+
+import onnx_ir as ir
 
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.rules.catalogue import Rule
@@ -27,6 +30,12 @@ class Use:
 
     node: str
     index: int
+
+
+def rewire(nodes: Mapping[str, ir.Node], uses: Iterable[Use], value: ir.Value) -> None:
+    """Make ``uses`` read ``value``."""
+    for use in uses:
+        nodes[use.node].replace_input_with(use.index, value)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Array
-from optimizer.quantization.rules.weighted import WeightedOp, group
+from graphs.weighted import WeightedOp, group
 from optimizer.quantization.weights import Floats
 
 

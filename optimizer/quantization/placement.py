@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.weighted import WEIGHTED, WeightedOp
 from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use, WeightPoint
 from optimizer.quantization.rules import commuting, floats, guards
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.residual import depths, skip_input
-from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 

@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
 from optimizer.quantization.channels import bias_add
-from optimizer.quantization.graph_edits import GraphEdits, after, drop_if_unread, dtype_of, rewire, values_by_name
-from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, WeightPoint
-from optimizer.quantization.rules.weighted import constant_of
+from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, WeightPoint, rewire
 from optimizer.quantization.weights import (
     CODE_MAX,
     Codes,
@@ -79,7 +79,7 @@ def activation_scale(value: ir.Value, found: TensorRange) -> Floats:
     producer = value.producer()
     if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 2:
         return scale
-    bound = constant_of(producer.inputs[1])
+    bound = constant_tensor(producer.inputs[1])
     return anchored(scale, float(bound.numpy())) if bound is not None else scale
 
 
@@ -146,7 +146,7 @@ def insert_weight(
     top: int = CODE_MAX,
 ) -> Floats:
     """Put one weight's codes and DequantizeLinear into the graph; returns its scales, one per channel."""
-    tensor = value.const_value
+    tensor = constant_tensor(value)
     assert tensor is not None
     graph, name = edits.graph, str(value.name)
     scale = settled.scale if settled is not None else search(tensor, point.axis, top)

@@ -9,16 +9,17 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits, after, dtype_of
+from graphs.weighted import WEIGHTED, WeightedOp
 from optimizer.quantization.channels import (
     add_to_bias,
     can_add_bias,
     contraction,
-    data_axis,
     scale_inputs,
     scale_outputs,
 )
-from optimizer.quantization.graph_edits import GraphEdits, after, dtype_of
-from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, constant_of, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import Floats, as_float32
 
 _UNBOUNDED = 1e30
@@ -99,11 +100,11 @@ def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | 
     if producer is None:
         return None
     alone = len(value.uses()) == len(readers) and not value.is_graph_output()
-    axis = data_axis(readers[0])
+    axis = readers[0].data_axis
     found = (_in_norm(producer, value, axis) or _behind_weighted(producer, value, axis)) if alone else None
     if found is not None:
         return found
-    feeds_convolution = any(data_axis(reader) == 1 for reader in readers)
+    feeds_convolution = any(reader.data_axis == 1 for reader in readers)
     return None if feeds_convolution else Absorber(_Kind.NODES)
 
 
@@ -152,7 +153,7 @@ def _is_relu(node: ir.Node) -> bool:
 
 
 def _constant_bounds(clip: ir.Node) -> bool:
-    return all(value is None or constant_of(value) is not None for value in clip.inputs[1:])
+    return all(value is None or constant_tensor(value) is not None for value in clip.inputs[1:])
 
 
 def _in_norm(norm: ir.Node, value: ir.Value, axis: int) -> Absorber | None:
@@ -161,15 +162,15 @@ def _in_norm(norm: ir.Node, value: ir.Value, axis: int) -> Absorber | None:
         return None
     parameters, over = norm.inputs[1:3], norm.attributes.get("axis")
     first = over.as_int() if over is not None else -1
-    constant = len(parameters) > 0 and all(p is None or constant_of(p) is not None for p in parameters)
+    constant = len(parameters) > 0 and all(p is None or constant_tensor(p) is not None for p in parameters)
     ours = constant and _is_axis(value, first, -1) and _is_axis(value, axis, -1)
     return Absorber(_Kind.NORM, norm) if ours else None
 
 
 def _into_norm(edits: GraphEdits, norm: ir.Node | None, shift: Floats, scale: Floats) -> None:
     assert norm is not None and norm.inputs[1] is not None
-    gain = constant_of(norm.inputs[1])
-    bias = constant_of(norm.inputs[2]) if len(norm.inputs) > 2 else None
+    gain = constant_tensor(norm.inputs[1])
+    bias = constant_tensor(norm.inputs[2]) if len(norm.inputs) > 2 else None
     assert gain is not None
     old_bias = as_float32(bias) if bias is not None else np.zeros_like(shift)
     norm.replace_input_with(1, edits.constant(f"{norm.name}/gain", as_float32(gain) * scale, gain.dtype))
@@ -198,7 +199,7 @@ def _move_bounds(edits: GraphEdits, node: ir.Node, shift: float) -> None:
 
 
 def _bound(clip: ir.Node, index: int) -> float | None:
-    tensor = constant_of(clip.inputs[index]) if len(clip.inputs) > index else None
+    tensor = constant_tensor(clip.inputs[index]) if len(clip.inputs) > index else None
     return float(tensor.numpy().reshape(-1)[0]) if tensor is not None and tensor.size else None
 
 

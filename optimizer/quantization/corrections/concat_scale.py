@@ -16,16 +16,15 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.edits import GraphEdits, dtype_of
+from graphs.weighted import WEIGHTED, WeightedOp
 from optimizer.quantization.channels import (
     can_scale_outputs,
-    data_axis,
-    input_axis,
     scale_inputs,
     scale_outputs,
 )
-from optimizer.quantization.graph_edits import GraphEdits, dtype_of
 from optimizer.quantization.rules.guards import unlike
-from optimizer.quantization.rules.weighted import WEIGHTED, WeightedOp, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
 _WIDEST = 2.0**14
@@ -64,7 +63,7 @@ class EqualizeConcatBranches:
         readers = [
             weighted_op(use.node) if use.node.op_type in WEIGHTED and use.idx == 0 else "" for use in output.uses()
         ]
-        ops = tuple(op for op in readers if isinstance(op, WeightedOp) and input_axis(op) is not None)
+        ops = tuple(op for op in readers if isinstance(op, WeightedOp) and op.input_axis is not None)
         ranges = [self._table.tensors.get(str(value.name)) for value in concat.inputs if value is not None]
         known = [found.amax for found in ranges if found is not None]
         if not ops or len(ops) != len(readers) or output.is_graph_output() or len(known) != len(concat.inputs):
@@ -81,7 +80,7 @@ class EqualizeConcatBranches:
 def _joins_channels(concat: ir.Node, op: WeightedOp) -> bool:
     axis = concat.attributes["axis"].as_int()
     rank = len(concat.outputs[0].shape) if concat.outputs[0].shape is not None else None
-    wanted = data_axis(op)
+    wanted = op.data_axis
     if rank is None:
         return axis == wanted and all(_width(value, axis) is not None for value in concat.inputs)
     return axis % rank == wanted % rank and all(_width(value, axis % rank) is not None for value in concat.inputs)

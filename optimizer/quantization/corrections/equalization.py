@@ -26,21 +26,20 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from graphs.edits import GraphEdits, values_by_name
+from graphs.weighted import WeightedOp
 from optimizer.quantization.capture import Channels, capture_channels
 from optimizer.quantization.channels import (
     can_add_bias,
     contraction,
     contraction_inputs,
-    data_axis,
-    input_axis,
     unpadded,
 )
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
-from optimizer.quantization.graph_edits import GraphEdits, values_by_name
 from optimizer.quantization.insertion_points import ActivationPoint
-from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
 
 ROWS = 4096
@@ -96,10 +95,10 @@ class EqualizeActivations:
         notes: dict[str, str] = {}
         edits = GraphEdits(model.graph)
         found = list(_sites(model.graph, self._points))
-        axes = {str(site.value.name): data_axis(site.ops[0]) for site in found}
+        axes = {str(site.value.name): site.ops[0].data_axis for site in found}
         ends = self._extremes(model, axes) if self._extremes is not None else {}
         for sites in _chunks(found):
-            axes = {str(site.value.name): data_axis(site.ops[0]) for site in sites}
+            axes = {str(site.value.name): site.ops[0].data_axis for site in sites}
             captured = capture_channels(model, axes, self._feeds, rows=ROWS, seed=self._seed)
             for site in sites:
                 name = str(site.value.name)
@@ -214,8 +213,8 @@ def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site
         if any(use.index != 0 for use in point.uses):
             continue
         found = [weighted_op(nodes[use.node]) for use in point.uses]
-        ops = tuple(op for op in found if isinstance(op, WeightedOp) and input_axis(op) is not None)
-        if len(ops) != len(found) or len({data_axis(op) for op in ops}) != 1:
+        ops = tuple(op for op in found if isinstance(op, WeightedOp) and op.input_axis is not None)
+        if len(ops) != len(found) or len({op.data_axis for op in ops}) != 1:
             continue
         absorber = find_absorber(values[point.tensor], ops)
         if absorber is not None:

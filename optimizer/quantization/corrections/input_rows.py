@@ -11,10 +11,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from engines.engine import Array, Feed
+from graphs.weighted import WeightedOp, group
 from optimizer.quantization.capture import observe
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.patches import geometry, sample_rows
-from optimizer.quantization.rules.weighted import WeightedOp, group, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import Floats
 
 MAX_REDUCTION = 4608

@@ -12,14 +12,14 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
+from graphs.edits import values_by_name
+from graphs.weighted import WeightedOp
 from optimizer.parallel import in_parallel
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, Unsigned
-from optimizer.quantization.graph_edits import values_by_name
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.qdq import activation_scale
-from optimizer.quantization.rules.weighted import WeightedOp
 from optimizer.quantization.weights import Floats, as_float32
 
 FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0)

@@ -15,16 +15,17 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from graphs.edits import GraphEdits
+from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
 from optimizer.parallel import in_parallel
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import Means, Moments, RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.fake_quantize import Quantizer
-from optimizer.quantization.graph_edits import GraphEdits
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
-from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import Codes, Floats, WeightScales, as_float32, mse_scales
 
 MIN_ROWS = 64

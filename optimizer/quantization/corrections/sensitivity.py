@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
+from graphs.edits import GraphEdits, dtype_of, values_by_name
 from graphs.saving import stored
 from optimizer.quantization.cpu_qdq import uint8_parameters
-from optimizer.quantization.graph_edits import GraphEdits, dtype_of, values_by_name
 from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
 from optimizer.quantization.weights import (

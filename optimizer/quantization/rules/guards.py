@@ -7,9 +7,9 @@ import math
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.constants import constant_tensor
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import concat_branches, origin
-from optimizer.quantization.rules.weighted import constant_of
 
 UNLIKE_RANGES = 6.0
 """Branches of a Concat whose amax differ by more lose over 2.5 of their 8 bits to a shared scale."""
@@ -60,7 +60,7 @@ def _sentinel_fill(value: ir.Value, amax: float, table: CalibrationTable) -> str
     producer = origin(value).producer()
     if padded is None or producer is None or padded.name not in table.tensors:
         return ""
-    fill = constant_of(producer.inputs[2]) if len(producer.inputs) > 2 else None
+    fill = constant_tensor(producer.inputs[2]) if len(producer.inputs) > 2 else None
     size = float(abs(fill.numpy()).max()) if fill is not None and fill.size else 0.0
     inner = table.tensors[padded.name].amax
     if size <= HUGE_FILL * inner or amax < size:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from graphs.constants import constant_tensor
+from graphs.weighted import WeightedOp, group, output_axis
 from optimizer.quantization.rules.catalogue import Rule
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 MIN_REDUCTION = 8
 """Shortest dot product worth an integer kernel; a depthwise 3x3 (9) passes, a 1x1 over few channels does not."""
@@ -17,63 +17,11 @@ MIN_GEMM = 16
 """Smallest K and N of a matrix product (Model-Optimizer skips below; Tensor Core tiles are 16 wide)."""
 
 
-@dataclass(frozen=True)
-class WeightedOp:
-    """A node with a constant weight: ``axis`` holds the output channels, ``reduction`` is the dot-product length."""
-
-    node: ir.Node
-    axis: int
-    channels: int
-    reduction: int
-
-    @property
-    def weight(self) -> ir.Value:
-        """The weight as it is now: corrections replace it."""
-        value = self.node.inputs[1]
-        assert value is not None
-        return value
-
-    @property
-    def tensor(self) -> ir.TensorProtocol:
-        tensor = self.weight.const_value
-        assert tensor is not None
-        return tensor
-
-    @property
-    def depthwise(self) -> bool:
-        alone = self.node.op_type == "Conv" and group(self.node) == self.channels > 1
-        return alone and self.tensor.shape.numpy()[1] == 1
-
-
-def group(node: ir.Node) -> int:
-    attribute = node.attributes.get("group")
-    return attribute.as_int() if attribute is not None else 1
-
-
-def constant_of(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor behind an initializer no caller can override; None for anything computed or fed."""
-    if value is None or value.is_graph_input() or value.producer() is not None:
-        return None
-    return value.const_value
-
-
-def weight_axis(node: ir.Node, rank: int) -> int:
-    """Rule 2: Conv 0, ConvTranspose 1, Gemm 0 or 1 by ``transB``, MatMul the last axis."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "ConvTranspose":
-        return 1
-    if node.op_type == "Gemm":
-        transposed = node.attributes.get("transB")
-        return 0 if transposed is not None and transposed.as_int() else 1
-    return rank - 1
-
-
 def weighted_op(node: ir.Node) -> WeightedOp | str:
     """The op's view for quantization, or the reason (rules 3, 11) it must stay in high precision."""
-    weight = constant_of(node.inputs[1] if len(node.inputs) > 1 else None)
+    weight = constant_tensor(node.inputs[1] if len(node.inputs) > 1 else None)
     if weight is None or node.inputs[1] is None:
-        if node.op_type == "MatMul" and constant_of(node.inputs[0]) is not None:
+        if node.op_type == "MatMul" and constant_tensor(node.inputs[0]) is not None:
             return Rule.EVERY_WEIGHTED_INPUT.reason("its constant stands on the left")
         if node.op_type == "MatMul":
             return Rule.ATTENTION.reason("both operands are computed")
@@ -85,20 +33,15 @@ def weighted_op(node: ir.Node) -> WeightedOp | str:
         return Rule.SMALL_OPS.reason("a matrix-vector product")
     if node.op_type == "ConvTranspose" and group(node) > 1:
         return Rule.SCALE_GRANULARITY.reason("a grouped ConvTranspose shares scales between groups")
-    if node.op_type == "Gemm" and _transposes_data(node):
+    if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) != 0:
         return Rule.EVERY_WEIGHTED_INPUT.reason("Gemm with transA")
-    axis = weight_axis(node, len(shape))
+    axis = output_axis(node, len(shape))
     channels = shape[axis]
     reduction = math.prod(shape) // max(channels, 1)
     if node.op_type == "MatMul":
         reduction = shape[-2]
     op = WeightedOp(node, axis, channels, reduction)
     return too_small(op) or op
-
-
-def _transposes_data(node: ir.Node) -> bool:
-    attribute = node.attributes.get("transA")
-    return attribute is not None and bool(attribute.as_int())
 
 
 def too_small(op: WeightedOp) -> str:

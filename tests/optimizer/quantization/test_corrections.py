@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from graphs.weighted import WeightedOp
 from optimizer.passes.sparsity import is_two_four, prune_two_four
 from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
@@ -23,7 +24,7 @@ from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.patches import sample_rows
 from optimizer.quantization.placement import place
-from optimizer.quantization.rules.weighted import WeightedOp, weighted_op
+from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import WeightScales, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 from tests.optimizer.quantization.test_placement import HEAD

@@ -1,4 +1,4 @@
-"""The few graph edits every inserter needs."""
+"""Putting nodes and constants into a graph, under names that are free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from graphs.free_names import FreeNames
-from optimizer.quantization.insertion_points import Use
 
 
 def values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
@@ -79,13 +78,12 @@ def after(graph: ir.Graph, value: ir.Value, nodes: Iterable[ir.Node]) -> None:
         graph.insert_before(graph[0], nodes)
 
 
-def rewire(nodes: Mapping[str, ir.Node], uses: Iterable[Use], value: ir.Value) -> None:
-    """Make ``uses`` read ``value``."""
-    for use in uses:
-        nodes[use.node].replace_input_with(use.index, value)
-
-
 def drop_if_unread(graph: ir.Graph, value: ir.Value) -> None:
-    """Forget an initializer nobody reads any more, so that its memory can go."""
-    if not value.uses() and not value.is_graph_output() and value.name in graph.initializers:
+    """Forget a constant nobody reads any more, initializer or Constant node, so that its memory can go."""
+    if value.uses() or value.is_graph_output():
+        return
+    producer = value.producer()
+    if value.name in graph.initializers:
         del graph.initializers[str(value.name)]
+    elif producer is not None and producer.op_type == "Constant" and producer.graph is not None:
+        producer.graph.remove(producer, safe=True)
