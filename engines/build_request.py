@@ -16,11 +16,12 @@ class BuildRequest:
     """One engine to build.
 
     ``model`` is the graph in the form its target wants (for TensorRT already typed: Q/DQ, casts); ``out`` the engine
-    directory to create; ``precision`` a label for the manifest, because types live in the graph. ``more_profiles`` are
-    optimization profiles besides ``profile``. ``options`` are those of ``engines.tensorrt.options`` and concern
-    TensorRT only. ``library`` overrides the choice of ``choose_library``. ``time_limit_s`` and ``memory_limit_mb``
-    (the builder's own pages, mapped weights not counted) end a build that takes more. ``batching`` is what is known of
-    axis 0, ``not_finite`` the outputs that hold NaN or infinity in the model as given: both for the manifest.
+    directory to create; ``precision`` what the graph's heavy nodes compute in, for the manifest (types live in the
+    graph; a wish such as "auto" does not). ``more_profiles`` are optimization profiles besides ``profile``. ``options``
+    are those of ``engines.tensorrt.options`` and concern TensorRT only. ``library`` overrides the choice of
+    ``choose_library``. ``time_limit_s`` and ``memory_limit_mb`` (the builder's own pages, mapped weights not counted)
+    end a build that takes more. ``batching`` is what is known of axis 0, ``not_finite`` the outputs that hold NaN or
+    infinity in the model as given: both for the manifest.
     """
 
     model: Path

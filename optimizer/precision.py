@@ -36,5 +36,13 @@ class PrecisionPlan:
     nodes: dict[str, NodePrecision]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def computes_in(self) -> str:
+        """What the heavy nodes compute in: int8 where any does, else the dtype of most MACs; empty for no nodes."""
+        macs: dict[str, int] = {}
+        for node in self.nodes.values():
+            macs[node.dtype.value] = macs.get(node.dtype.value, 0) + node.macs
+        return Dtype.INT8.value if Dtype.INT8.value in macs else max(macs, key=lambda dtype: macs[dtype], default="")
+
     def counts(self) -> dict[str, int]:
         return dict(Counter(node.dtype.value for node in self.nodes.values()))

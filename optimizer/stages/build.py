@@ -56,8 +56,8 @@ def build_targets(
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
-    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``plan`` tells why a
-    node that a target refuses has the type it has.
+    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``plan`` tells what
+    the graph computes in (``auto`` and ``int8`` are wishes), and why a node that a target refuses has the type it has.
     """
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
 
@@ -67,7 +67,7 @@ def build_targets(
             target=target,
             profile=profile,
             out=bundle / "engines" / target.name,
-            precision=settings.precision.value,
+            precision=(plan.computes_in if plan is not None else "") or settings.precision.value,
             sparse_weights=sparse_weights and target.sparse_tensor_cores,
             more_profiles=tuple(more_profiles),
             options=settings.tensorrt_options,

@@ -171,7 +171,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         build_seconds=build.build_seconds,
         title=target.title,
         next_command=f"optimize bench {Path(found.bundle).name} --target {target.name}",
-        kept_precision=_shipped(found.plan),
+        kept_precision=found.plan.computes_in,
         why=_sparsity_note(target, build.backend) if found.sparse else "",
         accuracy=_outputs(typed.accuracy) if typed else None,
         accuracy_how=simulated_how(found.requested),
@@ -187,14 +187,6 @@ def simulated_how(requested: str) -> str:
         return "simulated on the CPU in ONNX Runtime"
     name = {Dtype.FP16: "float16", Dtype.BF16: "bfloat16"}[dtype]
     return f"simulated on the CPU: every {name} tensor rounded to {name}, Q/DQ nodes executed in float"
-
-
-def _shipped(plan: PrecisionPlan) -> str:
-    """What the typed graph's heavy nodes compute in: int8 where any does, else the dtype of most MACs."""
-    macs: dict[str, int] = {}
-    for node in plan.nodes.values():
-        macs[node.dtype.value] = macs.get(node.dtype.value, 0) + node.macs
-    return Dtype.INT8.value if Dtype.INT8.value in macs else max(macs, key=lambda dtype: macs[dtype], default="")
 
 
 def _sparsity_note(target: Target, backend: str) -> str:

@@ -21,7 +21,7 @@ class Rule:
     A ``node`` group is the name the builder gives the operation, used where no parser message names a node;
     ``at_control_flow`` rules concern the graph's first If, Loop or Scan. Texts may also use ``{outputs}``, the node's
     outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, and ``{half}`` and
-    ``{types}``, which advise on ``--precision`` by the one that was asked for (``advice``).
+    ``{types}``, which advise on ``--precision`` by what the graph is typed in (``advice``).
     """
 
     pattern: re.Pattern[str]
@@ -39,12 +39,12 @@ def _rule(
 
 
 LEAVE_TO_CPU = "build for --target cpu, or replace the node by operators the target knows (`optimize inspect MODEL`)"
-_TYPED = ("fp16", "int8", "auto")
+_TYPED = ("fp16", "int8")
 _NEEDS_GPU = "build on a machine with the GPU: pip install 'enginewright[tensorrt]'"
 
 
 def advice(precision: str) -> dict[str, str]:
-    """What to change where a GPU lacks a type, for someone who asked for ``precision`` (empty: not known)."""
+    """What to change where a GPU lacks a type, where the graph computes in ``precision`` (empty: not known)."""
     if precision in _TYPED:
         newer = "`optimize explain` says why the node is not in float16; build for a newer --target, or for cpu"
         return {"half": newer, "types": "start from the float32 model, or build for a newer --target"}

@@ -70,7 +70,7 @@ def build_failure(
     """The error for a network that TensorRT does not build, after its ERROR messages.
 
     ``operators`` are op types by ONNX node. ``control_flow`` is the first If, Loop or Scan node of the graph, which
-    TensorRT does not name when it fails there. ``precision`` is what the user asked for: advice must not repeat it.
+    TensorRT does not name when it fails there. ``precision`` is what the graph is typed in: advice must not repeat it.
     """
     text = "\n".join(_CUDA_NOISE.sub("", error) for error in errors).strip()
     for rule in BUILDER_RULES:

@@ -1,0 +1,51 @@
+"""The plan says what a graph computes in, and engines are labelled with that, never with what was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.build_request import BuildRequest
+from engines.errors import BuildError, BuildFailure
+from engines.profile import ShapeProfile
+from engines.targets.target import TARGETS
+from optimizer.events import Events
+from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.settings import Precision, Settings
+from optimizer.stages import build
+
+
+def plan(**nodes: tuple[Dtype, int]) -> PrecisionPlan:
+    return PrecisionPlan({name: NodePrecision(dtype, "", "Conv", macs) for name, (dtype, macs) in nodes.items()})
+
+
+def test_int8_wins_then_the_dtype_of_most_macs() -> None:
+    assert plan(a=(Dtype.INT8, 1), b=(Dtype.FP16, 9)).computes_in == "int8"
+    assert plan(a=(Dtype.FP32, 1), b=(Dtype.FP16, 9)).computes_in == "fp16"
+    assert plan().computes_in == ""
+
+
+@pytest.mark.parametrize("dtype", [Dtype.INT8, Dtype.FP16])
+def test_an_engine_is_labelled_with_what_it_computes_in(
+    dtype: Dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BuildRequest] = []
+
+    def record(request: BuildRequest, *_: object) -> None:
+        asked.append(request)
+        raise BuildError(BuildFailure.OTHER, "recorded")
+
+    monkeypatch.setattr(build, "build_engine", record)
+    settings = Settings(precision=Precision.AUTO, jobs=1)
+    build.build_targets(
+        tmp_path / "model.onnx",
+        [TARGETS["t4"]],
+        ShapeProfile({}),
+        tmp_path,
+        sparse_weights=False,
+        settings=settings,
+        events=Events(),
+        plan=plan(a=(dtype, 1)),
+    )
+    assert [request.precision for request in asked] == [dtype.value]
