@@ -11,9 +11,13 @@ from pathlib import Path
 
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, sha256_file, unwritable, write_atomically, write_json
+from optimizer.precision import PrecisionPlan
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+MODEL, PLAN, TABLE = "model.onnx", "precision.json", "calibration.json"
+"""The typed graph, the precision of its nodes and the ranges of its tensors. The folder of an engine that runs another
+graph has its own of these."""
 WORK = ".work"
 LOCK = "lock"
 JOB = "job"
@@ -64,6 +68,11 @@ class Bundle:
 
     def targets(self) -> list[str]:
         return sorted(path.parent.name for path in (self.path / "engines").glob("*/engine.json"))
+
+    def plan(self, target: str | None = None) -> PrecisionPlan:
+        """The plan of ``model.onnx``, or of the graph that the engine of ``target`` runs. Raises ``BadInput``."""
+        own = self.path / PLAN if target is None else self.engine_directory(target) / PLAN
+        return read_json(own if own.is_file() else self.path / PLAN, PrecisionPlan)
 
     def damaged_files(self) -> list[str]:
         """Files whose content is not what the manifest says, or that are missing."""

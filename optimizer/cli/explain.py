@@ -11,6 +11,9 @@ import typer
 def explain(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
     node: Annotated[str, typer.Option("--node", help="One node by its ONNX name.")] = "",
+    target: Annotated[
+        str, typer.Option("--target", help="The graph that this engine runs; model.onnx when left out.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Why each node has its precision, and what was done to the graph."""
@@ -19,7 +22,7 @@ def explain(
     from graphs.files import to_json
     from optimizer.verbs.explain import explain_bundle, render
 
-    found = explain_bundle(bundle, node or None)
+    found = explain_bundle(bundle, node or None, target or None)
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:

@@ -147,6 +147,17 @@ class Prepared:
         """The ranges chosen; an empty table where nothing can be quantized."""
         return self.chosen.table if self.chosen is not None else _nothing_to_do(self.model, self.settings).table
 
+    @property
+    def quantizes(self) -> bool:
+        """Whether anything can be quantized."""
+        return self.chosen is not None and self.chosen.placement.quantizes
+
+    def kept_float(self, allowance: Allowance) -> frozenset[str]:
+        """The nodes that ``quantized`` would try to leave in high precision for the error they cause: nothing is run,
+        and where they are the same, so is the graph.
+        """
+        return frozenset(self._fallback(allowance)[1])
+
     def quantized(self, allowance: Allowance) -> QuantizedModel:
         """A quantized copy in which as many ops stay in high precision as ``allowance`` lets, where that pays: noises
         add up only while they are small, so what it buys is looked at on the judged samples.

@@ -20,6 +20,7 @@ from graphs.errors import BadInput
 from optimizer.events import Detail, Events
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Settings
+from optimizer.stages.forms import TypedForm
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,16 @@ def build_targets(
     settings: Settings,
     events: Events,
     more_profiles: Sequence[ShapeProfile] = (),
-    plan: PrecisionPlan | None = None,
+    typed: TypedForm | None = None,
     batching: Batching | None = None,
     not_finite: tuple[str, ...] = (),
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
-    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``plan`` tells what
-    the graph computes in (``auto`` and ``int8`` are wishes), and why a node that a target refuses has the type it has.
+    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``typed`` is the form
+    behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a node that a target refuses has the type it has.
     """
+    plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
 
     def build(target: Target) -> BuildOutcome:

@@ -11,30 +11,30 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
-from benchmarks.memory import engine_memory
 from benchmarks.report.model import ModelSummary, Report
 from benchmarks.roofline.prediction import Prediction
 from calibration.sources.observed import observed_shapes
-from engines.build import BuildRequest, build_engine
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.profile import Shape, ShapeProfile, infer_profile
 from engines.targets.target import CPU, Backend
 from graphs.macs import count_macs, total_macs
 from graphs.saving import save_model
-from optimizer.attempt import attempt
 from optimizer.bundle import Workspace
 from optimizer.events import Events
-from optimizer.stages.build import BuildOutcome, build_targets, outcome
+from optimizer.stages.build import BuildOutcome, build_targets
 from optimizer.stages.cleaning import clean_graph
-from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.cpu_engine import built_cpu, make_cpu_engine
 from optimizer.stages.data_check import LOOKED_AT, check_data
+from optimizer.stages.forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
 from optimizer.stages.prediction import predict_targets
 from optimizer.stages.publish import write_pages
 from optimizer.stages.reporting import Findings, assemble
 from optimizer.stages.resume import Stage, resumable
-from optimizer.stages.typed import TypedForms, type_and_prove
+from optimizer.stages.shipping import ship_typed, shipped_on_cpu
+from optimizer.stages.typed import type_and_prove
 
 LARGEST_BATCH_BYTES = 64 << 20
 LARGEST_BATCH = 32
@@ -53,7 +53,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     cleaned = resumable(stage, Cleaned, lambda: _clean(job, workspace.work, events), workspace, events)
 
     stage = stage.then("type", "calibrate, type the graph and prove it against FP32")
-    forms = resumable(stage, TypedForms, lambda: type_and_prove(job, cleaned, workspace, events), workspace, events)
+    forms = resumable(stage, TypedForms, lambda: _typed(job, cleaned, workspace, events), workspace, events)
 
     stage = stage.then("build", f"build engines for {', '.join(target.name for target in job.targets)}")
     builds = resumable(
@@ -68,9 +68,9 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
             settings=settings,
             events=events,
             more_profiles=cleaned.more_profiles,
-            plan=forms.plan,
+            typed=forms.typed,
             batching=job.inputs.batching,
-            not_finite=_not_finite(forms),
+            not_finite=forms.not_finite,
         ),
         workspace,
         events,
@@ -92,10 +92,10 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     cpu: CpuChoice | None = None
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
         stage = stage.then("cpu", "measure the CPU engine against FP32")
-        cpu = resumable(stage, CpuChoice, lambda: _cpu_engine(job, cleaned, forms, workspace), workspace, events)
+        cpu = resumable(stage, CpuChoice, lambda: make_cpu_engine(job, cleaned, forms, bundle), workspace, events)
         for note in cpu.notes:
             events.warn("cpu", note)
-        builds = [*builds, _built_cpu(bundle)]
+        builds = [*builds, built_cpu(bundle)]
 
     loadgen: dict[str, dict[str, LoadgenResult]] = {}
     if cpu is not None and settings.loadgen:
@@ -110,8 +110,12 @@ def run_stages(job: Job, workspace: Workspace, events: Events) -> Report:
     found = _findings(job, cleaned, forms, builds, cpu, loadgen, workspace, events)
     held_back = found.held_back + checked.held_back_note
     report = assemble(replace(found, predictions=predictions, held_back=held_back))
-    write_pages(report, forms.plan, cpu, bundle)
+    write_pages(report, found.main.plan, cpu, bundle)
     return report
+
+
+def _typed(job: Job, cleaned: Cleaned, workspace: Workspace, events: Events) -> TypedForms:
+    return ship_typed(type_and_prove(job, cleaned, workspace, events), workspace.path)
 
 
 def _clean(job: Job, work: Path, events: Events) -> Cleaned:
@@ -161,39 +165,6 @@ def _largest_batch(job: Job, sample: dict[str, Shape]) -> int:
     return max(1, min(LARGEST_BATCH, LARGEST_BATCH_BYTES // max(size, 1)))
 
 
-def _cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, workspace: Workspace) -> CpuChoice:
-    candidates = {"fp32": forms.cpu_float}
-    if forms.cpu is not None:
-        candidates["int8"] = forms.cpu
-    feed, proof = next(job.inputs.held_back.samples()), forms.proofs.get("cpu")
-    choice = choose_cpu_form(candidates, proof, feed, job.specs, cleaned.profile, job.settings.cpu_form)
-    build_engine(
-        BuildRequest(
-            model=candidates[choice.form],
-            target=CPU,
-            profile=cleaned.profile,
-            out=workspace.path / "engines" / CPU.name,
-            precision=choice.form,
-            batching=job.inputs.batching,
-            not_finite=_not_finite(forms),
-        )
-    )
-    folder = str(workspace.path / "engines" / CPU.name)
-    memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(folder, feed), None)
-    return replace(choice, memory=memory, notes=[*choice.notes, *failed])
-
-
-def _not_finite(forms: TypedForms) -> tuple[str, ...]:
-    """Outputs that hold NaN or infinity in the model as given."""
-    outputs = forms.proofs["typed"].accuracy.outputs
-    return tuple(name for name, output in outputs.items() if not output.finite)
-
-
-def _built_cpu(bundle: Path) -> BuildOutcome:
-    directory = bundle / "engines" / CPU.name
-    return outcome(CPU.name, directory, EngineManifest.load(directory))
-
-
 def _measure(job: Job, workspace: Workspace, events: Events) -> dict[str, LoadgenResult]:
     settings = job.settings
     return measure_scenarios(
@@ -217,28 +188,38 @@ def _findings(
     return Findings(
         model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
         requested=job.settings.precision.value,
-        sparse=forms.sparse,
-        plan=forms.plan,
-        int8_mac_share=forms.int8_mac_share,
+        forms=forms,
         calibrated=job.inputs.calibrated,
         held_back=job.inputs.held_back.description,
         max_drop=job.settings.max_drop,
         targets=job.targets,
         builds={build.target: build for build in builds},
-        proofs=forms.proofs,
         cpu=cpu,
+        on_cpu=shipped_on_cpu(forms, cpu) if cpu is not None else None,
         loadgen=loadgen,
         timings=events.timings,
         warnings=events.warnings,
         bundle=str(workspace.out),
         command=shlex.join(["optimize", *sys.argv[1:]]),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        calibration=forms.calibration,
+        calibration=_calibration(job, forms),
         machine={"cpu": cpu_name()},
         versions=job.tools,
         layers={path.parent.name: EngineManifest.load(path.parent).layers for path in _manifests(workspace.path)},
         flags=[f"--shape {shape}" for shape in job.settings.shapes],
     )
+
+
+def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
+    table = next((form.table for form in forms.all() if form.table is not None), None)
+    if table is None:
+        return {}
+    return {
+        "method": table.method,
+        "samples": str(table.samples),
+        "tensors": str(len(table.tensors)),
+        "data": job.inputs.calibration.description,
+    }
 
 
 def _manifests(bundle: Path) -> list[Path]:

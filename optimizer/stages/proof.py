@@ -76,17 +76,21 @@ class Prover:
         """Run the form and FP32 side by side and judge the form by the budget."""
         opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
         with opened as engine:
-            accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
-            task = self._task.compare(self._fp32, self._task.score(engine)) if self._task and self._fp32 else None
-        return judge(accuracy, task, self._max_drop)
+            return self._judged(engine, with_task=True)
 
-    def prove_float(self, path: Path) -> Proof:
+    def prove_float(self, path: Path, *, with_task: bool) -> Proof:
         """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
-        metric is the one FP32 has.
+        metric, which takes as long as on FP32 itself, only where asked.
         """
         with OnnxRuntimeEngine(path, lean=True) as engine:
-            accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
-        return judge(accuracy, None, self._max_drop)
+            return self._judged(engine, with_task=with_task)
+
+    def _judged(self, engine: Engine, *, with_task: bool) -> Proof:
+        accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
+        task = None
+        if with_task and self._task is not None and self._fp32 is not None:
+            task = self._task.compare(self._fp32, self._task.score(engine))
+        return judge(accuracy, task, self._max_drop)
 
     def plain_difference(self, typed: Path) -> str:
         """Where ONNX Runtime's default session, which fuses and rewrites Q/DQ, gives other answers with ``typed`` than

@@ -28,12 +28,12 @@ from benchmarks.report.model import (
 from benchmarks.roofline.prediction import Prediction
 from engines.targets.target import CPU, Backend, Target
 from engines.tensorrt.builder.build_log import LayerInfo
-from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.forms import CPU_INT8, TypedForm, TypedForms
 from optimizer.stages.high_precision import HIGH_DTYPE
-from optimizer.stages.proof import Proof
 
 LEARNING = "import to built engines in this run, calibration and proof included, measuring left out"
 MEASURED = "measured on the engine itself"
@@ -41,20 +41,18 @@ MEASURED = "measured on the engine itself"
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a run found out, stage by stage."""
+    """All that a run found out, stage by stage. ``on_cpu`` is the form that the CPU's engine shipped in."""
 
     model: ModelSummary
     requested: str
-    sparse: bool
-    plan: PrecisionPlan
-    int8_mac_share: float | None
+    forms: TypedForms
     calibrated: bool
     held_back: str
     max_drop: float
     targets: Sequence[Target]
     builds: Mapping[str, BuildOutcome]
-    proofs: Mapping[str, Proof]
     cpu: CpuChoice | None
+    on_cpu: TypedForm | None
     loadgen: Mapping[str, Mapping[str, LoadgenResult]]
     timings: Mapping[str, float]
     warnings: Sequence[str]
@@ -68,12 +66,18 @@ class Findings:
     flags: Sequence[str] = ()
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
 
+    @property
+    def main(self) -> TypedForm:
+        """The form of ``model.onnx``, which precision and accuracy of the report are those of."""
+        return self.forms.main(self.on_cpu)
+
 
 def assemble(found: Findings) -> Report:
     """The report of a run."""
     targets = {target.name: _target(target, found) for target in found.targets}
-    over_budget = [reason for name in _shipped_forms(found) for reason in found.proofs[name].reasons]
-    unused = [] if "typed" in _shipped_forms(found) or "typed" not in found.proofs else found.proofs["typed"].reasons
+    shipped, typed = _shipped_forms(found), found.forms.typed
+    over_budget = [reason for form in shipped for reason in form.proof.reasons]
+    unused = typed.proof.reasons if typed is not None and typed not in shipped else []
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
     status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
@@ -85,9 +89,9 @@ def assemble(found: Findings) -> Report:
         model=found.model,
         precision=PrecisionSummary.of(
             found.requested,
-            [node.dtype.value for node in found.plan.nodes.values()],
-            found.int8_mac_share,
-            "2:4" if found.sparse else "none",
+            [node.dtype.value for node in found.main.plan.nodes.values()],
+            found.main.int8_mac_share,
+            "2:4" if found.forms.sparse else "none",
         ),
         accuracy=_accuracy(found),
         targets=targets,
@@ -114,11 +118,13 @@ def _said_nowhere_else(found: Findings) -> list[str]:
 
 
 def _nothing_quantized(found: Findings) -> list[str]:
-    """A warning where INT8 was asked for and no node came out in it, with the reason of most multiply-accumulates."""
-    nodes = found.plan.nodes.values()
-    if found.requested != Precision.INT8.value or any(node.dtype is Dtype.INT8 for node in nodes):
+    """A warning where INT8 was asked for and no node came out in it, with the reason of most multiply-accumulates.
+    A CPU that ships FP32 although there is an INT8 form says why in its row.
+    """
+    plan = (found.forms.typed or found.forms.int8 or found.main).plan
+    if found.requested != Precision.INT8.value or any(node.dtype is Dtype.INT8 for node in plan.nodes.values()):
         return []
-    products = {name: node for name, node in found.plan.nodes.items() if node.macs}
+    products = {name: node for name, node in plan.nodes.items() if node.macs}
     if not products:
         return ["nothing could be quantized to INT8: the model has no convolution and no matrix product"]
     name, heaviest = max(products.items(), key=lambda item: item[1].macs)
@@ -131,23 +137,20 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _shipped_forms(found: Findings) -> list[str]:
-    """What engines were made of: the typed graph, unless all that were to build it refused, and the CPU's own form."""
-    names = []
-    builders = [target.name for target in found.targets if target.backend is not Backend.ONNXRUNTIME]
-    if not builders or any(found.builds[name].engine for name in builders):
-        names.append("typed")
-    if found.cpu is not None:
-        names.append("cpu" if found.cpu.form == "int8" else "fp32")
-    return [name for name in names if name in found.proofs]
+def _shipped_forms(found: Findings) -> list[TypedForm]:
+    """What engines were made of: the typed graph where a target built it, and the CPU's own form."""
+    built = any(
+        found.builds[target.name].engine for target in found.targets if target.backend is not Backend.ONNXRUNTIME
+    )
+    forms = (found.forms.typed if built else None, found.on_cpu)
+    return [form for form in forms if form is not None]
 
 
-def _accuracy(found: Findings) -> AccuracySummary | None:
-    proof = found.proofs.get("typed")
-    if proof is None:
-        return None
-    outputs = _outputs(proof.accuracy)
-    return AccuracySummary(proof.accuracy.samples, outputs, proof.task, found.max_drop, found.held_back)
+def _accuracy(found: Findings) -> AccuracySummary:
+    proof = found.main.proof
+    return AccuracySummary(
+        proof.accuracy.samples, _outputs(proof.accuracy), proof.task, found.max_drop, found.held_back
+    )
 
 
 def _outputs(accuracy: Accuracy) -> dict[str, OutputFidelity]:
@@ -161,7 +164,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         return TargetSummary(build.backend, "skipped", build.reason, title=target.title, prediction=prediction)
     if target is CPU and found.cpu is not None:
         return _cpu_target(build, found.cpu, found)
-    typed = found.proofs.get("typed")
+    typed = found.main
     return TargetSummary(
         backend=build.backend,
         status="built",
@@ -171,9 +174,9 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         build_seconds=build.build_seconds,
         title=target.title,
         next_command=f"optimize bench {Path(found.bundle).name} --target {target.name}",
-        kept_precision=found.plan.computes_in,
-        why=_sparsity_note(target, build.backend) if found.sparse else "",
-        accuracy=_outputs(typed.accuracy) if typed else None,
+        kept_precision=typed.plan.computes_in,
+        why=_sparsity_note(target, build.backend) if found.forms.sparse else "",
+        accuracy=_outputs(typed.proof.accuracy),
         accuracy_how=simulated_how(found.requested),
         prediction=prediction,
         notes=list(build.notes),
@@ -198,7 +201,7 @@ def _sparsity_note(target: Target, backend: str) -> str:
 
 
 def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:
-    proof = found.proofs.get("cpu" if cpu.form == "int8" else "fp32")
+    form = found.on_cpu
     timed = cpu.form in cpu.latency and cpu.form in cpu.throughput
     return TargetSummary(
         backend=build.backend,
@@ -214,8 +217,8 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
         why=cpu.why,
         title=CPU.title,
         batch=cpu.batch,
-        accuracy=_outputs(proof.accuracy) if proof else None,
-        accuracy_how=MEASURED if proof else "the FP32 model as given",
+        accuracy=_outputs(form.proof.accuracy) if form else None,
+        accuracy_how=MEASURED,
         fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]) if timed else None,
         fp32_throughput=cpu.throughput["fp32"].samples_per_s if timed else None,
         fp32_bytes=found.model.bytes,
@@ -225,9 +228,8 @@ def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetS
 
 def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
     runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(CPU.name, {}).items()}
-    cpu, typed = found.cpu, found.proofs.get("typed")
-    shipped = found.proofs.get("cpu") if cpu is not None and cpu.form == "int8" else None
-    proof = shipped or typed
+    cpu, measured_form = found.cpu, found.on_cpu if found.cpu and found.cpu.form == CPU_INT8 else None
+    shown = measured_form or found.main
     measured = targets.get(CPU.name)
     sized = measured.engine_bytes if measured else _smallest(targets)
     return Plaster(
@@ -236,10 +238,12 @@ def _plaster(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
         ),
         latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency.get(cpu.form) if cpu else None),
         accuracy=figures.accuracy(
-            _outputs(proof.accuracy) if proof else None,
-            proof.task if proof else None,
-            proof.accuracy.samples if proof else 0,
-            "the CPU engine, measured" if shipped else f"the typed graph, {simulated_how(found.requested)}",
+            _outputs(shown.proof.accuracy),
+            shown.proof.task,
+            shown.proof.accuracy.samples,
+            "the CPU engine, measured"
+            if shown is found.on_cpu
+            else f"the typed graph, {simulated_how(found.requested)}",
         ),
         size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
         throughput=figures.throughput(
@@ -257,7 +261,8 @@ def _smallest(targets: Mapping[str, TargetSummary]) -> int | None:
 
 
 def _native(name: str, target: TargetSummary, found: Findings) -> NativeOps:
-    planned = {node: precision.dtype.value for node, precision in found.plan.nodes.items()}
+    form = (found.forms.int8 or found.on_cpu) if name == CPU.name else found.main
+    planned = {node: precision.dtype.value for node, precision in (form or found.main).plan.nodes.items()}
     if target.status == "skipped":
         return refused(len(planned), target.reason)
     if name == CPU.name:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from engines.layers import count_layers
 from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
 from graphs.errors import BadInput
-from graphs.files import read_json
 from optimizer.bundle import Bundle
 from optimizer.precision import NodePrecision, PrecisionPlan
 from optimizer.verbs.engine_tables import counts_line, manifests, render_layers
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The plan of a bundle, or of one of its nodes; ``notes`` tell what the passes did.
+    """The plan of a bundle's ``model.onnx`` or of the graph one engine runs, or of one node; ``notes`` tell what the
+    passes did. ``apart`` names the engines that run another graph: their plans are their own.
 
     ``engines`` says in a line per target what became of the plan, ``layers`` which kernels of each run the one node.
     """
@@ -29,15 +29,20 @@ class Explanation:
     notes: list[str]
     engines: dict[str, str] = field(default_factory=dict)
     layers: dict[str, list[LayerInfo]] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
 
 
-def explain_bundle(path: Path, node: str | None) -> Explanation:
-    """Read precision.json. Raises ``BadInput`` for an unknown node, naming close ones."""
+def explain_bundle(path: Path, node: str | None, target: str | None = None) -> Explanation:
+    """The plan of ``model.onnx``, or of the graph that the engine of ``target`` runs. Raises ``BadInput`` for an unknown
+    target, and for an unknown node, naming close ones.
+    """
     bundle = Bundle(path)
-    plan = read_json(bundle.path / "precision.json", PrecisionPlan)
-    tables = {target: found.layers for target, found in manifests(bundle).items() if found.layers}
+    plan = bundle.plan(target)
+    tables = {name: found.layers for name, found in manifests(bundle).items() if found.layers}
     if node is None:
-        return Explanation(plan.nodes, plan.notes, {t: counts_line(count_layers(rows)) for t, rows in tables.items()})
+        engines = {name: counts_line(count_layers(rows)) for name, rows in tables.items() if target in (None, name)}
+        apart = [name for name in bundle.targets() if target is None and bundle.plan(name) != plan]
+        return Explanation(plan.nodes, plan.notes, engines, apart=apart)
     if node not in plan.nodes:
         raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
     layers = {target: layers_of_nodes(rows).get(node, []) for target, rows in tables.items()}
@@ -63,6 +68,9 @@ def render(found: Explanation, console: Console) -> None:
     console.print(table)
     for note in found.notes:
         console.print(f"- {note}", markup=False)
+    for target in found.apart:
+        line = f"engine {target}: runs another graph, `optimize explain BUNDLE --target {target}` explains that"
+        console.print(line, markup=False, highlight=False)
     for target, line in found.engines.items():
         console.print(f"engine {target}: {line}", markup=False, highlight=False)
     for target, layers in found.layers.items():

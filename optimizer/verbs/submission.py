@@ -17,9 +17,7 @@ from benchmarks.submission.request import UNVERIFIED, SubmissionRequest
 from benchmarks.submission.write import SubmissionOutcome, write_submission
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
-from graphs.files import read_json
 from optimizer.bundle import Bundle
-from optimizer.precision import PrecisionPlan
 from optimizer.settings import choice
 
 if TYPE_CHECKING:
@@ -58,9 +56,9 @@ def make_submission(
     if options.division not in ("open", "closed"):
         raise BadInput(f"unknown division {options.division!r}", where="--division", expected="open or closed")
     report, engine = read_report(bundle.path / "report.json"), EngineManifest.load(directory)
-    plan = read_json(bundle.path / "precision.json", PrecisionPlan)
+    plan = bundle.plan(options.target)
     task = report.accuracy.task if report.accuracy else None
-    nodes = _shipped(engine, report.precision.nodes)
+    nodes = plan.counts()
     if options.division == "closed" and not options.official:
         raise BadInput("holds official tasks only", where="--division closed", fix="use open, or name it with --mlperf")
     if options.division == "closed" and engine.sparse_weights:
@@ -86,11 +84,6 @@ def make_submission(
         say=say,
     )
     return write_submission(request), check_submission(out)
-
-
-def _shipped(engine: EngineManifest, nodes: dict[str, int]) -> dict[str, int]:
-    """Node counts by dtype of what the engine ships; a CPU engine may ship FP32 although INT8 was planned."""
-    return nodes if nodes.get(engine.precision) else {engine.precision: sum(nodes.values())}
 
 
 def render_outcome(outcome: SubmissionOutcome, console: Console) -> None:

@@ -56,7 +56,7 @@ class Rule(Enum):
     BOTH_OR_NEITHER = _Text(
         13, "elementwise joins: both inputs or neither", "one odd Q/DQ pair splits the fusion it stands in"
     )
-    HIGH_PRECISION_REST = _Text(14, "everything else in FP16", "FP16 scales make DequantizeLinear yield FP16")
+    HIGH_PRECISION_REST = _Text(14, "everything else in high precision", "FP16 scales make DequantizeLinear yield FP16")
     CALIBRATED_RANGE = _Text(
         15, "ranges come from calibration; weights from their own values", "a range nobody measured is a guess"
     )

@@ -1,0 +1,45 @@
+"""The CPU's engine: the form it ships in chosen by measurement, built, described, and measured in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.memory import engine_memory
+from engines.build import BuildRequest, build_engine
+from engines.manifest import EngineManifest
+from engines.targets.target import CPU
+from optimizer.attempt import attempt
+from optimizer.stages.build import BuildOutcome, outcome
+from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.forms import TypedForms
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.shipping import ship_cpu
+
+
+def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> CpuChoice:
+    """Choose among the CPU's forms and leave the engine, its plan and its ranges in ``bundle/engines/cpu``."""
+    candidates, folder = forms.on_cpu(), bundle / "engines" / CPU.name
+    feed, proof = next(job.inputs.held_back.samples()), forms.int8.proof if forms.int8 is not None else None
+    paths = {name: form.path for name, form in candidates.items()}
+    choice = choose_cpu_form(paths, proof, feed, job.specs, cleaned.profile, job.settings.cpu_form)
+    build_engine(
+        BuildRequest(
+            model=paths[choice.form],
+            target=CPU,
+            profile=cleaned.profile,
+            out=folder,
+            precision=choice.form,
+            batching=job.inputs.batching,
+            not_finite=forms.not_finite,
+        )
+    )
+    ship_cpu(forms, choice, bundle)
+    memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(str(folder), feed), None)
+    return replace(choice, memory=memory, notes=[*choice.notes, *failed])
+
+
+def built_cpu(bundle: Path) -> BuildOutcome:
+    """The record of that engine."""
+    directory = bundle / "engines" / CPU.name
+    return outcome(CPU.name, directory, EngineManifest.load(directory))
