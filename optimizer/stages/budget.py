@@ -43,7 +43,9 @@ def within_budget(
     allowance, expected = Allowance(), 0.0
     tried: list[_Tried] = []
     chosen: set[frozenset[str]] = set()
-    for most in (allowance.most, *RETRIES):
+    for most in (None, *RETRIES):
+        if most is not None:
+            allowance = Allowance(allowance.share, target=expected / BETTER, most=most)
         nodes = prepared.kept_float(allowance)
         if nodes not in chosen:
             chosen.add(nodes)
@@ -55,7 +57,6 @@ def within_budget(
                     return form
                 say(f"with {form.int8_mac_share:.0%} of the MACs in int8: {'; '.join(form.proof.reasons)}")
                 tried.append(_Tried(form, quantized.fallen_back))
-        allowance = Allowance(allowance.share, target=expected / BETTER, most=most)
     least = min(item.form.proof.drop for item in tried)
     near = (item.form for item in tried if item.form.proof.drop <= NEARLY * max(least, 0.0))
     return next(near, tried[-1].form)

@@ -33,8 +33,8 @@ class Explanation:
 
 
 def explain_bundle(path: Path, node: str | None, target: str | None = None) -> Explanation:
-    """The plan of ``model.onnx``, or of the graph that the engine of ``target`` runs. Raises ``BadInput`` for an unknown
-    target, and for an unknown node, naming close ones.
+    """The plan of ``model.onnx``, or of the graph that the engine of ``target`` runs. Raises ``BadInput`` for a target
+    that is not there, and for such a node, naming close ones.
     """
     bundle = Bundle(path)
     plan = bundle.plan(target)

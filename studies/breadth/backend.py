@@ -110,7 +110,7 @@ def _tensors(folder: Path, what: str) -> list[Any]:
     return found
 
 
-def run(case: Case, precision: str, targets: Sequence[str] = ("cpu",)) -> Row:
+def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4")) -> Row:
     """One test at one precision."""
     row = Row("backend", case.kind, case.name, Outcome.CRASHED, precision=precision)
     with tempfile.TemporaryDirectory(prefix="backend-") as work:
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of tests (or parts of them)")
     parser.add_argument("--kind", nargs="*", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--precision", nargs="*", choices=list(LEAST_DB), default=list(LEAST_DB))
-    parser.add_argument("--target", nargs="*", default=["cpu"])
+    parser.add_argument("--target", nargs="*", default=["cpu", "t4"])
     parser.add_argument("--stride", type=int, default=1, help="every n-th test")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that long; run again to go on")
     asked = parser.parse_args(arguments)

@@ -88,7 +88,7 @@ def _tried(seed: int, drawn: drawing.Drawn, folder: Path, wide: bool) -> Row:
             drawn.held,
             precision,
         ),
-        targets=("cpu", "t4", "a100") if whole else ("cpu",),
+        targets=("cpu", "t4", "a100") if whole else ("cpu", "t4"),
         limit_s=LIMIT_S,
         cpu_form="int8" if seed % 2 else "auto",
         quick=not whole,

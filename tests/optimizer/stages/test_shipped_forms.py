@@ -13,17 +13,17 @@ from optimizer.stages.reporting import _shipped_forms
 @pytest.mark.parametrize(
     ("engines", "judged"),
     [
-        ({"cpu": "a"}, ["typed", "fp32"]),
-        ({"cpu": "a", "t4": None, "a100": None}, ["fp32"]),
-        ({"cpu": "a", "t4": None, "a100": "b"}, ["typed", "fp32"]),
+        ({"cpu": "a"}, ["cpu"]),
+        ({"cpu": "a", "t4": None, "a100": None}, ["cpu"]),
+        ({"cpu": "a", "t4": None, "a100": "b"}, ["typed", "cpu"]),
         ({"t4": None}, []),
     ],
 )
-def test_a_graph_that_every_target_refused_is_not_judged(engines: dict[str, str | None], judged: list[str]) -> None:
+def test_a_graph_that_no_engine_was_built_of_is_not_judged(engines: dict[str, str | None], judged: list[str]) -> None:
     found = SimpleNamespace(
         targets=[TARGETS[name] for name in engines],
         builds={name: SimpleNamespace(engine=engine) for name, engine in engines.items()},
-        cpu=SimpleNamespace(form="fp32") if "cpu" in engines else None,
-        proofs={"typed": None, "cpu": None, "fp32": None},
+        forms=SimpleNamespace(typed="typed"),
+        on_cpu="cpu" if "cpu" in engines else None,
     )
     assert _shipped_forms(found) == judged

@@ -1,0 +1,118 @@
+"""Which forms a job makes, and that each plan and each table describes the graph that its engine runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import optimizer.stages.chain as chain
+import optimizer.stages.cpu as cpu
+import optimizer.stages.cpu_engine as cpu_engine
+from calibration.table import CalibrationTable
+from engines.targets.target import CPU
+from graphs.files import sha256_file
+from optimizer import optimize
+from optimizer.bundle import Bundle
+from optimizer.events import Detail, Event
+from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.stages.build import BuildOutcome
+from optimizer.verbs.explain import explain_bundle
+from tests.end_to_end.conftest import cnn
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model and data, and nothing that only measures or builds."""
+
+    def no_plans(_: Path, targets: list, *__: object, **___: object) -> list[BuildOutcome]:
+        return [BuildOutcome(t.name, f"engines/{t.name}/engine.plan", 1, 1.0, "trt") for t in targets if t is not CPU]
+
+    monkeypatch.setattr(cpu, "SECONDS", 0.02)
+    monkeypatch.setattr(cpu_engine, "engine_memory", lambda *_: None)
+    monkeypatch.setattr(chain, "build_targets", no_plans)
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / "cache"))
+    onnx.save(cnn(), tmp_path / "cnn.onnx")
+    samples = np.random.default_rng(1).standard_normal((24, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", input=samples)
+    return tmp_path
+
+
+def run(job: Path, **options: object) -> tuple[Path, list[str]]:
+    said: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Detail):
+            said.append(event.text)
+
+    options = {"targets": ["cpu"], "data": str(job / "data.npz"), "loadgen": (), **options}
+    optimize(job / "cnn.onnx", out=job / "out", listeners=[listen], **options)
+    return job / "out", said
+
+
+def integer_products(path: Path) -> set[str]:
+    """Products whose operands both come from DequantizeLinear."""
+    graph = onnx.load(path).graph
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    products = (node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
+    return {node.name for node in products if all(makers.get(n) == "DequantizeLinear" for n in node.input[:2])}
+
+
+def planned_products(plan: PrecisionPlan) -> set[str]:
+    products = ("Conv", "Gemm", "MatMul")
+    return {name for name, node in plan.nodes.items() if node.dtype is Dtype.INT8 and node.op_type in products}
+
+
+def activation_scales(path: Path) -> list[float]:
+    model = onnx.load(path)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return [float(values[node.input[1]]) for node in nodes if values[node.input[1]].ndim == 0]
+
+
+def test_a_job_for_the_cpu_makes_the_cpus_form_alone(job: Path) -> None:
+    out, said = run(job, cpu_form="int8")
+    assert not any("TensorRT" in text or "model.onnx" in text for text in said)
+    engine = out / "engines" / "cpu" / "model.onnx"
+    assert sha256_file(out / "model.onnx") == sha256_file(engine)
+    plan = Bundle(out).plan()
+    assert planned_products(plan) == integer_products(engine) != set()
+    assert not any("FP16" in node.reason or node.dtype is Dtype.FP16 for node in plan.nodes.values())
+    ranges = CalibrationTable.load(out / "calibration.json").tensors.values()
+    scales = [found.uint8_scale()[0] for found in ranges]
+    assert all(min(abs(s - scale) / scale for s in scales) < 1e-5 for scale in activation_scales(engine))
+
+
+def test_the_report_of_such_a_job_is_that_of_the_engine(job: Path) -> None:
+    out, _ = run(job, cpu_form="fp32")
+    engine = out / "engines" / "cpu" / "model.onnx"
+    assert not integer_products(engine) and sha256_file(out / "model.onnx") == sha256_file(engine)
+    plan = Bundle(out).plan()
+    assert {node.dtype for node in plan.nodes.values()} == {Dtype.FP32}
+    assert all(node.reason == "fp32 was asked for" for node in plan.nodes.values())
+
+
+def test_without_the_cpu_its_form_is_not_made(job: Path) -> None:
+    out, said = run(job, targets=["t4"])
+    assert any("TensorRT" in text for text in said) and not any("CPU" in text for text in said)
+    assert not (out / "engines" / "cpu").exists()
+
+
+def test_each_form_has_its_own_plan_and_table(job: Path) -> None:
+    out, _ = run(job, targets=["cpu", "t4"], cpu_form="int8")
+    bundle, engine = Bundle(out), out / "engines" / "cpu"
+    assert planned_products(bundle.plan()) == integer_products(out / "model.onnx")
+    assert planned_products(bundle.plan("cpu")) == integer_products(engine / "model.onnx")
+    assert bundle.plan() != bundle.plan("cpu")
+    tables = [CalibrationTable.load(folder / "calibration.json").tensors for folder in (out, engine)]
+    assert set(tables[0]) != set(tables[1])  # outputs are quantized for the CPU alone
+    assert explain_bundle(out, None).apart == ["cpu"]
+    assert explain_bundle(out, None, "cpu").nodes == bundle.plan("cpu").nodes
+
+
+def test_a_half_precision_asked_for_is_typed_though_the_cpu_stays_fp32(job: Path) -> None:
+    out, _ = run(job, precision="fp16")
+    assert {tensor.data_type for tensor in onnx.load(out / "model.onnx").graph.initializer} == {10}
+    assert {node.dtype for node in Bundle(out).plan("cpu").nodes.values()} == {Dtype.FP32}
