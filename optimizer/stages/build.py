@@ -58,7 +58,8 @@ def build_targets(
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
     Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``typed`` is the form
-    behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a node that a target refuses has the type it has.
+    behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a node that a target
+    refuses has the type it has.
     """
     plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
