@@ -8,43 +8,75 @@ eight times as many again would carry it that factor further.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
 from graphs.edits import values_by_name
 from optimizer.quantization.rules.commuting import origin
 
+Ends: TypeAlias = NDArray[np.float64]
+"""Least and largest value of each sample: [samples, 2]."""
 BLOCKS = 8
 SETTLED = 1.3
 """Growth below which an input counts as settled: that of a normal variable from a hundred values to ten thousand is
 1.5, from ten thousand to a million 1.26, and what such tails clip is rare and small."""
 MOST = 2.0
 """One bit of the input's resolution at most is spent."""
+ALIKE = 0.5
+"""Least ratio of the nearer end's magnitude to the farther one's at which both may be ends of one symmetric
+distribution: as many steps as that are lost to an input of which it is not true, a quarter at most."""
+REACHED, OFTEN = 0.01, 0.25
+"""An end that this part of the samples comes this near to, relative to the range, is a bound (black, silence)."""
 
 
-def growth(samples: Iterable[Feed], inputs: Iterable[str]) -> dict[str, float]:
-    """By what factor the largest magnitude of each of ``inputs`` grew from a typical eighth of the samples to all.
+def ends(samples: Iterable[Feed], inputs: Iterable[str]) -> dict[str, Ends]:
+    """Where each sample of each of ``inputs`` ends; zero for an empty one."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in inputs}
+    for feed in samples:
+        for name, found in seen.items():
+            values = feed[name]
+            found.append((float(values.min()), float(values.max())) if values.size else (0.0, 0.0))
+    return {name: np.array(found, np.float64).reshape(-1, 2) for name, found in seen.items()}
+
+
+def growth(found: Mapping[str, Ends]) -> dict[str, float]:
+    """By what factor the largest magnitude of each input grew from a typical eighth of the samples to all.
 
     1 where it is settled, or where there are fewer than two samples for each eighth.
     """
-    tops: dict[str, list[float]] = {name: [] for name in inputs}
-    for feed in samples:
-        for name, seen in tops.items():
-            seen.append(float(np.abs(feed[name]).max()) if feed[name].size else 0.0)
-    return {name: _growth(np.array(seen)) for name, seen in tops.items()}
+    return {name: _growth(np.abs(each).max(axis=1, initial=0.0)) for name, each in found.items()}
 
 
-def _growth(tops: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _growth(tops: NDArray[np.float64]) -> float:
     if len(tops) < 2 * BLOCKS:
         return 1.0
     typical = float(np.median([block.max() for block in np.array_split(tops, BLOCKS)]))
     found = min(float(tops.max()) / typical, MOST) if typical > 0 else MOST
     return found if found >= SETTLED else 1.0
+
+
+def mirrored(found: Mapping[str, Ends]) -> frozenset[str]:
+    """Inputs with two open ends that are alike: the nearer one is as far away as the farther, and merely was not met.
+
+    Of noise in eight samples one end may lie a third nearer than the other; what comes later and reaches it would be
+    clipped by a range that is not symmetric.
+    """
+    return frozenset(name for name, each in found.items() if len(each) and _mirrored(each))
+
+
+def _mirrored(each: Ends) -> bool:
+    low, high = float(each[:, 0].min()), float(each[:, 1].max())
+    if not low < 0 < high or min(-low, high) < ALIKE * max(-low, high):
+        return False
+    near, end = (each[:, 0], low) if -low < high else (each[:, 1], high)
+    return bool((np.abs(near - end) <= REACHED * (high - low)).sum() <= max(OFTEN * len(each), 1))
 
 
 def raw_inputs(model: ir.Model, tensors: Iterable[str]) -> dict[str, str]:
@@ -58,19 +90,24 @@ def _is_float_input(value: ir.Value) -> bool:
     return value.is_graph_input() and value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def unclipped(table: CalibrationTable, sources: Mapping[str, str], grown: Mapping[str, float]) -> CalibrationTable:
+def unclipped(
+    table: CalibrationTable, sources: Mapping[str, str], grown: Mapping[str, float], alike: Collection[str] = ()
+) -> CalibrationTable:
     """``table`` with raw inputs at their observed extremes times what they are expected to grow by.
 
-    ``sources`` names the graph input behind a tensor, ``grown`` its factor.
+    ``sources`` names the graph input behind a tensor, ``grown`` its factor, ``alike`` holds the ``mirrored`` inputs.
     """
-    ranges = {name: _stretched(table.tensors[name], grown[source]) for name, source in sources.items()}
+    ranges = {name: _stretched(table.tensors[name], grown[source], source in alike) for name, source in sources.items()}
     return replace(table, tensors={**table.tensors, **ranges})
 
 
-def _stretched(found: TensorRange, factor: float) -> TensorRange:
-    """Both ends at the larger magnitude where it still grows: which column of a table grows next is not known."""
+def _stretched(found: TensorRange, factor: float, alike: bool) -> TensorRange:
+    """Both ends at the larger magnitude where it still grows (which column of a table grows next is not known), or
+    where they are ends of one symmetric distribution.
+    """
     top = max(abs(found.minimum), abs(found.maximum)) * factor
-    if factor == 1.0:
+    if factor == 1.0 and not alike:
         return replace(found, low=found.minimum, high=found.maximum, amax=top, method="minmax (graph input)")
     low, high = (-top if found.minimum < 0 else 0.0), (top if found.maximum > 0 else 0.0)
-    return replace(found, low=low, high=high, amax=top, method=f"minmax (graph input) times {factor:.2f}")
+    how = f"minmax (graph input) times {factor:.2f}" if factor > 1 else "minmax (graph input, ends alike)"
+    return replace(found, low=low, high=high, amax=top, method=how)

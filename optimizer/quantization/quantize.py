@@ -31,7 +31,7 @@ from optimizer.quantization.corrections.fallback import (
 )
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
-from optimizer.quantization.headroom import growth, raw_inputs, unclipped
+from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, unclipped
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
@@ -117,13 +117,16 @@ def _tables(
     """A table of every range method, raw inputs unclipped, and notes."""
     names = placed(model, settings, None).tensors
     sources = raw_inputs(model, names)
-    grown = growth(rows_of(calibrator.samples(), calibrator.joinable), set(sources.values()))
+    found = ends(rows_of(calibrator.samples(), calibrator.joinable), set(sources.values()))
+    grown, alike = growth(found), mirrored(found)
     notes = [
         f"{name}: grows {by:.2f} times from an eighth of the samples to all; given room for as much again"
         for name, by in grown.items()
         if by > 1
     ]
-    return {name: unclipped(table, sources, grown) for name, table in calibrator.tables(model, names).items()}, notes
+    return {
+        name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()
+    }, notes
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from optimizer.quantization.headroom import MOST, growth, raw_inputs, unclipped
+from optimizer.quantization.headroom import MOST, ends, growth, mirrored, raw_inputs, unclipped
 from tests.optimizer.quantization.models import normal, parse, table
 
 MODEL = """
@@ -21,23 +23,27 @@ def _feeds(values: np.ndarray) -> list[dict[str, np.ndarray]]:
     return [{"features": row[None].astype(np.float32)} for row in values]
 
 
+def _growth(feeds: list[dict[str, np.ndarray]]) -> float:
+    return growth(ends(feeds, ["features"]))["features"]
+
+
 def test_pixels_are_settled_and_counts_are_not() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (256, 64)) / 255
     counts = rng.pareto(2.0, (256, 64))
-    assert growth(_feeds(pixels), ["features"])["features"] == 1.0
-    assert growth(_feeds(rng.standard_normal((256, 64))), ["features"])["features"] == 1.0
-    assert 1.3 <= growth(_feeds(counts), ["features"])["features"] <= MOST
+    assert _growth(_feeds(pixels)) == 1.0
+    assert _growth(_feeds(rng.standard_normal((256, 64)))) == 1.0
+    assert 1.3 <= _growth(_feeds(counts)) <= MOST
 
 
 def test_few_samples_tell_nothing() -> None:
-    assert growth(_feeds(np.array([[1.0], [100.0]])), ["features"])["features"] == 1.0
+    assert _growth(_feeds(np.array([[1.0], [100.0]]))) == 1.0
 
 
 def test_an_input_that_is_zero_in_most_samples_still_grows() -> None:
     values = np.zeros((64, 3))
     values[-1] = 5
-    assert growth(_feeds(values), ["features"])["features"] == MOST
+    assert _growth(_feeds(values)) == MOST
 
 
 def test_room_goes_to_what_an_input_became_by_moving_only() -> None:
@@ -47,3 +53,20 @@ def test_room_goes_to_what_an_input_became_by_moving_only() -> None:
     assert found.tensors["moved"].amax == pytest.approx(4.5)
     assert (found.tensors["moved"].low, found.tensors["moved"].high) == pytest.approx((-4.5, 4.5))
     assert found.tensors["y"].amax == 1.0
+
+
+def test_ends_of_noise_are_alike_and_those_of_pixels_are_what_they_are() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((8, 3072))
+    noise[:, 0], noise[0, 0] = 0.0, 4.5  # one end was met farther away than the other
+    pixels = (rng.integers(0, 256, (8, 3072)) / 255 - 0.45) / 0.225
+    one_sided = np.abs(noise)
+    for values, expected in ((noise, True), (pixels, False), (one_sided, False)):
+        assert bool(mirrored(ends(_feeds(values), ["features"]))) is expected
+
+
+def test_an_end_that_is_alike_is_as_far_away_as_the_other() -> None:
+    sources = {"x": "features"}
+    found = replace(table(x=4.0).tensors["x"], minimum=-3.0, maximum=4.0)
+    ranges = unclipped(replace(table(), tensors={"x": found}), sources, {"features": 1.0}, {"features"})
+    assert (ranges.tensors["x"].low, ranges.tensors["x"].high) == (-4.0, 4.0)
