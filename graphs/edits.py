@@ -26,9 +26,14 @@ class GraphEdits:
     Make one for a series of edits: it looks through the graph for taken names once.
     """
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, names: FreeNames | None = None) -> None:
         self.graph = graph
-        self.names = FreeNames(graph)
+        self.names = names or FreeNames(graph)
+
+    def within(self, graph: ir.Graph | ir.Function | None) -> GraphEdits:
+        """The same for a subgraph: its names must differ from the outer ones."""
+        assert isinstance(graph, ir.Graph)
+        return self if graph is self.graph else GraphEdits(graph, self.names)
 
     def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
         """Register ``tensor`` under its own name, or one like it, and return its value."""
@@ -87,3 +92,44 @@ def drop_if_unread(graph: ir.Graph, value: ir.Value) -> None:
         del graph.initializers[str(value.name)]
     elif producer is not None and producer.op_type == "Constant" and producer.graph is not None:
         producer.graph.remove(producer, safe=True)
+
+
+def set_constant_input(edits: GraphEdits, node: ir.Node, index: int, array: NDArray[Any], base: str) -> None:
+    """Make input ``index`` of ``node`` the constant ``array``; other users of the old constant keep theirs.
+
+    It takes the name of a constant that goes, else one like it, or like ``base`` where there was none.
+    """
+    if len(node.inputs) <= index:
+        node.resize_inputs(index + 1)
+    old, owner = node.inputs[index], edits.within(node.graph)
+    node.replace_input_with(index, None)
+    if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+        assert old.graph is not None and old.name is not None
+        old.graph.initializers.pop(old.name)
+        edits.names.release(old.name)
+    name = base if old is None or old.name is None else old.name
+    node.replace_input_with(index, owner.constant(name, np.asarray(array, order="C")))
+
+
+def bypass(node: ir.Node, value: ir.Value) -> None:
+    """Replace output 0 of ``node`` by ``value`` everywhere and remove the node. A graph output keeps its name."""
+    output = node.outputs[0]
+    graph = node.graph
+    assert graph is not None
+    if output.is_graph_output():
+        name, output.name = output.name, None
+        value.name = name
+    if value.shape is None:
+        value.shape = output.shape
+    if value.type is None:
+        value.type = output.type
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
+def drop_unused_initializers(model: ir.Model) -> None:
+    """Remove weights nobody reads, such as those of branches that were folded away."""
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                graph.initializers.pop(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 
 import onnx_ir as ir
 
@@ -11,25 +12,33 @@ class FreeNames:
     """Hands out names of values and of nodes that are free in a whole graph, and remembers them.
 
     A value may be a graph input, an initializer, a node's output, or one of those inside a branch or loop body, whose
-    names must differ from the outer ones too. Names stay as asked for where they are free; else they get a number.
+    names must differ from the outer ones too: make one of the main graph. Names stay as asked for where they are free;
+    else they get a number. The graph is looked through when the first name is asked for.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._values: set[str] = set()
-        self._nodes: set[str] = set()
-        for inner in (graph, *graph.subgraphs()):
-            self._take(inner)
+        self._graph = graph
 
-    def _take(self, graph: ir.Graph) -> None:
-        self._values.update(str(value.name) for value in graph.inputs)
-        self._values.update(graph.initializers)
-        for node in graph:
-            self._nodes.add(str(node.name))
-            self._values.update(str(output.name) for output in node.outputs)
+    @cached_property
+    def _values(self) -> set[str]:
+        taken: set[str] = set()
+        for graph in (self._graph, *self._graph.subgraphs()):
+            taken.update(str(value.name) for value in graph.inputs)
+            taken.update(graph.initializers)
+            taken.update(str(output.name) for node in graph for output in node.outputs)
+        return taken
+
+    @cached_property
+    def _nodes(self) -> set[str]:
+        return {str(node.name) for node in self._graph.all_nodes()}
 
     def value(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a value has that name."""
         return free_name(wanted, self._values)
+
+    def release(self, name: str) -> None:
+        """A value of that name is gone."""
+        self._values.discard(name)
 
     def node(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a node has that name."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from graphs.free_names import free_name
+
 
 def name_nodes(model: ir.Model) -> int:
     """Give every unnamed node the name ``OpType_output`` and every repeated name a number; returns how many changed.
@@ -19,8 +21,7 @@ def name_nodes(model: ir.Model) -> int:
         if node.name and node.name not in seen:
             seen.add(node.name)
             continue
-        node.name = _free_name(node.name or _from_output(node), taken)
-        taken.add(node.name)
+        node.name = free_name(node.name or _from_output(node), taken)
         seen.add(node.name)
         changed += 1
     return changed
@@ -29,12 +30,3 @@ def name_nodes(model: ir.Model) -> int:
 def _from_output(node: ir.Node) -> str:
     output = next((value.name for value in node.outputs if value.name), "")
     return f"{node.op_type}_{output}" if output else node.op_type
-
-
-def _free_name(base: str, taken: set[str]) -> str:
-    if base not in taken:
-        return base
-    number = 1
-    while f"{base}_{number}" in taken:
-        number += 1
-    return f"{base}_{number}"

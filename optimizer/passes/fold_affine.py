@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, bypass, constant_array, constant_tensor, only_consumer
+from graphs.constants import Array, constant_array, constant_tensor, only_consumer
+from graphs.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
 
@@ -19,14 +20,14 @@ class FoldAffine:
     name = "fold affine"
 
     def apply(self, model: ir.Model) -> PassResult:
-        folded = 0
+        folded, edits = 0, GraphEdits(model.graph)
         for graph in list(model.graphs()):
             for node in list(graph):
-                folded += node.op_type in _OPS and node.domain == "" and _fold(node)
+                folded += node.op_type in _OPS and node.domain == "" and _fold(edits, node)
         return PassResult(folded, (f"{folded} constant scales and shifts folded into weights",) if folded else ())
 
 
-def _fold(node: ir.Node) -> bool:
+def _fold(edits: GraphEdits, node: ir.Node) -> bool:
     for data, operand in ((0, 1), (1, 0)) if node.op_type in _COMMUTATIVE else ((0, 1),):
         source, constant = node.inputs[data], node.inputs[operand]
         producer = source.producer() if source is not None else None
@@ -38,7 +39,7 @@ def _fold(node: ir.Node) -> bool:
         vector = _per_channel(constant, channels, output_rank(producer), producer.op_type == "Gemm")
         if vector is None or (node.op_type == "Div" and not np.all(vector)):
             continue
-        absorb(producer, *_affine(node.op_type, vector))
+        absorb(edits, producer, *_affine(node.op_type, vector))
         bypass(node, source)
         return True
     return False

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, bypass, constant_array, only_consumer
+from graphs.constants import Array, constant_array, only_consumer
+from graphs.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels
 
@@ -19,14 +20,14 @@ class FoldBatchNorm:
     name = "fold batch-norm"
 
     def apply(self, model: ir.Model) -> PassResult:
-        folded = 0
+        folded, edits = 0, GraphEdits(model.graph)
         for graph in list(model.graphs()):
             for node in list(graph):
-                folded += node.op_type == "BatchNormalization" and _fold(node)
+                folded += node.op_type == "BatchNormalization" and _fold(edits, node)
         return PassResult(folded, (f"{folded} batch-norms folded into weights",) if folded else ())
 
 
-def _fold(node: ir.Node) -> bool:
+def _fold(edits: GraphEdits, node: ir.Node) -> bool:
     source = node.inputs[0]
     producer = source.producer() if source is not None else None
     if source is None or producer is None or only_consumer(source) is not node or _is_training(node):
@@ -35,7 +36,7 @@ def _fold(node: ir.Node) -> bool:
     affine = _affine(node)
     if channels is None or affine is None or len(affine[0]) != channels:
         return False
-    absorb(producer, *affine)
+    absorb(edits, producer, *affine)
     bypass(node, source)
     return True
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import bypass, constant_array
+from graphs.constants import constant_array
+from graphs.edits import bypass
 from optimizer.passes.base import PassResult
 
 

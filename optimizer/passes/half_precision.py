@@ -13,7 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
-from graphs.constants import drop_unused_initializers, free_name, new_initializer
+from graphs.edits import GraphEdits, drop_unused_initializers
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots
@@ -79,6 +79,7 @@ class _Typing:
         self._opset = model.opset_imports.get("", 21)
         self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         self._constants: dict[tuple[ir.Value, bool], ir.Value] = {}
+        self._edits = GraphEdits(model.graph)
         self.typed = 0
         self.notes: list[str] = []
 
@@ -164,7 +165,7 @@ class _Typing:
                 output.type = ir.TensorType(wanted)
 
     def _append_cast(self, graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        cast = _cast_node(value, dtype)
+        cast = self._cast_node(value, dtype)
         graph.append(cast)
         return cast.outputs[0]
 
@@ -174,7 +175,7 @@ class _Typing:
             return self._constant(value, saturate=user.op_type in ("Clip", "Max", "Min"))
         key = (value, dtype)
         if key not in self._casts:
-            cast = _cast_node(value, dtype)
+            cast = self._cast_node(value, dtype)
             producer = value.producer()
             if producer is not None:
                 assert producer.graph is not None
@@ -203,8 +204,8 @@ class _Typing:
                 half = _convert(array, self._dtype, limit)
             else:
                 half = _convert_lazily(tensor, self._dtype, limit)
-            name = free_name(graph, f"{value.name}_{_SUFFIX[self._dtype]}")
-            self._constants[key] = new_initializer(graph, name, half)
+            half.name = f"{value.name}_{_SUFFIX[self._dtype]}"
+            self._constants[key] = self._edits.within(graph).initializer(half)
         return self._constants[key]
 
     def _drop_originals(self) -> None:
@@ -229,21 +230,17 @@ class _Typing:
                 name = value.name
                 wide = self._casts.get((value, _FLOAT))  # a node that stays FP32 may read it too
                 if wide is None:
-                    cast = _cast_node(value, _FLOAT)
+                    cast = self._cast_node(value, _FLOAT)
                     graph.append(cast)
                     wide = cast.outputs[0]
-                value.name = f"{name}_{_SUFFIX[self._dtype]}"
+                value.name = self._edits.names.value(f"{name}_{_SUFFIX[self._dtype]}")
                 wide.name = name
                 restored[value] = wide
             graph.outputs[index] = restored[value]
 
-
-def _cast_node(value: ir.Value, dtype: ir.DataType) -> ir.Node:
-    name = f"{value.name}_to_{_SUFFIX[dtype]}"
-    cast = ir.node("Cast", [value], attributes={"to": dtype.value}, name=name)
-    output = cast.outputs[0]
-    output.name, output.shape, output.type = name, value.shape, ir.TensorType(dtype)
-    return cast
+    def _cast_node(self, value: ir.Value, dtype: ir.DataType) -> ir.Node:
+        name = f"{value.name}_to_{_SUFFIX[dtype]}"
+        return self._edits.node("Cast", [value], name, name, dtype, value.shape, {"to": dtype.value})
 
 
 def _convert(array: np.ndarray, dtype: ir.DataType, saturate: float) -> ir.TensorProtocol:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor, set_constant_input
+from graphs.constants import Array, constant_array, constant_tensor
+from graphs.edits import GraphEdits, set_constant_input
 from graphs.weighted import group, is_weighted, output_axis, output_channels
 
 
@@ -31,17 +32,17 @@ def output_rank(node: ir.Node) -> int:
     return len(weight.shape)
 
 
-def absorb(node: ir.Node, scale: Array, shift: Array) -> None:
+def absorb(edits: GraphEdits, node: ir.Node, scale: Array, shift: Array) -> None:
     """Make ``node`` compute ``scale * node(x) + shift``; both have shape [output channels]."""
     weight = constant_array(node.inputs[1])
     bias = _bias(node, len(scale))
     assert weight is not None and bias is not None
     if np.any(scale != 1):
         scaled = weight.astype(np.float64) * _along_outputs(node, scale, weight)
-        set_constant_input(node, 1, scaled.astype(weight.dtype), "weight")
+        set_constant_input(edits, node, 1, scaled.astype(weight.dtype), "weight")
     new_bias = (bias * scale + shift).astype(weight.dtype)
     name = f"{node.inputs[1].name}_bias" if node.inputs[1] is not None else "bias"
-    set_constant_input(node, 2, new_bias, name)
+    set_constant_input(edits, node, 2, new_bias, name)
     if node.op_type == "Gemm":
         node.attributes.pop("beta", None)
 

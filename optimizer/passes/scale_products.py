@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor, new_initializer
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits, dtype_of
 from graphs.weighted import is_weighted
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_ranges import LARGEST_OBSERVED, largest_finite, observed_size
@@ -33,9 +34,10 @@ class ScaleProducts:
         self._largest = dict(extremes.largest)
         self._within = dict(extremes.within)
         self._scaled: dict[tuple[ir.Value, int], ir.Value] = {}
+        self._edits: GraphEdits
 
     def apply(self, model: ir.Model) -> PassResult:
-        notes = []
+        notes, self._edits = [], GraphEdits(model.graph)
         for node in list(model.graph):
             candidate = is_weighted(node) and node.name not in self._keep
             if candidate and self._scale(node):
@@ -86,7 +88,7 @@ class ScaleProducts:
         value = node.inputs[index]
         assert value is not None and node.graph is not None
         if _is_weight(value):
-            return _scaled_weight(value, power)
+            return self._scaled_weight(value, power)
         key = (value, power)
         if key not in self._scaled:
             self._scaled[key] = self._scaled_activation(value, node, index, power)
@@ -96,23 +98,23 @@ class ScaleProducts:
     def _scaled_activation(self, value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
         dequantize = value.producer()
         if dequantize is None or dequantize.op_type != "DequantizeLinear" or not constant_tensor(dequantize.inputs[1]):
-            return _multiplied(value, node, index, power)
+            return self._multiplied(value, node, index, power)
         codes = dequantize.inputs[0]
         quantize = codes.producer() if codes is not None else None
-        scale = _scaled_weight(dequantize.inputs[1], power)
+        scale = self._scaled_weight(dequantize.inputs[1], power)
         if quantize is None or quantize.op_type != "QuantizeLinear" or quantize.inputs[0] is None:
-            return _like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
+            return self._like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
         # the same codes: data and scale take the factor together, so that Q and DQ stay a pair
-        data = _multiplied(quantize.inputs[0], quantize, 0, power)
+        data = self._multiplied(quantize.inputs[0], quantize, 0, power)
         self._largest[str(data.name)] = math.ldexp(observed_size(quantize.inputs[0], self._largest), power)
-        codes = _like(quantize, [data, scale, *quantize.inputs[2:]], power)
-        return _like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
+        codes = self._like(quantize, [data, scale, *quantize.inputs[2:]], power)
+        return self._like(dequantize, [codes, scale, *dequantize.inputs[2:]], power)
 
     def _restore(self, node: ir.Node, power: int, reached: float) -> None:
         output, graph = node.outputs[0], node.graph
         assert graph is not None
-        factor = _factor(node, "unscale", power)
-        back = ir.node("Mul", [output, factor], name=f"{node.name}/unscaled")
+        factor = self._factor(node, "unscale", power)
+        back = ir.node("Mul", [output, factor], name=self._edits.names.node(f"{node.name}/unscaled"))
         result = back.outputs[0]
         result.type, result.shape = output.type, output.shape
         graph.insert_after(node, [back])
@@ -124,8 +126,36 @@ class ScaleProducts:
                 if value is output:
                     graph.outputs[position] = result
         name = str(output.name)
-        output.name, result.name = f"{name}/scaled", name
-        self._largest[f"{name}/scaled"] = math.ldexp(reached, -power)
+        output.name, result.name = self._edits.names.value(f"{name}/scaled"), name
+        self._largest[output.name] = math.ldexp(reached, -power)
+
+    def _scaled_weight(self, value: ir.Value | None, power: int) -> ir.Value:
+        assert value is not None
+        tensor = constant_tensor(value)
+        assert tensor is not None
+        return self._edits.within(value.graph).initializer(_power(tensor, power, f"{value.name}/scaled"))
+
+    def _factor(self, node: ir.Node, stem: str, power: int) -> ir.Value:
+        factor = np.float32(math.ldexp(1.0, power))
+        return self._edits.within(node.graph).constant(f"{node.outputs[0].name}/{stem}", factor)
+
+    def _like(self, node: ir.Node, inputs: list[ir.Value | None], power: int) -> ir.Value:
+        """The output of a copy of ``node`` with other inputs, right behind it."""
+        graph, old, names = node.graph, node.outputs[0], self._edits.names
+        assert isinstance(graph, ir.Graph)
+        name = names.node(f"{node.name}/times 2^{power}")
+        made = ir.Node("", node.op_type, inputs, list(node.attributes.values()), name=name)
+        output = made.outputs[0]
+        output.name, output.type, output.shape = names.value(f"{old.name}/times 2^{power}"), old.type, old.shape
+        graph.insert_after(node, [made])
+        return output
+
+    def _multiplied(self, value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
+        assert node.graph is not None
+        name, factor = f"{node.name}/input {index} times 2^{power}", self._factor(node, f"scale{index}", power)
+        made = self._edits.node("Mul", [value, factor], name, name, dtype_of(value), value.shape)
+        node.graph.insert_before(node, [made])
+        return made.outputs[0]
 
 
 def _shift(size: float) -> int:
@@ -138,36 +168,13 @@ def _is_weight(value: ir.Value) -> bool:
     return tensor is not None and tensor.dtype == _FLOAT and value.is_initializer()
 
 
-def _power(tensor: ir.TensorProtocol, power: int) -> ir.LazyTensor:
+def _power(tensor: ir.TensorProtocol, power: int, name: str) -> ir.LazyTensor:
     return ir.LazyTensor(
         lambda: ir.Tensor(np.ldexp(tensor.numpy(), power).astype(np.float32)),
         dtype=_FLOAT,
         shape=ir.Shape(tensor.shape.numpy()),
+        name=name,
     )
-
-
-def _scaled_weight(value: ir.Value | None, power: int) -> ir.Value:
-    assert value is not None
-    tensor, graph = constant_tensor(value), value.graph
-    assert tensor is not None and isinstance(graph, ir.Graph)
-    return new_initializer(graph, f"{value.name}/scaled", _power(tensor, power))
-
-
-def _factor(node: ir.Node, stem: str, power: int) -> ir.Value:
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    return new_initializer(graph, f"{node.outputs[0].name}/{stem}", ir.Tensor(np.float32(math.ldexp(1.0, power))))
-
-
-def _like(node: ir.Node, inputs: list[ir.Value | None], power: int) -> ir.Value:
-    """The output of a copy of ``node`` with other inputs, right behind it."""
-    graph, old = node.graph, node.outputs[0]
-    assert isinstance(graph, ir.Graph)
-    made = ir.Node("", node.op_type, inputs, list(node.attributes.values()), name=f"{node.name}/times 2^{power}")
-    output = made.outputs[0]
-    output.name, output.type, output.shape = f"{old.name}/times 2^{power}", old.type, old.shape
-    graph.insert_after(node, [made])
-    return output
 
 
 def _drop_unread(value: ir.Value | None) -> None:
@@ -179,14 +186,3 @@ def _drop_unread(value: ir.Value | None) -> None:
         before = producer.inputs[0]
         producer.graph.remove(producer, safe=True)
         _drop_unread(before)
-
-
-def _multiplied(value: ir.Value, node: ir.Node, index: int, power: int) -> ir.Value:
-    graph = node.graph
-    assert graph is not None
-    made = ir.node(
-        "Mul", [value, _factor(node, f"scale{index}", power)], name=f"{node.name}/input {index} times 2^{power}"
-    )
-    made.outputs[0].name, made.outputs[0].type, made.outputs[0].shape = made.name, value.type, value.shape
-    graph.insert_before(node, [made])
-    return made.outputs[0]

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor, set_constant_input
+from graphs.constants import constant_array, constant_tensor
+from graphs.edits import GraphEdits, set_constant_input
 from optimizer.passes.base import PassResult
 
 
@@ -37,7 +38,8 @@ class SignedCodes:
     name = "sign codes"
 
     def apply(self, model: ir.Model) -> PassResult:
-        changed = sum(_change(group, _UNSIGNED, _SIGNED) for group in _groups(model))
+        edits = GraphEdits(model.graph)
+        changed = sum(_change(edits, group, _UNSIGNED, _SIGNED) for group in _groups(model))
         return PassResult(changed, (f"{changed} tensors of uint8 codes around 128 made int8",) if changed else ())
 
 
@@ -48,7 +50,8 @@ class UnsignedCodes:
 
     def apply(self, model: ir.Model) -> PassResult:
         data = (group for group in _groups(model) if any(_is_quantized(value) for value in group))
-        changed = sum(_change(group, _SIGNED, _UNSIGNED) for group in data)
+        edits = GraphEdits(model.graph)
+        changed = sum(_change(edits, group, _SIGNED, _UNSIGNED) for group in data)
         return PassResult(changed, (f"{changed} tensors of int8 codes around 0 made uint8",) if changed else ())
 
 
@@ -123,7 +126,7 @@ def _around(node: ir.Node, given: _Kind) -> bool:
     return zero is not None and zero.dtype == given.dtype.numpy() and bool(np.all(zero == given.middle))
 
 
-def _change(group: set[ir.Value], given: _Kind, wanted: _Kind) -> bool:
+def _change(edits: GraphEdits, group: set[ir.Value], given: _Kind, wanted: _Kind) -> bool:
     """Write the codes in the other kind; nothing where something else makes or reads them."""
     if not all(_fits(value, given) for value in group):
         return False
@@ -131,7 +134,7 @@ def _change(group: set[ir.Value], given: _Kind, wanted: _Kind) -> bool:
         producer = value.producer()
         for node in {user for user, _ in value.uses()} | ({producer} if producer is not None else set()):
             if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-                _zero(node, given, wanted)
+                _zero(edits, node, given, wanted)
         tensor = constant_tensor(value) if producer is None else None
         if tensor is not None:
             moved = tensor.numpy().astype(np.int16) - given.middle + wanted.middle
@@ -140,11 +143,12 @@ def _change(group: set[ir.Value], given: _Kind, wanted: _Kind) -> bool:
     return True
 
 
-def _zero(node: ir.Node, given: _Kind, wanted: _Kind) -> None:
+def _zero(edits: GraphEdits, node: ir.Node, given: _Kind, wanted: _Kind) -> None:
     """Give a node that is around the one middle the other one."""
     zero = constant_array(node.inputs[2])
     assert zero is not None
     if zero.dtype == given.dtype.numpy():
-        set_constant_input(node, 2, np.full(zero.shape, wanted.middle, wanted.dtype.numpy()), f"{node.name}_zero")
+        codes = np.full(zero.shape, wanted.middle, wanted.dtype.numpy())
+        set_constant_input(edits, node, 2, codes, f"{node.name}_zero")
     if "output_dtype" in node.attributes:
         node.attributes["output_dtype"] = ir.AttrInt64("output_dtype", wanted.dtype.value)

@@ -16,7 +16,8 @@ from onnxscript.rewriter.rules.common import (
     unsqueeze_unsqueeze_rule,
 )
 
-from graphs.constants import bypass, constant_array, drop_unused_initializers
+from graphs.constants import constant_array
+from graphs.edits import bypass, drop_unused_initializers
 from optimizer.passes.base import PassResult
 
 

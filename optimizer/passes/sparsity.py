@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import constant_tensor, free_name, new_initializer
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits
 from graphs.weighted import WEIGHTED, group, is_weighted, output_axis, reduction_axis
 from optimizer.passes.base import PassResult
 
@@ -35,14 +36,14 @@ class Sparsity:
 
     def apply(self, model: ir.Model) -> PassResult:
         pruned: dict[ir.Value, ir.Value] = {}
-        notes, modified = [], 0
+        notes, modified, edits = [], 0, GraphEdits(model.graph)
         nodes = [node for graph in model.graphs() for node in graph if node.op_type in _SPARSE and is_weighted(node)]
         for node in nodes:
             reason = ineligible(node, model)
             if reason:
                 notes.append(f"{node.name}: dense: {reason}")
                 continue
-            _prune(node, pruned)
+            _prune(edits, node, pruned)
             modified += 1
             notes.append(f"{node.name}: 2:4 along the input channels")
         return PassResult(modified, tuple(notes))
@@ -92,14 +93,15 @@ def _reads_graph_input(node: ir.Node, model: ir.Model) -> bool:
     return False
 
 
-def _prune(node: ir.Node, pruned: dict[ir.Value, ir.Value]) -> None:
+def _prune(edits: GraphEdits, node: ir.Node, pruned: dict[ir.Value, ir.Value]) -> None:
     weight, graph = node.inputs[1], node.graph
     assert weight is not None and weight.const_value is not None
     if weight not in pruned:
         owner = weight.graph if isinstance(weight.graph, ir.Graph) else graph
         assert isinstance(owner, ir.Graph) and weight.name is not None
         axis = reduction_axis(node, len(weight.const_value.shape))
-        pruned[weight] = new_initializer(owner, free_name(owner, f"{weight.name}_2_4"), _lazy(weight.const_value, axis))
+        tensor = _lazy(weight.const_value, axis, f"{weight.name}_2_4")
+        pruned[weight] = edits.within(owner).initializer(tensor)
     node.replace_input_with(1, pruned[weight])
     if not weight.uses() and isinstance(weight.graph, ir.Graph) and not weight.is_graph_output():
         replacement, owner = pruned[weight], weight.graph
@@ -109,11 +111,12 @@ def _prune(node: ir.Node, pruned: dict[ir.Value, ir.Value]) -> None:
         owner.register_initializer(replacement)
 
 
-def _lazy(tensor: ir.TensorProtocol, axis: int) -> ir.LazyTensor:
+def _lazy(tensor: ir.TensorProtocol, axis: int, name: str) -> ir.LazyTensor:
     return ir.LazyTensor(
         lambda: ir.Tensor(prune_two_four(tensor.numpy(), axis), dtype=tensor.dtype),
         dtype=tensor.dtype,
         shape=ir.Shape(tensor.shape.numpy()),
+        name=name,
     )
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor, new_initializer
+from graphs.constants import constant_array, constant_tensor
+from graphs.edits import GraphEdits
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import InferShapes
 
@@ -29,8 +30,9 @@ class UnrollSingleStep:
     def apply(self, model: ir.Model) -> PassResult:
         if not any(node.op_type == "LSTM" for node in model.graph):
             return PassResult(0)
+        edits = GraphEdits(model.graph)
         InferShapes().apply(model)  # branches that were folded away left their shapes unknown
-        unrolled = [str(node.name) for node in list(model.graph) if _is_single_step(node) and _unroll(node)]
+        unrolled = [str(node.name) for node in list(model.graph) if _is_single_step(node) and _unroll(edits, node)]
         return PassResult(len(unrolled), tuple(f"{name}: one step written as matrix products" for name in unrolled))
 
 
@@ -48,13 +50,13 @@ def _is_single_step(node: ir.Node) -> bool:
     return one_step and plain and forward and constant and not given[4] and given[5] and given[6] and not given[7]
 
 
-def _unroll(lstm: ir.Node) -> bool:
+def _unroll(edits: GraphEdits, lstm: ir.Node) -> bool:
     weight, recurrence = constant_array(lstm.inputs[1]), constant_array(lstm.inputs[2])
     assert weight is not None and recurrence is not None
     bias = constant_array(lstm.inputs[3])
     gates = weight.shape[1]
     both = np.zeros(gates, weight.dtype) if bias is None else bias[0, :gates] + bias[0, gates:]
-    steps = _Steps(lstm)
+    steps = _Steps(edits, lstm)
     data = steps.without_first_axis(lstm.inputs[0], "x")
     hidden = steps.without_first_axis(lstm.inputs[5], "h0")
     cell = steps.without_first_axis(lstm.inputs[6], "c0")
@@ -77,9 +79,9 @@ def _unroll(lstm: ir.Node) -> bool:
 class _Steps:
     """Adds nodes in front of ``lstm``, named after it."""
 
-    def __init__(self, lstm: ir.Node) -> None:
-        assert isinstance(lstm.graph, ir.Graph) and lstm.inputs[0] is not None
-        self._lstm, self._graph, self._count = lstm, lstm.graph, 0
+    def __init__(self, edits: GraphEdits, lstm: ir.Node) -> None:
+        assert lstm.inputs[0] is not None
+        self._lstm, self._edits, self._count = lstm, edits.within(lstm.graph), 0
         self._dtype = lstm.inputs[0].dtype or ir.DataType.FLOAT
 
     def add(self, op_type: str, *inputs: ir.Value, name: str = "", **attributes: int) -> ir.Value:
@@ -113,15 +115,15 @@ class _Steps:
     ) -> list[ir.Value]:
         self._count += 1
         full = f"{self._lstm.name}/{name or f'{op_type}_{self._count}'}"
-        node = ir.node(op_type, list(inputs), attributes, num_outputs=outputs, name=full)
+        node = ir.node(op_type, list(inputs), attributes, num_outputs=outputs, name=self._edits.names.node(full))
         for index, value in enumerate(node.outputs):
-            value.name = f"{full}_output_{index}"
+            value.name = self._edits.names.value(f"{full}_output_{index}")
             value.type = ir.TensorType(self._dtype)
-        self._graph.insert_before(self._lstm, node)
+        self._edits.graph.insert_before(self._lstm, node)
         return list(node.outputs)
 
     def _axes(self, axes: list[int], name: str) -> ir.Value:
         return self._constant(np.array(axes, np.int64), f"{name}/axes")
 
     def _constant(self, array: np.ndarray, name: str) -> ir.Value:
-        return new_initializer(self._graph, f"{self._lstm.name}/{name}", ir.tensor(np.ascontiguousarray(array)))
+        return self._edits.constant(f"{self._lstm.name}/{name}", np.ascontiguousarray(array))

@@ -13,6 +13,7 @@ from collections import defaultdict
 import numpy as np
 import onnx_ir as ir
 
+from graphs.free_names import FreeNames
 from optimizer.simulation.composites import expand_composites
 
 HALF_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -40,7 +41,7 @@ def float_twin(model: ir.Model) -> None:
 
 class _Twin:
     def __init__(self, model: ir.Model) -> None:
-        self._model = model
+        self._model, self._names = model, FreeNames(model.graph)
         self._delivered: dict[ir.Value, list[tuple[ir.Graph, int]]] = defaultdict(list)
         """Where a value leaves a graph: the main one, or a body that may hand on a value from outside."""
         for graph in self._graphs():
@@ -56,7 +57,7 @@ class _Twin:
             nodes = list(graph)
             for value in list(graph.inputs):
                 if _is_half(value) and graph is main:
-                    self._read_through(value, _cast_at_start(graph, value))
+                    self._read_through(value, self._cast_at_start(graph, value))
                 else:
                     _widen_type(value)
             for value in list(graph.initializers.values()):
@@ -70,7 +71,7 @@ class _Twin:
         tensor = value.const_value
         assert tensor is not None and value.dtype is not None
         if tensor.size > _EAGER_ELEMENTS:
-            self._read_through(value, _cast_at_start(graph, value))
+            self._read_through(value, self._cast_at_start(graph, value))
             return
         value.meta[_TYPED_AS] = value.dtype
         value.const_value = _as_float(tensor, value.name)
@@ -91,10 +92,11 @@ class _Twin:
     def _rounded(self, node: ir.Node, output: ir.Value, dtype: ir.DataType) -> ir.Value:
         """``output`` through ``dtype`` and back, under its name, for everybody who reads it."""
         name = str(output.name)
-        narrow = ir.node("Cast", [output], {"to": dtype.value}, name=f"{name}/narrow")
-        wide = ir.node("Cast", [narrow.outputs[0]], {"to": _FLOAT.value}, name=f"{name}/round")
-        narrow.outputs[0].name, narrow.outputs[0].type = f"{name}/half", ir.TensorType(dtype)
-        output.name = f"{name}/unrounded"
+        nodes, values = self._names.node, self._names.value
+        narrow = ir.node("Cast", [output], {"to": dtype.value}, name=nodes(f"{name}/narrow"))
+        wide = ir.node("Cast", [narrow.outputs[0]], {"to": _FLOAT.value}, name=nodes(f"{name}/round"))
+        narrow.outputs[0].name, narrow.outputs[0].type = values(f"{name}/half"), ir.TensorType(dtype)
+        output.name = values(f"{name}/unrounded")
         result = wide.outputs[0]
         result.name, result.type, result.shape = name, ir.TensorType(_FLOAT), output.shape
         assert node.graph is not None
@@ -119,35 +121,35 @@ class _Twin:
             if dtype is None:
                 continue
             if value not in cast:
-                cast[value] = _as_typed(graph, value, dtype)
+                cast[value] = self._as_typed(graph, value, dtype)
             graph.outputs[index] = cast[value]
+
+    def _as_typed(self, graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        name = str(value.name)
+        node = ir.node("Cast", [value], {"to": dtype.value}, name=self._names.node(f"{name}/as typed"))
+        output = node.outputs[0]
+        if value.is_initializer():
+            output.name = self._names.value(f"{name}/as typed")
+        else:
+            value.name, output.name = self._names.value(f"{name}/wide"), name
+        output.type, output.shape = ir.TensorType(dtype), value.shape
+        graph.append(node)
+        return output
+
+    def _cast_at_start(self, graph: ir.Graph, value: ir.Value) -> ir.Value:
+        name = f"{value.name}/wide"
+        node = ir.node("Cast", [value], {"to": _FLOAT.value}, name=self._names.node(name))
+        output = node.outputs[0]
+        output.name, output.type, output.shape = self._names.value(name), ir.TensorType(_FLOAT), value.shape
+        if len(graph):
+            graph.insert_before(graph[0], [node])
+        else:
+            graph.append(node)
+        return output
 
 
 def _is_half(value: ir.Value) -> bool:
     return value.dtype in HALF_TYPES
-
-
-def _as_typed(graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-    node = ir.node("Cast", [value], {"to": dtype.value}, name=f"{value.name}/as typed")
-    output, name = node.outputs[0], value.name
-    if value.is_initializer():
-        output.name = f"{name}/as typed"
-    else:
-        value.name, output.name = f"{name}/wide", name
-    output.type, output.shape = ir.TensorType(dtype), value.shape
-    graph.append(node)
-    return output
-
-
-def _cast_at_start(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    node = ir.node("Cast", [value], {"to": _FLOAT.value}, name=f"{value.name}/wide")
-    output = node.outputs[0]
-    output.name, output.type, output.shape = f"{value.name}/wide", ir.TensorType(_FLOAT), value.shape
-    if len(graph):
-        graph.insert_before(graph[0], [node])
-    else:
-        graph.append(node)
-    return output
 
 
 def _widen_attributes(node: ir.Node) -> None:

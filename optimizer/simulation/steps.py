@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from graphs.free_names import FreeNames
+
 _INT64, _FLOAT = ir.DataType.INT64, ir.DataType.FLOAT
 
 
 class Steps:
     """Emits the steps of one node just before it, in the type of its first input."""
 
-    def __init__(self, node: ir.Node) -> None:
+    def __init__(self, node: ir.Node, names: FreeNames) -> None:
         data = node.inputs[0]
         assert data is not None and data.dtype is not None
-        self.node, self.data, self.dtype = node, data, data.dtype
+        self.node, self.data, self.dtype, self._names = node, data, data.dtype, names
         self.made: list[ir.Value] = []
         """Results in the type of the data."""
         self.aside: list[ir.Value] = []
@@ -32,9 +34,9 @@ class Steps:
     ) -> ir.Value:
         self._count += 1
         name = f"{self.node.outputs[0].name}/{op_type}.{self._count}"
-        made = ir.node(op_type, list(inputs), attributes or None, name=name)
+        made = ir.node(op_type, list(inputs), attributes or None, name=self._names.node(name))
         output = made.outputs[0]
-        output.name, output.type = name, ir.TensorType(dtype or self.dtype)
+        output.name, output.type = self._names.value(name), ir.TensorType(dtype or self.dtype)
         assert self.node.graph is not None
         self.node.graph.insert_before(self.node, [made])
         (self.made if dtype is None and op_type != "Constant" else self.aside).append(output)
