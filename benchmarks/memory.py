@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.samples.files import read_npz, write_npz
-from engines.child_process import child_command, child_environment
+from engines.child_process import run_child
 from engines.engine import Feed
 from engines.errors import EngineError
 from engines.source import open_source
@@ -46,17 +45,13 @@ def engine_memory(source: str, feed: Feed) -> EngineMemory:
 
 
 def _in_child(source: str, sample: Path) -> EngineMemory:
-    command = child_command("benchmarks.memory", source, str(sample))
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=child_environment(), timeout=LIMIT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run_child("benchmarks.memory", source, str(sample), limit_s=LIMIT_S)
+    except TimeoutError:
         raise EngineError(f"did not run within {LIMIT_S:.0f} s", where=source) from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"the process ended with code {done.returncode}"])[-1]
-        raise EngineError(f"its memory cannot be measured: {last}", where=source)
-    return EngineMemory(**json.loads(done.stdout.strip().splitlines()[-1]))
+    if done.code != 0:
+        raise EngineError(f"its memory cannot be measured: {done.last_words}", where=source)
+    return EngineMemory(**json.loads(done.output.strip().splitlines()[-1]))
 
 
 def _measure(source: str, sample: Path) -> EngineMemory:

@@ -12,8 +12,8 @@ from benchmarks.loadgen.log import DetailLog, read_detail_log
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.verdict import explain
-from benchmarks.loadgen.watch import Ending, kill, watch
-from engines.child_process import child_command, child_environment
+from benchmarks.loadgen.watch import Ending, watch
+from engines.child_process import Child
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
 
@@ -78,27 +78,19 @@ def _absolute(job: ChildRequest, log_dir: Path) -> ChildRequest:
 
 def _run_child(request: Path, report: Path, log_dir: Path, settings: LoadgenSettings) -> Ending:
     read_end, write_end = os.pipe()
-    process = None
-    try:
-        with (log_dir / OUTPUT_FILE).open("wb") as output:
-            process = subprocess.Popen(
-                child_command("benchmarks.loadgen.child", str(request), str(report), str(write_end)),
-                stdin=subprocess.DEVNULL,
+    with os.fdopen(read_end, "rb", buffering=0) as beats, (log_dir / OUTPUT_FILE).open("wb") as output:
+        try:
+            child = Child(
+                "benchmarks.loadgen.child",
+                *(str(request), str(report), str(write_end)),
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=child_environment(),
                 pass_fds=(write_end,),
-                start_new_session=True,  # Ctrl-C goes to the parent alone, which then kills the child's group
             )
-        os.close(write_end)
-        write_end = -1
-        return watch(process, read_end, settings.stall_s, _total_seconds(settings))
-    finally:
-        if process is not None and process.poll() is None:
-            kill(process)
-        os.close(read_end)
-        if write_end >= 0:
+        finally:
             os.close(write_end)
+        with child:
+            return watch(child, beats.fileno(), settings.stall_s, _total_seconds(settings))
 
 
 def _total_seconds(settings: LoadgenSettings) -> float | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
-import signal
-import subprocess
 import time
 from dataclasses import dataclass
 
 from benchmarks.samples.execute import Activity
+from engines.child_process import Child, how_it_ended
 
 LOAD_SECONDS = 300.0
 TICK_SECONDS = 0.1
@@ -25,11 +23,11 @@ class Ending:
     completed: int
 
 
-def watch(process: subprocess.Popen[bytes], pipe: int, stall_s: float, total_s: float | None) -> Ending:
-    """Wait for ``process``; kill it when one inference takes over ``stall_s`` seconds, when loading takes over five
+def watch(child: Child, pipe: int, stall_s: float, total_s: float | None) -> Ending:
+    """Wait for ``child``; kill it when one inference takes over ``stall_s`` seconds, when loading takes over five
     minutes, when no beat comes (a native call that holds the interpreter), or after ``total_s`` (None: no limit).
     """
-    watcher = _Watcher(stall_s, total_s)
+    watcher, process = _Watcher(stall_s, total_s), child.process
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while process.poll() is None:
@@ -42,17 +40,10 @@ def watch(process: subprocess.Popen[bytes], pipe: int, stall_s: float, total_s: 
                     process.wait()
                     break
             if cause := watcher.impatience():
-                kill(process)
+                child.kill()
                 return Ending(cause, watcher.last.completed)
     code = process.returncode
     return Ending("" if code == 0 else watcher.death(code), watcher.last.completed)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started; it leads its own process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class _Watcher:
@@ -87,8 +78,9 @@ class _Watcher:
         return ""
 
     def death(self, code: int) -> str:
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"the engine's process died ({how}) during {self.last.stage}, after {self.last.completed} samples"
+        return (
+            f"the engine's process {how_it_ended(code)} during {self.last.stage}, after {self.last.completed} samples"
+        )
 
 
 def _stuck(before: Activity, after: Activity) -> bool:

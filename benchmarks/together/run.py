@@ -25,7 +25,7 @@ from benchmarks.timing.conditions import Conditions, read_conditions
 from benchmarks.timing.steady import variation
 from benchmarks.together.placement import Placement
 from benchmarks.together.worker import Window, WorkerJob
-from engines.child_process import child_command, child_environment
+from engines.child_process import Child, last_line
 from engines.engine import Feed
 from engines.errors import EngineError
 from graphs.files import write_json
@@ -152,56 +152,44 @@ def _shared_cores(tenants: Sequence[Tenant]) -> list[str]:
     return [f"{len(tenants)} engines on {len(set(used))} cores: some share one, so a share of 100 % is out of reach"]
 
 
-class _Worker:
+class _Worker(Child):
     """The parent's end of one worker process; leaving it ends the process."""
 
     def __init__(self, tenant: Tenant, folder: Path) -> None:
-        self._tenant, self._folder = tenant, folder
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> _Worker:
-        self._folder.mkdir()
-        inputs, job = self._folder / "inputs.npz", self._folder / "job.json"
-        np.savez(inputs, allow_pickle=False, **dict(self._tenant.feed))
-        placement = self._tenant.placement
-        write_json(job, WorkerJob(str(self._tenant.folder), str(inputs), self._tenant.batch, placement.cores))
-        self._errors = (self._folder / "stderr").open("w+")
-        self._process = subprocess.Popen(
-            child_command("benchmarks.together.worker", str(job)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=_environment(placement),
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout, self._errors):
-                if stream is not None:
-                    stream.close()
+        self._tenant = tenant
+        folder.mkdir()
+        inputs, job = folder / "inputs.npz", folder / "job.json"
+        np.savez(inputs, allow_pickle=False, **dict(tenant.feed))
+        placement = tenant.placement
+        write_json(job, WorkerJob(str(tenant.folder), str(inputs), tenant.batch, placement.cores))
+        self._errors = folder / "stderr"
+        with self._errors.open("w") as errors:
+            super().__init__(
+                "benchmarks.together.worker",
+                str(job),
+                environment=_environment(placement),
+                stdin=subprocess.PIPE,
+                stderr=errors,
+            )
 
     def wait_ready(self) -> None:
         self.answer(READY_SECONDS)
 
     def command(self, start: float, seconds: float) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"start": start, "seconds": seconds}) + "\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(json.dumps({"start": start, "seconds": seconds}).encode() + b"\n")
+            self.process.stdin.flush()
         except OSError:
             raise self._dead() from None
 
     def answer(self, patience: float) -> dict[str, Any]:
         """The next line of the worker; its process is killed when none comes within ``patience`` seconds."""
-        assert self._process is not None and self._process.stdout is not None
-        timer = threading.Timer(patience, self._process.kill)
+        assert self.process.stdout is not None
+        timer = threading.Timer(patience, self.process.kill)
         timer.start()
         try:
-            line = self._process.stdout.readline()
+            line = self.process.stdout.readline()
         finally:
             timer.cancel()
         if not line:
@@ -210,8 +198,7 @@ class _Worker:
         return answer
 
     def _dead(self) -> EngineError:
-        self._errors.seek(0)
-        last = (self._errors.read().strip().splitlines() or ["it did not answer, or was killed"])[-1]
+        last = last_line(self._errors.read_text(errors="replace")) or "it did not answer, or was killed"
         return EngineError(f"its process ended: {last}", where=f"{self._tenant.name} ({self._tenant.folder})")
 
 
@@ -221,4 +208,4 @@ def _environment(placement: Placement) -> dict[str, str]:
         own["CUDA_VISIBLE_DEVICES"] = placement.device
     if placement.cores:
         own["OMP_NUM_THREADS"] = str(len(placement.cores))
-    return child_environment(**own)
+    return own

@@ -19,8 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from engines.lifetime import die_with_parent
-from engines.tensorrt.builder.exits import kernel_kills
+from engines.lifetime import die_with_parent, kernel_kills
 from graphs.errors import EnginewrightError
 from optimizer.events import Detail, Event, StageFinished, StageStarted
 

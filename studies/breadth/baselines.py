@@ -11,7 +11,6 @@ measured, so that the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from engines.child_process import child_command, child_environment
+from engines.child_process import run_child
 from engines.engine import Feed
 from graphs.macs import int8_mac_share
 from optimizer.equivalence import Answers
@@ -97,15 +96,13 @@ def _apart(models: Path, name: str, tool: str, configuration: str) -> Cell:
     """``_measure`` in a child process: a tool that crashes or hangs is a failed cell."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [str(models), "-", "--name", name, "--cell", tool, configuration, f"{folder}/out.onnx"]
-        command = child_command("studies.breadth.baselines", *arguments)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
+            done = run_child("studies.breadth.baselines", *arguments, limit_s=LIMIT_S)
+        except TimeoutError:
             return Cell(name, tool, configuration, failure=f"no end within {LIMIT_S:.0f} s")
-    if done.returncode or not done.stdout.strip():
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Cell(name, tool, configuration, failure=last[:200])
-    return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=Cell)
+    if done.code or not done.output.strip():
+        return Cell(name, tool, configuration, failure=done.last_words[:200])
+    return msgspec.json.decode(done.output.strip().splitlines()[-1], type=Cell)
 
 
 def _measure(models: Path, name: str, tool: str, configuration: str, out: Path) -> Cell:

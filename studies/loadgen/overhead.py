@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,8 +23,9 @@ import numpy as np
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.samples.library import save_samples
-from engines.child_process import child_command, child_environment
+from engines.child_process import run_child
 from engines.engine import Array, Engine, TensorSpec
+from engines.errors import EngineError
 from engines.source import open_source
 
 SAMPLES = 64
@@ -81,11 +81,10 @@ def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
 
 def _loop_apart(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:
     """``loop_rate`` in a process of its own, as LoadGen runs."""
-    command = child_command("studies.loadgen.bare_loop", source, str(batch), str(seconds), *paths)
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=child_environment(), start_new_session=True
-    )
-    return float(done.stdout)
+    done = run_child("studies.loadgen.bare_loop", source, str(batch), str(seconds), *paths)
+    if done.code != 0:
+        raise EngineError(f"the bare loop failed: {done.last_words}", where=source)
+    return float(done.output)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

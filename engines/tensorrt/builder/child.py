@@ -1,9 +1,9 @@
-"""The builder child: ``python -m engines.tensorrt.builder.child REQUEST.json [PARENT_PID]``.
+"""The builder child: ``engines.tensorrt.builder.child REQUEST.json``.
 
 Reads a ``PlanRequest``, writes the plan, ``build.log.gz`` next to it and a ``PlanOutcome`` as ``result.json`` next to
 the request; ``build.log`` grows while it builds, for whoever asks after a crash. Standard output carries one
-``StepDone`` a line and nothing else. A child outlives neither a kill of its parent nor a crash of the builder: that is
-why it is a process of its own.
+``StepDone`` a line and nothing else. A crash of the builder is its own end alone: that is why it is a process of its
+own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import IO
 import msgspec
 
 from engines.errors import BuildError, BuildFailure
-from engines.lifetime import die_with_parent
 from engines.tensorrt.builder.build_plan import BuildMessages, build_plan
 from engines.tensorrt.builder.exits import RAW_LOG_NAME
 from engines.tensorrt.builder.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
@@ -32,7 +31,6 @@ RESULT_NAME = "result.json"
 def main(arguments: list[str]) -> int:
     """Build what the request file asks for; 0 when a result was written, a failed build included."""
     request_file = Path(arguments[0])
-    die_with_parent(int(arguments[1]) if len(arguments) > 1 else os.getppid())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crashing builder must not fill the disk
     with _progress_stream() as stream:
         outcome = _build(read_json(request_file, PlanRequest), stream)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.child_process import how_it_ended
 from engines.errors import BuildError, BuildFailure
 
 RAW_LOG_NAME = "build.log"
@@ -27,16 +28,6 @@ _NODE = re.compile(
     re.MULTILINE,
 )
 _FUSED = re.compile(r"^\{ForeignNode\[(.+)\.\.\.(.+)\]\}$")  # the builder's name for all nodes from one to another
-_VMSTAT = Path("/proc/vmstat")
-
-
-def kernel_kills() -> int:
-    """How many processes this machine's kernel has ended because memory ran out; 0 where it does not tell."""
-    try:
-        lines = _VMSTAT.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ def read_tail(folder: Path) -> str:
 
 def ending_error(ending: Ending) -> BuildError:
     """The error for a child that left no result."""
-    how = f"was ended by {signal.Signals(-ending.code).name}" if ending.code < 0 else f"ended with status {ending.code}"
+    how = how_it_ended(ending.code)
     node = last_node(ending.log, ending.stage)
     log = "\n".join(filter(None, [ending.errors, *_last_lines(ending.log)]))
     if _starved(ending):

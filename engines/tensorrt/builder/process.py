@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
-from engines.child_process import child_command, child_environment
+from engines.child_process import Child
 from engines.errors import BuildError, BuildFailure
+from engines.lifetime import kernel_kills
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.builder.child import RESULT_NAME
-from engines.tensorrt.builder.exits import Ending, ending_error, kernel_kills, last_node, read_tail
+from engines.tensorrt.builder.exits import Ending, ending_error, last_node, read_tail
 from engines.tensorrt.builder.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
 from graphs.files import read_json, write_json
 
@@ -50,7 +47,7 @@ def build_in_child(
         partial = Path(work) / plan.name
         request_file = Path(work) / "request.json"
         write_json(request_file, replace(request, plan=str(partial)))
-        with _Child(request_file) as child:
+        with _Builder(request_file) as child:
             _follow(child, limits or Limits(), on_progress or (lambda _: None))
             outcome = _outcome(child, Path(work) / RESULT_NAME)
         if outcome.built is None:
@@ -62,22 +59,15 @@ def build_in_child(
     return outcome.built
 
 
-class _Child:
-    """A running child in its own process group; leaving the context leaves nothing of it behind."""
+class _Builder(Child):
+    """A builder at work."""
 
     def __init__(self, request_file: Path) -> None:
         self.stage = "starting"
         self.folder = request_file.parent
         self.kills_before = kernel_kills()
         self.error_text = b""
-        self.process = subprocess.Popen(
-            child_command(_CHILD, str(request_file), str(os.getpid())),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=child_environment(),
-            start_new_session=True,  # a terminal's Ctrl-C reaches only the parent, which then kills the child
-        )
+        super().__init__(_CHILD, str(request_file))
 
     def steps(self) -> Iterator[StepDone | None]:
         """Steps as they come, None at every tick without one, until the child has closed both its streams."""
@@ -108,25 +98,8 @@ class _Child:
             return 0.0
         return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon:")), 0.0)
 
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
-    def __enter__(self) -> _Child:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.process.poll() is None:
-            self.kill()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def _follow(child: _Child, limits: Limits, on_progress: OnProgress) -> None:
+def _follow(child: _Builder, limits: Limits, on_progress: OnProgress) -> None:
     started = time.monotonic()
     step = StepDone(child.stage)
     on_progress(BuildProgress(step.stage, 0.0))
@@ -139,7 +112,7 @@ def _follow(child: _Child, limits: Limits, on_progress: OnProgress) -> None:
     child.process.wait()
 
 
-def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
+def _check_limits(child: _Builder, limits: Limits, elapsed: float) -> None:
     if limits.time_s is not None and elapsed > limits.time_s:
         raise BuildError(
             BuildFailure.TIMEOUT,
@@ -158,7 +131,7 @@ def _check_limits(child: _Child, limits: Limits, elapsed: float) -> None:
         )
 
 
-def _outcome(child: _Child, result_file: Path) -> PlanOutcome:
+def _outcome(child: _Builder, result_file: Path) -> PlanOutcome:
     if child.process.returncode == 0 and result_file.exists():
         return read_json(result_file, PlanOutcome)
     raise ending_error(

@@ -67,7 +67,7 @@ def test_a_dying_engine_names_the_exit_code(scenario: Scenario, samples: tuple[s
     result = run("Dying", scenario, samples, tmp_path)
     assert time.monotonic() - start < 30
     assert not result.valid
-    assert "process died (exit code 7) during run" in result.reasons[0]
+    assert "process ended with status 7 during run" in result.reasons[0]
 
 
 def test_an_engine_that_never_works_fails_in_the_warm_up(samples: tuple[str, ...], tmp_path: Path) -> None:

@@ -146,8 +146,7 @@ build_engine(request, lambda progress: print(progress.stage, flush=True))
 
 @pytest.fixture
 def running_build(fake_child, matmul_model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    tie = "import sys\nfrom engines.lifetime import die_with_parent\ndie_with_parent(int(sys.argv[2]))\n"
-    fake_child(tie + textwrap.dedent(HANG))
+    fake_child(HANG)
     command = [sys.executable, "-c", BUILD, str(matmul_model), str(tmp_path / "engines" / "a100")]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     with subprocess.Popen(

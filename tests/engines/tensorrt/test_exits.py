@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engines.errors import BuildFailure
-from engines.tensorrt.builder.exits import RAW_LOG_NAME, Ending, ending_error, kernel_kills, last_node, read_tail
+from engines.lifetime import kernel_kills
+from engines.tensorrt.builder.exits import RAW_LOG_NAME, Ending, ending_error, last_node, read_tail
 
 LOG = (
     "[VERBOSE] conv1 [Conv] inputs: [x -> (-1, 3, 8, 8)[FLOAT]], [w -> (4, 3, 3, 3)[FLOAT]],\n"
