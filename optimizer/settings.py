@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,6 @@ CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
 CPU_FORMS = ("auto", "int8", "fp32")
 BATCH_AXES = ("auto", "0", "none")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
-
-_SINGULARS = {"target": "targets", "shape": "shapes", "builder-option": "builder_options"}
-"""Options that may be repeated, and the fields that hold them all."""
 
 CODE_SUFFIXES = (".py", ".so", ".dll")
 
@@ -88,6 +84,8 @@ class Settings:
     build_memory_limit: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds in _NUMBERS.items():
+            _check_number(f"--{name.replace('_', '-')}", getattr(self, name), kinds)
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
         for name in self.without:
             choice(Correction, name, "--without")
@@ -104,11 +102,21 @@ class Settings:
             raise BadInput(f"{self.samples} is too few", where="--samples", expected="1 or more")
         if self.duration <= 0:
             raise BadInput(f"{self.duration} is not a duration", where="--duration", expected="seconds above 0")
+        if self.seed < 0:
+            raise BadInput(f"{self.seed} is negative", where="--seed", expected="0 or more")
         if self.jobs < 0:
             raise BadInput(f"{self.jobs} is negative", where="--jobs", expected="0 (all cores) or more")
         for name in ("build_time_limit", "build_memory_limit"):
             if (limit := getattr(self, name)) is not None and limit <= 0:
                 raise BadInput(f"{limit:g} is no limit", where=f"--{name.replace('_', '-')}", expected="above 0")
+        if self.targets:
+            from engines.targets.target import check_names
+
+            check_names(self.targets)
+        if self.shapes:
+            from engines.profile import parse_shape_profiles
+
+            parse_shape_profiles(self.shapes)
         if self.builder_options:
             from engines.tensorrt.options import check_options  # brings numpy, which --help must not wait for
 
@@ -130,6 +138,24 @@ class Settings:
         """
         values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
         return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
+
+
+_WHOLE, _NUMBER = ((int,), "a whole number"), ((int, float), "a number")
+_NUMBERS = {
+    "samples": _WHOLE,
+    "seed": _WHOLE,
+    "jobs": _WHOLE,
+    "build_memory_limit": _WHOLE,
+    "duration": _NUMBER,
+    "max_drop": _NUMBER,
+    "build_time_limit": _NUMBER,
+}
+
+
+def _check_number(option: str, value: object, kinds: tuple[tuple[type, ...], str]) -> None:
+    types, expected = kinds
+    if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
+        raise BadInput(f"{value!r} is of the wrong type", where=option, expected=expected)
 
 
 def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -175,55 +201,6 @@ def parse_fraction(text: str, where: str = "--max-drop") -> float:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise BadInput(f"{text!r} is not a fraction", where=where, expected="for example 1% or 0.01") from None
-
-
-def load_config(path: Path, base: Settings) -> Settings:
-    """``base`` with the values of a TOML file whose keys are the long options (``max-drop = "1%"``).
-
-    Raises ``BadInput`` for a file that is not TOML and for unknown keys or wrong types.
-    """
-    table = _read_toml(path)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        name = _SINGULARS.get(key, key.replace("-", "_"))
-        if name not in Settings.__dataclass_fields__:
-            known = ", ".join(field.replace("_", "-") for field in Settings.__dataclass_fields__)
-            raise BadInput(f"unknown key {key!r}", where=str(path), expected=f"one of {known}")
-        values[name] = _from_toml(name, value)
-    try:
-        checked: dict[str, Any] = msgspec.convert(values, dict[str, Any])
-        return replace(base, **checked)
-    except (TypeError, ValueError) as error:
-        raise BadInput(str(error), where=str(path)) from None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput("no such file", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"cannot be read as TOML: {error}", where=str(path)) from None
-
-
-def _from_toml(name: str, value: Any) -> Any:
-    if name in ("targets", "shapes", "loadgen", "without"):
-        return listed(value)
-    if name == "builder_options":
-        return option_list(value)
-    if name == "batch_axis":
-        return str(value)
-    if name == "precision":
-        return choice(Precision, str(value), "precision")
-    if name == "sparsity":
-        return choice(Sparsity, str(value), "sparsity")
-    if name == "max_drop":
-        return parse_fraction(str(value), "max-drop")
-    return value
 
 
 def listed(value: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ def resolve_targets(names: Sequence[str], native: Target | None = None) -> list[
 
     Raises ``BadInput`` for an unknown name, and for ``"native"`` where no GPU was found.
     """
+    check_names(names)
     chosen: dict[str, Target] = {}
     for name in names:
         key = name.strip().lower()
@@ -101,9 +102,14 @@ def resolve_targets(names: Sequence[str], native: Target | None = None) -> list[
                     fix="name a GPU (--target t4,a100), or run `optimize doctor`",
                 )
             chosen[native.name] = native
-        elif key in TARGETS:
-            chosen[key] = TARGETS[key]
         else:
+            chosen[key] = TARGETS[key]
+    return list(chosen.values())
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ``BadInput`` for a name that is neither a target's nor ``"native"``."""
+    for name in names:
+        if name.strip().lower() not in (*TARGETS, NATIVE):
             known = ", ".join([*TARGETS, NATIVE])
             raise BadInput(f"unknown target {name!r}", where="--target", expected=f"one of {known}")
-    return list(chosen.values())

@@ -30,7 +30,7 @@ MAIN_JOB = "model"
 INTERRUPTED = 130
 
 VERBS: dict[str, Callable[..., int]] = {
-    MAIN_JOB: model.model,
+    MAIN_JOB: model.main_job,
     "bench": bench.bench,
     "compare": compare.compare,
     "plaster": plaster.plaster,

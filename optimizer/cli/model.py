@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument, Option
 
@@ -18,7 +16,7 @@ RANGE = "NAME=MIN:OPT:MAX"
 CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
 
-def model(
+def main_job(
     model: Model,
     precision: Annotated[str | None, Option(metavar=PRECISIONS, help="Of the heavy nodes. Default: int8.")] = None,
     target: Annotated[str | None, Option(metavar=TARGETS, help="Default: cpu; native too with a GPU.")] = None,
@@ -57,50 +55,21 @@ def model(
     verbose: Annotated[bool, Option("-v", "--verbose", help="Every note.")] = False,
 ) -> int:
     """Import, calibrate, type, build, prove, measure; leave a bundle."""
+    given = {name: value for name, value in locals().items() if value is not None and value is not False}
+    from optimizer.cli.config import read_config
+    from optimizer.cli.options import settings_of
     from optimizer.cli.running import run_job
-    from optimizer.settings import (
-        Precision,
-        Settings,
-        Sparsity,
-        choice,
-        listed,
-        load_config,
-        option_list,
-        parse_fraction,
-    )
+    from optimizer.settings import Settings
 
-    given: dict[str, Any] = {
-        "precision": precision and choice(Precision, precision, "--precision"),
-        "targets": None if target is None else listed(target),
-        "data": data,
-        "eval_data": eval_data,
-        "evaluate": evaluate,
-        "calibration": calibration,
-        "without": None if without is None else listed(without),
-        "samples": samples,
-        "max_drop": parse_fraction(max_drop) if max_drop else None,
-        "sparsity": sparsity and choice(Sparsity, sparsity, "--sparsity"),
-        "shapes": tuple(shape) if shape else None,
-        "batch_axis": batch_axis,
-        "loadgen": None if loadgen is None else listed(loadgen),
-        "duration": duration,
-        "seed": seed,
-        "jobs": jobs,
-        "build_time_limit": build_time_limit,
-        "build_memory_limit": build_memory_limit,
-    }
-    options: dict[str, Any] = {
-        "workspace_mb": workspace,
-        "optimization_level": optimization_level,
-        "version_compatible": version_compatible or None,
-        "hardware_compatible": hardware_compatible or None,
-        "refit": refit or None,
-        "strip_plan": strip_plan or None,
-        "weight_streaming": weight_streaming or None,
-        "plugins": os.pathsep.join(map(str, plugin)) if plugin else None,
-    }
-    asked = {name: value for name, value in options.items() if value is not None}
-    base = load_config(config, Settings()) if config else Settings()
-    given["builder_options"] = (*base.builder_options, *option_list(asked), *(builder_option or ()))
-    settings = replace(base, **{name: value for name, value in given.items() if value is not None})
-    return run_job(model, settings, out=out, force=force, as_json=json, quiet=quiet, verbose=verbose)
+    from_file = read_config(config, main_job) if config else {}
+    settings = settings_of(given, settings_of(from_file, Settings()))
+    chosen = {**from_file, **given}
+    return run_job(
+        model,
+        settings,
+        out=chosen.get("out"),
+        force="force" in chosen,
+        as_json="json" in chosen,
+        quiet="quiet" in chosen,
+        verbose="verbose" in chosen,
+    )

@@ -12,7 +12,7 @@ from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from optimizer.api import apply_options
 from optimizer.finished import request_key
-from optimizer.settings import Settings, load_config
+from optimizer.settings import Settings
 from tests.end_to_end.conftest import Command
 
 QUICK = ("--data", "data.npz", "--loadgen", "none", "--precision", "fp16")
@@ -68,11 +68,9 @@ def test_wrong_options_are_one_error(folder: Path, optimize: Command, arguments:
     assert not (folder / "cnn.optimized").exists()
 
 
-def test_the_api_takes_options_as_a_mapping(tmp_path: Path) -> None:
+def test_the_api_takes_options_as_a_mapping() -> None:
     chosen = apply_options(Settings(), {"builder_options": {"tf32": False, "workspace_mb": 64, "refit": True}})
     assert chosen.tensorrt_options == {"tf32": "off", "workspace_mb": "64", "refit": "on"}
-    (tmp_path / "list.toml").write_text('builder-option = ["tf32=off", "refit=on"]\n')
-    assert load_config(tmp_path / "list.toml", Settings()).tensorrt_options == {"tf32": "off", "refit": "on"}
     with pytest.raises(BadInput, match="cannot be read"):
         apply_options(Settings(), {"builder_options": ["tf32"]})
 

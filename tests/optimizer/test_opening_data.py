@@ -10,7 +10,7 @@ from engines.profile import infer_profile
 from graphs.errors import BadInput
 from optimizer.api import apply_options
 from optimizer.importing import import_model
-from optimizer.settings import Settings, load_config
+from optimizer.settings import Settings
 from optimizer.stages.inputs import open_inputs
 
 rng = np.random.default_rng(0)
@@ -86,11 +86,9 @@ def test_samples_with_an_empty_axis_are_left_out_with_a_note(opened):
     assert any("2 files" in note and "axis 1 has length 0" in note for note in inputs.notes)
 
 
-def test_the_switch_wins_over_the_probe(opened, tmp_path):
+def test_the_switch_wins_over_the_probe(opened):
     files = [normal(5, 4), normal(3, 4)]
     assert sorted(samples(opened(MLP, files, batch_axis="none")[1])) == [(3, 4), (5, 4)]
-    (tmp_path / "c.toml").write_text("batch-axis = 0")
-    assert load_config(tmp_path / "c.toml", Settings()).batch_axis == "0"
     assert samples(opened(CLOUD, files, batch_axis=0)[1]) == [(1, 4)] * 8
     with pytest.raises(BadInput, match="one of auto, 0, none"):
         Settings(batch_axis="1")

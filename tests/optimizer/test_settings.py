@@ -1,0 +1,30 @@
+"""Settings are checked, types included, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from graphs.errors import BadInput
+from optimizer.api import apply_options
+from optimizer.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"samples": "many"}, "--samples: 'many' is of the wrong type"),
+        ({"seed": 1.5}, "--seed: 1.5 is of the wrong type"),
+        ({"seed": -1}, "--seed: -1 is negative"),
+        ({"jobs": True}, "--jobs: True is of the wrong type"),
+        ({"duration": "2"}, "--duration: '2' is of the wrong type"),
+        ({"max_drop": 1.5}, "--max-drop: 1.5 is out of range"),
+        ({"targets": ["t5"]}, "unknown target 't5'"),
+        ({"shapes": ["x"]}, "--shape x: cannot be read"),
+        ({"sampels": 3}, "unknown option 'sampels'"),
+    ],
+)
+def test_what_cannot_be_used_is_one_message(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        apply_options(Settings(), options)
