@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
@@ -64,7 +65,7 @@ def build_targets(
     plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
 
-    def build(target: Target) -> BuildOutcome:
+    def build(target: Target, stop: Event) -> BuildOutcome:
         request = BuildRequest(
             model=model,
             target=target,
@@ -79,13 +80,25 @@ def build_targets(
             batching=batching,
             not_finite=not_finite,
         )
-        return _build_one(request, events, plan)
+        return _build_one(request, events, plan, stop)
 
-    with ThreadPoolExecutor(max_workers=settings.parallel_builds) as pool:
-        outcomes = list(pool.map(build, gpu))
+    outcomes = _side_by_side(build, gpu, settings.parallel_builds)
     if len(gpu) == len(targets):
         _refuse_a_model_nobody_takes(outcomes)
     return outcomes
+
+
+def _side_by_side(
+    build: Callable[[Target, Event], BuildOutcome], targets: Sequence[Target], at_once: int
+) -> list[BuildOutcome]:
+    """The outcomes of all targets. What ends one build for good, and Ctrl-C, ends the others within a tick."""
+    stop = Event()
+    pool = ThreadPoolExecutor(max_workers=at_once)
+    try:
+        return [future.result() for future in [pool.submit(build, target, stop) for target in targets]]
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def check_builder_options(settings: Settings, targets: Sequence[Target]) -> None:
@@ -106,10 +119,12 @@ def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
         raise BadInput(f"no asked target takes this model ({names}): {outcomes[0].reason}")
 
 
-def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None) -> BuildOutcome:
+def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event) -> BuildOutcome:
     target = request.target
 
     def show(progress: BuildProgress) -> None:
+        if stop.is_set():
+            raise BuildError(BuildFailure.CANCELLED, "stopped with the job", where=f"target {target.name}")
         usual = f" ({progress.estimate})" if progress.estimate else ""
         events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s{usual}"))
 
