@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from graphs.free_names import free_name
+from graphs.free_names import FreeNames
 
 FLOAT = ir.DataType.FLOAT
 NAMES = {ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}
@@ -79,8 +79,7 @@ class _Retyping:
     def __init__(self, model: ir.Model, dtype: ir.DataType) -> None:
         self._model, self._dtype = model, dtype
         self._inexact: list[str] = []
-        self._taken = {str(value.name) for value in _values(model)}
-        self._taken |= {str(node.name) for graph in model.graphs() for node in graph}
+        self._names = FreeNames(model.graph)
 
     def run(self) -> list[str]:
         """Retype everything; returns names of constants that float32 does not hold."""
@@ -152,7 +151,7 @@ class _Retyping:
             name = str(value.name)
             if value.is_initializer():
                 graph.initializers.pop(name)
-            value.name = free_name(f"{name}_fp32", self._taken)
+            value.name = self._names.value(f"{name}_fp32")
             if value.const_value is not None and value.producer() is None:
                 graph.register_initializer(value)
             cast = self._cast(value, self._dtype, name)
@@ -160,9 +159,9 @@ class _Retyping:
             graph.outputs[index] = cast.outputs[0]
 
     def _cast(self, value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
-        free = name if dtype == self._dtype else free_name(name, self._taken)
+        free = name if dtype == self._dtype else self._names.value(name)
         cast = ir.node(
-            "Cast", [value], {"to": dtype.value}, name=free_name(f"{value.name}_to_{dtype.name.lower()}", self._taken)
+            "Cast", [value], {"to": dtype.value}, name=self._names.node(f"{value.name}_to_{dtype.name.lower()}")
         )
         output = cast.outputs[0]
         output.name, output.shape, output.type = free, value.shape, ir.TensorType(dtype)

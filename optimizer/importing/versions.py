@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from graphs.errors import BadInput
+from graphs.free_names import FreeNames
 from optimizer.importing.adapters import CannotConvert, adapt_node
 from optimizer.passes.infer_shapes import infer_shapes
 
@@ -71,7 +72,7 @@ class _Conversion:
 
     def __init__(self, model: ir.Model, target: int, where: str) -> None:
         self._model, self._target, self._where = model, target, where
-        self._taken = _value_names(model)
+        self._names = FreeNames(model.graph)
 
     def run(self, pending: list[tuple[ir.Node, int]]) -> None:
         declared = self._model.opset_imports[""]
@@ -86,7 +87,7 @@ class _Conversion:
 
     def _adapt(self, node: ir.Node, version: int, declared: int, last: bool) -> int:
         try:
-            reached = adapt_node(node, version, self._target, self._taken, last=last)
+            reached = adapt_node(node, version, self._target, self._names, last=last)
         except CannotConvert as error:
             raise BadInput(
                 f"opset {declared} cannot be converted to {self._target}: {node.op_type} {node.name!r}: {error}",
@@ -95,8 +96,3 @@ class _Conversion:
             ) from error
         node.version = None
         return reached
-
-
-def _value_names(model: ir.Model) -> set[str]:
-    names = {str(value.name) for graph in model.graphs() for value in (*graph.inputs, *graph.initializers.values())}
-    return names | {str(value.name) for graph in model.graphs() for node in graph for value in node.outputs}

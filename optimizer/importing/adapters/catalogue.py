@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from graphs.free_names import FreeNames
 from optimizer.importing.adapters import broadcasting, moved, normalizing, resizing, scanning
 from optimizer.importing.adapters.site import NotYet, Site
 
@@ -82,7 +83,7 @@ def _catalogue() -> dict[str, dict[int, tuple[Adapter, ...]]]:
 ADAPTERS = _catalogue()
 
 
-def adapt_node(node: ir.Node, version: int, target: int, taken: set[str], *, last: bool) -> int:
+def adapt_node(node: ir.Node, version: int, target: int, names: FreeNames, *, last: bool) -> int:
     """Bring ``node`` from opset ``version`` towards ``target``, in place; returns the opset it has reached.
 
     That is less than ``target`` where a rank or type has to be known first; with ``last`` that is an error like any
@@ -91,7 +92,7 @@ def adapt_node(node: ir.Node, version: int, target: int, taken: set[str], *, las
     for step in range(version + 1, target + 1):
         for adapter in ADAPTERS.get(node.op_type, {}).get(step, ()):
             try:
-                adapter(Site(node, taken, last))
+                adapter(Site(node, names, last))
             except NotYet:
                 if last:
                     raise

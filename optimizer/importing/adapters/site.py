@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import Array, constant_array
-from graphs.free_names import free_name
+from graphs.free_names import FreeNames
 
 
 class CannotConvert(Exception):
@@ -20,12 +20,12 @@ class NotYet(CannotConvert):
 
 
 class Site:
-    """A node, and ways to change it. ``taken`` are the names of all values of the model; ``last`` says that nothing
+    """A node, and ways to change it. ``names`` gives those that are free in the model; ``last`` says that nothing
     more will become known.
     """
 
-    def __init__(self, node: ir.Node, taken: set[str], last: bool) -> None:
-        self.node, self._taken, self.last = node, taken, last
+    def __init__(self, node: ir.Node, names: FreeNames, last: bool) -> None:
+        self.node, self._names, self.last = node, names, last
 
     def input(self, index: int) -> ir.Value | None:
         """Input ``index``, None where it is left out."""
@@ -94,8 +94,8 @@ class Site:
 
     def add(self, op_type: str, inputs: Sequence[ir.Value | None], name: str, **attributes: object) -> ir.Value:
         """The output of a new node of the newest form in front of the node, named after it."""
-        new = ir.node(op_type, list(inputs), attributes, name=f"{self.node.name}_{name}")  # type: ignore[arg-type]
-        new.outputs[0].name = free_name(f"{self.node.name}_{name}", self._taken)
+        new = ir.node(op_type, list(inputs), attributes, name=self._names.node(f"{self.node.name}_{name}"))  # type: ignore[arg-type]
+        new.outputs[0].name = self._names.value(f"{self.node.name}_{name}")
         if inputs and inputs[0] is not None and inputs[0].dtype is not None and op_type not in ("Shape", "Cast"):
             new.outputs[0].dtype = inputs[0].dtype
         assert self.node.graph is not None
