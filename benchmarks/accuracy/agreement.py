@@ -69,11 +69,11 @@ class Agreement:
             self._low = min(self._low, float(r[finite].min()))
             self._high = max(self._high, float(r[finite].max()))
         self._single = self._single and (r.ndim == 0 or r.size == r.shape[0] or _one_channel(r))
-        self._same_side += int(np.count_nonzero(((r >= 0.5) == (c >= 0.5)) & np.isfinite(c)))
+        self._same_side += int(np.count_nonzero(((r >= 0.5) == (c >= 0.5)) & (np.isfinite(c) | same_values(r, c))))
         self._total += r.size
         with np.errstate(invalid="ignore"):
             error = np.abs(r - c)
-        self._equal += int(np.count_nonzero((error == 0) | (r == c)))
+        self._equal += int(np.count_nonzero((error == 0) | same_values(r, c)))
         octaves = np.log2(error[(error > 0) & np.isfinite(error)])
         bins = np.floor((octaves - _LOWEST_OCTAVE) * _BINS_PER_OCTAVE).astype(np.int64)
         self._histogram += np.bincount(np.clip(bins, 0, self._histogram.size - 1), minlength=self._histogram.size)
@@ -115,5 +115,10 @@ def _one_channel(output: Array) -> bool:
 def _equal_choice(reference: Array, candidate: Array, axis: int) -> Array:
     chosen = np.expand_dims(np.argmax(candidate, axis), axis)
     at_choice = np.take_along_axis(reference, chosen, axis).squeeze(axis)
-    usable = np.isfinite(candidate).all(axis) | (candidate == reference).all(axis)
-    return np.asarray((at_choice == reference.max(axis)) & usable)
+    same = same_values(reference, candidate).all(axis)
+    return np.asarray(same | ((at_choice == reference.max(axis)) & np.isfinite(candidate).all(axis)))
+
+
+def same_values(reference: Array, candidate: Array) -> Array:
+    """Where the two hold the same value, NaN included."""
+    return np.asarray((candidate == reference) | (np.isnan(candidate) & np.isnan(reference)))

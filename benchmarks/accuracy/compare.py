@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.accuracy.agreement import Agreement
+from benchmarks.accuracy.agreement import Agreement, same_values
 from benchmarks.accuracy.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
 from benchmarks.batching import sample_count
 from engines.engine import Array, Engine, Feed
@@ -192,11 +192,12 @@ class OutputNoise:
 
     def _finite_pairs(self, reference: Array, candidate: Array, sample: int) -> tuple[Array, Array]:
         r, c = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
-        if math.isfinite(float(r.sum())) and math.isfinite(float(c.sum())):
-            return r, c
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs have no sum
+            if math.isfinite(float(r.sum())) and math.isfinite(float(c.sum())):
+                return r, c
         finite = np.isfinite(r)
         self._finite = self._finite and bool(finite.all())
-        bad = np.count_nonzero(finite & ~np.isfinite(c)) + np.count_nonzero(~finite & ~_same(r, c))
+        bad = np.count_nonzero(finite & ~np.isfinite(c)) + np.count_nonzero(~finite & ~same_values(r, c))
         if bad:
             self._first_bad = self._first_bad if self._not_finite else sample
             self._not_finite += int(bad)
@@ -238,10 +239,6 @@ class OutputNoise:
 def _known_to_numpy(array: Array) -> Array:
     """bfloat16 and the 8-bit floats, which numpy counts as no numbers, in float32."""
     return array.astype(np.float32) if array.dtype.kind == "V" else array
-
-
-def _same(r: Array, c: Array) -> Array:
-    return np.asarray((r == c) | (np.isnan(r) & np.isnan(c)))
 
 
 def _shape(array: Array) -> str:

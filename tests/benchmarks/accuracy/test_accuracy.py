@@ -155,3 +155,12 @@ def test_no_samples_and_missing_outputs_are_bad_input() -> None:
         compare(engine, {"c": engine}, [])
     with pytest.raises(BadInput, match="lacks output 'y'"):
         compare(engine, {"c": Computed(lambda x: x, "z")}, feeds(X))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[np.nan] * 8, [np.nan, 1, 2, 3, 4, 5, 6, 7], [np.inf, -np.inf, 0, 0, 0, 0, 0, 0]])
+def test_the_same_values_agree_where_they_are_not_finite(values: list[float]) -> None:
+    odd = np.array(values, np.float32)
+    for shaped in (lambda x: x * 0 + odd, lambda x: (x * 0 + odd)[:, :1]):
+        found = accuracy(shaped, shaped, X)
+        assert found.agreement == 1.0 and found.sqnr_db == SQNR_CAP_DB
