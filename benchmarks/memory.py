@@ -19,6 +19,8 @@ from engines.child_process import run_child
 from engines.engine import Feed
 from engines.errors import EngineError
 from engines.source import open_source
+from engines.targets.gpus_here import used_gpu
+from engines.targets.nvml import opened
 
 RUNS = 3
 LIMIT_S = 300.0
@@ -75,13 +77,10 @@ def _resident() -> int:
 
 
 def _device_used() -> int | None:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
-    except pynvml.NVMLError:  # no driver, no device: there is no device memory to speak of
-        return None
+    """Bytes in use on the GPU that runs our engines; None without one."""
+    gpu = used_gpu()
+    with opened() as nvml:
+        return nvml.used_bytes(nvml.device(gpu.index)) if nvml is not None and gpu is not None else None
 
 
 def main(arguments: Sequence[str]) -> None:

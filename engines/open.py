@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engines.engine import EngineBase
 from engines.manifest import EngineManifest, Runtime, check_loadable, check_shapes
 from engines.profile import Shape
-from engines.targets.gpus_here import detect_gpus
+from engines.targets.gpus_here import used_gpu
 from engines.tensorrt.library import Library, LibraryName, load_runtime
 from engines.tensorrt.options import plugin_libraries
 
@@ -61,10 +61,10 @@ def runtime_here(manifest: EngineManifest) -> Runtime:
     """
     if manifest.backend == "onnxruntime":
         return Runtime("onnxruntime", manifest.backend_version, None)  # any version opens an ONNX file
-    gpus = detect_gpus()
-    if not gpus:  # said first: without a GPU the library's presence does not matter
+    gpu = used_gpu()
+    if gpu is None:  # said first: without a GPU the library's presence does not matter
         return Runtime(manifest.backend, manifest.backend_version, None)
-    return Runtime(manifest.backend, library_for(manifest).version, gpus[0].compute_capability)
+    return Runtime(manifest.backend, library_for(manifest).version, gpu.compute_capability)
 
 
 def library_for(manifest: EngineManifest) -> Library:

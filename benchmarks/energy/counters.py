@@ -10,7 +10,9 @@ Neither is the power at the wall that MLPerf Power measures.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from engines.targets.nvml import NoNvml, Nvml
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -34,28 +36,23 @@ class NvmlCounter:
 
     def __init__(self, index: int) -> None:
         self.reason = ""
-        self._nvml: Any = None
+        self._nvml: Nvml | None = None
         try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            self._nvml = pynvml
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        except ImportError:
-            self.reason = "nvidia-ml-py is not installed"
-        except pynvml.NVMLError as error:
-            self.reason = f"NVML: {error}"
+            self._nvml = Nvml()
+            self._device = self._nvml.device(index)
+            self._nvml.joules(self._device)
+        except NoNvml as error:
+            self.reason = str(error)
 
     def joules(self) -> float | None:
         """Joules since the driver was loaded; None without a counter."""
-        if self.reason:
+        if self.reason or self._nvml is None:
             return None
-        return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
+        return self._nvml.joules(self._device)
 
     def close(self) -> None:
         if self._nvml is not None:
-            self._nvml.nvmlShutdown()
+            self._nvml.close()
             self._nvml, self.reason = None, "closed"
 
 

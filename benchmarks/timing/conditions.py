@@ -7,6 +7,8 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.targets.nvml import Handle, Nvml, opened
+
 
 @dataclass(frozen=True)
 class GpuConditions:
@@ -73,33 +75,15 @@ def _read_all(folder: str, pattern: str) -> list[str]:
 
 
 def _gpus() -> list[GpuConditions]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(k) for k in range(pynvml.nvmlDeviceGetCount())]
-        return [_gpu(handle) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
+    with opened() as nvml:
+        return [_gpu(nvml, device) for device in nvml.devices()] if nvml is not None else []
 
 
-def _gpu(handle: object) -> GpuConditions:
-    import pynvml
-
-    def ask(name: str, *arguments: int) -> int | None:
-        try:
-            return int(getattr(pynvml, name)(handle, *arguments))
-        except pynvml.NVMLError:
-            return None
-
-    power = ask("nvmlDeviceGetPowerUsage")
+def _gpu(nvml: Nvml, device: Handle) -> GpuConditions:
     return GpuConditions(
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        sm_mhz=ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM),
-        memory_mhz=ask("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM),
-        temperature_c=ask("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
-        power_w=power / 1000 if power is not None else None,
+        name=nvml.name(device),
+        sm_mhz=nvml.sm_mhz(device),
+        memory_mhz=nvml.memory_mhz(device),
+        temperature_c=nvml.temperature_c(device),
+        power_w=nvml.watts(device),
     )

@@ -6,8 +6,8 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from engines.targets.nvml import MigInstance, opened
 from graphs.errors import BadInput
 
 
@@ -40,54 +40,10 @@ def _cores(cores: list[int]) -> Placement:
     return Placement(cores=cores, title=f"core{'s' if len(cores) > 1 else ''} {','.join(map(str, cores))}")
 
 
-@dataclass(frozen=True)
-class MigInstance:
-    """A MIG instance: its UUID, name (``"NVIDIA A100-SXM4-80GB MIG 1g.10gb"``), memory, and the GPU it is part of."""
-
-    uuid: str
-    name: str
-    memory_mb: int
-    gpu: int
-
-
 def find_mig_instances() -> list[MigInstance]:
     """Every MIG instance NVML sees; empty without a driver, or where no GPU is partitioned."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [found for gpu in range(pynvml.nvmlDeviceGetCount()) for found in _instances(pynvml, gpu)]
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _instances(nvml: Any, gpu: int) -> list[MigInstance]:
-    handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
-    try:
-        enabled, _ = nvml.nvmlDeviceGetMigMode(handle)
-        slots = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if enabled else 0
-    except nvml.NVMLError:  # a GPU without MIG refuses the question
-        return []
-    found = []
-    for slot in range(slots):
-        try:
-            instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, slot)
-        except nvml.NVMLError:  # an empty slot
-            continue
-        memory = int(nvml.nvmlDeviceGetMemoryInfo(instance).total) >> 20
-        found.append(
-            MigInstance(_text(nvml.nvmlDeviceGetUUID(instance)), _text(nvml.nvmlDeviceGetName(instance)), memory, gpu)
-        )
-    return found
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    with opened() as nvml:
+        return nvml.mig_instances() if nvml is not None else []
 
 
 def on_mig(count: int, instances: Sequence[MigInstance]) -> list[Placement]:

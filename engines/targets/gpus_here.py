@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
+from engines.targets.nvml import opened
 from engines.targets.target import TARGETS, Backend, Target
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """``compute_capability`` is (major, minor), ``memory_mb`` MiB of device memory."""
+    """``compute_capability`` is (major, minor), ``memory_mb`` MiB of device memory, ``uuid`` the driver's."""
 
     index: int
     name: str
     compute_capability: tuple[int, int]
     memory_mb: int
     driver: str
+    uuid: str = ""
 
 
 def detect_gpus() -> list[Gpu]:
-    """Every GPU that NVML sees; an empty list without a driver."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver, or no device it can talk to
-        return []
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        return [_gpu(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
-    finally:
-        pynvml.nvmlShutdown()
+    """Every GPU that NVML sees, in the order of the bus; an empty list without a driver."""
+    with opened() as nvml:
+        if nvml is None:
+            return []
+        return [
+            Gpu(
+                index,
+                nvml.name(device),
+                nvml.compute_capability(device),
+                nvml.memory_bytes(device) >> 20,
+                nvml.driver(),
+                nvml.uuid(device),
+            )
+            for index, device in enumerate(nvml.devices())
+        ]
 
 
-def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20
-    return Gpu(index, _text(nvml.nvmlDeviceGetName(handle)), (int(major), int(minor)), memory, driver)
+def used_gpu(gpus: Sequence[Gpu] | None = None) -> Gpu | None:
+    """The GPU that CUDA's device 0 is, on which everything of ours runs; None where CUDA sees none.
 
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    CUDA orders devices by speed and NVML by bus, so CUDA is told to use the order of the bus, in this process and its
+    children. ``CUDA_VISIBLE_DEVICES`` names GPUs by index or by (the beginning of) their UUID; an empty one hides all.
+    """
+    found = detect_gpus() if gpus is None else gpus
+    if not found:
+        return None
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        return found[0]
+    first = visible.split(",")[0].strip()
+    if first.startswith("MIG-"):  # an instance of a GPU that is partitioned; all have its compute capability
+        return found[0]
+    by_uuid = first.startswith("GPU-")
+    named = [gpu for gpu in found if (gpu.uuid.startswith(first) if by_uuid else first == str(gpu.index))]
+    return named[0] if named else None
 
 
 def native_target(gpus: Sequence[Gpu] | None = None) -> Target | None:
-    """The target that this machine's first GPU is; None without one."""
-    found = detect_gpus() if gpus is None else gpus
-    return target_of(found[0]) if found else None
+    """The target that the GPU in use is (``used_gpu``); None without one."""
+    gpu = used_gpu(gpus)
+    return target_of(gpu) if gpu is not None else None
 
 
 def target_of(gpu: Gpu) -> Target:

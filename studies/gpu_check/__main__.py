@@ -10,12 +10,12 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from engines.targets.gpus_here import Gpu, detect_gpus
+from engines.targets.gpus_here import Gpu, used_gpu
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_atomically
 from studies.gpu_check.check import CheckSettings
 from studies.gpu_check.page import Conditions, ModelResult, page
-from studies.gpu_check.readiness import no_gpu, nothing_runs, present, versions, visible
+from studies.gpu_check.readiness import no_gpu, nothing_runs, present, versions
 from studies.gpu_check.run import Plan, check_models
 from studies.gpu_check.runtimes import check_runtimes
 
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 the page is written, 1 nothing ran on the GPU, 2 no GPU or library here, or bad input."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    gpus, found = detect_gpus(), present()
-    reason = no_gpu(found) if not gpus else nothing_runs(found)
-    if reason:
+    gpu, found = used_gpu(), present()
+    reason = no_gpu(found) if gpu is None else nothing_runs(found)
+    if reason or gpu is None:
         _say(f"gpu-check: {reason}")
         return 2
     if options.look:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.models:
         parser.error("name at least one MODEL.onnx or BUNDLE")
     try:
-        out, results = _check(options, visible(gpus))
+        out, results = _check(options, gpu)
     except EnginewrightError as error:
         _say(f"gpu-check: {error}")
         return error.exit_code

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 
-from engines.targets.gpus_here import Gpu
 from engines.tensorrt.library import installed
 from studies.gpu_check.candidates import gpu_providers
 
@@ -45,17 +43,6 @@ def no_gpu(found: Mapping[str, bool]) -> str:
     why = "the NVIDIA driver is missing or lists none" if _has_nvml() else "nvidia-ml-py is not installed"
     text = f"no NVIDIA GPU was found here ({why}); run it where `nvidia-smi` lists one. Installed here: {here}"
     return f"{text}; not installed: {absent}" if absent else text
-
-
-def visible(gpus: Sequence[Gpu]) -> Gpu:
-    """The GPU that CUDA's device 0 is, which the whole check runs on.
-
-    CUDA orders devices by speed and NVML by bus, so both are put in bus order first, for this process and its children.
-    """
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    index = int(first) if first.isdigit() else 0
-    return gpus[index] if index < len(gpus) else gpus[0]
 
 
 def _has_nvml() -> bool:

@@ -187,7 +187,7 @@ def test_a_truncated_or_changed_plan_is_refused(tmp_path: Path) -> None:
 
 
 def test_opening_a_plan_without_a_gpu_says_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.open.detect_gpus", list)
+    monkeypatch.setattr("engines.open.used_gpu", lambda: None)
     (tmp_path / "engine.plan").write_bytes(b"plan")
     PLAN.save(tmp_path)
     with pytest.raises(EngineError, match="no NVIDIA GPU found"):

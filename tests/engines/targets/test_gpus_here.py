@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from engines.targets.gpus_here import Gpu, detect_gpus, native_target, target_of
+from engines.targets.gpus_here import Gpu, detect_gpus, native_target, target_of, used_gpu
 
 
 class NvmlError(Exception):
@@ -64,9 +65,40 @@ def test_reads_gpus_from_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
         nvmlDeviceGetCudaComputeCapability=lambda handle: (7, 5),
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=16 << 30),
         nvmlDeviceGetName=lambda handle: b"Tesla T4",
+        nvmlDeviceGetUUID=lambda handle: "GPU-7f",
     )
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    assert detect_gpus() == [Gpu(0, "Tesla T4", (7, 5), 16384, "580.65")]
+    assert detect_gpus() == [Gpu(0, "Tesla T4", (7, 5), 16384, "580.65", "GPU-7f")]
     target = native_target()
     assert target is not None
     assert target.name == "t4"
+
+
+A10 = Gpu(0, "NVIDIA A10", (8, 6), 24000, "580.1", "GPU-aa01")
+T4 = Gpu(1, "Tesla T4", (7, 5), 16384, "580.1", "GPU-bb02")
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"),
+    [
+        (None, A10),
+        ("0", A10),
+        ("1,0", T4),
+        ("GPU-bb", T4),
+        ("MIG-5", A10),
+        ("", None),
+        ("-1", None),
+        ("NoDevFiles", None),
+    ],
+)
+def test_the_gpu_in_use_is_the_one_that_cuda_sees_first(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, used: Gpu | None
+) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert used_gpu([A10, T4]) is used
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "CUDA counts as NVML does"
+    native = native_target([A10, T4])
+    assert (native.name if native else None) == {A10: "a10", T4: "t4", None: None}[used]

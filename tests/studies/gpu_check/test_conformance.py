@@ -16,28 +16,25 @@ import pynvml
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-import benchmarks.energy.counters
-import engines.targets.gpus_here
-import studies.gpu_check
+import engines
+import engines.targets.nvml
 from benchmarks.energy.counters import NvmlCounter
 from engines.errors import EngineError
 from studies.gpu_check.candidates import GPU_PROVIDERS, ProviderEngine
 from tests.studies.gpu_check.test_gpu_check import REFERENCE
 
-CHECK = Path(studies.gpu_check.__file__).parent
-NVML = ("pynvml", "nvml", "self._nvml")
+ROOMS = ("engines", "benchmarks", "calibration", "optimizer", "deployment", "studies/gpu_check")
+NVML = ("pynvml", "self._nvml")
 
 
 def nvml_uses() -> list[tuple[str, int | None]]:
     """(name, number of arguments or None where it is not called) of all that is taken from NVML."""
     found: list[tuple[str, int | None]] = []
-    for file in (Path(benchmarks.energy.counters.__file__), Path(engines.targets.gpus_here.__file__)):
-        tree = ast.parse(file.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and _of_nvml(node.func):
-                found.append((node.func.attr, len(node.args) + len(node.keywords)))
-            elif isinstance(node, ast.Attribute) and _of_nvml(node):
-                found.append((node.attr, None))
+    for node in ast.walk(ast.parse(Path(engines.targets.nvml.__file__).read_text())):
+        if isinstance(node, ast.Call) and _of_nvml(node.func):
+            found.append((node.func.attr, len(node.args) + len(node.keywords)))
+        elif isinstance(node, ast.Attribute) and _of_nvml(node):
+            found.append((node.attr, None))
     return found
 
 
@@ -55,17 +52,19 @@ def test_nvml_has_every_name_and_takes_these_arguments() -> None:
             inspect.signature(member).bind(*[None] * arguments)
 
 
-def test_only_the_energy_counter_and_the_engines_touch_cuda_and_nvml() -> None:
-    """A new direct call would escape the conformance tests."""
-    for file in CHECK.glob("*.py"):
+def test_cuda_and_nvml_are_touched_in_the_engines_alone() -> None:
+    """A new direct call would escape the conformance tests; NVML is opened in one place."""
+    root = Path(engines.__file__).parent.parent
+    for file in (path for room in ROOMS for path in (root / room).rglob("*.py")):
         imported = {
             alias.name.split(".")[0]
             for node in ast.walk(ast.parse(file.read_text()))
             if isinstance(node, ast.Import)
             for alias in node.names
         }
-        assert not imported & {"cuda", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}, file.name
-        assert "pynvml" not in imported or file.name == "energy.py"
+        inside = (root / "engines") in file.parents
+        assert inside or not imported & {"cuda", "tensorrt", "tensorrt_rtx_bindings", "pycuda"}, file
+        assert "pynvml" not in imported or file == Path(engines.targets.nvml.__file__), file
 
 
 def test_the_provider_names_are_onnx_runtimes_own() -> None:

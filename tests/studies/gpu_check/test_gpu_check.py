@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,6 @@ from studies.gpu_check.check import CheckSettings, Data, check
 from studies.gpu_check.feeds import load_feeds
 from studies.gpu_check.measure import measure_speed
 from studies.gpu_check.page import Conditions, ModelResult, page
-from studies.gpu_check.readiness import visible
 from studies.gpu_check.runtimes import RuntimeResult
 from tests.engines.cuda.fake_cuda import FakeCuda
 from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
@@ -136,7 +134,7 @@ class TestWithoutAGpu:
     def test_it_says_in_one_line_what_is_missing_and_exits_2(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(command, "detect_gpus", list)
+        monkeypatch.setattr(command, "used_gpu", lambda: None)
         monkeypatch.setattr(command, "present", lambda: {"tensorrt": False, "TensorRT-RTX": True, "cuda-python": True})
         assert command.main(["model.onnx"]) == 2
         out, error = capsys.readouterr()
@@ -147,7 +145,7 @@ class TestWithoutAGpu:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         nothing = dict.fromkeys(("tensorrt", "TensorRT-RTX", "onnxruntime-gpu", "cuda-python"), False)
-        monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+        monkeypatch.setattr(command, "used_gpu", lambda: A10)
         monkeypatch.setattr(command, "present", lambda: nothing)
         assert command.main(["--look"]) == 2
         assert "pip install onnxruntime-gpu" in capsys.readouterr().err
@@ -156,15 +154,6 @@ class TestWithoutAGpu:
         assert "cuda-python is not installed" in capsys.readouterr().err
         monkeypatch.setattr(command, "present", lambda: {**nothing, "onnxruntime-gpu": True})
         assert command.main(["--look"]) == 0
-
-
-def test_cuda_and_nvml_are_made_to_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible([A10, T4]) is A10
-    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    assert visible([A10, T4]) is T4
 
 
 def test_the_whole_command_writes_a_page_per_gpu_and_date(
@@ -176,7 +165,7 @@ def test_the_whole_command_writes_a_page_per_gpu_and_date(
     model = onnx.parser.parse_model(REFERENCE)
     onnx.save(model, tmp_path / "fp32.onnx")
     onnx.save(model, bundle / "model.onnx")
-    monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+    monkeypatch.setattr(command, "used_gpu", lambda: A10)
     monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
     monkeypatch.setattr("studies.gpu_check.run.candidates", cpu_provider)
     arguments = [str(tmp_path / "fp32.onnx"), str(bundle), "--out", str(tmp_path / "pages")]
@@ -197,7 +186,7 @@ def cpu_provider(job: Job) -> Iterator[Candidate]:
 
 
 def test_a_missing_model_is_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "detect_gpus", lambda: [A10])
+    monkeypatch.setattr(command, "used_gpu", lambda: A10)
     monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
     assert command.main(["no.onnx"]) == 2
     assert "no.onnx: no such file" in capsys.readouterr().err
