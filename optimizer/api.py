@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput
+from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list
@@ -20,14 +21,16 @@ def optimize(
     out: str | Path | None = None,
     force: bool = False,
     listeners: Sequence[Listener] = (),
+    command: str | None = None,
     **options: Any,
 ) -> Result:
     """Take an ONNX model to a bundle of proven engines.
 
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
     ``max_drop=0.01``, ``builder_options={"refit": True}`` …). The bundle goes to ``out``, by default
-    ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``. Raises
-    ``BadInput`` for anything the user can mend; an interrupted call is taken up by the next one like it.
+    ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``.
+    ``command`` is what the report shows for making the bundle again, by default this call. Raises ``BadInput`` for
+    anything the user can mend; an interrupted call is taken up by the next one like it.
     """
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)
@@ -40,7 +43,8 @@ def optimize(
             return kept
     from optimizer.pipeline import run
 
-    return run(path, chosen, folder, events, force=force)
+    told = call_text(path, chosen, folder) if command is None else command
+    return run(path, chosen, folder, events, force=force, command=told)
 
 
 def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:

@@ -7,6 +7,7 @@ interrupted run is taken up by the same command, and a finished one is recognise
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.report.model import read_report
@@ -33,14 +34,15 @@ UNCALIBRATED = (
 )
 
 
-def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False) -> Result:
+def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False, command: str = "") -> Result:
     """Take ``path`` through every stage; returns the report and the published bundle.
 
-    A bundle that the same job has already left is returned as it is, unless ``force``. Raises ``BadInput`` for anything
-    the user can mend, and then leaves nothing behind.
+    A bundle that the same job has already left is returned as it is, unless ``force``. ``command`` is what
+    the report shows for making it again. Raises ``BadInput`` for anything the user can mend, and then leaves nothing
+    behind.
     """
     with events.stage("import", "import the model"):
-        job = _prepare(path, settings, events)
+        job = replace(_prepare(path, settings, events), command=command)
     if not force and (bundle := finished_bundle(out, job.key)):
         events.note("import", f"{out} already holds this job's bundle; --force makes it again")
         return Result(read_report(bundle.path / "report.json"), bundle.path)

@@ -24,6 +24,7 @@ from optimizer.cli import (
     together,
     verify,
 )
+from optimizer.cli.invoked import remember
 from optimizer.cli.isolated import run_isolated
 
 MAIN_JOB = "model"
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     As the command it runs in a child process (see ``isolated``); called with ``arguments``, in this one.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    remember(given)
     if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
         given = [MAIN_JOB, *given]
     _application(isolate=arguments is None)(args=given, prog_name="optimize")

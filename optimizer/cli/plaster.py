@@ -35,6 +35,7 @@ def plaster(
     from benchmarks.plaster.measure import StudySettings
     from benchmarks.plaster.text import show_study
     from graphs.files import to_json
+    from optimizer.cli.invoked import command_line
     from optimizer.cli.progress import ProgressLines
     from optimizer.settings import Settings, listed
     from optimizer.verbs.plaster import plaster_study
@@ -58,6 +59,7 @@ def plaster(
             task=task,
             force=force,
             listeners=[progress],
+            command=command_line(),
             say=lambda text: None if quiet else print(text, file=sys.stderr),
         )
     if json:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graphs.files import to_json
 from optimizer.api import optimize
+from optimizer.cli.invoked import command_line
 from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
@@ -27,7 +28,9 @@ def run_job(
 ) -> int:
     """Optimize and print; returns the exit code that the contract gives to the report's status."""
     with _listener(quiet, verbose) as view:
-        result = optimize(model, settings=settings, out=out, force=force, listeners=[view, WHEREABOUTS])
+        result = optimize(
+            model, settings=settings, out=out, force=force, listeners=[view, WHEREABOUTS], command=command_line()
+        )
     if as_json:
         sys.stdout.buffer.write(to_json(result.report))
     else:

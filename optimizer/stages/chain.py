@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -200,7 +198,7 @@ def _findings(
         timings=events.timings,
         warnings=events.warnings,
         bundle=str(workspace.out),
-        command=shlex.join(["optimize", *sys.argv[1:]]),
+        command=job.command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         calibration=_calibration(job, forms),
         machine={"cpu": cpu_name()},

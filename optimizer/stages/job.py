@@ -18,7 +18,8 @@ from optimizer.stages.inputs import Inputs
 class Job:
     """One run: the imported model, its data, and what was asked for.
 
-    ``shape_profiles`` are the ranges given for each optimization profile; the first is also what data is drawn for.
+    ``shape_profiles`` are the ranges given for each optimization profile; the first is also what data is drawn for;
+    ``command`` makes the bundle again, and is empty where none is known to.
     """
 
     imported: ImportedModel
@@ -28,6 +29,7 @@ class Job:
     targets: list[Target]
     shape_profiles: list[dict[str, ShapeRange]]
     tools: dict[str, str]
+    command: str = ""
 
     @property
     def key(self) -> str:

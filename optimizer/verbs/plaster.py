@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,10 +70,12 @@ def plaster_study(
     force: bool = False,
     listeners: Sequence[Listener] = (),
     say: Say = lambda _: None,
+    command: str = "",
 ) -> Study:
     """Make a bundle per variant under ``out``, measure them in one interleaved run, and write ``plaster.json`` and
     ``plaster.html`` there. The target is the first of ``settings.targets`` (``cpu`` or ``native``), by default the GPU
-    of this machine, else its CPU. ``task`` names an MLPerf task whose published results are shown beside.
+    of this machine, else its CPU. ``task`` names an MLPerf task whose published results are shown beside;
+    ``command`` made the study.
 
     Raises ``BadInput`` for an unknown variant, task, or a target that does not run here.
     """
@@ -105,7 +105,7 @@ def plaster_study(
         machine={"cpu": cpu_name(), **{f"gpu {gpu.index}": gpu.name for gpu in detect_gpus()}},
         versions=tool_versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=shlex.join(["optimize", *sys.argv[1:]]),
+        command=command,
     )
     write_json(out / STUDY_FILE, study)
     write_atomically(out / PAGE_FILE, render_study(study).encode())

@@ -1,0 +1,45 @@
+"""A call of the Python API as text that makes the same bundle again, for reports of runs that no command started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from optimizer.settings import Settings
+
+
+def call_text(model: Path, settings: Settings, out: Path) -> str:
+    """``optimize("m.onnx", precision="fp16", out="there")``, options at their defaults left out; empty where an option
+    is an object that no text names, such as a function defined at a prompt.
+    """
+    arguments = [repr(str(model))]
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        text = _text(value)
+        if text is None:
+            return ""
+        arguments.append(f"{field.name}={text}")
+    return f"optimize({', '.join([*arguments, f'out={str(out)!r}'])})"
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, Enum):
+        return repr(value.value)
+    if isinstance(value, Path):
+        return repr(str(value))
+    if isinstance(value, tuple):
+        return repr(list(value))
+    if callable(value):
+        return _name_of(value)
+    return repr(value) if isinstance(value, (str, int, float, bool)) or value is None else None
+
+
+def _name_of(function: Callable[..., Any]) -> str | None:
+    """``"module:function"`` where the function can be imported by that name again."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    return repr(f"{module}:{name}") if module not in (None, "__main__") and name.isidentifier() else None

@@ -1,0 +1,59 @@
+"""What a report shows for making its bundle again: the command, or the call of the Python API, never a caller's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from optimizer import api, pipeline
+from optimizer.call import call_text
+from optimizer.cli import running
+from optimizer.cli.main import main
+from optimizer.settings import Precision, Settings
+
+M, OUT = Path("m.onnx"), Path("/there")
+
+
+def a_function() -> list[dict[str, object]]:
+    return []
+
+
+def test_the_call_can_be_made_again() -> None:
+    settings = Settings(Precision.FP16, targets=("cpu", "t4"), data=Path("calib"), max_drop=0.02, loadgen=())
+    text = call_text(M, settings, OUT)
+    assert text == (
+        "optimize('m.onnx', precision='fp16', targets=['cpu', 't4'], data='calib', max_drop=0.02, loadgen=[], "
+        "out='/there')"
+    )
+    seen: list[Settings] = []
+    again = {"optimize": lambda model, out, **options: seen.append(api.apply_options(Settings(), options))}
+    eval(text, again)
+    assert seen == [Settings(Precision.FP16, ("cpu", "t4"), "calib", max_drop=0.02, loadgen=())]
+
+
+def test_a_function_is_named_where_it_can_be_imported() -> None:
+    assert f"data='{__name__}:a_function'" in call_text(M, Settings(data=a_function), OUT)
+    assert call_text(M, Settings(data=lambda: [{}]), OUT) == "", "no text makes this again"
+
+
+def test_python_callers_and_the_command_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest", "-k", "something else"])
+    commands: list[str] = []
+
+    def run(*_: object, command: str, **__: object) -> object:
+        commands.append(command)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        api.optimize("m.onnx", samples=3)
+    with pytest.raises(SystemExit):
+        main(["m.onnx", "--samples", "3", "-q"])
+    assert running.optimize is api.optimize
+    assert commands == [
+        f"optimize('m.onnx', samples=3, out='{tmp_path}/m.optimized')",
+        "optimize m.onnx --samples 3 -q",
+    ]
