@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -188,9 +189,9 @@ def _engine_folder(bundle: Bundle, kind: VariantKind, target: str, out: Path) ->
     if target != CPU.name or kind.precision is not Precision.FP16:
         return directory
     made = out / ".measure" / "fp16"
-    if not (made / "engine.json").is_file():
-        profile = EngineManifest.load(directory).profile
-        build_engine(BuildRequest(bundle.path / "model.onnx", CPU, profile, made, precision=kind.precision.value))
+    shutil.rmtree(made, ignore_errors=True)  # an earlier study's may be of another model, or of other settings
+    profile = EngineManifest.load(directory).profile
+    build_engine(BuildRequest(bundle.path / "model.onnx", CPU, profile, made, precision=kind.precision.value))
     return made
 
 
