@@ -67,15 +67,11 @@ def alive(process: int) -> bool:
     return True
 
 
-def unwritable(path: Path, error: OSError) -> BadInput:
-    """The one message for a folder that cannot be written and for a full disk."""
+def unwritable(path: Path, error: OSError, elsewhere: str = "choose another folder with -o") -> BadInput:
+    """The one message for a folder that cannot be written and for a full disk; ``elsewhere`` is the way round it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BadInput(
-            "no space left on the disk", where=str(path), fix="free some space or choose another folder with -o"
-        )
-    return BadInput(
-        f"cannot be written or read: {error.strerror or error}", where=str(path), fix="choose another folder with -o"
-    )
+        return BadInput("no space left on the disk", where=str(path), fix=f"free some space or {elsewhere}")
+    return BadInput(f"cannot be written or read: {error.strerror or error}", where=str(path), fix=elsewhere)
 
 
 def _encode_numpy(value: Any) -> Any:

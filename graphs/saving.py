@@ -30,21 +30,17 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     data = path.with_name(f"{path.name}.data")
     partial, partial_data = path.with_name(f".{path.name}{token}"), path.with_name(f".{data.name}{token}")
     try:
-        if weight_bytes(model) > single_file_bytes:
+        with _writing(path):
+            if weight_bytes(model) <= single_file_bytes:
+                partial.write_bytes(serialized(model))
+                partial.replace(path)
+                return [path]
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
             release_weights(model)
             _rename_location(partial, data.name)
             partial_data.replace(data)
             partial.replace(path)
             return [path, data]
-        partial.write_bytes(serialized(model))
-        partial.replace(path)
-        return [path]
-    except (OSError, ir.serde.SerdeError) as error:
-        cause = _os_error(error)
-        if cause is None:
-            raise
-        raise unwritable(path, cause) from error
     finally:
         for leftover in (partial, partial_data):
             with suppress(OSError):
@@ -81,6 +77,18 @@ def _rename_location(path: Path, location: str) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
+@contextmanager
+def _writing(path: Path, elsewhere: str = "choose another folder with -o") -> Iterator[None]:
+    """Turn a full disk, and whatever else keeps a model from being written, into ``BadInput`` naming ``path``."""
+    try:
+        yield
+    except (OSError, ir.serde.SerdeError) as error:
+        cause = _os_error(error)
+        if cause is None:
+            raise
+        raise unwritable(path, cause, elsewhere) from error
+
+
 def _os_error(error: BaseException | None) -> OSError | None:
     """The operating system's error behind a serialization error: reading a mapped weight can fail as well."""
     while error is not None and not isinstance(error, OSError):
@@ -90,10 +98,14 @@ def _os_error(error: BaseException | None) -> OSError | None:
 
 @contextmanager
 def stored(model: ir.Model | Path) -> Iterator[Path]:
-    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself."""
+    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself.
+
+    Raises ``BadInput`` where that folder cannot be written or is full.
+    """
     with tempfile.TemporaryDirectory(prefix="enginewright-calibration-") as folder:
         path = Path(folder) / "model.onnx"
         source = ir.load(model) if isinstance(model, Path) else model
-        ir.save(source, path, external_data="model.data")
+        with _writing(path, "set TMPDIR to a folder with more"):
+            ir.save(source, path, external_data="model.data")
         release_weights(source)
         yield path

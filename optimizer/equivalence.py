@@ -8,23 +8,16 @@ must agree. The reference is run once (``Answers``) and may be compared with any
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import onnx_ir as ir
 
 from benchmarks.accuracy.compare import OutputAccuracy, OutputNoise
 from engines.engine import Array, Feed
 from engines.errors import EngineError
-from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.graph import Graph, running
 from graphs.errors import in_a_line
-from graphs.saving import save_model, serialized, weight_bytes
-
-Graph: TypeAlias = "ir.Model | Path | bytes"
 
 LEAST_SQNR_DB = {"float64": 80.0, "float32": 80.0, "float16": 45.0, "bfloat16": 25.0}
 """Least SQNR of an output of each type, dB. Sums taken in another order cost a float32 net 20 to 40 dB of its 140; one
@@ -35,7 +28,6 @@ NEAR_SHARE = 0.99
 """Likewise for the share of equal values of integers and the like: an argmax between equals may fall either way."""
 NEGLIGIBLE = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}
 """Largest absolute error that is rounding whatever the SQNR: an output that is zero, or cancels, has no signal."""
-_HELD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -104,14 +96,8 @@ def compare_graphs(reference: Graph, candidate: Graph, feeds: Sequence[Feed], *,
 
 
 def _run(graph: Graph, feeds: Sequence[Feed], fuse_qdq: bool) -> list[dict[str, Array]]:
-    """Every feed's outputs. A model whose weights are large goes through a file that ONNX Runtime maps."""
-    if isinstance(graph, ir.Model) and weight_bytes(graph) > _HELD_BYTES:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            save_model(graph, path)
-            return _run(path, feeds, fuse_qdq)
-    source = serialized(graph) if isinstance(graph, ir.Model) else graph
-    with OnnxRuntimeEngine(source, fuse_qdq=fuse_qdq, lean=True) as engine:
+    """Every feed's outputs."""
+    with running(graph, fuse_qdq=fuse_qdq) as engine:
         names = [spec.name for spec in engine.inputs]
         return [engine.infer({name: feed[name] for name in names if name in feed}) for feed in feeds]
 

@@ -10,7 +10,6 @@ need one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 from calibration.sources.synthetic import Affine, SyntheticSource
 from engines.engine import Array
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import stored
+from engines.onnxruntime.graph import running
+from graphs.taps import cut_at
 
 Floats = NDArray[np.float64]
 
@@ -74,21 +74,10 @@ def match_batch_norms(model: ir.Model, source: SyntheticSource) -> SyntheticSour
         return source
     ((name, axis),) = inputs.items()
     feeds = [feed[name] for feed in islice(source.samples(), SAMPLES)]
-    with _tapped(model, norms) as engine:
+    with running(cut_at(model, {norm.tensor for norm in norms})) as engine:
         best = _Fit(engine, norms, name, axis, feeds).best()
     note = f"{name!r} is fed with {best.describe()}, which {len(norms)} batch norms of the model were trained on"
     return source.scaled({name: best}, note)
-
-
-@contextmanager
-def _tapped(model: ir.Model, norms: Sequence[BatchNorm]) -> Iterator[OnnxRuntimeEngine]:
-    """``model`` cut at what its first batch norms read."""
-    tapped = model.clone()
-    wanted = {norm.tensor for norm in norms}
-    tapped.graph.outputs.clear()
-    tapped.graph.outputs.extend(value for node in tapped.graph for value in node.outputs if value.name in wanted)
-    with stored(tapped) as path, OnnxRuntimeEngine(path, lean=True) as engine:
-        yield engine
 
 
 @dataclass(frozen=True)

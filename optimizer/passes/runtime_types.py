@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from engines.engine import TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import stored
+from engines.onnxruntime.graph import running
+from graphs.taps import cut_at
 from optimizer.importing.checks import STANDARD_DOMAINS
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import infer_shapes
@@ -40,10 +40,7 @@ class RuntimeTypes:
 
 def _as_inferred(model: ir.Model, names: set[str]) -> dict[str, TensorSpec]:
     """What ONNX Runtime says of the values called ``names`` when they are the outputs."""
-    copy = model.clone()
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(value for node in copy.graph for value in node.outputs if value.name in names)
-    with stored(copy) as path, OnnxRuntimeEngine(path, lean=True) as engine:
+    with running(cut_at(model, names)) as engine:
         return {spec.name: spec for spec in engine.outputs}
 
 

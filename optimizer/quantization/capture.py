@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +11,9 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.graph import running
 from graphs.edits import values_by_name
-from graphs.saving import stored
+from graphs.taps import exposed
 from optimizer.quantization.weights import Floats
 
 CHUNK_BYTES = 192 << 20
@@ -36,31 +35,11 @@ def observe(
         for name in fed:
             visit(name, feed[name], index)
     for chunk in _chunks([values[name] for name in names if not values[name].is_graph_input()]):
-        with exposed(model, chunk), stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
+        with exposed(model, chunk), running(model, fuse_qdq=False) as engine:
             for index, feed in enumerate(feeds):
                 fetched = engine.infer(feed)
                 for value in chunk:
                     visit(str(value.name), fetched[str(value.name)], index)
-
-
-def outputs_of(model: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    """The graph outputs for every feed, Q/DQ simulated."""
-    with stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
-        return [engine.infer(feed) for feed in feeds]
-
-
-@contextmanager
-def exposed(model: ir.Model, values: Sequence[ir.Value]) -> Iterator[None]:
-    """``values`` as graph outputs, in place of the model's own, for the time being."""
-    outputs = model.graph.outputs
-    own = list(outputs)
-    outputs.clear()
-    outputs.extend(values)
-    try:
-        yield
-    finally:
-        outputs.clear()
-        outputs.extend(own)
 
 
 def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
+from engines.onnxruntime.graph import simulated_outputs
 from optimizer.attempt import attempt
-from optimizer.quantization.capture import outputs_of
 from optimizer.quantization.corrections.sensitivity import relative_noise
 
 CLOSE = 10**0.1
@@ -55,7 +55,7 @@ class Judge:
         """The same of a graph that is ``quantized`` already; None, and why, where that cannot be found."""
         return attempt(
             "judging by output error",
-            lambda: relative_noise(self._reference(feeds), outputs_of(quantized, feeds)),
+            lambda: relative_noise(self._reference(feeds), simulated_outputs(quantized, feeds)),
             None,
         )
 
@@ -71,14 +71,14 @@ class Judge:
     ) -> float:
         copy = self._model.clone()
         quantize(copy)
-        return relative_noise(reference or [], outputs_of(copy, feeds))
+        return relative_noise(reference or [], simulated_outputs(copy, feeds))
 
     def _reference(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """The float model's answers to ``feeds``, as many kept as are small."""
         new = [feed for feed in feeds if id(feed) not in self._known]
         if not new:
             return [self._known[id(feed)][1] for feed in feeds]
-        answers = dict(zip(map(id, new), outputs_of(self._model, new), strict=True))
+        answers = dict(zip(map(id, new), simulated_outputs(self._model, new), strict=True))
         known = {id(feed): (feed, answers[id(feed)]) for feed in new}
         if _size(found for _, found in [*known.values(), *self._known.values()]) <= KEPT_BYTES:
             self._known |= known

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from engines.engine import Feed
 from optimizer.simulation.composites import expand_composites
-from optimizer.simulation.taps import Taps
+from optimizer.simulation.readings import ScalarTaps, opened
 
 LARGEST = 65504.0
 """Where FP16 ends. Tensors that reach it are looked at closely: they may hold fills that hide scores, not numbers."""
@@ -60,7 +60,7 @@ def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
     work = model.clone()
     inside = expand_composites(work, _FLOATS)
     values, first = _activations(work.graph, inside), list[Feed]()
-    taps = Taps(work)
+    taps = ScalarTaps(work)
     for name, value in values.items():
         size = taps.do("Abs", value)
         taps.keep(("largest", name), taps.largest(size))
@@ -95,12 +95,12 @@ def _is_relative_operand(value: ir.Value) -> bool:
     return any(relative_operand(node) is value for node, _ in value.uses())
 
 
-def _run(taps: Taps, feeds: Iterable[Feed]) -> tuple[dict[str, float], dict[str, float], int]:
+def _run(taps: ScalarTaps, feeds: Iterable[Feed]) -> tuple[dict[str, float], dict[str, float], int]:
     """The largest and least readings over all feeds, by tensor; NaN counts as infinite."""
     largest: dict[str, float] = {}
     least: dict[str, float] = {}
     count = 0
-    with taps.opened() as readings:
+    with opened(taps) as readings:
         for feed in feeds:
             count += 1
             for (kind, name), value in readings.of(feed).items():
@@ -115,7 +115,7 @@ def _look_closely(
     model: ir.Model, values: Mapping[str, ir.Value], feeds: Sequence[Feed]
 ) -> tuple[dict[str, float], frozenset[str]]:
     """The largest magnitude of tensors that leave FP16, fills and infinities left aside; and which hold fills."""
-    taps = Taps(model)
+    taps = ScalarTaps(model)
     for name, value in values.items():
         size = taps.do("Abs", value)
         finite = taps.where(taps.test("Less", size, np.inf), size, 0.0)

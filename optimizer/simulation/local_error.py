@@ -16,7 +16,7 @@ from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
-from optimizer.simulation.taps import Taps
+from optimizer.simulation.readings import ScalarTaps, opened
 
 PRODUCTS = {"Conv", "ConvTranspose", "ConvInteger", "DeformConv", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
 """Operators that hold the work of a model; their sums are FP32, so that they lose one rounding and no more."""
@@ -33,13 +33,13 @@ def local_sqnr(
     left aside: they hide scores, and saturate.
     """
     probe = model.clone()
-    taps = Taps(probe)
+    taps = ScalarTaps(probe)
     names = _add_probes(probe, typed, taps, fills)
     if not names:
         return {}
     float_twin(probe)
     noise, signal = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    with taps.opened() as readings:
+    with opened(taps) as readings:
         for feed in feeds:
             for (kind, name), value in readings.of(feed).items():
                 total = noise if kind == "noise" else signal
@@ -47,7 +47,7 @@ def local_sqnr(
     return {name: sqnr_db(signal[name], noise[name]) if np.isfinite(noise[name]) else -np.inf for name in names}
 
 
-def _add_probes(probe: ir.Model, typed: ir.Model, taps: Taps, fills: Collection[str]) -> list[str]:
+def _add_probes(probe: ir.Model, typed: ir.Model, taps: ScalarTaps, fills: Collection[str]) -> list[str]:
     references = {node.name: node for node in probe.graph}
     probes = _Probes(probe.graph, references)
     names = []

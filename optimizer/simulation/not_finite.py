@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from engines.engine import Feed
 from optimizer.simulation.float_twin import HALF_TYPES, float_twin
-from optimizer.simulation.taps import Taps
+from optimizer.simulation.readings import ScalarTaps, opened
 
 _FLOATS = (ir.DataType.FLOAT, *HALF_TYPES)
 
@@ -37,14 +37,14 @@ def first_not_finite(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) ->
 def _counts(model: ir.Model, feeds: Sequence[Feed]) -> dict[str, float]:
     """How many values of each float tensor of the main graph are not finite, over all feeds."""
     values = [v for node in model.graph for v in node.outputs if v.name and v.dtype in _FLOATS]
-    taps = Taps(model)
+    taps = ScalarTaps(model)
     for value in values:
         wide = value if value.dtype == ir.DataType.FLOAT else taps.do("Cast", value, to=ir.DataType.FLOAT.value)
         finite = taps.test("Less", taps.do("Abs", wide), np.inf)
         wrong = taps.do("Cast", taps.do("Not", finite, dtype=ir.DataType.BOOL), to=ir.DataType.FLOAT.value)
         taps.keep(("count", str(value.name)), taps.do("ReduceSum", wrong, keepdims=0))
     total: dict[str, float] = {}
-    with taps.opened() as readings:
+    with opened(taps) as readings:
         for feed in feeds:
             for (_, name), count in readings.of(feed).items():
                 total[name] = total.get(name, 0.0) + count

@@ -12,11 +12,12 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
+from engines.onnxruntime.graph import simulated_outputs
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
-from optimizer.stages.islands import HalfTyped, IslandSearch, plain_answers, relative_noise, typed_by_rules
+from optimizer.stages.islands import HalfTyped, IslandSearch, relative_noise, typed_by_rules
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,
@@ -72,7 +73,7 @@ class HighPrecision:
 
     def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
         search = self._search
-        noise = relative_noise(search.wanted, plain_answers(model, search.feeds)) if table else 0.0
+        noise = relative_noise(search.wanted, simulated_outputs(model, search.feeds)) if table else 0.0
         return search.type(model, extremes, noise)
 
     @cached_property
@@ -85,7 +86,7 @@ class HighPrecision:
     @cached_property
     def _search(self) -> IslandSearch:
         feeds = list(islice(self.samples(self._joined), min(2, self._runs(SEARCHED_MACS))))
-        return IslandSearch(HALF_OF[self.dtype], feeds, plain_answers(self.model, feeds), self.costs)
+        return IslandSearch(HALF_OF[self.dtype], feeds, simulated_outputs(self.model, feeds), self.costs)
 
     @property
     def _joined(self) -> int:

@@ -14,8 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import stored
+from engines.onnxruntime.graph import simulated_outputs
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes
@@ -176,12 +175,7 @@ def answers(typed: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
     """What ``typed`` computes on hardware, simulated."""
     twin = typed.clone()
     float_twin(twin)
-    return plain_answers(twin, feeds)
-
-
-def plain_answers(model: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    with stored(model) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
-        return [engine.infer(feed) for feed in feeds]
+    return simulated_outputs(twin, feeds)
 
 
 def relative_noise(wanted: Answers, found: Answers) -> float:

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.graph import running
 from graphs.edits import GraphEdits, dtype_of, values_by_name
-from graphs.saving import stored
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint
 from optimizer.quantization.qdq import QuantizedWeight, activation_scale
@@ -77,7 +76,7 @@ def measure(
     """
     switched, switches, nodes = _with_switches(model, placement, table, settled or {}, scales or WeightScales(), among)
     off = np.zeros(len(nodes), np.bool_)
-    with stored(switched) as path, OnnxRuntimeEngine(path, fuse_qdq=False, lean=True) as engine:
+    with running(switched, fuse_qdq=False) as engine:
         reference = [engine.infer({**feed, switches: off}) for feed in feeds]
         found = []
         for index, node in enumerate(nodes):

@@ -10,11 +10,12 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from engines.onnxruntime.graph import simulated_outputs
 from optimizer.importing.names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes, observe_extremes
 from optimizer.simulation.run import simulated
-from optimizer.stages.islands import FLOOR, HalfTyped, IslandSearch, plain_answers
+from optimizer.stages.islands import FLOOR, HalfTyped, IslandSearch
 
 HALF, BRAIN = ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 RNG = np.random.default_rng(5)
@@ -32,7 +33,7 @@ def search(
     name_nodes(model)
     InferShapes().apply(model)
     extremes = observe_extremes(model, [feed]) if observed else Extremes()
-    found = IslandSearch(dtype, [feed], plain_answers(model, [feed]), costs or {}).type(model, extremes)
+    found = IslandSearch(dtype, [feed], simulated_outputs(model, [feed]), costs or {}).type(model, extremes)
     onnx.checker.check_model(ir.to_proto(found.model), full_check=True)
     assert found.noise <= FLOOR[dtype], -10 * np.log10(found.noise)
     return found
