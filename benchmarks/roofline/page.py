@@ -9,7 +9,8 @@ from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, Efficiency, sustained_clock
 from benchmarks.roofline.prediction import Calibration
 from benchmarks.roofline.published import SQUAD_LENGTH, WORKLOADS
-from engines.targets.boards import GPUS, OF_TARGET
+from engines.targets.boards import GPUS
+from engines.targets.target import TARGETS
 
 GOAL = 0.30
 _HEAD = """# Roofline: what a GPU that is not here should reach
@@ -177,8 +178,8 @@ def _graphs(kernels: Mapping[str, Sequence[Kernel]]) -> str:
 
 def _gpus(factors: Efficiency) -> str:
     targets: dict[str, list[str]] = {}
-    for target, board in OF_TARGET.items():
-        targets.setdefault(board, []).append(target)
+    for target in TARGETS.values():
+        targets.setdefault(target.board, []).append(target.name)
     rows = [
         (
             gpu.name,

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from engines.targets.target import Target
-from graphs.errors import BadInput
-
 
 @dataclass(frozen=True)
 class GpuRates:
@@ -74,56 +71,10 @@ def _gpu(row: dict[str, str]) -> GpuRates:
 
 
 GPUS: dict[str, GpuRates] = _read()
-OF_TARGET = {
-    "t4": "t4",
-    "a100": "a100-sxm-80gb",
-    "a30": "a30",
-    "a10": "a10",
-    "a6000": "rtx-a6000",
-    "rtx3090": "rtx3090",
-    "orin": "orin-agx",
-    "l4": "l4",
-    "l40s": "l40s",
-    "rtx4090": "rtx4090",
-    "h100": "h100-sxm",
-    "h200": "h200-sxm",
-    "b200": "b200",
-    "blackwell": "rtx5090",
-    "rtx5090": "rtx5090",
-}
-"""The board that stands for a build target; a plan fits all boards of its compute capability, a prediction only one."""
 
 
-def rates_of(name: str) -> GpuRates:
-    """The GPU of a build target (``a100``) or of a board (``a100-pcie-40gb``). Raises ``BadInput`` for any other
-    name."""
-    key = name.strip().lower()
-    found = GPUS.get(OF_TARGET.get(key, key))
-    if found is None:
-        known = ", ".join(dict.fromkeys([*OF_TARGET, *GPUS]))
-        raise BadInput(f"no peak rates are known for {name!r}", where="--target", expected=f"one of {known}")
-    return found
-
-
-def rates_of_board(name: str, capability: tuple[int, int]) -> GpuRates | None:
-    """The board that a driver's name says (``"NVIDIA A100-PCIE-40GB"``); of several that fit as well, the one that
-    stands for a target. None where no row has that name."""
+def words_of(name: str) -> list[str]:
+    """The words of a driver's name, and each two as one (``"RTX 4090"`` is ``rtx4090``): a laptop's GPU shares but its
+    name with the board, so its words stay apart."""
     words = name.lower().replace("-", " ").split()
-    words += [first + second for first, second in pairwise(words)]
-    alike = [gpu for gpu in GPUS.values() if gpu.capability == capability]
-    fits = {gpu.name: _matches(gpu.name.split("-"), words) for gpu in alike}
-    best = max(fits, key=lambda board: (fits[board], board in OF_TARGET.values()), default="")
-    return GPUS[best] if fits.get(best) else None
-
-
-def _matches(parts: list[str], words: list[str]) -> int:
-    """How many parts of a board's name begin a word of the driver's; none where the chip itself is another."""
-    chip = next((part for part in parts if part != "rtx"), "")
-    if chip not in words:
-        return 0
-    return sum(any(word.startswith(part) for word in words) for part in parts)
-
-
-def rates_for(target: Target) -> GpuRates | None:
-    """The GPU that stands for a target; None for the CPU and for GPUs whose rates are not listed here."""
-    return GPUS.get(OF_TARGET.get(target.name, ""))
+    return words if "laptop" in words else words + [first + second for first, second in pairwise(words)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
+from engines.targets.boards import words_of
 from engines.targets.nvml import opened
-from engines.targets.target import TARGETS, Backend, Target
+from engines.targets.target import TARGETS, Target, gpu_target
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -73,28 +73,7 @@ def native_target(gpus: Sequence[Gpu] | None = None) -> Target | None:
 def target_of(gpu: Gpu) -> Target:
     """The known target whose name is one word of the GPU's or two (``"Tesla T4"`` is ``t4``, ``"RTX 4090"``
     ``rtx4090``), else one of its own (``sm86``)."""
-    words = gpu.name.replace("-", " ").lower().split()
-    words += [first + second for first, second in pairwise(words)] if "laptop" not in words else []
-    alike = [target for target in TARGETS.values() if target.compute_capability == gpu.compute_capability]
-    for target in alike:
-        if target.name in words:
-            return target
-    name = "sm{}{}".format(*gpu.compute_capability)
-    if alike:
-        return replace(alike[0], name=name, title=gpu.name)
-    return _unknown_target(name, gpu)
-
-
-def _unknown_target(name: str, gpu: Gpu) -> Target:
-    capability = gpu.compute_capability
-    return Target(
-        name,
-        gpu.name,
-        Backend.TENSORRT,
-        capability,
-        rtx=capability == (12, 1),  # the one GPU of TensorRT-RTX that is no named target
-        float32_gemm=capability >= (8, 0),
-        bfloat16=capability >= (8, 0),
-        float8=capability >= (8, 9),
-        sparse_tensor_cores=capability >= (8, 0),
-    )
+    words, capability = words_of(gpu.name), gpu.compute_capability
+    alike = (target for target in TARGETS.values() if target.compute_capability == capability)
+    unlisted = gpu_target("sm{}{}".format(*capability), gpu.name, capability)
+    return next((target for target in alike if target.name in words), unlisted)

@@ -1,4 +1,6 @@
-"""Targets: the places an engine is built for, and what each can do.
+"""Targets: the places an engine is built for, and what each can do. With ``boards`` this is the one registry of GPUs: a
+target names the board that stands for it, a board says its compute capability and peak rates, and what a compute
+capability can do is said here.
 
 Sources: NVIDIA CUDA programming guide (compute capabilities), TensorRT support matrix (precisions per compute
 capability), TensorRT-RTX CPU-only AOT page (which targets it builds for without a GPU).
@@ -10,7 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from engines.targets.boards import GPUS, GpuRates, words_of
 from graphs.errors import BadInput
+
+RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+"""GPUs that TensorRT-RTX builds plans for ahead of time: its ``ComputeCapability`` in that order (1.7.1)."""
+
+SPARSE_TENSOR_CORES = (8, 0)
+"""The first compute capability with them (NVIDIA A100 Tensor Core GPU architecture white paper)."""
 
 
 class Backend(str, Enum):
@@ -24,39 +33,44 @@ class Backend(str, Enum):
 class Target:
     """A place an engine is built for.
 
-    ``compute_capability`` is (major, minor) of the GPU, None for the CPU. ``rtx`` tells whether TensorRT-RTX builds
-    plans for it ahead of time with no GPU. ``float32_gemm`` is False where FP32 matrix products are refused
-    (TensorRT-RTX on SM75), so FP16 is the high precision there.
+    ``compute_capability`` is (major, minor) of the GPU, None for the CPU. ``board`` is the row of ``boards`` that
+    stands for it: a plan fits all boards of its compute capability, a prediction only one; empty where none is listed.
     """
 
     name: str
     title: str
     backend: Backend
     compute_capability: tuple[int, int] | None = None
-    rtx: bool = False
-    float32_gemm: bool = True
-    bfloat16: bool = False
-    float8: bool = False
-    sparse_tensor_cores: bool = False
+    board: str = ""
 
     @property
     def sm(self) -> str:
         """``"SM80"``; empty for the CPU."""
         return "SM{}{}".format(*self.compute_capability) if self.compute_capability else ""
 
+    @property
+    def rates(self) -> GpuRates | None:
+        """Peak rates; None for the CPU and for a GPU that is not listed."""
+        return GPUS.get(self.board)
 
-def _gpu(name: str, title: str, capability: tuple[int, int], *, rtx: bool) -> Target:
-    return Target(
-        name,
-        title,
-        Backend.TENSORRT,
-        capability,
-        rtx=rtx,
-        float32_gemm=capability >= (8, 0),
-        bfloat16=capability >= (8, 0),
-        float8=capability >= (8, 9),
-        sparse_tensor_cores=capability >= (8, 0),
-    )
+    @property
+    def rtx(self) -> bool:
+        """Whether TensorRT-RTX builds plans for it ahead of time with no GPU."""
+        return self.compute_capability in RTX_CAPABILITIES
+
+    @property
+    def sparse_tensor_cores(self) -> bool:
+        """Whether its tensor cores skip the zeros of 2:4 sparsity."""
+        return self.compute_capability is not None and self.compute_capability >= SPARSE_TENSOR_CORES
+
+
+def gpu_target(name: str, title: str, capability: tuple[int, int], board: str = "") -> Target:
+    """The target of a GPU; what it can do follows from its compute capability."""
+    return Target(name, title, Backend.TENSORRT, capability, board)
+
+
+def _listed(name: str, title: str, board: str) -> Target:
+    return gpu_target(name, title, GPUS[board].capability, board)
 
 
 CPU = Target("cpu", "this machine's CPU", Backend.ONNXRUNTIME)
@@ -64,22 +78,21 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         CPU,
-        _gpu("t4", "NVIDIA T4 (Turing)", (7, 5), rtx=True),
-        _gpu("a100", "NVIDIA A100 (Ampere)", (8, 0), rtx=True),
-        _gpu("a10", "NVIDIA A10 (Ampere)", (8, 6), rtx=True),
-        _gpu("l4", "NVIDIA L4 (Ada)", (8, 9), rtx=True),
-        _gpu("h100", "NVIDIA H100 (Hopper)", (9, 0), rtx=False),
-        _gpu("h200", "NVIDIA H200 (Hopper)", (9, 0), rtx=False),
-        _gpu("b200", "NVIDIA B200 (Blackwell)", (10, 0), rtx=False),
-        _gpu("blackwell", "NVIDIA RTX Blackwell", (12, 0), rtx=True),
-        # Boards of the same compute capabilities by name; the first of each above stays what an unknown board gets.
-        _gpu("a30", "NVIDIA A30 (Ampere)", (8, 0), rtx=True),
-        _gpu("a6000", "NVIDIA RTX A6000 (Ampere)", (8, 6), rtx=True),
-        _gpu("rtx3090", "NVIDIA GeForce RTX 3090 (Ampere)", (8, 6), rtx=True),
-        _gpu("orin", "NVIDIA Jetson Orin (Ampere)", (8, 7), rtx=False),
-        _gpu("l40s", "NVIDIA L40S (Ada)", (8, 9), rtx=True),
-        _gpu("rtx4090", "NVIDIA GeForce RTX 4090 (Ada)", (8, 9), rtx=True),
-        _gpu("rtx5090", "NVIDIA GeForce RTX 5090 (Blackwell)", (12, 0), rtx=True),
+        _listed("t4", "NVIDIA T4 (Turing)", "t4"),
+        _listed("a100", "NVIDIA A100 (Ampere)", "a100-sxm-80gb"),
+        _listed("a10", "NVIDIA A10 (Ampere)", "a10"),
+        _listed("l4", "NVIDIA L4 (Ada)", "l4"),
+        _listed("h100", "NVIDIA H100 (Hopper)", "h100-sxm"),
+        _listed("h200", "NVIDIA H200 (Hopper)", "h200-sxm"),
+        _listed("b200", "NVIDIA B200 (Blackwell)", "b200"),
+        _listed("blackwell", "NVIDIA RTX Blackwell", "rtx5090"),
+        _listed("a30", "NVIDIA A30 (Ampere)", "a30"),
+        _listed("a6000", "NVIDIA RTX A6000 (Ampere)", "rtx-a6000"),
+        _listed("rtx3090", "NVIDIA GeForce RTX 3090 (Ampere)", "rtx3090"),
+        _listed("orin", "NVIDIA Jetson Orin (Ampere)", "orin-agx"),
+        _listed("l40s", "NVIDIA L40S (Ada)", "l40s"),
+        _listed("rtx4090", "NVIDIA GeForce RTX 4090 (Ada)", "rtx4090"),
+        _listed("rtx5090", "NVIDIA GeForce RTX 5090 (Blackwell)", "rtx5090"),
     )
 }
 NATIVE = "native"
@@ -113,3 +126,32 @@ def check_names(names: Sequence[str]) -> None:
         if name.strip().lower() not in (*TARGETS, NATIVE):
             known = ", ".join([*TARGETS, NATIVE])
             raise BadInput(f"unknown target {name!r}", where="--target", expected=f"one of {known}")
+
+
+def rates_of(name: str) -> GpuRates:
+    """The peak rates of a target (``a100``) or of a board (``a100-pcie-40gb``). Raises ``BadInput`` for any other
+    name."""
+    key = name.strip().lower()
+    target = TARGETS.get(key)
+    found = target.rates if target is not None else GPUS.get(key)
+    if found is None:
+        known = ", ".join(dict.fromkeys([*(t.name for t in TARGETS.values() if t.board), *GPUS]))
+        raise BadInput(f"no peak rates are known for {name!r}", where="--target", expected=f"one of {known}")
+    return found
+
+
+def rates_of_board(name: str, capability: tuple[int, int]) -> GpuRates | None:
+    """The board that a driver's name says (``"NVIDIA A100-PCIE-40GB"``); of several that fit as well, the one that
+    stands for a target. None where no row has that name."""
+    words, standing = words_of(name), {target.board for target in TARGETS.values()}
+    fits = {gpu.name: _matches(gpu.name.split("-"), words) for gpu in GPUS.values() if gpu.capability == capability}
+    best = max(fits, key=lambda board: (fits[board], board in standing), default="")
+    return GPUS[best] if fits.get(best) else None
+
+
+def _matches(parts: list[str], words: list[str]) -> int:
+    """How many parts of a board's name begin a word of the driver's; none where the chip itself is another."""
+    chip = next((part for part in parts if part != "rtx"), "")
+    if chip not in words:
+        return 0
+    return sum(any(word.startswith(part) for word in words) for part in parts)

@@ -12,7 +12,6 @@ from benchmarks.roofline.predict import OFFLINE_BATCH
 from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import TensorSpec, joinable
 from engines.profile import Shape
-from engines.targets.boards import rates_for
 from engines.targets.target import Target
 from optimizer.attempt import attempt
 
@@ -28,7 +27,7 @@ def predict_targets(
 
     A graph that the roofline model cannot read costs the prediction and a warning, never the job.
     """
-    boards = {target.name: rates for target in targets if (rates := rates_for(target)) is not None}
+    boards = {target.name: rates for target in targets if (rates := target.rates) is not None}
     if not boards:
         return {}
     batch = OFFLINE_BATCH if joinable(specs) else 1

@@ -16,8 +16,8 @@ from benchmarks.samples.library import save_samples
 from engines.engine import Engine, Feed, joinable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import infer_profile
-from engines.targets.boards import rates_of_board
 from engines.targets.gpus_here import Gpu, target_of
+from engines.targets.target import rates_of_board
 from graphs.files import sha256_file
 from studies.gpu_check.candidates import Job, candidates
 from studies.gpu_check.check import CheckSettings, Data, check

@@ -15,7 +15,8 @@ from benchmarks.roofline.predict import OFFLINE_BATCH
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec, joinable, told
-from engines.targets.boards import GpuRates, rates_of
+from engines.targets.boards import GpuRates
+from engines.targets.target import rates_of
 from graphs.errors import BadInput
 from graphs.macs import count_macs, int8_mac_share, total_macs
 from optimizer.bundle import MANIFEST, Bundle

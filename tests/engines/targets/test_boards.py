@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from engines.targets.boards import GPUS, OF_TARGET, rates_for, rates_of, rates_of_board
-from engines.targets.target import CPU, TARGETS
+from engines.targets.boards import GPUS
+from engines.targets.target import CPU, TARGETS, rates_of, rates_of_board
 from graphs.errors import BadInput
 
 
-def test_every_gpu_target_has_a_board_of_its_own_compute_capability() -> None:
-    for target in TARGETS.values():
-        rates = rates_for(target)
-        if target is CPU:
-            assert rates is None
-        else:
-            assert rates is not None and rates.capability == target.compute_capability, target.name
-    assert set(OF_TARGET) == set(TARGETS) - {"cpu"}
+def test_every_gpu_target_has_a_board_and_the_cpu_has_none() -> None:
+    assert CPU.rates is None
+    assert all(target.rates is not None for target in TARGETS.values() if target is not CPU)
+
+
+def test_what_a_gpu_can_do_follows_its_compute_capability() -> None:
+    t4, a100, orin, l4, h100 = (TARGETS[name] for name in ("t4", "a100", "orin", "l4", "h100"))
+    assert [t.rtx for t in (t4, a100, orin, l4, h100, CPU)] == [True, True, False, True, False, False]
+    assert [t.sparse_tensor_cores for t in (t4, a100, CPU)] == [False, True, False]
 
 
 @pytest.mark.parametrize("name", sorted(GPUS))
@@ -56,6 +57,7 @@ def test_names_of_targets_and_boards() -> None:
         ("NVIDIA H100 PCIe", (9, 0), "h100-pcie"),
         ("NVIDIA H200", (9, 0), "h200-sxm"),
         ("NVIDIA GeForce RTX 4090", (8, 9), "rtx4090"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", (8, 9), None),
         ("NVIDIA L4", (8, 9), "l4"),
         ("NVIDIA RTX A6000", (8, 6), "rtx-a6000"),
         ("NVIDIA GeForce RTX 3060", (8, 6), None),

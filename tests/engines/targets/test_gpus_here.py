@@ -41,7 +41,7 @@ def test_target_of_a_gpu(name: str, capability: tuple[int, int], target: str) ->
 
 def test_an_unlisted_gpu_can_what_its_generation_can() -> None:
     volta = target_of(Gpu(0, "Tesla V100-SXM2-16GB", (7, 0), 16384, "580.1"))
-    assert not (volta.rtx or volta.bfloat16 or volta.sparse_tensor_cores)
+    assert not (volta.rtx or volta.sparse_tensor_cores)
     rtx3060 = target_of(Gpu(0, "NVIDIA GeForce RTX 3060", (8, 6), 12288, "580.1"))
     assert rtx3060.rtx
     assert rtx3060.title == "NVIDIA GeForce RTX 3060"
