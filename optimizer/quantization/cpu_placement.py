@@ -36,9 +36,13 @@ def place_for_cpu(
     costs: Mapping[str, int] | None = None,
     table: CalibrationTable | None = None,
     code_max: int = CODE_MAX,
+    float_results: frozenset[str] = frozenset(),
 ) -> Placement:
-    """A ``Form.ONNXRUNTIME`` placement of ``model``. Same arguments and guards as ``placement.place``."""
-    rigid = _outputs_that_are_results(model.graph)
+    """A ``Form.ONNXRUNTIME`` placement of ``model``. Same arguments and guards as ``placement.place``.
+
+    ``float_results`` names convolutions whose result is not to be rounded.
+    """
+    rigid = _without_integer_kernel(model.graph)
     base = place(
         model,
         form=Form.ONNXRUNTIME,
@@ -47,16 +51,18 @@ def place_for_cpu(
         table=table,
         high_precision=Dtype.FP32,
     )
-    return replace(_Chains(model.graph, base, table).place(), code_max=code_max)
+    return replace(_Chains(model.graph, base, table, float_results).place(), code_max=code_max)
 
 
-def _outputs_that_are_results(graph: ir.Graph) -> dict[str, str]:
-    """Convolutions whose output is a graph output: an integer kernel would quantize the result (rule 12)."""
-    return {
-        str(node.name): Rule.GRAPH_OUTPUT.reason("its integer kernel would quantize a graph output")
-        for node in graph
-        if node.op_type == "Conv" and _end_of_chain(node).is_graph_output()
-    }
+def _without_integer_kernel(graph: ir.Graph) -> dict[str, str]:
+    """Transposed convolutions, and those whose output is a graph output: their kernel would quantize the result."""
+    rigid = {}
+    for node in graph:
+        if node.op_type == "Conv" and _end_of_chain(node).is_graph_output():
+            rigid[str(node.name)] = Rule.GRAPH_OUTPUT.reason("its integer kernel would quantize a graph output")
+        elif node.op_type == "ConvTranspose":
+            rigid[str(node.name)] = Rule.KEEP_FLOAT.reason("ONNX Runtime has no integer kernel for it")
+    return rigid
 
 
 def _end_of_chain(node: ir.Node) -> ir.Value:
@@ -76,7 +82,9 @@ def _shrinks(node: ir.Node) -> bool:
 class _Chains:
     """Extends the points on inputs of weighted ops to their outputs and to the ops in between."""
 
-    def __init__(self, graph: ir.Graph, base: Placement, table: CalibrationTable | None) -> None:
+    def __init__(
+        self, graph: ir.Graph, base: Placement, table: CalibrationTable | None, float_results: frozenset[str]
+    ) -> None:
         self._graph, self._base, self._table = graph, base, table
         self._integer = {use.node for weight in base.weights for use in weight.uses}
         values = {str(v.name): v for v in graph.inputs} | {str(v.name): v for n in graph for v in n.outputs}
@@ -86,17 +94,32 @@ class _Chains:
         }
         self._added: dict[str, str] = {}
         self._made_integer: set[ir.Value] = set()
+        self._float_results = float_results & self._integer
+        self._results: dict[str, ir.Value] = {}
 
     def place(self) -> Placement:
         for node in self._graph:
-            if node.op_type in ("Conv", "ConvTranspose") and node.name in self._integer:
+            if node.op_type == "Conv" and node.name in self._integer - self._float_results:
+                self._results[str(node.name)] = _end_of_chain(node)
                 self._mark(_end_of_chain(node), Rule.EVERY_WEIGHTED_INPUT)
         for node in self._graph:
             self._between(node)
         tensors = dict.fromkeys([*self._base.tensors, *(self._range_of(value) for value in self._quantized)])
         return Placement(
-            Form.ONNXRUNTIME, self._points(), self._base.weights, self._plan(), tuple(tensors), self._base.notes
+            Form.ONNXRUNTIME,
+            self._points(),
+            self._base.weights,
+            self._plan(),
+            tuple(tensors),
+            self._base.notes,
+            results={node: str(value.name) for node, value in self._results.items() if self._read_in_float(value)},
+            float_results=self._float_results,
         )
+
+    def _read_in_float(self, value: ir.Value) -> bool:
+        """Whether a float op reads what an integer kernel rounded."""
+        readers = {str(use.node.name) for use in value.uses()}
+        return not value.is_graph_output() and not readers <= self._integer | self._added.keys()
 
     def _mark(self, value: ir.Value, rule: Rule) -> None:
         if not value.is_graph_output():

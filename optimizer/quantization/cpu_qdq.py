@@ -12,6 +12,7 @@ from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, values_by_name
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, rewire
+from optimizer.quantization.integer_convolutions import write_integer_convolution
 from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weight
 from optimizer.quantization.weights import Floats, ScaleSearch, WeightScales, as_float32
 
@@ -40,7 +41,10 @@ def insert_for_cpu(
         known = (settled or {}).get(weight.tensor)
         scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, placement.code_max)
         for use in weight.uses:
-            _bias(edits, nodes[use.node], scales[use.node], scale)
+            if use.node not in placement.float_results:
+                _bias(edits, nodes[use.node], scales[use.node], scale)
+    for name in sorted(placement.float_results):
+        write_integer_convolution(edits, nodes[name])
     keep_biases_apart(model)
 
 

@@ -67,6 +67,8 @@ class Placement:
 
     ``tensors`` are all activations whose ranges the placement looks at: those of the points and those only guards read.
     ``code_max`` is the largest weight code: less than 127 where a CPU's products of 8-bit codes saturate.
+    ``results`` maps convolutions whose rounded result float ops read to that tensor, and ``float_results`` are those
+    whose result is written in float instead (``Form.ONNXRUNTIME``).
     """
 
     form: Form
@@ -76,6 +78,8 @@ class Placement:
     tensors: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
     code_max: int = CODE_MAX
+    results: Mapping[str, str] = field(default_factory=dict)
+    float_results: frozenset[str] = frozenset()
 
     @property
     def quantizes(self) -> bool:

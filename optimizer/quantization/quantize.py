@@ -29,6 +29,7 @@ from optimizer.quantization.corrections.fallback import (
     cheap_ops,
     choose_fallback,
 )
+from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, unclipped
@@ -102,6 +103,9 @@ def prepare(
     judge = Judge(work)
     chosen, how = choose(work, tables, samples, settings, judge)
     notes.extend(how)
+    if settings.form is Form.ONNXRUNTIME and Correction.FALLBACK in settings.corrections:
+        (settings, chosen), said = float_results(work, chosen, samples, settings, judge, enough=GOOD_ENOUGH)
+        notes.extend(said)
     found: list[Sensitivity] = []
     if Correction.FALLBACK in settings.corrections:
         on_step("measuring how much error each op causes")

@@ -24,7 +24,7 @@ class QuantizeSettings:
     """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
     are MACs per sample by node name. ``allowance`` says how many of them may stay out of int8 for the error they cause
     (in the CPU form only where the model would be of no use otherwise). ``code_max`` is the largest weight code of the
-    CPU form; None asks this CPU.
+    CPU form; None asks this CPU. ``float_results`` are convolutions whose result the CPU form writes in float.
     """
 
     form: Form = Form.TENSORRT
@@ -33,6 +33,7 @@ class QuantizeSettings:
     corrections: frozenset[Correction] = ALL
     allowance: Allowance = field(default_factory=Allowance)
     code_max: int | None = None
+    float_results: frozenset[str] = frozenset()
     seed: int = 0
 
 
@@ -41,7 +42,12 @@ def placed(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable 
     if settings.form is Form.ONNXRUNTIME:
         code_max = largest_weight_code() if settings.code_max is None else settings.code_max
         return place_for_cpu(
-            model, keep_float=settings.keep_float, costs=settings.costs, table=table, code_max=code_max
+            model,
+            keep_float=settings.keep_float,
+            costs=settings.costs,
+            table=table,
+            code_max=code_max,
+            float_results=settings.float_results,
         )
     return place(model, form=settings.form, keep_float=settings.keep_float, costs=settings.costs, table=table)
 

@@ -75,8 +75,13 @@ def measure(
     those named there alone.
     """
     switched, switches, nodes = _with_switches(model, placement, table, settled or {}, scales or WeightScales(), among)
+    return sweep(switched, switches, nodes, feeds)
+
+
+def sweep(model: ir.Model, switches: str, nodes: Sequence[str], feeds: Sequence[Feed]) -> list[Sensitivity]:
+    """What turning on each switch alone does to the outputs; ``switches`` is the input that holds one per node."""
     off = np.zeros(len(nodes), np.bool_)
-    with running(switched, fuse_qdq=False) as engine:
+    with running(model, fuse_qdq=False) as engine:
         reference = [engine.infer({**feed, switches: off}) for feed in feeds]
         found = []
         for index, node in enumerate(nodes):
@@ -149,7 +154,7 @@ def _with_switches(
     switching = _Switching(GraphEdits(graph), placement.code_max, scales)
     values = values_by_name(graph)
     for point in placement.activations:
-        parameters = _parameters(values[point.tensor], table.tensors[point.range_name], placement.form)
+        parameters = rounding_parameters(values[point.tensor], table.tensors[point.range_name], placement.form)
         switching.parameters.update(dict.fromkeys(point.uses, parameters))
     for weight in placement.weights:
         uses = [use for use in weight.uses if among is None or use.node in among]
@@ -164,16 +169,62 @@ def _with_switches(
         for node in graph
         if any(use in switching.parameters for use in _uses(node)) and (among is None or node.name in among)
     ]
-    switches = ir.Value(
-        name=switching.edits.names.value(SWITCHES), type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)])
-    )
-    graph.inputs.append(switches)
+    switches = add_switches(switching.edits, len(nodes))
     for index, node in enumerate(nodes):
         switching.switch(node, index, switches)
     return work, str(switches.name), [str(node.name) for node in nodes]
 
 
-def _parameters(value: ir.Value, found: TensorRange, form: Form) -> Parameters:
+def add_switches(edits: GraphEdits, count: int) -> ir.Value:
+    """A graph input of ``count`` switches."""
+    switches = ir.Value(name=edits.names.value(SWITCHES), type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([count]))
+    edits.graph.inputs.append(switches)
+    return switches
+
+
+def choice(
+    edits: GraphEdits, name: str, switch: tuple[ir.Value, int], output: ir.Value, on: list[ir.Node], off: list[ir.Node]
+) -> list[ir.Node]:
+    """Nodes, not yet in the graph, that yield what ``on`` ends in while the switch is on, else what ``off`` ends in: a
+    value like ``output``.
+    """
+    switches, index = switch
+    number = edits.constant(f"{name}/switch", np.int64(index))
+    picked = edits.node("Gather", [switches, number], f"{name}/pick", f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
+    branches = {"then_branch": (on, "int8"), "else_branch": (off, "float")}
+    bodies = [
+        ir.AttrGraph(key, ir.Graph([], nodes[-1].outputs, nodes=nodes, name=f"{name}/{kind}"))
+        for key, (nodes, kind) in branches.items()
+    ]
+    chosen = ir.Node("", "If", [picked.outputs[0]], bodies, name=edits.names.node(f"{name}/if"))
+    edits.describe(chosen.outputs[0], f"{output.name}/switched", dtype_of(output), output.shape)
+    return [picked, chosen]
+
+
+def rounding_pair(edits: GraphEdits, value: ir.Value, found: Parameters, name: str) -> list[ir.Node]:
+    """Q and DQ of ``value``, not yet in the graph."""
+    dtype = dtype_of(value)
+    scale, zero = found
+    parameters = [
+        edits.constant(f"{name}/switch_scale", scale, dtype),
+        edits.constant(f"{name}/switch_zero", zero),
+    ]
+    codes = ir.DataType.UINT8 if zero.dtype == np.uint8 else ir.DataType.INT8
+    first = edits.node(
+        "QuantizeLinear", [value, *parameters], f"{name}/switch_Q", f"{name}/switch_int8", codes, value.shape
+    )
+    second = edits.node(
+        "DequantizeLinear",
+        [first.outputs[0], *parameters],
+        f"{name}/switch_DQ",
+        f"{name}/switch_dequantized",
+        dtype,
+        value.shape,
+    )
+    return [first, second]
+
+
+def rounding_parameters(value: ir.Value, found: TensorRange, form: Form) -> Parameters:
     if form is Form.ONNXRUNTIME:
         scale, zero = uint8_parameters(found)
         return np.asarray(scale, np.float32), np.uint8(zero)
@@ -210,31 +261,16 @@ class _Switching:
         )
 
     def switch(self, node: ir.Node, index: int, switches: ir.Value) -> None:
-        edits, name, output = self.edits, str(node.name), node.outputs[0]
-        number = edits.constant(f"{name}/switch", np.int64(index))
-        picked = edits.node("Gather", [switches, number], f"{name}/pick", f"{name}/on", ir.DataType.BOOL, ir.Shape([]))
-        branches = {
-            "then_branch": self._body(self._quantized(node), f"{name}/int8"),
-            "else_branch": self._body([self._twin(node, node.inputs, "plain")], f"{name}/float"),
-        }
-        choice = ir.Node(
-            "",
-            "If",
-            [picked.outputs[0]],
-            [ir.AttrGraph(key, branch) for key, branch in branches.items()],
-            name=edits.names.node(f"{name}/if"),
-        )
-        edits.describe(choice.outputs[0], f"{output.name}/switched", dtype_of(output), output.shape)
-        edits.graph.insert_before(node, [picked, choice])
-        output.replace_all_uses_with(choice.outputs[0], replace_graph_outputs=True)
-        if choice.outputs[0].is_graph_output():
+        edits, output = self.edits, node.outputs[0]
+        plain = [self._twin(node, node.inputs, "plain")]
+        made = choice(edits, str(node.name), (switches, index), output, self._quantized(node), plain)
+        chosen = made[-1].outputs[0]
+        edits.graph.insert_before(node, made)
+        output.replace_all_uses_with(chosen, replace_graph_outputs=True)
+        if chosen.is_graph_output():
             kept, output.name = output.name, edits.names.value(f"{output.name}/unswitched")
-            choice.outputs[0].name = kept
+            chosen.name = kept
         edits.graph.remove(node, safe=True)
-
-    @staticmethod
-    def _body(nodes: list[ir.Node], name: str) -> ir.Graph:
-        return ir.Graph([], nodes[-1].outputs, nodes=nodes, name=name)
 
     def _quantized(self, node: ir.Node) -> list[ir.Node]:
         """The int8 twin: its activations through Q and DQ, its weight rounded, its bias corrected."""
@@ -244,37 +280,11 @@ class _Switching:
             if use in self.weights:
                 inputs[index] = self.weights[use]
             elif use in self.parameters and value is not None:
-                pair = self._pair(value, self.parameters[use], f"{node.name}/{index}")
+                pair = rounding_pair(self.edits, value, self.parameters[use], f"{node.name}/{index}")
                 body += pair
                 inputs[index] = pair[-1].outputs[0]
         twin = self._twin(node, inputs, "quantized")
         return [*body, twin, *self._corrected(node, twin.outputs[0])]
-
-    def _pair(self, value: ir.Value, found: Parameters, name: str) -> list[ir.Node]:
-        edits, dtype = self.edits, dtype_of(value)
-        scale, zero = found
-        parameters = [
-            edits.constant(f"{name}/switch_scale", scale, dtype),
-            edits.constant(f"{name}/switch_zero", zero),
-        ]
-        first = edits.node(
-            "QuantizeLinear",
-            [value, *parameters],
-            f"{name}/switch_Q",
-            f"{name}/switch_int8",
-            ir.DataType.UINT8 if zero.dtype == np.uint8 else ir.DataType.INT8,
-            value.shape,
-        )
-        coded = first.outputs[0]
-        second = edits.node(
-            "DequantizeLinear",
-            [coded, *parameters],
-            f"{name}/switch_DQ",
-            f"{name}/switch_dequantized",
-            dtype,
-            value.shape,
-        )
-        return [first, second]
 
     def _corrected(self, node: ir.Node, output: ir.Value) -> list[ir.Node]:
         """An Add of the bias correction, where there is one."""
