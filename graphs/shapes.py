@@ -9,6 +9,9 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.optimizer import fold_constants
 
+_UNKNOWN_DIMENSION = 128
+_UNKNOWN_BYTES = 24 << 20
+
 
 def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     """A copy of ``model`` (weights shared) with input shapes fixed and every shape inferred from them.
@@ -77,3 +80,15 @@ def _symbol_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> dict[
 
 def _size(dim: int | ir.SymbolicDim, symbols: Mapping[str, int]) -> int:
     return dim if isinstance(dim, int) else symbols.get(str(dim.value), 1)
+
+
+def nominal_bytes(value: ir.Value) -> int:
+    """About what one sample's ``value`` takes, as float32: a first axis of unknown length counts one, others 128; one
+    without a shape 24 MiB.
+    """
+    if value.shape is None:
+        return _UNKNOWN_BYTES
+    known = [
+        d if isinstance(d, int) else (1 if axis == 0 else _UNKNOWN_DIMENSION) for axis, d in enumerate(value.shape)
+    ]
+    return 4 * math.prod(known)

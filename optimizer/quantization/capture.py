@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,14 +10,14 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime.graph import running
+from engines.onnxruntime.graph import running_many
 from graphs.edits import values_by_name
+from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
 from optimizer.quantization.weights import Floats
 
 CHUNK_BYTES = 192 << 20
 """Activations fetched in one run stay below this (a single larger one is fetched alone)."""
-_UNKNOWN_DIMENSION = 128
 
 
 def observe(
@@ -35,9 +34,8 @@ def observe(
         for name in fed:
             visit(name, feed[name], index)
     for chunk in _chunks([values[name] for name in names if not values[name].is_graph_input()]):
-        with exposed(model, chunk), running(model, fuse_qdq=False) as engine:
-            for index, feed in enumerate(feeds):
-                fetched = engine.infer(feed)
+        with exposed(model, chunk), running_many(model, len(feeds)) as run:
+            for index, fetched in enumerate(run(feeds)):
                 for value in chunk:
                     visit(str(value.name), fetched[str(value.name)], index)
 
@@ -46,7 +44,7 @@ def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
     chunk: list[ir.Value] = []
     size = 0
     for value in dict.fromkeys(values):
-        bytes_ = _bytes(value)
+        bytes_ = nominal_bytes(value)
         if chunk and size + bytes_ > CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -54,16 +52,6 @@ def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
         size += bytes_
     if chunk:
         yield chunk
-
-
-def _bytes(value: ir.Value) -> int:
-    """Size for one sample, as far as the shape is known: axis 0 unknown is a batch of one."""
-    if value.shape is None:
-        return CHUNK_BYTES // 8
-    known = [
-        d if isinstance(d, int) else (1 if axis == 0 else _UNKNOWN_DIMENSION) for axis, d in enumerate(value.shape)
-    ]
-    return 4 * math.prod(known)
 
 
 @dataclass(frozen=True)

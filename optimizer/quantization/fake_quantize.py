@@ -18,7 +18,7 @@ from optimizer.quantization.weights import CODE_MAX, Floats
 
 Quantizer: TypeAlias = Callable[[Floats], Floats]
 """Sends values through the quantizer of an activation and back."""
-_ENOUGH = 1 << 19
+_ENOUGH = 1 << 17
 """Elements on which a clipping fraction is chosen."""
 _FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
@@ -44,8 +44,7 @@ class Symmetric:
     scale: float
 
     def __call__(self, values: Floats) -> Floats:
-        codes = np.clip(np.rint(values / np.float32(self.scale)), -CODE_MAX - 1, CODE_MAX)
-        return np.asarray(codes * np.float32(self.scale), np.float32)
+        return _through(values, np.float32(self.scale), -CODE_MAX - 1, CODE_MAX)
 
     def through(self, anchor: float) -> Symmetric:
         """The nearest scale of which ``anchor`` is a whole number of steps."""
@@ -60,8 +59,16 @@ class Unsigned:
     zero: int
 
     def __call__(self, values: Floats) -> Floats:
-        codes = np.clip(np.rint(values / np.float32(self.scale)) + self.zero, 0, 2 * CODE_MAX + 1)
-        return np.asarray((codes - self.zero) * np.float32(self.scale), np.float32)
+        return _through(values, np.float32(self.scale), -self.zero, 2 * CODE_MAX + 1 - self.zero)
+
+
+def _through(values: Floats, scale: np.float32, lowest: int, highest: int) -> Floats:
+    """Rounded to multiples of ``scale`` from ``lowest`` to ``highest``: one temporary, the result."""
+    steps: Floats = np.divide(values, scale, dtype=np.float32)
+    np.rint(steps, out=steps)
+    np.clip(steps, lowest, highest, out=steps)
+    steps *= scale
+    return steps
 
 
 def best_symmetric(values: Floats, ends: Floats) -> Symmetric:
@@ -82,5 +89,9 @@ _Q = TypeVar("_Q", Symmetric, Unsigned)
 
 def _best(tried: Sequence[_Q], values: Floats) -> _Q:
     some = values[:: max(values.size // _ENOUGH, 1)]
-    errors = [float(np.square(quantizer(some) - some).sum()) for quantizer in tried]
+    errors = []
+    for quantizer in tried:
+        error = quantizer(some)
+        error -= some
+        errors.append(float(np.vdot(error, error)))
     return tried[int(np.argmin(errors))]

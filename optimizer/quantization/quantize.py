@@ -37,7 +37,7 @@ from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
-from optimizer.quantization.sampling import affordable, divided, spread
+from optimizer.quantization.sampling import divided, spread
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 GOOD_ENOUGH = 10**-4.5
@@ -93,7 +93,7 @@ def prepare(
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
     if not placed(work, settings, None).tensors:
         return Prepared(work, settings)
-    samples = divided(calibrator.samples(), affordable(settings.costs))
+    samples = divided(calibrator.samples(), settings.costs)
     on_step("making the float graph easier to quantize")
     work, said = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)

@@ -11,8 +11,10 @@ from engines.engine import Feed
 CORRECTION_MACS = 2e10
 FEWEST, MOST = 4, 96
 """Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
-JUDGED_SAMPLES = 64
-"""Most samples on which range methods are judged, unseen by corrections: a clipped tail shows only in many."""
+JUDGING_MACS = 4e10
+FEWEST_JUDGED, JUDGED_SAMPLES = 16, 64
+"""Samples on which range methods are judged, unseen by corrections: those ``JUDGING_MACS`` pay for, within these bounds.
+A clipped tail shows only in many."""
 FEW, HELD = 32, 4
 """Where there are no more samples than corrections measure on, and fewer than ``FEW``, one of ``HELD`` is kept from a
 correction on trial. Of 64 samples 16 told less than all did: mtcnn_onet lost 0.7 dB."""
@@ -32,11 +34,14 @@ class Samples:
     unseen: Sequence[Feed]
 
 
-def divided(samples: Iterable[Feed], most: int) -> Samples:
-    """The first ``most`` samples for corrections, and of those that follow up to four times as many to judge on."""
+def divided(samples: Iterable[Feed], costs: Mapping[str, int]) -> Samples:
+    """The first samples for corrections, and of those that follow up to four times as many to judge on; as many as
+    ``costs``, MACs per sample by node, allow.
+    """
     stream = iter(samples)
-    feeds = list(islice(stream, most))
-    if judged := list(islice(stream, min(4 * len(feeds), JUDGED_SAMPLES))):
+    feeds = list(islice(stream, _within(CORRECTION_MACS, costs, FEWEST, MOST)))
+    judged_most = _within(JUDGING_MACS, costs, FEWEST_JUDGED, JUDGED_SAMPLES)
+    if judged := list(islice(stream, min(4 * len(feeds), judged_most))):
         return Samples(feeds, judged, fit=feeds, unseen=judged)
     if len(feeds) >= FEW:
         return Samples(feeds, feeds, fit=feeds, unseen=feeds)
@@ -45,10 +50,9 @@ def divided(samples: Iterable[Feed], most: int) -> Samples:
     return Samples(feeds, feeds, fit=fit or feeds, unseen=[feeds[index] for index in unseen])
 
 
-def affordable(costs: Mapping[str, int]) -> int:
-    """How many samples corrections measure on: enough rows for small models, few runs of heavy ones."""
-    total = sum(costs.values())
-    return int(min(max(CORRECTION_MACS / max(total, 1), FEWEST), MOST))
+def _within(macs: float, costs: Mapping[str, int], fewest: int, most: int) -> int:
+    """Samples that ``macs`` pay for: enough rows for small models, few runs of heavy ones."""
+    return int(min(max(macs / max(sum(costs.values()), 1), fewest), most))
 
 
 def spread(feeds: Sequence[Feed], count: int) -> list[Feed]:

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from engines.parallel import in_parallel
 from graphs.edits import GraphEdits
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
-from optimizer.parallel import in_parallel
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import Means, Moments, RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable

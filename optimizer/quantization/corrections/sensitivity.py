@@ -7,8 +7,9 @@ different ops are nearly independent, so their noise powers at the output add up
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
-from engines.onnxruntime.graph import running
+from engines.onnxruntime.graph import running_many
 from graphs.edits import GraphEdits, dtype_of, values_by_name
 from optimizer.quantization.cpu_qdq import uint8_parameters
 from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint
@@ -81,15 +82,17 @@ def measure(
 def sweep(model: ir.Model, switches: str, nodes: Sequence[str], feeds: Sequence[Feed]) -> list[Sensitivity]:
     """What turning on each switch alone does to the outputs; ``switches`` is the input that holds one per node."""
     off = np.zeros(len(nodes), np.bool_)
-    with running(model, fuse_qdq=False) as engine:
-        reference = [engine.infer({**feed, switches: off}) for feed in feeds]
-        found = []
-        for index, node in enumerate(nodes):
-            only = off.copy()
-            only[index] = True
-            outputs = [engine.infer({**feed, switches: only}) for feed in feeds]
-            found.append(Sensitivity(node, relative_noise(reference, outputs)))
-    return found
+
+    def turned_on(only: int | None) -> Iterator[Feed]:
+        on = off.copy()
+        if only is not None:
+            on[only] = True
+        yield from ({**feed, switches: on} for feed in feeds)
+
+    with running_many(model, len(feeds) * len(nodes)) as run:
+        outputs = run(chain(turned_on(None), *(turned_on(index) for index in range(len(nodes)))))
+        reference = list(islice(outputs, len(feeds)))
+        return [Sensitivity(node, relative_noise(reference, list(islice(outputs, len(feeds))))) for node in nodes]
 
 
 def relative_noise(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]]) -> float:
