@@ -27,7 +27,8 @@ import engines
 
 _START = (
     "import os, sys; "
-    "here, own, parent = os.getcwd(), sys.argv[1].split(os.pathsep), int(sys.argv[2]); "
+    "here, parent = os.getcwd(), int(sys.argv[2]); "
+    "own = [place for place in sys.argv[1].split(os.pathsep) if place]; "
     "sys.path[:] = [place for place in sys.path if place not in ('', here) or place in own]; "
     "sys.path.append(here); "
     "import runpy; from engines.lifetime import die_with_parent; "

@@ -95,3 +95,21 @@ def test_modules_in_the_users_folder_are_not_run_in_place_of_ours(
     monkeypatch.setenv("PYTHONPATH", str(shown))
     done = run_child("shows")
     assert done.code == 0 and done.output[:1].isdigit(), done.errors
+
+
+def test_an_installed_package_is_found_before_the_users_folder_of_its_name(
+    module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a wheel: our packages lie on the path already, and no folder of theirs is handed to the child."""
+    name = module("lies_beside_the_packages", "import benchmarks, engines; print(engines.__file__, flush=True)")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    monkeypatch.setattr("engines.child_process._own_path", list)
+    user = tmp_path / "user"
+    for package in ("benchmarks", "engines", "optimizer"):
+        (user / package).mkdir(parents=True)
+        (user / package / "__init__.py").write_text("raise SystemExit('this is the user\'s own folder')")
+    monkeypatch.chdir(user)
+    with Child(name) as child:
+        out, error = child.process.communicate(timeout=30)
+    assert child.process.returncode == 0, error
+    assert str(ROOT).encode() in out
