@@ -10,7 +10,6 @@ TOOLS = (
     "onnx-ir",
     "onnxscript",
     "onnxruntime",
-    "polygraphy",
     "mlcommons-loadgen",
     "tensorrt",
     "tensorrt-rtx-cu13-bindings",

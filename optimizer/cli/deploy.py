@@ -1,4 +1,4 @@
-"""``optimize deploy BUNDLE triton -o DIR``: lay a bundle out for a serving system."""
+"""``optimize deploy BUNDLE triton|kserve -o DIR``: lay a bundle out for a serving system."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ import typer
 
 def deploy(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
-    system: Annotated[str, typer.Argument(metavar="triton", help="The serving system.", show_default=False)],
+    system: Annotated[str, typer.Argument(metavar="triton|kserve", help="The serving system.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
     target: Annotated[str, typer.Option(help="Comma-separated targets. Default: all in the bundle.")] = "",
     name: Annotated[str, typer.Option(help="Model name. Default: the bundle's model.")] = "",
+    storage_uri: Annotated[str, typer.Option(metavar="URI", help="KServe: where you upload the repository.")] = "",
 ) -> int:
-    """Write a serving system's model repository from a bundle."""
-    from deployment.triton import write_triton_repository
-    from graphs.errors import BadInput
-    from optimizer.bundle import Bundle
+    """Write a model repository for Triton, or that and a KServe InferenceService, from a bundle."""
     from optimizer.settings import listed
+    from optimizer.verbs.deploy import deploy_bundle
 
-    if system != "triton":
-        raise BadInput(f"unknown serving system {system!r}", where="optimize deploy", expected="triton")
-    opened = Bundle(bundle)
-    model = name or bundle.resolve().name.removesuffix(".optimized")
-    for path in write_triton_repository(
-        opened.path, out, name=model, targets=listed(target) or tuple(opened.targets())
-    ):
+    for path in deploy_bundle(bundle, system, out, targets=listed(target), name=name, storage_uri=storage_uri):
         print(path)
     return 0

@@ -107,7 +107,7 @@ def test_an_installed_package_is_found_before_the_users_folder_of_its_name(
     user = tmp_path / "user"
     for package in ("benchmarks", "engines", "optimizer"):
         (user / package).mkdir(parents=True)
-        (user / package / "__init__.py").write_text("raise SystemExit('this is the user\'s own folder')")
+        (user / package / "__init__.py").write_text("raise SystemExit('this is the user's own folder')")
     monkeypatch.chdir(user)
     with Child(name) as child:
         out, error = child.process.communicate(timeout=30)

@@ -1,0 +1,51 @@
+"""``optimize deploy``: a bundle laid out for a serving system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployment.kserve import ServiceOptions, inference_service
+from deployment.triton import write_triton_repository
+from engines.targets.target import CPU
+from graphs.errors import BadInput
+from graphs.files import write_atomically
+from optimizer.bundle import Bundle
+
+SYSTEMS = ("triton", "kserve")
+REPOSITORY, SERVICE = "repository", "inference-service.yaml"
+"""What ``kserve`` writes: the models to upload, and the manifest that names where they then lie."""
+
+
+def deploy_bundle(
+    path: Path, system: str, out: Path, *, targets: Sequence[str] = (), name: str = "", storage_uri: str = ""
+) -> list[Path]:
+    """Write ``out`` for ``system`` and return its files. ``targets`` default to all of the bundle, ``name`` to the
+    bundle's; ``storage_uri`` is where KServe's cluster finds the repository once it is uploaded.
+
+    Raises ``BadInput`` for an unknown system, and whatever ``write_triton_repository`` refuses.
+    """
+    if system not in SYSTEMS:
+        raise BadInput(
+            f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
+        )
+    bundle = Bundle(path)
+    chosen = tuple(targets) or tuple(bundle.targets())
+    model = name or path.resolve().name.removesuffix(".optimized")
+    if system == "triton":
+        return write_triton_repository(bundle.path, out, name=model, targets=chosen)
+    manifest = _service(model, chosen, storage_uri)
+    files = write_triton_repository(bundle.path, out / REPOSITORY, name=model, targets=chosen)
+    write_atomically(out / SERVICE, manifest.encode())
+    return [*files, out / SERVICE]
+
+
+def _service(model: str, targets: Sequence[str], storage_uri: str) -> str:
+    if not storage_uri:
+        raise BadInput(
+            "KServe must know where the models lie", where="--storage-uri", expected="pvc://…, s3://… or gs://…"
+        )
+    on_gpu = any(target != CPU.name for target in targets)
+    options = ServiceOptions(storage_uri) if on_gpu else ServiceOptions(storage_uri, gpu_resource="")
+    return inference_service(re.sub(r"[^a-z0-9-]+", "-", model.lower()).strip("-"), options)

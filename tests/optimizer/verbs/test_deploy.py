@@ -1,0 +1,59 @@
+"""optimize deploy: what is written for each serving system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphs.errors import BadInput
+from optimizer.verbs import deploy
+
+
+class Found:
+    """A bundle of these targets."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def targets(self) -> list[str]:
+        return ["cpu", "t4"]
+
+
+@pytest.fixture(autouse=True)
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
+    calls: list[tuple[Path, dict[str, Any]]] = []
+
+    def write(bundle: Path, out: Path, **options: Any) -> list[Path]:
+        calls.append((out, options))
+        out.mkdir(parents=True)
+        return [out / "config.pbtxt"]
+
+    monkeypatch.setattr(deploy, "Bundle", Found)
+    monkeypatch.setattr(deploy, "write_triton_repository", write)
+    return calls
+
+
+def test_triton_gets_the_repository_itself(tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]) -> None:
+    deploy.deploy_bundle(tmp_path / "Net_2.optimized", "triton", tmp_path / "out")
+    assert written == [(tmp_path / "out", {"name": "Net_2", "targets": ("cpu", "t4")})]
+
+
+@pytest.mark.parametrize(("targets", "gpu"), [((), True), (("t4",), True), (("cpu",), False)])
+def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool, tmp_path: Path) -> None:
+    *_, service = deploy.deploy_bundle(
+        tmp_path / "Net_2.optimized", "kserve", tmp_path / "out", targets=targets, storage_uri="pvc://models/net"
+    )
+    text = service.read_text()
+    assert (tmp_path / "out" / "repository").is_dir()
+    assert "name: net-2" in text and '"pvc://models/net"' in text
+    assert ("nvidia.com/gpu" in text) is gpu
+
+
+def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="KServe must know where the models lie"):
+        deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out")
+    with pytest.raises(BadInput, match="unknown serving system 'docker'"):
+        deploy.deploy_bundle(tmp_path / "net", "docker", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
