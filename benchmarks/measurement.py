@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 OUTLIER_MADS = 8.0
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A measured ``value`` in ``unit`` over ``n`` observations; ``conditions`` say where and how (threads, batch)."""
-
-    value: float
-    unit: str
-    n: int
-    conditions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.batching import sample_count
-from benchmarks.loadgen.answers import read_answers
 from benchmarks.samples.library import FILE_BYTES, save_samples
 from benchmarks.score import Score
 from engines.batching import batched_names, row
@@ -87,9 +86,3 @@ class ReplayingEngine:
         if not joinable(self.inputs):
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def score_log(metric: TaskMetric, specs: tuple[TensorSpec, ...], log_dir: Path) -> Score:
-    """The metric over the answers LoadGen logged in ``log_dir``. Raises ``BadInput`` where one is missing."""
-    answers = dict(read_answers(log_dir))
-    return metric.score(ReplayingEngine(specs, answers))  # type: ignore[arg-type]

@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.batching import sample_count
-from benchmarks.measurement import Latency, Throughput, summarize_latency
+from benchmarks.measurement import Latency, summarize_latency
 from engines.engine import Engine, Feed
 
 BURST_SECONDS = 0.03
@@ -25,19 +24,6 @@ def measure_latency(
     """
     times = time_interleaved(engines, dict.fromkeys(engines, feed), seconds, min_runs, warmup_runs)
     return {name: summarize_latency(values) for name, values in times.items()}
-
-
-def measure_throughput(
-    engines: Mapping[str, Engine], feed: Feed, *, seconds: float = 1.0, min_runs: int = 5, warmup_runs: int = 1
-) -> dict[str, Throughput]:
-    """Samples per second of every engine on a batched ``feed``, interleaved; from the median time per run."""
-    times = time_interleaved(engines, dict.fromkeys(engines, feed), seconds, min_runs, warmup_runs)
-    return {name: _throughput(sample_count(engines[name].inputs, feed), values) for name, values in times.items()}
-
-
-def _throughput(batch: int, seconds: Sequence[float]) -> Throughput:
-    latency = summarize_latency(seconds)
-    return Throughput(samples_per_s=1e3 * batch / latency.p50, batch=batch, n=latency.n, cv=latency.cv)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 
 from calibration.histogram import Histogram
-from calibration.methods.chosen import Chosen, RangeMethod, within_observed
+from calibration.methods.chosen import Chosen, within_observed
 from calibration.statistics import TensorStatistics
 
 DEFAULT_PERCENTILE = 99.99
@@ -26,10 +24,6 @@ def percentile(statistics: TensorStatistics, percent: float = DEFAULT_PERCENTILE
     split = -histogram.first  # bins below it are negative, exact zeros lie between them and the rest
     low, high = (_signed_quantile(histogram, split, share) for share in (tail, 1 - tail))
     return within_observed(statistics, amax, low, high)
-
-
-def percentile_method(percent: float) -> RangeMethod:
-    return partial(percentile, percent=percent)
 
 
 def quantile(counts: npt.NDArray[np.int64], edges: npt.NDArray[np.float64], before: int, share: float) -> float:

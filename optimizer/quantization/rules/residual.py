@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-_EPILOGUE = frozenset({"Identity"})
-
 
 def skip_input(
     add: ir.Node, is_integer_conv: Callable[[ir.Node], bool], depth: Callable[[ir.Value], int]
