@@ -33,3 +33,7 @@ class BuildError(EnginewrightError):
 
 class EngineError(EnginewrightError):
     """An engine could not be loaded or run."""
+
+
+class EngineElsewhere(EngineError):
+    """The engine is for another machine than this one: nothing is wrong with it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from engines.engine import TensorSpec
-from engines.errors import EngineError
+from engines.errors import EngineElsewhere, EngineError
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
 from engines.tensorrt.builder.build_log import BuildMemory, LayerInfo
@@ -128,12 +128,12 @@ def check_runs_here(manifest: EngineManifest, directory: Path, runtime: Runtime)
     where = str(directory / manifest.file)
     fix = f"on this machine run: {manifest.rebuild}"
     if runtime.compute_capability is None:
-        raise EngineError(
+        raise EngineElsewhere(
             "no NVIDIA GPU found", where=where, expected=f"a GPU of {manifest.sm}", fix=_elsewhere(manifest)
         )
     if not _same_gpu(manifest, runtime.compute_capability):
         here = "SM{}{}".format(*runtime.compute_capability)
-        raise EngineError(f"built for {manifest.sm}, this GPU is {here}", where=where, fix=fix)
+        raise EngineElsewhere(f"built for {manifest.sm}, this GPU is {here}", where=where, fix=fix)
     if runtime.backend != manifest.backend or not _same_version(manifest, runtime.version):
         raise EngineError(
             f"this machine has {runtime.backend} {runtime.version}",

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 
 from calibration.sources.open import open_source
+from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
+from engines.integrity import check_engine, check_io
 from engines.manifest import EngineManifest
 from engines.open import open_engine
-from graphs.errors import EnginewrightError
+from graphs.errors import EnginewrightError, in_a_line
 from optimizer.bundle import Bundle
 from optimizer.stages.index_limits import random_values
 
+MODEL = "model.onnx"
+"""The typed graph of a bundle, which plans are built from."""
 SAMPLES = 4
+"""Inputs an engine is run on: enough to see that it runs; accuracy is the report's."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,39 @@ def _check_files(bundle: Bundle) -> Check:
 
 
 def _check_engines(bundle: Bundle) -> Iterator[Check]:
-    values = random_values(bundle.path / "model.onnx")
+    values = random_values(bundle.path / MODEL)
     for target in bundle.targets():
-        directory = bundle.engine_directory(target)
         try:
-            yield _run_engine(target, directory, values)
+            yield Check(target, True, "; ".join(_check_engine(bundle, target, values)))
         except EnginewrightError as error:
-            elsewhere = target != "cpu"
-            reason = f"not run here: {error.what}" if elsewhere else str(error)
-            yield Check(target, elsewhere, reason)
+            yield Check(target, False, in_a_line(error))
 
 
-def _run_engine(target: str, directory: Path, values: dict[str, Any]) -> Check:
+def _check_engine(bundle: Bundle, target: str, values: dict[str, Any]) -> list[str]:
+    """What was found to hold. Raises ``EnginewrightError`` for an engine that is broken."""
+    directory = bundle.engine_directory(target)
+    manifest = EngineManifest.load(directory)
+    graph = directory / manifest.file if manifest.backend == "onnxruntime" else bundle.path / MODEL
+    said = check_engine(manifest, directory, graph)
+    try:
+        return [*said, _run(manifest, directory, values)]
+    except EngineElsewhere as error:
+        return [*said, f"not run here: {error.what}"]
+    except BuildError as error:
+        if error.failure is not BuildFailure.MISSING_LIBRARY:
+            raise
+        return [*said, f"not run here: {error.what}"]
+
+
+def _run(manifest: EngineManifest, directory: Path, values: dict[str, Any]) -> str:
     with open_engine(directory) as engine:
-        usual = EngineManifest.load(directory).profile.opt_shapes()
+        check_io(manifest, directory, [spec.name for spec in (*engine.inputs, *engine.outputs)])
         finite = {spec.name for spec in engine.outputs if spec.finite}
+        usual = manifest.profile.opt_shapes()
         source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual, **values)
         for sample in source.samples():
             for name, value in engine.infer(sample).items():
                 if name in finite and value.dtype.kind == "f" and not np.isfinite(value).all():
-                    return Check(target, False, f"output {name!r} is not finite on a seeded random input")
+                    raise EngineError(f"output {name!r} is not finite on a seeded random input", where=str(directory))
         said = "every output finite" if len(finite) == len(engine.outputs) else "outputs finite where the model's are"
-    return Check(target, True, f"ran {SAMPLES} seeded random inputs, {said}")
+    return f"ran {SAMPLES} seeded random inputs, {said}"

@@ -27,6 +27,7 @@ from engines.tensorrt.builder.timing import timing_cache
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, listening, load_library, process_logger
 from engines.tensorrt.options import apply_options, plugin_libraries
+from engines.tensorrt.plugins import load_plugins
 
 OnStep: TypeAlias = Callable[[StepDone], None]
 
@@ -65,7 +66,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
     library = load_library(request.library)
     with listening(messages.receive):
         builder = library.module.Builder(process_logger(library))
-        _load_plugins(library, builder, request)
+        load_plugins(library, builder, plugin_libraries(request.options))
         started = time.perf_counter()
         on_step(StepDone(PARSING))
         network = _parse(library, builder, request.model, messages)
@@ -97,16 +98,6 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         build_seconds=built - parsed,
         notes=notes,
     )
-
-
-def _load_plugins(library: Library, builder: Any, request: PlanRequest) -> None:
-    """Make the standard plugins and the user's libraries known; TensorRT-RTX has none of either."""
-    if not library.capabilities.plugins:
-        return
-    library.module.init_libnvinfer_plugins(process_logger(library), "")
-    registry = builder.get_plugin_registry()
-    for path in plugin_libraries(request.options):
-        registry.load_library(path)
 
 
 def _parse(library: Library, builder: Any, model: str, messages: BuildMessages) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.errors import EngineError
 from engines.tensorrt.library import Library, listening, process_logger
+from engines.tensorrt.plugins import load_plugins
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ def deserialize(
     """
     owner = library.module.Runtime(process_logger(library))
     owner.engine_host_code_allowed = host_code
-    if library.capabilities.plugins:
-        _load_plugins(library, owner, plugins)
+    load_plugins(library, owner, plugins)
     messages: list[str] = []
     with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
         validity = engine_validity(library, plan, owner)
@@ -51,15 +51,6 @@ def deserialize(
             fix="rebuild it here: optimize MODEL.onnx --target native",
         )
     return owner, engine
-
-
-def _load_plugins(library: Library, owner: Any, plugins: Iterable[str]) -> None:
-    library.module.init_libnvinfer_plugins(process_logger(library), "")
-    registry = owner.get_plugin_registry()
-    for path in plugins:
-        if not Path(path).is_file():
-            raise EngineError("no such plugin library", where=path, expected="the one the plan was built with")
-        registry.load_library(path)
 
 
 def stream_weights(engine: Any, budget_mb: int | None, plan: Path) -> None:

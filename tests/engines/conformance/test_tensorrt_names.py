@@ -28,9 +28,10 @@ SEEDS: dict[str, dict[str, str]] = {
         "error": "ParserError",
         "layer": "ILayer",
         "tensor": "ITensor",
-        "registry": "IPluginRegistry",
         "library.module": MODULE,
     },
+    "plugins.py": {"registry": "IPluginRegistry"},
+    "runtime/trial.py": {"runtime": "Runtime"},
     "builder/timing.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
     "runtime/refit.py": {"engine": "ICudaEngine", "parser": "OnnxParserRefitter", "refitter": "Refitter"},
     "runtime/context.py": {
@@ -47,7 +48,6 @@ SEEDS: dict[str, dict[str, str]] = {
         "owner": "Runtime",
         "runtime": "Runtime",
         "engine": "ICudaEngine",
-        "registry": "IPluginRegistry",
     },
 }
 RTX_ONLY = {
