@@ -30,7 +30,7 @@ SEEDS: dict[str, dict[str, str]] = {
         "tensor": "ITensor",
         "library.module": MODULE,
     },
-    "plugins.py": {"registry": "IPluginRegistry"},
+    "plugins.py": {"owner": "Runtime", "registry": "IPluginRegistry"},
     "runtime/trial.py": {"runtime": "Runtime"},
     "builder/timing.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
     "runtime/refit.py": {"engine": "ICudaEngine", "parser": "OnnxParserRefitter", "refitter": "Refitter"},
