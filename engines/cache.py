@@ -1,8 +1,4 @@
-"""The engine cache: plans by content. The same model, shapes, settings, library and GPU are built once.
-
-Lives in ``$ENGINEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/enginewright``, else ``~/.cache/enginewright``; at most
-``$ENGINEWRIGHT_CACHE_MB`` MiB (10 GiB by default), the least recently used entries go first.
-"""
+"""The engine cache: plans by content. The same model, shapes, settings, library and GPU are built once."""
 
 from __future__ import annotations
 
@@ -12,20 +8,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from engines.content_cache import ENGINES, STAGES, ContentCache, folder_size, last_used
 from engines.errors import EngineError
 from engines.history import FILE_NAME
 from engines.manifest import SCHEMA, EngineManifest, check_digest
 from engines.profile import ShapeProfile
+from engines.stage_cache import described
 from graphs.errors import BadInput
-from graphs.files import alive, link_or_copy
+from graphs.files import link_or_copy
 
-_DEFAULT_LIMIT_MB = 10 * 1024
 _POLL_S = 0.2
 
 
@@ -49,25 +46,10 @@ class CacheKey:
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
-def default_root() -> Path:
-    """Where the cache lives when nobody says otherwise."""
-    if chosen := os.environ.get("ENGINEWRIGHT_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "enginewright"
-
-
-def default_limit_mb() -> int:
-    """Size limit in MiB. Raises ``BadInput`` for a value that is no number."""
-    text = os.environ.get("ENGINEWRIGHT_CACHE_MB", "")
-    if text and not text.isdigit():
-        raise BadInput(f"{text!r} is not a size in MiB", where="$ENGINEWRIGHT_CACHE_MB", expected="a whole number")
-    return int(text) if text else _DEFAULT_LIMIT_MB
-
-
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept engine: ``key`` is the digest it lies under, ``bytes`` its size, ``used`` seconds since 1970.
+    """One kept engine, or what a stage left (``target`` is empty then, and ``library`` says what it is): ``key`` is the
+    digest it lies under, ``bytes`` its size, ``used`` seconds since 1970.
 
     ``damaged`` entries have no readable manifest; a build that meets one makes it anew.
     """
@@ -81,13 +63,8 @@ class CacheEntry:
     damaged: bool = False
 
 
-class EngineCache:
+class EngineCache(ContentCache):
     """Engine directories by key digest, under ``root/engines``."""
-
-    def __init__(self, root: Path | None = None, limit_mb: int | None = None) -> None:
-        self.root = root if root is not None else default_root()
-        self._limit = (limit_mb if limit_mb is not None else default_limit_mb()) << 20
-        self._entries = self.root / "engines"
 
     def unusable(self) -> str:
         """Why nothing can be kept here; empty when it can."""
@@ -148,58 +125,26 @@ class EngineCache:
             shutil.rmtree(partial, ignore_errors=True)
         self.evict(keep=entry.name)
 
-    @property
-    def limit(self) -> int:
-        """Bytes it may take."""
-        return self._limit
-
     def entries(self) -> list[CacheEntry]:
-        """Every kept engine, the most recently used first."""
-        return sorted((_describe(path) for path in self._folders()), key=lambda entry: -entry.used)
-
-    def evict(self, keep: str = "", *, limit: int | None = None) -> list[str]:
-        """Remove the least recently used entries until ``limit`` bytes hold; returns the keys removed.
-
-        ``keep`` names one that stays; ``limit`` is the cache's own when not given.
-        """
-        self._remove_leftovers()
-        sizes = {path: _size(path) for path in self._folders()}
-        total, removed = sum(sizes.values()), []
-        for path in sorted(sizes, key=_used):
-            if total <= (self._limit if limit is None else limit):
-                break
-            if path.name != keep:
-                shutil.rmtree(path, ignore_errors=True)
-                total -= sizes[path]
-                removed.append(path.name)
-        return removed
+        """Everything that is kept, what stages left included; the most recently used first."""
+        return sorted((_describe(path) for path in self.folders()), key=lambda entry: -entry.used)
 
     def clear(self) -> int:
-        """Remove every engine, timing cache and record of earlier builds; returns the number of engines."""
+        """Remove everything kept, timing caches and records of earlier builds too; returns the number of entries."""
         removed = self.evict(limit=-1)
         shutil.rmtree(self.root / "timing", ignore_errors=True)
         (self.root / FILE_NAME).unlink(missing_ok=True)
         return len(removed)
 
-    def _folders(self) -> list[Path]:
-        if not self._entries.is_dir():
-            return []
-        return [path for path in self._entries.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-    def _remove_leftovers(self) -> None:
-        """Half-stored entries of processes that were killed; those of living ones are left alone."""
-        for path in self._entries.glob(".*.partial") if self._entries.is_dir() else ():
-            owner = path.name.split(".")[-2]
-            if not owner.isdigit() or not alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
-
     def _entry(self, key: CacheKey) -> Path:
-        return self._entries / key.digest()
+        return self.root / ENGINES / key.digest()
 
 
 def _describe(path: Path) -> CacheEntry:
-    size, used = _size(path), _used(path)
+    size, used = folder_size(path), last_used(path)
     try:
+        if path.parent.name == STAGES:
+            return CacheEntry(path.name, "", "", described(path), size, used)
         manifest = EngineManifest.load(path)
     except BadInput:
         return CacheEntry(path.name, "?", "?", "?", size, used, damaged=True)
@@ -213,18 +158,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _size(directory: Path) -> int:
-    total = 0
-    with suppress(FileNotFoundError):  # another process evicts at the same time
-        for file in directory.iterdir():
-            total += file.stat().st_size
-    return total
-
-
-def _used(directory: Path) -> float:
-    try:
-        return directory.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -1,4 +1,4 @@
-"""``optimize cache``: the engines kept between runs: what there is, how large it is, and making room."""
+"""``optimize cache``: engines and stages kept between runs: what there is, how large it is, and making room."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cache(
     to: Annotated[int | None, typer.Option(metavar="MIB", help="evict: keep at most this much.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """The engine cache: list what is kept, evict the least recently used engines, or clear it."""
+    """Engines, calibrations and typed graphs kept between runs: list them, evict the least recently used, or clear."""
     import sys
 
     from engines.cache import EngineCache
@@ -59,14 +59,14 @@ def _print(kept: EngineCache, action: str, removed: int) -> None:
 
     console, entries = Console(), kept.entries()
     if action != "list":
-        console.print(f"removed {removed} engine{'s' * (removed != 1)}", highlight=False)
+        console.print(f"removed {removed} entr{'y' if removed == 1 else 'ies'}", highlight=False)
     total = sum(entry.bytes for entry in entries)
-    console.print(f"{kept.root}: {len(entries)} engines, {size(total)} of {size(kept.limit)}", highlight=False)
+    console.print(f"{kept.root}: {len(entries)} entries, {size(total)} of {size(kept.limit)}", highlight=False)
     if not entries:
         return
-    table = Table("target", "precision", "library", "size", "last used", "key", box=None, pad_edge=False)
+    table = Table("target", "precision", "library, or what a stage left", "size", "last used", "key", box=None, pad_edge=False)
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).isoformat(sep=" ", timespec="minutes")
-        name = "damaged" if entry.damaged else entry.target
+        name = "damaged" if entry.damaged else entry.target or "–"
         table.add_row(name, entry.precision, entry.library, size(entry.bytes), used, entry.key[:12])
     console.print(table)

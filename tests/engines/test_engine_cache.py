@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engines.build import BuildRequest, build_engine
-from engines.cache import CacheKey, EngineCache, default_root
+from engines.cache import CacheKey, EngineCache
+from engines.content_cache import default_root
 from engines.manifest import EngineManifest, check_digest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS

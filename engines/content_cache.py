@@ -1,0 +1,103 @@
+"""What is kept between runs, by content: folders that lie under the digest of all they depend on.
+
+Lives in ``$ENGINEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/enginewright``, else ``~/.cache/enginewright``; at most
+``$ENGINEWRIGHT_CACHE_MB`` MiB (10 GiB by default), the least recently used entries go first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from graphs.errors import BadInput
+from graphs.files import alive
+
+ENGINES, STAGES = "engines", "stages"
+KINDS = (ENGINES, STAGES)
+"""Built engines, and what stages of a job leave (float graphs, calibrations, typed forms): one limit holds for all."""
+_DEFAULT_LIMIT_MB = 10 * 1024
+
+
+def default_root() -> Path:
+    """Where the cache lives when nobody says otherwise."""
+    if chosen := os.environ.get("ENGINEWRIGHT_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "enginewright"
+
+
+def default_limit_mb() -> int:
+    """Size limit in MiB. Raises ``BadInput`` for a value that is no number."""
+    text = os.environ.get("ENGINEWRIGHT_CACHE_MB", "")
+    if text and not text.isdigit():
+        raise BadInput(f"{text!r} is not a size in MiB", where="$ENGINEWRIGHT_CACHE_MB", expected="a whole number")
+    return int(text) if text else _DEFAULT_LIMIT_MB
+
+
+class ContentCache:
+    """Folders by kind and key, under ``root/<kind>/<key>``; what of them may be handed out, subclasses know."""
+
+    def __init__(self, root: Path | None = None, limit_mb: int | None = None) -> None:
+        self.root = root if root is not None else default_root()
+        self._limit = (limit_mb if limit_mb is not None else default_limit_mb()) << 20
+
+    @property
+    def limit(self) -> int:
+        """Bytes it may take."""
+        return self._limit
+
+    def folders(self) -> list[Path]:
+        """Every entry of every kind, in no order."""
+        return [path for path in self._children() if path.is_dir() and not path.name.startswith(".")]
+
+    def evict(self, keep: str = "", *, limit: int | None = None) -> list[str]:
+        """Remove the least recently used entries until ``limit`` bytes hold; returns the keys removed.
+
+        ``keep`` names one that stays; ``limit`` is the cache's own when not given.
+        """
+        self._remove_leftovers()
+        sizes = {path: folder_size(path) for path in self.folders()}
+        total, removed = sum(sizes.values()), []
+        for path in sorted(sizes, key=last_used):
+            if total <= (self._limit if limit is None else limit):
+                break
+            if path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+                total -= sizes[path]
+                removed.append(path.name)
+        return removed
+
+    def _children(self) -> Iterator[Path]:
+        for kind in KINDS:
+            folder = self.root / kind
+            if folder.is_dir():
+                yield from folder.iterdir()
+
+    def _remove_leftovers(self) -> None:
+        """Half-stored entries of processes that were killed; those of living ones are left alone."""
+        for path in list(self._children()):
+            if not (path.name.startswith(".") and path.name.endswith(".partial")):
+                continue
+            owner = path.name.split(".")[-2]
+            if not owner.isdigit() or not alive(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def folder_size(directory: Path) -> int:
+    """Bytes of all files in it."""
+    total = 0
+    with suppress(FileNotFoundError):  # another process evicts at the same time
+        for file in directory.rglob("*"):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+def last_used(directory: Path) -> float:
+    """Seconds since 1970; 0 for an entry that is gone."""
+    try:
+        return directory.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
