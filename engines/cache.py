@@ -66,14 +66,6 @@ class CacheEntry:
 class EngineCache(ContentCache):
     """Engine directories by key digest, under ``root/engines``."""
 
-    def unusable(self) -> str:
-        """Why nothing can be kept here; empty when it can."""
-        try:
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            return f"{self.root}: {error.strerror}"
-        return "" if os.access(self.root / "locks", os.W_OK) else f"{self.root}: not writable"
-
     def timing_cache(self, library_version: str, sm: str) -> Path:
         """The file in which full TensorRT keeps its kernel timings for one GPU type."""
         return self.root / "timing" / f"{library_version}-{sm}.bin"

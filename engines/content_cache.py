@@ -44,6 +44,14 @@ class ContentCache:
         self.root = root if root is not None else default_root()
         self._limit = (limit_mb if limit_mb is not None else default_limit_mb()) << 20
 
+    def unusable(self) -> str:
+        """Why nothing can be kept here; empty when it can."""
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"{self.root}: {error.strerror}"
+        return "" if os.access(self.root / "locks", os.W_OK) else f"{self.root}: not writable"
+
     @property
     def limit(self) -> int:
         """Bytes it may take."""

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,8 +91,17 @@ def to_json(value: Any) -> bytes:
 
 
 def write_record(path: Path, value: Any) -> None:
-    """JSON for ``read_record``: as ``write_json``, but NaN and infinities are kept (as text)."""
-    write_atomically(path, msgspec.json.encode(_spelled(msgspec.to_builtins(value, enc_hook=_encode_numpy))))
+    """JSON for ``read_record``: as ``write_json``, but NaN and infinities are kept (as text), and paths beside ``path``
+    are written relative to it, so that the folder can be moved.
+    """
+    encode = partial(_encode_within, path.parent)
+    write_atomically(path, msgspec.json.encode(_spelled(msgspec.to_builtins(value, enc_hook=encode))))
+
+
+def _encode_within(folder: Path, value: Any) -> Any:
+    if isinstance(value, Path) and value.is_relative_to(folder):
+        return str(value.relative_to(folder))
+    return _encode_numpy(value)
 
 
 def _spelled(value: Any) -> Any:
@@ -104,12 +114,12 @@ def _spelled(value: Any) -> Any:
 
 def read_record(path: Path, kind: type[T]) -> T:
     """What ``write_record`` wrote. Raises ``BadInput`` naming the file and the field that does not fit."""
-    return _read(path, kind, strict=False)
+    return _read(path, kind, strict=False, folder=path.parent)
 
 
-def _decode_path(kind: type[Any], value: Any) -> Any:
+def _decode_path(folder: Path, kind: type[Any], value: Any) -> Any:
     if issubclass(kind, Path):
-        return kind(value)
+        return folder / value
     raise NotImplementedError(f"{kind.__name__} has no JSON form")
 
 
@@ -122,11 +132,11 @@ def read_json(path: Path, kind: type[T]) -> T:
     return _read(path, kind, strict=True)
 
 
-def _read(path: Path, kind: type[T], *, strict: bool) -> T:
+def _read(path: Path, kind: type[T], *, strict: bool, folder: Path = Path()) -> T:
     try:
         content = path.read_bytes()
         with _DECODING:
-            return msgspec.json.decode(content, type=kind, dec_hook=_decode_path, strict=strict)
+            return msgspec.json.decode(content, type=kind, dec_hook=partial(_decode_path, folder), strict=strict)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -20,6 +20,8 @@ MODEL, PLAN, TABLE = "model.onnx", "precision.json", "calibration.json"
 graph has its own of these."""
 WORK = ".work"
 LOCK = "lock"
+SHARED, OWN = "shared", "own"
+"""Folders of stages whose results depend on content alone, and of those that are this job's: measured, or placed."""
 JOB = "job"
 """Holds the key of the job that the folder belongs to."""
 
@@ -84,20 +86,12 @@ class Bundle:
         return path.is_file() and sha256_file(path) == digest
 
 
-@dataclass(frozen=True)
-class FinishedStage:
-    """``key`` covers everything the stage depended on; ``seconds`` it took."""
-
-    key: str
-    seconds: float
-
-
 class Workspace:
-    """The folder in which a bundle grows, and the record of which stages are done.
+    """The folder in which a bundle grows, and what helps to resume, which is dropped on publishing.
 
     It belongs to one job, known by ``key``: what another job left there is cleared, so that no file of that job's
-    bundle gets into this one's. A stage is done when ``finish`` was called with the same key; the key must change with
-    everything the stage's artifacts depend on. Files under ``work`` help to resume and are dropped on publishing.
+    bundle gets into this one's. Only what its shared stages left stays: they are known by keys of their own, which name
+    all they read.
     """
 
     def __init__(self, out: Path, key: str) -> None:
@@ -109,9 +103,9 @@ class Workspace:
     def work(self) -> Path:
         return self.path / WORK
 
-    @property
-    def _record(self) -> Path:
-        return self.work / "stages.json"
+    def stage_folder(self, name: str, *, shared: bool) -> Path:
+        """Where a stage (``optimizer.stages.runner``) leaves its files."""
+        return self.work / (SHARED if shared else OWN) / name
 
     @contextmanager
     def opened(self, force: bool) -> Iterator[None]:
@@ -134,7 +128,7 @@ class Workspace:
             except BlockingIOError:
                 raise EnginewrightError("another run is writing this bundle", where=str(self.out)) from None
             if force or not self._is_this_jobs():
-                self._clear()
+                self._clear(keep=() if force else (SHARED,))
             write_atomically(self.work / JOB, self.key.encode())
             yield
 
@@ -142,23 +136,12 @@ class Workspace:
         owner = self.work / JOB
         return owner.is_file() and owner.read_bytes() == self.key.encode()
 
-    def _clear(self) -> None:
+    def _clear(self, keep: tuple[str, ...]) -> None:
+        """Remove everything; in the folder for resuming, all but the lock and what ``keep`` names."""
         for path in (*self.path.iterdir(), *self.work.iterdir()):
-            if path.is_dir() and path != self.work:
-                shutil.rmtree(path)
-            elif path.is_file() and path.name != LOCK:
-                path.unlink()
-
-    def done(self, stage: str, key: str) -> float | None:
-        """The seconds the stage took when it finished with this key; None when it has not."""
-        finished = self._stages().get(stage)
-        return finished.seconds if finished is not None and finished.key == key else None
-
-    def finish(self, stage: str, key: str, seconds: float) -> None:
-        write_json(self._record, {**self._stages(), stage: FinishedStage(key, seconds)})
-
-    def _stages(self) -> dict[str, FinishedStage]:
-        return read_json(self._record, dict[str, FinishedStage]) if self._record.is_file() else {}
+            if path == self.work or (path.parent == self.work and path.name in (LOCK, *keep)):
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def publish(self, manifest: BundleManifest) -> Bundle:
         """Hash every file, write the manifest and move the folder to its final place."""

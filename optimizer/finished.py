@@ -20,7 +20,7 @@ from optimizer.bundle import finished_bundle
 from optimizer.events import Events
 from optimizer.result import Result
 from optimizer.settings import DataSpec, Settings
-from optimizer.version import tool_versions
+from optimizer.version import code_digest, tool_versions
 
 
 def request_key(model: Path, settings: Settings) -> str:
@@ -30,6 +30,7 @@ def request_key(model: Path, settings: Settings) -> str:
         return ""
     parts = [model_digest(model), settings.digest(), *(gpu.name for gpu in detect_gpus())]
     parts += [f"{name}={version}" for name, version in sorted(tool_versions().items())]
+    parts += [code_digest()]
     parts += [part for files in sources for file in files or () for part in (str(file), sha256_file(file))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

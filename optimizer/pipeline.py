@@ -48,7 +48,7 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
         return Result(read_report(bundle.path / "report.json"), bundle.path)
     workspace = Workspace(out, job.key)
     with workspace.opened(force):
-        return _run_locked(job, workspace, events)
+        return _run_locked(job, workspace, events, force)
 
 
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
@@ -71,12 +71,12 @@ def _default_targets(native: Target | None) -> Sequence[str]:
     return (CPU.name, "native") if native else (CPU.name,)
 
 
-def _run_locked(job: Job, workspace: Workspace, events: Events) -> Result:
+def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> Result:
     from optimizer.stages.blame import sample_at_fault
     from optimizer.stages.chain import run_stages  # half of the start-up, which a finished bundle need not wait for
 
     try:
-        report = run_stages(job, workspace, events)
+        report = run_stages(job, workspace, events, afresh=force)
         return Result(report, _publish(job, workspace, request_key(job.imported.path, job.settings)).path)
     except BadInput:
         workspace.discard()

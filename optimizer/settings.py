@@ -189,10 +189,17 @@ def _plain(value: Any) -> Any:
 
 
 def _code_files(text: str) -> list[Path]:
-    """The files whose code an option names: ``file.py:function``, or libraries as in ``plugins=a.so:b.so``."""
-    places = [text.rpartition(":")[0], *text.rpartition("=")[2].split(os.pathsep)]
-    files = [Path(place) for place in dict.fromkeys(places) if Path(place).suffix in CODE_SUFFIXES]
-    return [file for file in files if file.is_file()]
+    """The files whose code an option names: ``file.py:function``, ``module:function`` of the working folder, or
+    libraries as in ``plugins=a.so:b.so``. Python files next to one count too, for it may import them.
+    """
+    named = text.rpartition(":")[0]
+    places = [Path(place) for place in (named, *text.rpartition("=")[2].split(os.pathsep))]
+    if named and "/" not in named:
+        module = Path(*named.split("."))
+        places += [module.with_name(f"{module.name}.py"), module / "__init__.py"]
+    files = [path for path in dict.fromkeys(places) if path.suffix in CODE_SUFFIXES and path.is_file()]
+    beside = [path for file in files if file.suffix == ".py" for path in sorted(file.parent.glob("*.py"))]
+    return list(dict.fromkeys([*files, *beside]))
 
 
 def parse_fraction(text: str, where: str = "--max-drop") -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 
 TOOLS = (
     "numpy",
@@ -16,6 +19,9 @@ TOOLS = (
     "cuda-python",
     "pycuda",
 )
+
+
+_OURS = ("graphs", "engines", "calibration", "benchmarks", "optimizer")
 
 
 def version() -> str:
@@ -35,3 +41,14 @@ def tool_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Digest of this program's own source: what one state of a checkout has made is not taken for another's."""
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for package in _OURS:
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(str(file.relative_to(root)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -64,7 +64,9 @@ def _print(kept: EngineCache, action: str, removed: int) -> None:
     console.print(f"{kept.root}: {len(entries)} entries, {size(total)} of {size(kept.limit)}", highlight=False)
     if not entries:
         return
-    table = Table("target", "precision", "library, or what a stage left", "size", "last used", "key", box=None, pad_edge=False)
+    table = Table(
+        "target", "precision", "library, or what a stage left", "size", "last used", "key", box=None, pad_edge=False
+    )
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).isoformat(sep=" ", timespec="minutes")
         name = "damaged" if entry.damaged else entry.target or "–"

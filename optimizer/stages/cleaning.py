@@ -18,13 +18,16 @@ from engines.engine import Feed
 from engines.errors import EngineError
 from engines.onnxruntime.engine import is_large
 from graphs.errors import BadInput, EnginewrightError
+from graphs.macs import count_macs, total_macs
 from graphs.saving import save_model
+from optimizer.bundle import MODEL
 from optimizer.equivalence import Answers, Equivalence
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean_and_prove
 from optimizer.stages.blame import sample_at_fault
-from optimizer.stages.job import Job
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.shapes import profiles, shapes_in_data, uncovered
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
 """Samples compared: what differs by structure differs on the first; large models take seconds for each."""
@@ -32,13 +35,26 @@ FEEDS, FEEDS_OF_LARGE = 4, 1
 
 @dataclass(frozen=True)
 class CleanGraph:
-    """The float graph, the notes of cleaning it, and what accuracy is judged against: the file as given, or, where
-    ONNX Runtime does not run that, the graph as imported.
+    """The float graph, the notes of cleaning it, and what accuracy is judged against: the file as given (None), or,
+    where ONNX Runtime does not run that, the graph as imported.
     """
 
     model: ir.Model
-    reference: Path
+    reference: Path | None
     notes: list[str] = field(default_factory=list)
+
+
+def clean(job: Job, folder: Path, events: Events) -> Cleaned:
+    """Leave the float graph in ``folder``, with all that is known of it before anything is calibrated."""
+    found, path = clean_graph(job, folder, events), folder / MODEL
+    save_model(found.model, path)
+    observed = shapes_in_data(job)
+    sample = {name: shapes[-1] for name, shapes in observed.items()}  # attention weighs most in the longest
+    profile, *more = profiles(job, observed, sample)
+    for warning in uncovered(job, observed, [profile, *more]):
+        events.warn("clean", warning)
+    costs = count_macs(found.model, sample)
+    return Cleaned(path, found.reference, profile, sample, total_macs(costs), found.notes, more)
 
 
 def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
@@ -56,7 +72,7 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
         return found
 
     model, notes = clean_and_prove(imported, check)
-    if not (first and first[0]) and reference == given:  # a pass is at fault, or the import before it
+    if not (first and first[0]) and reference is None:  # a pass is at fault, or the import before it
         own = _answers_of_imported(job, answers, events)
         if own is not answers:
             model, notes = clean_and_prove(imported, partial(_compare, own))
@@ -66,11 +82,11 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     return CleanGraph(model, reference, notes)
 
 
-def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> tuple[Answers, Path]:
-    """What the model answers: the file as given where ONNX Runtime runs it, else the graph as imported."""
+def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> tuple[Answers, Path | None]:
+    """What the model answers: the file as given (None) where ONNX Runtime runs it, else the graph as imported."""
     given, imported = job.imported.path, job.imported.model
     try:
-        return Answers.of(given, feeds, fuse_qdq=False), given
+        return Answers.of(given, feeds, fuse_qdq=False), None
     except EngineError as error:
         refusal = error
     path = work / "imported.onnx"

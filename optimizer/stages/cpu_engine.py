@@ -14,7 +14,7 @@ from optimizer.stages.build import BuildOutcome, outcome
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
 from optimizer.stages.forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.shipping import ship_cpu
+from optimizer.stages.shipping import describe_cpu
 
 
 def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> CpuChoice:
@@ -34,7 +34,7 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             not_finite=forms.not_finite,
         )
     )
-    ship_cpu(forms, choice, bundle)
+    describe_cpu(forms, choice, bundle)
     memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(str(folder), feed), None)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 

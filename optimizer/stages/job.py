@@ -12,6 +12,7 @@ from engines.targets.target import Target
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.inputs import Inputs
+from optimizer.version import code_digest
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,21 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Digest of model, data, settings, targets and library versions: equal keys make equal bundles."""
+        """Digest of model, data, settings, targets, libraries and our own code: equal keys make equal bundles."""
         parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
         parts += [repr(self.inputs.batching)]
         parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
+        parts += [code_digest()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The float graph: where it is, what its accuracy is judged against, the profiles its inputs get, its cost per
-    sample."""
+    """The float graph: where it is, what its accuracy is judged against (None: the file as given), the profiles its
+    inputs get, its cost per sample."""
 
     path: Path
-    reference: Path
+    reference: Path | None
     profile: ShapeProfile
     sample_shapes: dict[str, Shape]
     macs: int

@@ -19,27 +19,26 @@ from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import CPU_FP32, TypedForm, TypedForms
 
 
-def ship_typed(forms: TypedForms, bundle: Path) -> TypedForms:
-    """Move the typed graph, where there is one, to the top of the bundle; returns ``forms`` with its new place."""
-    if forms.typed is None:
-        return forms
-    source = forms.typed.path
-    for name in ("", *external_files(source)):
-        (source.parent / (name or source.name)).replace(bundle / (name or MODEL))
-    _describe(bundle, forms.typed.plan, forms.typed.table)
-    return replace(forms, typed=replace(forms.typed, path=bundle / MODEL))
-
-
-def ship_cpu(forms: TypedForms, choice: CpuChoice, bundle: Path) -> None:
-    """Describe the CPU's engine; where there is no other form, its graph is ``model.onnx`` too. The ranges of an INT8
-    form that was measured and not shipped are kept at the top: they are what calibration has found.
-    """
+def describe_cpu(forms: TypedForms, choice: CpuChoice, bundle: Path) -> None:
+    """Plan and ranges of the CPU's engine, beside it."""
     form = shipped_on_cpu(forms, choice)
-    folder = bundle / "engines" / CPU.name
-    _describe(folder, form.plan, form.table)
-    if forms.typed is None:
-        place_model(folder / MODEL, bundle / MODEL)
-        _describe(bundle, form.plan, forms.table)
+    _describe(bundle / "engines" / CPU.name, form.plan, form.table)
+
+
+def ship(forms: TypedForms, choice: CpuChoice | None, bundle: Path) -> None:
+    """Leave ``model.onnx`` at the top of the bundle: the typed graph, or, where there is no other form, that of the
+    CPU's engine. The ranges of an INT8 form that was measured and not shipped are kept: they are what calibration has
+    found. The typed graph is moved, for a large one is gigabytes: nothing but publishing may follow.
+    """
+    if forms.typed is not None:
+        source = forms.typed.path
+        for name in external_files(source):
+            (source.parent / name).replace(bundle / name)
+        source.replace(bundle / MODEL)
+        _describe(bundle, forms.typed.plan, forms.typed.table)
+    elif choice is not None:
+        place_model(bundle / "engines" / CPU.name / MODEL, bundle / MODEL)
+        _describe(bundle, shipped_on_cpu(forms, choice).plan, forms.table)
 
 
 def shipped_on_cpu(forms: TypedForms, choice: CpuChoice) -> TypedForm:

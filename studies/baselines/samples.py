@@ -28,8 +28,8 @@ from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.quantize import quantize
+from optimizer.stages.calibrated import AUTO_METHODS
 from optimizer.stages.inputs import model_inputs
-from optimizer.stages.typed import AUTO_METHODS
 from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, in_high_precision
 

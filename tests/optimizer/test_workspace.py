@@ -18,14 +18,16 @@ def leave_unfinished(out: Path, key: str) -> None:
         plan = workspace.path / "engines" / "t4" / "engine.plan"
         plan.parent.mkdir(parents=True)
         plan.write_text("old")
-        workspace.finish("build", "stage key", 1.0)
+        measured = workspace.stage_folder("build", shared=False)
+        measured.mkdir(parents=True)
+        (measured / "stage.json").write_text("{}")
 
 
 def test_the_same_job_takes_up_what_is_there(tmp_path: Path) -> None:
     leave_unfinished(tmp_path / "out", "job")
     workspace = Workspace(tmp_path / "out", "job")
     with workspace.opened(force=False):
-        assert workspace.done("build", "stage key") == 1.0
+        assert (workspace.stage_folder("build", shared=False) / "stage.json").is_file()
         assert (workspace.path / "engines" / "t4" / "engine.plan").is_file()
 
 
@@ -34,7 +36,7 @@ def test_nothing_of_another_job_is_published(tmp_path: Path, key: str, force: bo
     leave_unfinished(tmp_path / "out", "job")
     workspace = Workspace(tmp_path / "out", key)
     with workspace.opened(force=force):
-        assert workspace.done("build", "stage key") is None
+        assert not workspace.stage_folder("build", shared=False).exists()
         (workspace.path / "model.onnx").write_text("new")
         bundle = workspace.publish(BundleManifest(key, "", "", "", {}))
     assert set(bundle.manifest.files) == {"model.onnx"}

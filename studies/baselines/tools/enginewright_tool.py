@@ -41,8 +41,8 @@ class Enginewright:
         from optimizer.quantization.calibrating import Calibrator
         from optimizer.quantization.insertion_points import Form
         from optimizer.quantization.quantize import quantize
+        from optimizer.stages.calibrated import AUTO_METHODS
         from optimizer.stages.inputs import model_inputs
-        from optimizer.stages.typed import AUTO_METHODS
 
         model = import_model(request.model).model
         clean(model)

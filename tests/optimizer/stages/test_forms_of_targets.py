@@ -16,7 +16,7 @@ from engines.targets.target import CPU
 from graphs.files import sha256_file
 from optimizer import optimize
 from optimizer.bundle import Bundle
-from optimizer.events import Detail, Event
+from optimizer.events import Detail, Event, StageStarted
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.build import BuildOutcome
 from optimizer.verbs.explain import explain_bundle
@@ -33,7 +33,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cpu, "SECONDS", 0.02)
     monkeypatch.setattr(cpu_engine, "engine_memory", lambda *_: None)
     monkeypatch.setattr(chain, "build_targets", no_plans)
-    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / "cache"))
     onnx.save(cnn(), tmp_path / "cnn.onnx")
     samples = np.random.default_rng(1).standard_normal((24, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "data.npz", input=samples)
@@ -44,8 +43,8 @@ def run(job: Path, **options: object) -> tuple[Path, list[str]]:
     said: list[str] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, Detail):
-            said.append(event.text)
+        if isinstance(event, (Detail, StageStarted)):
+            said.append(event.text if isinstance(event, Detail) else event.title)
 
     options = {"targets": ["cpu"], "data": str(job / "data.npz"), "loadgen": (), **options}
     optimize(job / "cnn.onnx", out=job / "out", listeners=[listen], **options)

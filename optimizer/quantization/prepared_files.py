@@ -1,0 +1,100 @@
+"""A prepared float graph in a folder: what another budget, target or output folder need not find out again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from calibration.table import CalibrationTable
+from engines.engine import Feed
+from graphs.files import read_record, write_record
+from graphs.saving import save_model
+from optimizer.quantization.candidates import Candidate
+from optimizer.quantization.corrections.rounding import Rounding
+from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.judging import Judge
+from optimizer.quantization.qdq import QuantizedWeight
+from optimizer.quantization.quantize import Prepared
+from optimizer.quantization.settings import QuantizeSettings, placed
+from optimizer.quantization.weights import WeightScales
+
+_MODEL, _RECORD, _WEIGHTS = "float.onnx", "prepared.json", "weights.npz"
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    node: str
+    tensor: str
+    gain_db: float
+    biased: bool
+
+
+@dataclass(frozen=True)
+class _Record:
+    notes: list[str]
+    found: list[Sensitivity]
+    table: CalibrationTable | None
+    noise: float | None
+    rounded: list[_Rounded]
+
+
+def save_prepared(prepared: Prepared, folder: Path) -> None:
+    """Write all of it but its settings and samples, which its reader has."""
+    save_model(prepared.model, folder / _MODEL)
+    chosen = prepared.chosen
+    roundings = chosen.roundings if chosen is not None else []
+    rounded = [_Rounded(r.node, r.tensor, r.gain_db, r.weight.bias is not None) for r in roundings]
+    record = _Record(
+        list(prepared.notes),
+        list(prepared.found),
+        chosen.table if chosen is not None else None,
+        chosen.noise if chosen is not None else None,
+        rounded,
+    )
+    write_record(folder / _RECORD, record)
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, rounding in enumerate(roundings):
+        weight = rounding.weight
+        arrays |= {f"{number}.codes": weight.codes, f"{number}.scale": weight.scale}
+        if weight.bias is not None:
+            arrays[f"{number}.bias"] = weight.bias
+    np.savez(folder / _WEIGHTS, **arrays)  # type: ignore[arg-type]
+
+
+def load_prepared(folder: Path, settings: QuantizeSettings, judged: Sequence[Feed]) -> Prepared:
+    """What ``save_prepared`` wrote, for the same settings; ``judged`` are the samples that variants are judged on."""
+    model, record = ir.load(folder / _MODEL), read_record(folder / _RECORD, _Record)
+    notes = tuple(record.notes)
+    if record.table is None:
+        return Prepared(model, settings, notes=notes)
+    chosen = Candidate(
+        table=record.table,
+        placement=placed(model, settings, record.table),
+        scales=WeightScales(),
+        roundings=_roundings(folder / _WEIGHTS, record.rounded),
+        noise=record.noise,
+    )
+    return Prepared(model, settings, chosen, tuple(record.found), notes, judged, Judge(model))
+
+
+def _roundings(path: Path, rounded: Sequence[_Rounded]) -> list[Rounding]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return [
+            Rounding(
+                item.node,
+                item.tensor,
+                QuantizedWeight(
+                    arrays[f"{number}.codes"],
+                    arrays[f"{number}.scale"],
+                    arrays[f"{number}.bias"] if item.biased else None,
+                ),
+                item.gain_db,
+            )
+            for number, item in enumerate(rounded)
+        ]

@@ -1,0 +1,80 @@
+"""The stage that calibrates: a float graph made ready to be quantized in one form, for any budget and any target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.events import Detail, Events, Progress
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
+from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.prepared_files import load_prepared, save_prepared
+from optimizer.quantization.quantize import Prepared, prepare
+from optimizer.quantization.sampling import affordable, divided
+from optimizer.quantization.settings import QuantizeSettings
+from optimizer.stages.float_graph import FloatGraph
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.keys import calibration_key
+from optimizer.stages.runner import Stage, StageRunner
+
+AUTO_METHODS = ("mse", "percentile", "minmax")
+"""What ``--calibration auto`` chooses from, by output error, beside a search that starts from the first."""
+_NAMES = {Form.TENSORRT: "TensorRT", Form.ONNXRUNTIME: "this CPU"}
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What it came to; the rest lies beside it (``quantization.prepared_files``)."""
+
+    quantizes: bool
+    notes: list[str]
+
+
+def calibrated(
+    job: Job, cleaned: Cleaned, graph: FloatGraph, form: Form, runner: StageRunner, events: Events
+) -> Prepared:
+    """Calibrate for ``form``, or read back what an earlier run or another job found."""
+    name = "calibrate-tensorrt" if form is Form.TENSORRT else "calibrate-cpu"
+    title = f"calibrate and quantize for {_NAMES[form]}"
+    stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, form), shared=True)
+    settings = _settings(job, graph, form)
+    calibrator = _calibrator(job, name, events)
+    made: list[Prepared] = []
+
+    def work(folder: Path) -> Calibrated:
+        found = prepare(graph.model, calibrator, settings, on_step=lambda step: events.emit(Detail(name, step)))
+        save_prepared(found, folder)
+        made.append(found)
+        return Calibrated(found.quantizes, list(found.notes))
+
+    runner.run(stage, work)
+    if made:
+        return made[0]
+    judged = divided(calibrator.samples(), affordable(graph.costs)).judged
+    return load_prepared(runner.folder(stage), settings, judged)
+
+
+def _settings(job: Job, graph: FloatGraph, form: Form) -> QuantizeSettings:
+    asked = ALL - {Correction(name) for name in job.settings.without}
+    return QuantizeSettings(
+        form=form,
+        corrections=asked if job.inputs.calibrated else asked - LEARNING,
+        costs=graph.costs,
+        seed=job.settings.seed,
+    )
+
+
+def _calibrator(job: Job, stage: str, events: Events) -> Calibrator:
+    inputs, asked = job.inputs, job.settings.calibration
+    total = len(inputs.calibration)
+    return Calibrator(
+        samples=inputs.calibration.samples,
+        joinable=False,  # a source gives one sample per feed
+        methods=AUTO_METHODS if asked == "auto" else (asked,),
+        calibrated=inputs.calibrated,
+        model_digest=job.imported.digest,
+        data_digest=inputs.calibration.digest,
+        on_plan=lambda plan: events.note(stage, f"a pass takes at most {plan.memory_bound / 1e6:.0f} MB more"),
+        on_progress=lambda done: events.emit(Progress(stage, done, total, "calibration samples")),
+    )

@@ -1,0 +1,77 @@
+"""Gathering what the stages found out for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from benchmarks.loadgen.settings import LoadgenResult
+from benchmarks.report.model import ModelSummary
+from benchmarks.roofline.prediction import Prediction
+from engines.manifest import MANIFEST_NAME, EngineManifest
+from optimizer.bundle import Workspace
+from optimizer.events import Events
+from optimizer.machine import cpu_name
+from optimizer.stages.build import BuildOutcome
+from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.forms import TypedForms
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.reporting import Findings
+from optimizer.stages.shipping import shipped_on_cpu
+
+
+def gathered(
+    job: Job,
+    cleaned: Cleaned,
+    forms: TypedForms,
+    builds: Sequence[BuildOutcome],
+    cpu: CpuChoice | None,
+    loadgen: Mapping[str, Mapping[str, LoadgenResult]],
+    predictions: Mapping[str, Prediction],
+    held_back: str,
+    workspace: Workspace,
+    events: Events,
+) -> Findings:
+    """Everything a report is made of; ``held_back`` says where the samples came from that accuracy is judged on."""
+    imported = job.imported
+    return Findings(
+        model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
+        requested=job.settings.precision.value,
+        forms=forms,
+        calibrated=job.inputs.calibrated,
+        held_back=held_back,
+        predictions=predictions,
+        max_drop=job.settings.max_drop,
+        targets=job.targets,
+        builds={build.target: build for build in builds},
+        cpu=cpu,
+        on_cpu=shipped_on_cpu(forms, cpu) if cpu is not None else None,
+        loadgen=loadgen,
+        timings=events.timings,
+        warnings=events.warnings,
+        bundle=str(workspace.out),
+        command=job.command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        calibration=_calibration(job, forms),
+        machine={"cpu": cpu_name()},
+        versions=job.tools,
+        layers={path.parent.name: EngineManifest.load(path.parent).layers for path in _manifests(workspace.path)},
+        flags=[f"--shape {shape}" for shape in job.settings.shapes],
+    )
+
+
+def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
+    table = next((form.table for form in forms.all() if form.table is not None), None)
+    if table is None:
+        return {}
+    return {
+        "method": table.method,
+        "samples": str(table.samples),
+        "tensors": str(len(table.tensors)),
+        "data": job.inputs.calibration.description,
+    }
+
+
+def _manifests(bundle: Path) -> list[Path]:
+    return sorted(bundle.glob(f"engines/*/{MANIFEST_NAME}"))

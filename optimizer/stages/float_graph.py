@@ -1,0 +1,59 @@
+"""The float graph that every form is made of, and what is known of it: loaded once, and only where a form is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import onnx_ir as ir
+
+from calibration.source import batches
+from engines.engine import Feed
+from graphs.macs import count_macs
+from optimizer.passes.sparsity import Sparsity as PruneTwoFour
+from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.settings import Sparsity
+from optimizer.stages.job import Cleaned, Job
+
+
+class FloatGraph:
+    """The cleaned graph, pruned where that was asked for."""
+
+    def __init__(self, job: Job, cleaned: Cleaned) -> None:
+        self._job, self._cleaned = job, cleaned
+
+    @cached_property
+    def _pruned(self) -> tuple[ir.Model, list[str]]:
+        model = ir.load(self._cleaned.path)
+        sparse = self._job.settings.sparsity is Sparsity.TWO_FOUR
+        return model, list(PruneTwoFour().apply(model).notes) if sparse else []
+
+    @property
+    def model(self) -> ir.Model:
+        """Not to be changed: forms are made of copies."""
+        return self._pruned[0]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to it, by cleaning and by pruning."""
+        return [*self._cleaned.notes, *self._pruned[1]]
+
+    @cached_property
+    def costs(self) -> dict[str, int]:
+        """Multiply-accumulates per sample of the nodes that have any."""
+        costs = count_macs(self.model, self._cleaned.sample_shapes)
+        return {name: cost.macs for name, cost in costs.items() if cost.macs}
+
+    def joined(self, size: int) -> Iterator[Feed]:
+        """The calibration samples, up to ``size`` of them in one feed."""
+        calibration = self._job.inputs.calibration
+        return batches(calibration.samples(), size, calibration.specs)
+
+    def plan(self, dtype: Dtype, reason: str) -> PrecisionPlan:
+        """Every node in ``dtype``."""
+        return PrecisionPlan(
+            {
+                str(node.name): NodePrecision(dtype, reason, node.op_type, self.costs.get(str(node.name), 0))
+                for node in self.model.graph
+            }
+        )

@@ -1,0 +1,126 @@
+"""What each stage reads, in one place: its key is a digest of that, and of nothing else.
+
+What every stage depends on beside: library versions and this program's code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from engines.onnxruntime.integer_products import largest_weight_code
+from engines.targets.gpus_here import detect_gpus
+from graphs.files import to_json
+from graphs.model_files import model_digest
+from optimizer.machine import cpu_name
+from optimizer.quantization.insertion_points import Form
+from optimizer.stages.forms import TypedForms
+from optimizer.stages.job import Cleaned, Job
+from optimizer.version import code_digest
+
+
+def cleaning_key(job: Job) -> str:
+    """The model, the first samples (the graph is run on them), all shapes in the data, and profiles asked for."""
+    return _key(
+        job,
+        job.imported.digest,
+        job.inputs.calibration.digest,
+        job.inputs.held_back.digest,
+        repr(job.inputs.batching),
+        job.settings.digest("shapes"),
+    )
+
+
+def calibration_key(job: Job, cleaned: Cleaned, form: Form) -> str:
+    """The float graph, calibration samples, and what says how they are used: no target, budget or held-back sample."""
+    weights = str(largest_weight_code()) if form is Form.ONNXRUNTIME else ""
+    return _key(
+        job,
+        model_digest(cleaned.path),
+        to_json(cleaned.sample_shapes),
+        job.inputs.calibration.digest,
+        str(job.inputs.calibrated),
+        repr(job.inputs.batching),
+        job.settings.digest("calibration", "seed", "sparsity", "without"),
+        form.value,
+        weights,
+    )
+
+
+def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
+    """``quantized`` are the calibration keys behind the form; and the precision, what accuracy is judged on, by whom
+    and against what.
+    """
+    return _key(
+        job,
+        form,
+        *quantized,
+        model_digest(cleaned.path),
+        to_json([cleaned.sample_shapes, cleaned.notes]),
+        job.imported.digest if cleaned.reference is None else model_digest(cleaned.reference),
+        job.inputs.calibration.digest,
+        job.inputs.held_back.digest,
+        repr(job.inputs.batching),
+        job.settings.digest("precision", "evaluate", "max_drop", "sparsity"),
+    )
+
+
+def building_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
+    """The typed graph, targets, profiles and what concerns builds; the GPU at hand decides what ``native`` is."""
+    typed = model_digest(forms.typed.path) if forms.typed is not None else ""
+    asked = "builder_options", "build_time_limit", "build_memory_limit", "precision", "jobs"
+    return _key(
+        job,
+        typed,
+        to_json([cleaned.profile, cleaned.more_profiles, forms.not_finite, forms.sparse]),
+        repr(job.inputs.batching),
+        *(target.name for target in job.targets),
+        *(gpu.name for gpu in detect_gpus()),
+        job.settings.digest(*asked),
+    )
+
+
+def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
+    """The typed graph, the shapes of a sample, and targets."""
+    typed = model_digest(forms.typed.path) if forms.typed is not None else ""
+    return _key(job, typed, to_json([cleaned.sample_shapes, job.specs]), *(target.name for target in job.targets))
+
+
+def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
+    """The CPU's forms and proofs, the first held-back sample, profile, and this machine."""
+    digests = [f"{name}={model_digest(form.path)}" for name, form in forms.on_cpu().items()]
+    proofs = [[form.proof.ok, form.proof.reasons] for form in forms.on_cpu().values()]
+    return _key(
+        job,
+        *digests,
+        to_json([proofs, cleaned.profile, forms.not_finite, forms.typed is None]),
+        job.inputs.held_back.digest,
+        repr(job.inputs.batching),
+        job.settings.digest("cpu_form"),
+        cpu_name(),
+    )
+
+
+def loadgen_key(job: Job, engine: Path) -> str:
+    """The engine, what it is fed, scenarios and their duration, and this machine."""
+    return _key(
+        job,
+        (engine / "engine.json").read_bytes(),
+        job.inputs.held_back.digest,
+        job.settings.digest("loadgen", "duration"),
+        cpu_name(),
+    )
+
+
+def _key(job: Job, *parts: str | bytes) -> str:
+    versions = (f"{name}={version}" for name, version in sorted(job.tools.items()))
+    return _digest((code_digest(), *versions, *parts))
+
+
+def _digest(parts: Iterable[str | bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(f"{len(data)}\0".encode() + data)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""Stages: named steps that declare what they read and what they leave, and are not run again while that is the same.
+
+A stage's key is a digest of all it reads, and of nothing else. Its result is JSON in a folder of its own, with the
+files it made beside it and the warnings it gave. What depends on content alone is ``shared``: it is kept in the cache
+too, and a job into any other folder takes it from there. What was measured is its own job's alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from engines.stage_cache import StageCache
+from graphs.errors import BadInput
+from graphs.files import read_record, write_record
+from optimizer.bundle import Workspace
+from optimizer.events import Events, StageResumed
+
+T = TypeVar("T")
+_RESULT, _FINISHED = "result.json", "stage.json"
+
+
+@dataclass(frozen=True)
+class Stage(Generic[T]):
+    """One step; ``kind`` is the dataclass of its result, in which paths of its own files may stand."""
+
+    name: str
+    title: str
+    kind: type[T]
+    key: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The status of a stage that ended well: ``seconds`` it took when it ran, ``files`` it left in its folder, the
+    ``warnings`` it gave then.
+    """
+
+    key: str
+    seconds: float
+    files: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class StageRunner:
+    """Runs the stages of one job in its ``workspace``. ``cache`` None: nothing is shared with other jobs; ``afresh``:
+    nothing is taken from there, though it is kept. ``subject`` is what the cache says its entries are about.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        events: Events,
+        cache: StageCache | None = None,
+        *,
+        afresh: bool = False,
+        subject: str = "",
+    ) -> None:
+        self._workspace, self._events, self._cache, self._afresh = workspace, events, cache, afresh
+        self._subject = subject
+
+    def folder(self, stage: Stage[T]) -> Path:
+        """Where the stage leaves its files."""
+        return self._workspace.stage_folder(stage.name, shared=stage.shared)
+
+    def run(self, stage: Stage[T], work: Callable[[Path], T]) -> T:
+        """The result of an earlier run under the same key, its warnings given again; else that of ``work``, which gets
+        an empty folder to leave files in.
+        """
+        folder = self.folder(stage)
+        if self.available(stage):
+            finished = read_record(folder / _FINISHED, Finished)
+            self._events.timings[stage.name] = finished.seconds
+            self._events.emit(StageResumed(stage.name, stage.title))
+            for warning in finished.warnings:
+                self._events.warn(stage.name, warning)
+            return read_record(folder / _RESULT, stage.kind)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        said = len(self._events.warnings)
+        with self._events.stage(stage.name, stage.title) as elapsed:
+            result = work(folder)
+            write_record(folder / _RESULT, result)
+            files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+            write_record(folder / _FINISHED, Finished(stage.key, elapsed(), files, self._events.warnings[said:]))
+        self._keep(stage, folder)
+        return result
+
+    def available(self, stage: Stage[T]) -> bool:
+        """Whether the stage need not run: done in this workspace, or brought there from the cache now."""
+        if self._done(stage):
+            return True
+        if self._cache is None or self._afresh or not stage.shared:
+            return False
+        return self._cache.fetch(stage.key, self.folder(stage)) and self._done(stage)
+
+    def _done(self, stage: Stage[T]) -> bool:
+        folder = self.folder(stage)
+        try:
+            finished = read_record(folder / _FINISHED, Finished)
+        except BadInput:
+            return False
+        return finished.key == stage.key and all((folder / name).is_file() for name in finished.files)
+
+    def _keep(self, stage: Stage[T], folder: Path) -> None:
+        if self._cache is None or not stage.shared:
+            return
+        try:
+            self._cache.store(stage.key, folder, f"{self._subject}: {stage.title}")
+        except OSError as error:
+            self._events.note(stage.name, f"not kept for other jobs: {error.strerror or error} ({self._cache.root})")

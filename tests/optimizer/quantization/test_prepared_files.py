@@ -1,0 +1,68 @@
+"""A prepared graph comes back from its folder such that the same quantized graphs are made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.prepared_files import load_prepared, save_prepared
+from optimizer.quantization.quantize import prepare
+from optimizer.quantization.settings import QuantizeSettings
+from tests.optimizer.quantization.models import conv_weight, normal, parse
+
+NET = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 8, 12, 12] x, float[32, 8, 3, 3] w1, float[32] b1, float[32, 32, 3, 3] w2, float[32] b2)
+  => (float[n, 32, 8, 8] y) {
+  a = Conv (x, w1, b1)
+  r = Relu (a)
+  y = Conv (r, w2, b2)
+}
+"""
+NOTHING = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 8] x) => (float[n, 8] y) { y = Relu (x) }'
+COSTS = {"a": 230_400, "y": 589_824}
+
+
+def net() -> ir.Model:
+    weights = {"w1": conv_weight(32, 8), "b1": normal(32), "w2": conv_weight(32, 32, seed=1), "b2": normal(32, seed=2)}
+    return parse(NET, weights)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_the_same_graphs_are_made_of_it(form: Form, tmp_path: Path) -> None:
+    feeds = [{"x": normal(1, 8, 12, 12, seed=seed, scale=1.0)} for seed in range(48)]
+    settings = QuantizeSettings(form=form, costs=COSTS)
+    made = prepare(net(), Calibrator(lambda: feeds, False, ("mse", "minmax")), settings, lambda _: None)
+    assert made.chosen is not None and made.chosen.roundings
+    assert made.found or form is Form.ONNXRUNTIME  # where the CPU's form is of use, nothing is measured
+    save_prepared(made, tmp_path)
+    read = load_prepared(tmp_path, settings, made.judged)
+    for allowance in (Allowance(), Allowance(share=0.5), Allowance(target=1e-6, most=0.5)):
+        assert read.kept_float(allowance) == made.kept_float(allowance)
+        mine, theirs = made.quantized(allowance), read.quantized(allowance)
+        assert (mine.plan, mine.table, mine.notes, mine.expected) == (
+            theirs.plan,
+            theirs.table,
+            theirs.notes,
+            theirs.expected,
+        )
+        ours, others = (
+            {name: value.const_value.numpy() for name, value in found.model.graph.initializers.items()}
+            for found in (mine, theirs)
+        )
+        assert ours.keys() == others.keys() and all(np.array_equal(ours[name], others[name]) for name in ours)
+        assert [node.op_type for node in mine.model.graph] == [node.op_type for node in theirs.model.graph]
+
+
+def test_a_graph_in_which_nothing_can_be_quantized(tmp_path: Path) -> None:
+    settings = QuantizeSettings()
+    made = prepare(parse(NOTHING), Calibrator(list, False, ("mse",)), settings, lambda _: None)
+    save_prepared(made, tmp_path)
+    read = load_prepared(tmp_path, settings, [])
+    assert not read.quantizes and read.quantized(Allowance()).notes == made.quantized(Allowance()).notes

@@ -1,0 +1,125 @@
+"""Stages run once: taken up after a kill, taken from another job's, never from one that read something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.stage_cache import StageCache
+from optimizer.bundle import Workspace
+from optimizer.events import Event, Events, StageResumed
+from optimizer.stages.runner import Stage, StageRunner
+
+
+@dataclass(frozen=True)
+class Left:
+    number: float
+    graph: Path
+
+
+STAGE = Stage("calibrate", "calibrate", Left, "key", shared=True)
+MEASURED = Stage("measure", "measure", Left, "key")
+
+
+class Place:
+    """A job's folder, and how often its stages really ran."""
+
+    def __init__(self, out: Path, cache: Path) -> None:
+        self.out, self.cache, self.ran = out, cache, 0
+        self.resumed: list[str] = []
+        self.events = Events(self._listen)
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, StageResumed):
+            self.resumed.append(event.stage)
+
+    def run(self, stage: Stage[Left], job: str = "job", *, fails: bool = False, afresh: bool = False) -> Left:
+        workspace = Workspace(self.out, job)
+
+        def work(folder: Path) -> Left:
+            self.ran += 1
+            (folder / "graph.onnx").write_bytes(b"graph")
+            self.events.warn(stage.name, "ranges are narrow")
+            if fails:
+                raise KeyboardInterrupt
+            return Left(float("inf"), folder / "graph.onnx")
+
+        with workspace.opened(force=afresh):
+            return StageRunner(workspace, self.events, StageCache(self.cache), afresh=afresh).run(stage, work)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Callable[[str], Place]:
+    return lambda name: Place(tmp_path / name, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("stage", [STAGE, MEASURED])
+def test_a_run_that_goes_on_has_result_files_and_warnings(place: Callable[[str], Place], stage: Stage[Left]) -> None:
+    first = place("out").run(stage)
+    again = place("out")
+    assert again.run(stage) == first and first.graph.read_bytes() == b"graph"
+    assert again.ran == 0 and again.resumed == [stage.name]
+    assert again.events.warnings == ["ranges are narrow"]
+    assert again.events.timings[stage.name] >= 0
+
+
+def test_what_was_interrupted_runs_again_in_an_empty_folder(place: Callable[[str], Place]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        place("out").run(STAGE, fails=True)
+    again = place("out")
+    assert again.run(STAGE).graph.is_file() and again.ran == 1
+
+
+def test_another_folder_takes_it_from_the_cache_and_owns_its_files(place: Callable[[str], Place]) -> None:
+    first, other = place("out").run(STAGE), place("other")
+    found = other.run(STAGE)
+    assert other.ran == 0 and found.number == first.number
+    assert found.graph.is_relative_to(other.out.with_name("other.partial")) and found.graph.read_bytes() == b"graph"
+
+
+def test_what_was_measured_is_not_another_jobs(place: Callable[[str], Place]) -> None:
+    place("out").run(MEASURED)
+    other = place("other")
+    other.run(MEASURED)
+    assert other.ran == 1
+
+
+def test_another_key_is_another_result(place: Callable[[str], Place]) -> None:
+    place("out").run(STAGE)
+    changed = place("out")
+    changed.run(Stage("calibrate", "calibrate", Left, "other data", shared=True))
+    assert changed.ran == 1
+
+
+@pytest.mark.parametrize(("stage", "runs"), [(STAGE, 0), (MEASURED, 1)])
+def test_another_job_in_the_same_folder_keeps_what_depends_on_content_alone(
+    place: Callable[[str], Place], stage: Stage[Left], runs: int, tmp_path: Path
+) -> None:
+    place("out").run(stage)
+    StageCache(tmp_path / "cache").evict(limit=0)
+    other = place("out")
+    other.run(stage, job="another duration")
+    assert other.ran == runs
+
+
+def test_force_takes_nothing(place: Callable[[str], Place]) -> None:
+    place("out").run(STAGE)
+    forced = place("out")
+    forced.run(STAGE, afresh=True)
+    assert forced.ran == 1
+
+
+def test_a_file_that_is_gone_is_made_again(place: Callable[[str], Place], tmp_path: Path) -> None:
+    place("out").run(STAGE).graph.unlink()
+    StageCache(tmp_path / "cache").evict(limit=0)
+    again = place("out")
+    assert again.run(STAGE).graph.is_file() and again.ran == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_a_note(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    run = Place(tmp_path / "out", tmp_path / "file" / "cache")
+    assert run.run(STAGE).graph.is_file()
