@@ -37,6 +37,7 @@ class _Rounded:
 
 @dataclass(frozen=True)
 class _Record:
+    settings: QuantizeSettings
     notes: list[str]
     found: list[Sensitivity]
     table: CalibrationTable | None
@@ -45,12 +46,15 @@ class _Record:
 
 
 def save_prepared(prepared: Prepared, folder: Path) -> None:
-    """Write all of it but its settings and samples, which its reader has."""
+    """Write all of it but its samples, which its reader has. Its settings are not those it was asked with: preparing
+    may decide on results that stay in float.
+    """
     save_model(prepared.model, folder / _MODEL)
     chosen = prepared.chosen
     roundings = chosen.roundings if chosen is not None else []
     rounded = [_Rounded(r.node, r.tensor, r.gain_db, r.weight.bias is not None) for r in roundings]
     record = _Record(
+        prepared.settings,
         list(prepared.notes),
         list(prepared.found),
         chosen.table if chosen is not None else None,
@@ -67,10 +71,10 @@ def save_prepared(prepared: Prepared, folder: Path) -> None:
     np.savez(folder / _WEIGHTS, **arrays)  # type: ignore[arg-type]
 
 
-def load_prepared(folder: Path, settings: QuantizeSettings, judged: Sequence[Feed]) -> Prepared:
-    """What ``save_prepared`` wrote, for the same settings; ``judged`` are the samples that variants are judged on."""
+def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:
+    """What ``save_prepared`` wrote; ``judged`` are the samples that variants are judged on."""
     model, record = ir.load(folder / _MODEL), read_record(folder / _RECORD, _Record)
-    notes = tuple(record.notes)
+    settings, notes = record.settings, tuple(record.notes)
     if record.table is None:
         return Prepared(model, settings, notes=notes)
     chosen = Candidate(

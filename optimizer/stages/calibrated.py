@@ -11,7 +11,7 @@ from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correcti
 from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import Prepared, prepare
-from optimizer.quantization.sampling import affordable, divided
+from optimizer.quantization.sampling import divided
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.stages.float_graph import FloatGraph
 from optimizer.stages.job import Cleaned, Job
@@ -51,8 +51,7 @@ def calibrated(
     runner.run(stage, work)
     if made:
         return made[0]
-    judged = divided(calibrator.samples(), affordable(graph.costs)).judged
-    return load_prepared(runner.folder(stage), settings, judged)
+    return load_prepared(runner.folder(stage), divided(calibrator.samples(), graph.costs).judged)
 
 
 def _settings(job: Job, graph: FloatGraph, form: Form) -> QuantizeSettings:

@@ -42,7 +42,8 @@ def test_the_same_graphs_are_made_of_it(form: Form, tmp_path: Path) -> None:
     assert made.chosen is not None and made.chosen.roundings
     assert made.found or form is Form.ONNXRUNTIME  # where the CPU's form is of use, nothing is measured
     save_prepared(made, tmp_path)
-    read = load_prepared(tmp_path, settings, made.judged)
+    read = load_prepared(tmp_path, made.judged)
+    assert read.settings == made.settings
     for allowance in (Allowance(), Allowance(share=0.5), Allowance(target=1e-6, most=0.5)):
         assert read.kept_float(allowance) == made.kept_float(allowance)
         mine, theirs = made.quantized(allowance), read.quantized(allowance)
@@ -64,5 +65,5 @@ def test_a_graph_in_which_nothing_can_be_quantized(tmp_path: Path) -> None:
     settings = QuantizeSettings()
     made = prepare(parse(NOTHING), Calibrator(list, False, ("mse",)), settings, lambda _: None)
     save_prepared(made, tmp_path)
-    read = load_prepared(tmp_path, settings, [])
+    read = load_prepared(tmp_path, [])
     assert not read.quantizes and read.quantized(Allowance()).notes == made.quantized(Allowance()).notes
