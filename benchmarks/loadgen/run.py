@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.loadgen.log import DetailLog, read_detail_log
 from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
-from benchmarks.loadgen.verdict import explain
+from benchmarks.loadgen.verdict import ended_early, explain
 from benchmarks.loadgen.watch import Ending, watch
 from engines.child_process import Child
 from graphs.errors import BadInput
@@ -43,15 +43,11 @@ def run_loadgen(request: LoadgenRequest) -> LoadgenResult:
     """
     result = _attempt(ChildRequest(request))
     for _ in range(REPETITIONS):
-        if not (_early(result) and result.value):
+        if not (result.ended_early and result.value):
             break
         result = _attempt(ChildRequest(request, offline_qps=1.1 * result.value))
         result.notes.append("repeated: an earlier run ended before its time")
     return result
-
-
-def _early(result: LoadgenResult) -> bool:
-    return len(result.reasons) == 1 and "faster than the probe" in result.reasons[0]
 
 
 def _attempt(job: ChildRequest) -> LoadgenResult:
@@ -134,6 +130,7 @@ def _judge(request: LoadgenRequest, report: ChildReport | None, ending: Ending, 
         loadgen_version=log.text("loadgen_version") or report.loadgen_version,
         failed=report.failed,
         workers=settings.workers,
+        ended_early=len(reasons) == 1 and ended_early(settings, log),
         score=report.score,
     )
 

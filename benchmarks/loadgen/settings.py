@@ -123,7 +123,8 @@ class LoadgenResult:
     estimates), completed queries per second for Server, samples per second for Offline. ``p50``/``p90``/``p99`` are
     milliseconds per query, None for Offline where every sample waits for the one query. ``engine_s`` is the part of
     ``duration_s`` spent inside the engine (mean over workers). ``samples`` were completed, ``failed`` of them without a
-    right answer; ``score`` is the workload's metric after an accuracy run.
+    right answer; ``ended_early`` tells that nothing but its time is missing from an Offline run, because the
+    engine was faster than the probe said; ``score`` is the task's metric after an accuracy run.
     """
 
     scenario: Scenario
@@ -148,4 +149,5 @@ class LoadgenResult:
     loadgen_version: str = ""
     failed: int = 0
     workers: int = 1
+    ended_early: bool = False
     score: TaskScore | None = None

@@ -124,7 +124,7 @@ class TargetSummary:
     ``engine`` is relative to the bundle. ``reason`` says why a target is only built, or skipped; ``next_command`` is
     what to run to measure it there. ``kept_precision`` is what the engine really ships in and ``why``.
     ``notes`` say what of the build options was ignored, and what the engine could do without.
-    ``accuracy_how`` tells an engine's own numbers ("measured") from those of a stand-in ("simulated …").
+    ``accuracy_simulated`` tells the numbers of a stand-in from an engine's own; ``accuracy_how`` says which.
     ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
     ``prediction`` is a roofline model's, only for a GPU that was not measured.
     """
@@ -146,6 +146,7 @@ class TargetSummary:
     batch: int | None = None
     accuracy: dict[str, OutputFidelity] | None = None
     accuracy_how: str = ""
+    accuracy_simulated: bool = False
     fp32_latency_ms: Percentiles | None = None
     fp32_throughput: float | None = None
     fp32_bytes: int | None = None

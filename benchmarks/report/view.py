@@ -79,7 +79,7 @@ def worst_output(outputs: Mapping[str, OutputFidelity] | None) -> OutputFidelity
 
 def simulated(target: TargetSummary) -> bool:
     """Whether the target's accuracy was computed by a stand-in and not by the engine itself."""
-    return target.accuracy is not None and target.accuracy_how.startswith("simulated")
+    return target.accuracy is not None and target.accuracy_simulated
 
 
 def tiles(report: Report) -> list[Tile]:

@@ -10,11 +10,12 @@ from benchmarks.workloads.workload import Workload
 
 @dataclass(frozen=True)
 class TargetVerdict:
-    """Whether the metric reaches ``share`` of the FP32 reference, which is ``bound``."""
+    """Whether the metric reaches ``share`` of the FP32 reference, which is ``bound``; ``sentence`` says it in words."""
 
     share: float
     bound: float
     met: bool
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class AccuracyVerdict:
 def judge_accuracy(workload: Workload, score: TaskScore, fp32: float | None = None) -> AccuracyVerdict:
     """``fp32`` is the FP32 model's own metric on the same samples, which then takes the place of MLPerf's figure."""
     reference = workload.reference if fp32 is None else fp32
-    targets = [] if reference is None else [_target(workload, score.value, reference, s) for s in workload.targets]
+    whose = "MLPerf's FP32 model" if fp32 is None else "the FP32 model"
+    shares = () if reference is None else workload.targets
+    targets = [_target(workload, score.value, reference or 0.0, share, whose) for share in shares]
     complete = workload.dataset_samples is not None and score.samples == workload.dataset_samples
     return AccuracyVerdict(
         metric=score.metric,
@@ -59,10 +62,12 @@ def judge_accuracy(workload: Workload, score: TaskScore, fp32: float | None = No
     )
 
 
-def _target(workload: Workload, value: float, reference: float, share: float) -> TargetVerdict:
+def _target(workload: Workload, value: float, reference: float, share: float, whose: str) -> TargetVerdict:
     """Of a metric where less is better, the bound lies as far above the reference."""
     bound = reference * share if workload.higher_is_better else reference * (2 - share)
-    return TargetVerdict(share, bound, value >= bound if workload.higher_is_better else value <= bound)
+    met = value >= bound if workload.higher_is_better else value <= bound
+    reached = f"{'meets' if met else 'misses'} {100 * share:g} % of {whose} ({reference:.5g})"
+    return TargetVerdict(share, bound, met, f"{reached}: the bound is {bound:.5g}")
 
 
 def _sentences(
@@ -71,12 +76,7 @@ def _sentences(
     said = [f"{score.metric} {score.value:.5g} on {score.samples:,} samples"]
     if reference is None:
         return [*said, "no FP32 figure to compare with"]
-    whose = "the FP32 model" if own else "MLPerf's FP32 model"
-    said += [
-        f"{'meets' if target.met else 'misses'} {100 * target.share:g} % of {whose} ({reference:.5g}): "
-        f"the bound is {target.bound:.5g}"
-        for target in targets
-    ]
+    said += [target.sentence for target in targets]
     if not own and workload.dataset_samples is not None and score.samples != workload.dataset_samples:
         said.append(f"not comparable with MLPerf: its dataset has {workload.dataset_samples:,} samples")
     return said

@@ -68,8 +68,7 @@ class HighPrecision:
             "search for what loses its result", lambda: self._searched(model, extremes, table), None
         )
         typed = typed or typed_by_rules(model, HALF_OF[self.dtype], extremes)
-        told = [note for note in typed.notes if "stays FP32" not in note]
-        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *failed, *told])
+        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *failed, *typed.notes])
 
     def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
         search = self._search

@@ -67,15 +67,18 @@ class IslandSearch:
         """Type a copy of ``model``, whose own outputs are off by ``noise`` (quantization) already."""
         limit = _BEYOND_QUANTIZATION * noise + FLOOR[self._dtype]
         keep: dict[str, str] = {}
+        losing: set[str] = set()
         best = now = self._typed(model, extremes, keep)
         found: _Losses | None = None
         for attempt in ROUNDS:
             if now.noise <= limit:
                 return now
             found = found or self._losses(model, now.model, extremes)
-            more = self._more(model, found, attempt, keep)
+            lost = self._lost(model, found, attempt, {name: keep[name] for name in losing})
+            more = self._with_operands(model, lost, attempt, keep)
             if not more:
                 continue
+            losing |= lost.keys() - keep.keys()
             keep |= more
             now, found = self._typed(model, extremes, keep), None
             best = now if now.noise < _CLEARLY * best.noise or not np.isfinite(best.noise) else best
@@ -88,8 +91,8 @@ class IslandSearch:
     def _losses(self, model: ir.Model, typed: ir.Model, extremes: Extremes) -> _Losses:
         return _Losses(local_sqnr(model, typed, self.feeds, extremes.fills), first_not_finite(model, typed, self.feeds))
 
-    def _more(self, model: ir.Model, losses: _Losses, how: Round, keep: Mapping[str, str]) -> dict[str, str]:
-        """Nodes to keep besides ``keep``, with the reason."""
+    def _lost(self, model: ir.Model, losses: _Losses, how: Round, before: Mapping[str, str]) -> dict[str, str]:
+        """Nodes that lose their own result, those that did ``before`` included, with the reason."""
         least = how.sqnr_db - _DIGITS_LESS[self._dtype]
         lost = {
             name: f"loses its result in half precision ({found:.0f} dB)"
@@ -97,15 +100,21 @@ class IslandSearch:
             if found < least
         }
         lost |= dict.fromkeys(losses.not_finite, "overflows or divides by a vanished number")
-        lost |= {name: reason for name, reason in keep.items() if not reason.startswith(_NEEDED)}
+        lost |= before
         if how.back > _NEAR:
             lost |= dict.fromkeys(_in_branches(model.graph), "in a branch of a graph that loses its result")
+        return lost
+
+    def _with_operands(
+        self, model: ir.Model, lost: Mapping[str, str], how: Round, keep: Mapping[str, str]
+    ) -> dict[str, str]:
+        """``lost`` and the nodes that make its operands, with the reason; without those in ``keep`` already."""
         found = dict(lost)
         budget = how.share * sum(self._costs.values())
         nodes = {str(node.name): node for node in model.graph}
         for name in lost:
             for before in _sources(nodes[name], how.back, self._costs, budget) if name in nodes else ():
-                found.setdefault(str(before.name), f"{_NEEDED} {name}")
+                found.setdefault(str(before.name), f"its result is needed in FP32 by {name}")
         return {name: reason for name, reason in found.items() if name not in keep}
 
 
@@ -141,7 +150,6 @@ def _in_branches(graph: ir.Graph) -> Iterator[str]:
 
 
 _NEAR = 2
-_NEEDED = "its result is needed in FP32 by"
 _CLEARLY = 0.5
 """A graph that is still not right is taken over another only for 3 dB."""
 

@@ -178,6 +178,7 @@ def _target(target: Target, found: Findings) -> TargetSummary:
         why=_sparsity_note(target, build.backend) if found.forms.sparse else "",
         accuracy=_outputs(typed.proof.accuracy),
         accuracy_how=simulated_how(found.requested),
+        accuracy_simulated=True,
         prediction=prediction,
         notes=list(build.notes),
     )

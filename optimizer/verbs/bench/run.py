@@ -123,9 +123,7 @@ def _status(workload: WorkloadSummary | None) -> Status:
 
 def _verdict(result: LoadgenResult, workload: WorkloadSummary | None) -> Verdict:
     accuracy = workload.accuracy if workload is not None else None
-    missed = (
-        [s for s in accuracy.sentences if s.startswith("misses")] if accuracy is not None and not accuracy.ok else []
-    )
+    missed = [target.sentence for target in accuracy.targets if not target.met] if accuracy and not accuracy.ok else []
     return Verdict(result.valid and not missed, (*result.reasons, *missed))
 
 

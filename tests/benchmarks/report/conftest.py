@@ -129,6 +129,7 @@ def _targets() -> dict[str, TargetSummary]:
             next_command="optimize bench mobilenetv2.optimized --target t4",
             accuracy=simulated,
             accuracy_how="simulated in ONNX Runtime",
+            accuracy_simulated=True,
         ),
         "a100": TargetSummary(
             "tensorrt",
@@ -142,6 +143,7 @@ def _targets() -> dict[str, TargetSummary]:
             next_command="optimize bench mobilenetv2.optimized --target a100",
             accuracy=simulated,
             accuracy_how="simulated in ONNX Runtime",
+            accuracy_simulated=True,
         ),
         "h100": TargetSummary(
             "tensorrt", "skipped", "TensorRT needs an H100 to build for it", title="NVIDIA H100 (Hopper)"
