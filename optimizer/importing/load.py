@@ -25,7 +25,7 @@ from optimizer.importing.interface import check_interface
 from optimizer.importing.names import name_nodes
 from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
-from optimizer.importing.versions import convert_to_current, settle_opset
+from optimizer.importing.versions import conversion, convert_to_current, settle_opset
 
 MAX_FILE_BYTES = 2**31 - 1
 """Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
@@ -36,7 +36,8 @@ _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.Da
 @dataclass(frozen=True)
 class ImportedModel:
     """A checked model. ``digest`` is the hex SHA-256 over the file and its external data; ``bytes`` their size;
-    ``parameters`` the number of weight elements; ``notes`` what a user should know about the import.
+    ``parameters`` the number of weight elements; ``notes`` what a user should know about the import;
+    ``conversion`` is the one of them that tells from which opset to which, empty where the opset stayed.
     """
 
     model: ir.Model
@@ -45,6 +46,7 @@ class ImportedModel:
     bytes: int
     parameters: int
     notes: tuple[str, ...]
+    conversion: str = ""
 
 
 def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
@@ -66,6 +68,7 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
     for function in model.functions.values():
         ir.external_data.set_base_dir(function.graph, path.resolve().parent)
     check_graph(model, where)
+    declared = settle_opset(model, where)
     notes = [*made_dense, *_normalize(model, where, widen)]
     return ImportedModel(
         model=model,
@@ -74,6 +77,7 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
         bytes=model_bytes(path),
         parameters=count_parameters(model),
         notes=tuple(notes),
+        conversion=conversion(declared),
     )
 
 
@@ -135,7 +139,6 @@ def _root_cause(error: BaseException) -> str:
 
 
 def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
-    settle_opset(model, where)
     notes = notes_on(model)
     notes += inline_functions(model, where)
     settle_constants(model)

@@ -61,7 +61,12 @@ def convert_to_current(model: ir.Model, where: str) -> list[str]:
         return []
     infer_shapes(model)
     _Conversion(model, target, where).run([(node, node.version or version) for node in nodes])
-    return [f"opset {version} converted to {target}"] if version < target else []
+    return [told] if (told := conversion(version)) else []
+
+
+def conversion(declared: int) -> str:
+    """From which opset to which a model of opset ``declared`` is converted; empty where it keeps its own."""
+    return f"opset {declared} converted to {OPSET}" if declared < OPSET else ""
 
 
 class _Conversion:

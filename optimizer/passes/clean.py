@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import onnx_ir as ir
@@ -55,8 +56,17 @@ def clean(model: ir.Model) -> list[PassResult]:
     return results
 
 
-def clean_and_prove(model: ir.Model, check: Check) -> tuple[ir.Model, list[str]]:
-    """A cleaned copy of ``model`` (weights are shared) that computes the same, and notes.
+@dataclass(frozen=True)
+class CleanModel:
+    """``notes`` say what was done, ``faults`` (among them) which passes were left out or undone."""
+
+    model: ir.Model
+    notes: list[str]
+    faults: list[str]
+
+
+def clean_and_prove(model: ir.Model, check: Check) -> CleanModel:
+    """A cleaned copy of ``model`` (weights are shared) that computes the same.
 
     All passes are made and proved together; only where that fails, or the result is clearly not the same, each is made
     and proved by itself, and left out or undone with a note where it is at fault.
@@ -64,14 +74,16 @@ def clean_and_prove(model: ir.Model, check: Check) -> tuple[ir.Model, list[str]]
     copy = model.clone()
     results, failed = attempt("cleaning in one go", lambda: clean(copy), None)
     if results is not None and check(copy).near:
-        return copy, [note for result in results for note in result.notes]
-    notes = failed
+        return CleanModel(copy, [note for result in results for note in result.notes], [])
+    notes, faults = list(failed), list(failed)
     for step in cleaning_passes():
         changed, result, failed = attempt_on(f"cleaning, {step.name}", model, step.apply, PassResult(0))
         found = check(changed) if result.modified else None
         if found is None or found.near:
             model, notes = changed, [*notes, *failed, *result.notes]
+            faults += failed
         else:
-            notes.append(f"undone: cleaning, {step.name}: not exact on this graph ({found.why})")
+            undone = f"undone: cleaning, {step.name}: not exact on this graph ({found.why})"
+            notes, faults = [*notes, undone], [*faults, undone]
     name_nodes(model)
-    return model, notes
+    return CleanModel(model, notes, faults)

@@ -71,15 +71,14 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
         first.append(found.near)
         return found
 
-    model, notes = clean_and_prove(imported, check)
+    cleaned = clean_and_prove(imported, check)
     if not (first and first[0]) and reference is None:  # a pass is at fault, or the import before it
         own = _answers_of_imported(job, answers, events)
         if own is not answers:
-            model, notes = clean_and_prove(imported, partial(_compare, own))
-    for note in notes:
-        if note.startswith(("undone", "left out")):
-            events.note("clean", note)
-    return CleanGraph(model, reference, notes)
+            cleaned = clean_and_prove(imported, partial(_compare, own))
+    for fault in cleaned.faults:
+        events.note("clean", fault)
+    return CleanGraph(cleaned.model, reference, cleaned.notes)
 
 
 def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> tuple[Answers, Path | None]:
@@ -114,7 +113,7 @@ def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:
         return answers
     given = job.imported.path
     if not _compare(answers, import_model(given, widen=False).model).near:
-        converted = next((note for note in job.imported.notes if "converted to" in note), "")
+        converted = job.imported.conversion
         raise EnginewrightError(
             f"importing the model changed what it computes: {found.why}" + (f" ({converted})" if converted else ""),
             where=str(given),
