@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deployment.config_pbtxt import to_pbtxt
@@ -18,6 +17,7 @@ from deployment.served_engine import read_served_engines
 from deployment.triton_model import ModelFolder, TritonOptions, describe_models
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
+from graphs.staging import staged
 
 
 def write_triton_repository(
@@ -52,11 +52,9 @@ def write_triton_repository(
     for model in models:
         if (out / model.config.name).exists():
             raise BadInput("already there", where=str(out / model.config.name), fix="remove it, or choose another name")
-    with _staging(out) as staging:
+    with _repository(out) as beside, ExitStack() as all_complete:
         for model in models:
-            _write_model(staging / model.config.name, model)
-        for model in models:
-            (staging / model.config.name).rename(out / model.config.name)
+            _write_model(all_complete.enter_context(staged(out / model.config.name, beside=beside)), model)
     return sorted(path for model in models for path in (out / model.config.name).rglob("*") if path.is_file())
 
 
@@ -67,7 +65,7 @@ def _check_name(name: str) -> None:
 
 def _write_model(folder: Path, model: ModelFolder) -> None:
     version = folder / "1"
-    version.mkdir(parents=True)
+    version.mkdir()
     place = link_or_copy if model.plans else shutil.copyfile
     for filename, source in model.files.items():
         place(source, version / filename)
@@ -76,25 +74,20 @@ def _write_model(folder: Path, model: ModelFolder) -> None:
 
 
 @contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """A folder to write models in before they are renamed into ``out``; gone afterwards, with ``out`` if it is new.
+def _repository(out: Path) -> Iterator[Path]:
+    """Make ``out``, gone afterwards if it stayed empty, and give the folder in which its models grow.
 
-    It lies beside ``out``, since Triton takes every folder in a repository for a model, hidden ones too; inside it
+    That lies beside ``out``, since Triton takes every folder in a repository for a model, hidden ones too; inside it
     only where ``out`` is a file system of its own or its parent cannot be written.
     """
     new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=_staging_parent(out)))
-    except OSError as error:
-        raise BadInput(f"cannot write: {error.strerror}", where=str(out)) from None
-    try:
-        yield staging
+        yield _staging_parent(out)
     except OSError as error:
         raise BadInput(f"cannot write: {error.strerror}", where=str(out)) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if new and not any(out.iterdir()):
+        if new and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
 
 

@@ -10,11 +10,11 @@ from engines.manifest import EngineManifest
 from engines.onnxruntime.build import build_onnxruntime
 from engines.profile import check_profile
 from engines.progress import BuildProgress, OnProgress
-from engines.staging import staged
 from engines.targets.target import Backend
 from engines.tensorrt.builder.plan_build import build_tensorrt
 from engines.tensorrt.options import check_options
 from graphs.errors import BadInput
+from graphs.staging import staged
 
 __all__ = ["BuildProgress", "BuildRequest", "build_engine"]
 

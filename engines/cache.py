@@ -22,6 +22,7 @@ from engines.profile import ShapeProfile
 from engines.stage_cache import described
 from graphs.errors import BadInput
 from graphs.files import link_or_copy
+from graphs.staging import staged
 
 _POLL_S = 0.2
 
@@ -104,17 +105,10 @@ class EngineCache(ContentCache):
     def store(self, key: CacheKey, directory: Path) -> None:
         """Keep a copy of a complete engine directory, then evict down to the limit. Raises ``OSError``."""
         entry = self._entry(key)
-        partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            partial.mkdir(parents=True)
+        with staged(entry) as staging:
             for file in directory.iterdir():
                 if file.is_file():
-                    link_or_copy(file, partial / file.name)
-            shutil.rmtree(entry, ignore_errors=True)
-            partial.rename(entry)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                    link_or_copy(file, staging / file.name)
         self.evict(keep=entry.name)
 
     def entries(self) -> list[CacheEntry]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from graphs.errors import BadInput
-from graphs.files import alive
+from graphs.staging import remove_leftovers
 
 ENGINES, STAGES = "engines", "stages"
 KINDS = (ENGINES, STAGES)
@@ -66,7 +66,8 @@ class ContentCache:
 
         ``keep`` names one that stays; ``limit`` is the cache's own when not given.
         """
-        self._remove_leftovers()
+        for kind in KINDS:
+            remove_leftovers(self.root / kind)
         sizes = {path: folder_size(path) for path in self.folders()}
         total, removed = sum(sizes.values()), []
         for path in sorted(sizes, key=last_used):
@@ -83,15 +84,6 @@ class ContentCache:
             folder = self.root / kind
             if folder.is_dir():
                 yield from folder.iterdir()
-
-    def _remove_leftovers(self) -> None:
-        """Half-stored entries of processes that were killed; those of living ones are left alone."""
-        for path in list(self._children()):
-            if not (path.name.startswith(".") and path.name.endswith(".partial")):
-                continue
-            owner = path.name.split(".")[-2]
-            if not owner.isdigit() or not alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def folder_size(directory: Path) -> int:

@@ -10,12 +10,12 @@ from engines.cuda.open import open_runtime
 from engines.errors import EngineError
 from engines.manifest import EngineManifest, check_runs_here
 from engines.open import library_for, runtime_here
-from engines.staging import staged
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.runtime.plan import deserialize
 from engines.tensorrt.runtime.refit import refit, serialized
 from graphs.errors import BadInput
-from graphs.files import sha256_file
+from graphs.files import sha256_file, unwritable
+from graphs.staging import staged
 
 _TAKES_WEIGHTS = ("refit", "refit_identical", "refit_individual", "strip_plan")
 
@@ -36,7 +36,10 @@ def refit_engine(directory: Path, model: Path, *, cuda_runtime: str | None = Non
     open_runtime(cuda_runtime)  # makes a CUDA context, or says what is missing
     _, engine = deserialize(library, directory / manifest.file, plugins=plugin_libraries(manifest.options))
     refit(library, engine, model)
-    return _replace(manifest, directory, serialized(library, engine), model.name)
+    try:
+        return _replace(manifest, directory, serialized(library, engine), model.name)
+    except OSError as error:
+        raise unwritable(directory, error, "free some, or copy the engine to where there is more") from error
 
 
 def _require_refittable(manifest: EngineManifest, directory: Path) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from graphs.errors import BadInput
+from graphs.staging import staged_file
 
 T = TypeVar("T")
 
@@ -35,12 +36,8 @@ def sha256_file(path: Path) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write next to ``path``, then rename over it: a reader sees the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with staged_file(path) as partial:
         partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, destination: Path) -> None:
@@ -55,17 +52,6 @@ def link_or_copy(source: Path, destination: Path) -> None:
         raise
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, destination)
-
-
-def alive(process: int) -> bool:
-    """Whether a process of this number exists."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def unwritable(path: Path, error: OSError, elsewhere: str = "choose another folder with -o") -> BadInput:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -13,6 +12,7 @@ import onnx_ir as ir
 
 from graphs.external_data import external_data, mapped_weights, release_weights
 from graphs.files import unwritable
+from graphs.staging import staged_file
 
 SINGLE_FILE_BYTES = 256_000_000
 """Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it."""
@@ -26,25 +26,16 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     full disk.
     """
     path = Path(path)
-    token = f".{os.getpid()}.partial"
     data = path.with_name(f"{path.name}.data")
-    partial, partial_data = path.with_name(f".{path.name}{token}"), path.with_name(f".{data.name}{token}")
-    try:
-        with _writing(path):
-            if weight_bytes(model) <= single_file_bytes:
-                partial.write_bytes(serialized(model))
-                partial.replace(path)
-                return [path]
+    with _writing(path), staged_file(path) as partial:
+        if weight_bytes(model) <= single_file_bytes:
+            partial.write_bytes(serialized(model))
+            return [path]
+        with staged_file(data) as partial_data:  # in place before the model that names it
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
             release_weights(model)
             _rename_location(partial, data.name)
-            partial_data.replace(data)
-            partial.replace(path)
-            return [path, data]
-    finally:
-        for leftover in (partial, partial_data):
-            with suppress(OSError):
-                leftover.unlink(missing_ok=True)
+    return [path, data]
 
 
 def serialized(model: ir.Model) -> bytes:

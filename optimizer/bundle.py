@@ -11,6 +11,7 @@ from pathlib import Path
 
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, sha256_file, unwritable, write_atomically, write_json
+from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
 
 SCHEMA = 1
@@ -113,8 +114,7 @@ class Workspace:
 
         Raises ``BadInput`` where nothing can be written, ``EnginewrightError`` when another run has the folder.
         """
-        if self._old.exists() and not self.out.exists():
-            self._old.rename(self.out)  # killed between the two renames of publish()
+        restore(self.out, self._old)
         if self.out.exists() and not (self.out / MANIFEST).is_file() and not _empty(self.out):
             raise BadInput("exists and is not a bundle", where=str(self.out), fix="choose another folder with -o")
         try:
@@ -149,11 +149,7 @@ class Workspace:
         files = sorted(path for path in self.path.rglob("*") if path.is_file())
         hashes = {str(path.relative_to(self.path)): sha256_file(path) for path in files}
         write_json(self.path / MANIFEST, _with_files(manifest, hashes))
-        if self.out.exists():
-            shutil.rmtree(self._old, ignore_errors=True)
-            self.out.rename(self._old)
-        self.path.rename(self.out)
-        shutil.rmtree(self._old, ignore_errors=True)
+        replace_folder(self.path, self.out, self._old)
         return Bundle(self.out)
 
     def discard(self) -> None:

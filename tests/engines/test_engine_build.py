@@ -14,9 +14,9 @@ from engines.errors import BuildError, BuildFailure, EngineError
 from engines.manifest import EngineManifest, Runtime, check_digest, check_loadable
 from engines.open import open_engine
 from engines.profile import ShapeProfile
-from engines.staging import staged
 from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
+from graphs.staging import staged
 
 
 def save_external(folder: Path, location: str = "weights.bin") -> Path:
