@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 
-import onnx
 import onnx_ir as ir
 
 from calibration.plan import GROUP, CollectionPlan, plan_collection
@@ -28,8 +27,8 @@ from calibration.summary import NonFinite, Observation, summarize
 from calibration.taps import Tap, add_taps
 from engines.engine import Array, Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
+from engines.onnxruntime.graph import running
 from graphs.errors import BadInput
-from graphs.saving import stored
 
 Tensors = dict[str, TensorStatistics]
 
@@ -56,18 +55,15 @@ def collect(
     first = next(rows, None)
     if first is None:
         raise BadInput("no samples to calibrate with", fix="check --data and --samples")
-    with stored(model) as path:
-        proto = onnx.load(path, load_external_data=False)
-        ordered = _in_graph_order(proto, join_needs(needs))
-        weights = sum(file.stat().st_size for file in path.parent.iterdir())
-        plan = plan_collection(proto, weights, ordered, first, threads or available_cores())
-        if on_plan is not None:
-            on_plan(plan)
-        taps = add_taps(proto, ordered, plan.reduced)
-        tapped = path.with_name("tapped.onnx")
-        onnx.save(proto, tapped)
-        with OnnxRuntimeEngine(tapped, threads=plan.threads_each, memory_pattern=False, lean=True) as engine:
-            return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
+    source = ir.load(model) if isinstance(model, Path) else model
+    ordered = _in_graph_order(source, join_needs(needs))
+    plan = plan_collection(source, ordered, first, threads or available_cores())
+    if on_plan is not None:
+        on_plan(plan)
+    tapped = source.clone()
+    taps = add_taps(tapped, ordered, plan.reduced)
+    with running(tapped, threads=plan.threads_each, memory_pattern=False) as engine:
+        return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
 
 
 def rows_of(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
@@ -81,27 +77,24 @@ def rows_of(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
             yield {name: array[row : row + 1] for name, array in feed.items()}
 
 
-def _in_graph_order(model: onnx.ModelProto, needs: list[JoinedNeeds]) -> list[JoinedNeeds]:
+def _in_graph_order(model: ir.Model, needs: list[JoinedNeeds]) -> list[JoinedNeeds]:
     """``needs`` by where their tensor is made, so that the first bad activation is the one that is named."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    produced = chain(
-        (value.name for value in model.graph.input), (name for node in model.graph.node for name in node.output)
-    )
-    order = {name: position for position, name in enumerate(produced) if name and name not in constants}
+    constants = set(model.graph.initializers)
+    made = (value for node in model.graph for value in node.outputs)
+    names = (str(value.name) for value in (*model.graph.inputs, *made) if value.name)
+    order = {name: position for position, name in enumerate(names) if name not in constants}
     for need in needs:
         if need.tensor not in order:
             raise BadInput(_why_unseen(model, need.tensor, constants), where=f"tensor {need.tensor!r}")
     return sorted(needs, key=lambda need: order[need.tensor])
 
 
-def _why_unseen(model: onnx.ModelProto, tensor: str, constants: set[str]) -> str:
+def _why_unseen(model: ir.Model, tensor: str, constants: set[str]) -> str:
     if tensor in constants:
         return "is a constant, there is nothing to observe"
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                if any(tensor in inner.output for inner in graph.node):
-                    return f"lies in a subgraph of {node.op_type} {node.name!r}; only the main graph can be observed"
+    for node in model.graph.all_nodes():
+        if node.graph is not model.graph and any(value.name == tensor for value in node.outputs):
+            return f"is made by {node.op_type} {node.name!r} in a subgraph; only the main graph can be observed"
     return "the model has no such tensor"
 
 

@@ -4,28 +4,38 @@ memory that takes at most. Decided from the graph and one sample, before anythin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from calibration.histogram import BITS_PER_SIDE
 from calibration.statistics import JoinedNeeds
 from calibration.summary import sampling_step
-from calibration.taps import REDUCIBLE_OPSET, TensorKind
 from engines.engine import Feed
 from graphs.errors import BadInput
+from graphs.saving import weight_bytes
+from graphs.shapes import static_shape, with_shapes
 
+REDUCIBLE_OPSET = 13  # from here on the taps' operators are what they are today
 GROUP = 4  # samples whose histogram values are counted together
 _FETCH_LIMIT = 128 << 20  # bytes of activations one running sample may hand to numpy
 _ACTIVATION_LIMIT = 512 << 20  # bytes of activations of all running samples, when more than one runs
-_FLOATS = (
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.FLOAT16,
-    onnx.TensorProto.BFLOAT16,
-    onnx.TensorProto.DOUBLE,
-)
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
+
+@dataclass(frozen=True)
+class TensorKind:
+    """What shape inference found of an activation for the sample at hand."""
+
+    dtype: ir.DataType
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return math.ceil(math.prod(self.shape) * self.dtype.bitwidth / 8)
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,8 @@ class CollectionPlan:
     unsized: tuple[str, ...]
 
 
-def plan_collection(
-    model: onnx.ModelProto, weight_bytes: int, needs: list[JoinedNeeds], sample: Feed, threads: int
-) -> CollectionPlan:
-    """Plan a pass over ``model`` (weights may stay external) for samples shaped like ``sample``."""
+def plan_collection(model: ir.Model, needs: list[JoinedNeeds], sample: Feed, threads: int) -> CollectionPlan:
+    """Plan a pass over ``model`` for samples shaped like ``sample``."""
     kinds = infer_kinds(model, sample)
     _check_float(needs, kinds)
     activations = sum(kind.bytes for kind in kinds.values())
@@ -59,7 +67,7 @@ def plan_collection(
         workers,
         max(threads // workers, 1),
         _to_reduce(model, needs, kinds),
-        2 * weight_bytes
+        2 * weight_bytes(model)
         + 2 * workers * activations  # the runtime's arena grows by powers of two
         + 3 * workers * GROUP * sampled_bytes
         + (workers + 3) * histogram_bytes
@@ -74,34 +82,15 @@ def _sampled_bytes(kind: TensorKind) -> int:
     return -(-size // sampling_step(size)) * 4
 
 
-def infer_kinds(model: onnx.ModelProto, sample: Feed) -> dict[str, TensorKind]:
-    """Type and shape of the activations of the main graph when ``sample`` runs, as far as ONNX can infer them."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.value_info[:]
-    for value in probe.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    for value in probe.graph.input:
-        if value.name in sample:
-            _fix_shape(value, sample[value.name].shape)
-    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
-    values = [*inferred.input, *inferred.value_info, *inferred.output]
-    return {value.name: kind for value in values if (kind := _kind(value)) is not None}
-
-
-def _fix_shape(value: onnx.ValueInfoProto, shape: Iterable[int]) -> None:
-    dims = value.type.tensor_type.shape
-    dims.ClearField("dim")
-    for size in shape:
-        dims.dim.add().dim_value = size
-
-
-def _kind(value: onnx.ValueInfoProto) -> TensorKind | None:
-    tensor = value.type.tensor_type
-    dims = tensor.shape.dim
-    if not tensor.elem_type or not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
-        return None
-    return TensorKind(tensor.elem_type, tuple(dim.dim_value for dim in dims))
+def infer_kinds(model: ir.Model, sample: Feed) -> dict[str, TensorKind]:
+    """Type and shape of the activations of the main graph when ``sample`` runs, as far as they can be inferred."""
+    graph = with_shapes(model, {name: array.shape for name, array in sample.items()}).graph
+    found = {}
+    for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+        shape = static_shape(value)
+        if value.name and value.dtype not in (None, ir.DataType.STRING) and shape is not None:
+            found[value.name] = TensorKind(value.dtype, shape)
+    return found
 
 
 def _check_float(needs: list[JoinedNeeds], kinds: Mapping[str, TensorKind]) -> None:
@@ -109,21 +98,20 @@ def _check_float(needs: list[JoinedNeeds], kinds: Mapping[str, TensorKind]) -> N
         kind = kinds.get(need.tensor)
         if kind is None:
             continue
-        if kind.element_type not in _FLOATS:
-            found = onnx.TensorProto.DataType.Name(kind.element_type)
-            raise BadInput(f"cannot observe a {found} tensor", where=f"tensor {need.tensor!r}", expected="a float type")
+        if kind.dtype not in _FLOATS:
+            raise BadInput(
+                f"cannot observe a {kind.dtype.name} tensor", where=f"tensor {need.tensor!r}", expected="a float type"
+            )
         for axis in need.channel_axes:
             if not -len(kind.shape) <= axis < len(kind.shape):
                 shape = "x".join(map(str, kind.shape)) or "scalar"
                 raise BadInput(f"shape {shape} has no axis {axis}", where=f"tensor {need.tensor!r}")
 
 
-def _to_reduce(
-    model: onnx.ModelProto, needs: list[JoinedNeeds], kinds: Mapping[str, TensorKind]
-) -> dict[str, TensorKind]:
+def _to_reduce(model: ir.Model, needs: list[JoinedNeeds], kinds: Mapping[str, TensorKind]) -> dict[str, TensorKind]:
     """The largest observed activations, until what is left may be handed to numpy."""
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    inputs = {value.name for value in model.graph.input}
+    opset = model.opset_imports.get("", 0)
+    inputs = {value.name for value in model.graph.inputs}
     sized = {n.tensor: kinds[n.tensor] for n in needs if n.tensor in kinds and n.tensor not in inputs}
     left = sum(kind.bytes for kind in sized.values())
     reduced: dict[str, TensorKind] = {}

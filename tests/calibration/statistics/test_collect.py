@@ -193,3 +193,25 @@ def test_a_model_file_with_external_weights_is_read_where_it_lies(tmp_path: Path
     expected = collect(conv_model(), ["y"], sample, joinable=True)
     assert choose_ranges(collect(path, ["y"], sample, joinable=True), **DIGESTS) == choose_ranges(expected, **DIGESTS)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_shapes_that_the_graph_computes_are_in_the_plan():
+    """As exporters write position embeddings: without the Slice's size, nothing behind it would be in the bound."""
+    model = ir.from_onnx_text(
+        """
+        <ir_version: 8, opset_import: ["": 17]>
+        net (float[batch, length, 2] x) => (float[batch, length, 2] y)
+        <int64 one = {1}, int64[1] first = {0}, float[8, 2] table = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}>
+        {
+            shape = Shape (x)
+            length = Gather (shape, one)
+            end = Unsqueeze (length, first)
+            positions = Slice (table, first, end, first)
+            sum = Add (x, positions)
+            y = Relu (sum)
+        }
+        """
+    )
+    plans = []
+    collect(model, ["sum", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], joinable=True, on_plan=plans.append)
+    assert plans[0].unsized == ()
