@@ -15,6 +15,7 @@ from calibration.histogram import BITS_PER_SIDE
 from calibration.statistics import JoinedNeeds
 from calibration.summary import sampling_step
 from engines.engine import Feed
+from graphs.edits import values_by_name
 from graphs.errors import BadInput
 from graphs.saving import weight_bytes
 from graphs.shapes import static_shape, with_shapes
@@ -84,12 +85,13 @@ def _sampled_bytes(kind: TensorKind) -> int:
 
 def infer_kinds(model: ir.Model, sample: Feed) -> dict[str, TensorKind]:
     """Type and shape of the activations of the main graph when ``sample`` runs, as far as they can be inferred."""
-    graph = with_shapes(model, {name: array.shape for name, array in sample.items()}).graph
+    concrete = values_by_name(with_shapes(model, {name: array.shape for name, array in sample.items()}).graph)
     found = {}
-    for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
-        shape = static_shape(value)
-        if value.name and value.dtype not in (None, ir.DataType.STRING) and shape is not None:
-            found[value.name] = TensorKind(value.dtype, shape)
+    for value in (*model.graph.inputs, *(output for node in model.graph for output in node.outputs)):
+        inferred = concrete.get(str(value.name))  # an initializer where the shapes make it constant
+        shape = static_shape(inferred)
+        if inferred is not None and inferred.dtype not in (None, ir.DataType.STRING) and shape is not None:
+            found[str(value.name)] = TensorKind(inferred.dtype, shape)
     return found
 
 

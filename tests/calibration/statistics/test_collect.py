@@ -207,11 +207,11 @@ def test_shapes_that_the_graph_computes_are_in_the_plan():
             length = Gather (shape, one)
             end = Unsqueeze (length, first)
             positions = Slice (table, first, end, first)
-            sum = Add (x, positions)
-            y = Relu (sum)
+            gate = Sigmoid (positions)
+            y = Mul (x, gate)
         }
         """
     )
     plans = []
-    collect(model, ["sum", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], joinable=True, on_plan=plans.append)
+    collect(model, ["gate", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], joinable=True, on_plan=plans.append)
     assert plans[0].unsized == ()
