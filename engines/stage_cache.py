@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.content_cache import STAGES, ContentCache, folder_size
 from graphs.errors import BadInput
 from graphs.files import read_json, sha256_file, write_json
+from graphs.staging import staged
 
 _ENTRY = "entry.json"
 _LARGEST = 4
@@ -37,18 +38,15 @@ class StageCache(ContentCache):
         entry = self.root / STAGES / key
         shutil.rmtree(destination, ignore_errors=True)
         try:
-            files = read_json(entry / _ENTRY, StageEntry).files
-            for name, digest in files.items():
-                (destination / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(entry / name, destination / name)
-                if sha256_file(destination / name) != digest:
-                    raise BadInput("is damaged", where=str(entry))
-            os.utime(entry)
-        except (BadInput, OSError):  # absent, damaged, or evicted at this moment
+            _copy_out(entry, destination)
+        except (BadInput, FileNotFoundError):  # absent, damaged, or evicted at this moment
             shutil.rmtree(entry, ignore_errors=True)
-            shutil.rmtree(destination, ignore_errors=True)
-            return False
-        return True
+        except OSError:  # no room for the copy: the entry is as good as before
+            pass
+        else:
+            return True
+        shutil.rmtree(destination, ignore_errors=True)
+        return False
 
     def store(self, key: str, directory: Path, what: str) -> None:
         """Keep a copy of a finished stage's folder, unless it takes a quarter of the limit, then evict down to that.
@@ -57,17 +55,24 @@ class StageCache(ContentCache):
         if folder_size(directory) * _LARGEST > self.limit:
             return
         entry = self.root / STAGES / key
-        partial = entry.with_name(f".{key}.{os.getpid()}.partial")
-        try:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(directory, partial)
-            names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
-            write_json(partial / _ENTRY, StageEntry(what, {name: sha256_file(partial / name) for name in names}))
-            shutil.rmtree(entry, ignore_errors=True)
-            partial.rename(entry)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with staged(entry) as staging:
+            files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+            for file in files:
+                place = staging / file.relative_to(directory)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+            digests = {str(file.relative_to(directory)): sha256_file(file) for file in files}
+            write_json(staging / _ENTRY, StageEntry(what, digests))
         self.evict(keep=key)
+
+
+def _copy_out(entry: Path, destination: Path) -> None:
+    for name, digest in read_json(entry / _ENTRY, StageEntry).files.items():
+        (destination / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(entry / name, destination / name)
+        if sha256_file(destination / name) != digest:
+            raise BadInput("is damaged", where=str(entry))
+    os.utime(entry)
 
 
 def described(entry: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
 from graphs.errors import in_a_line
 from optimizer.simulation.run import simulated
-from optimizer.stages.recorded import RecordedEngine
+from optimizer.stages.recorded import KEPT_BYTES, RecordedEngine
 
 BATCH = 8
 PLAIN_LOSS_DB = 1.0
@@ -47,8 +48,8 @@ class Proof:
 class Prover:
     """Runs forms beside the model as given; FP32's own task score is taken once.
 
-    A context manager: it holds the FP32 engine, or, for a model too large to be in memory beside another, FP32's
-    answers. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
+    another, the answers alone. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class Prover:
         engine = OnnxRuntimeEngine(original, lean=True)
         engine.learn(held_back.specs)
         self._fp32: Score | None = self._task.score(engine) if self._task else None
-        self._reference: Engine = engine
-        if is_large(original):
-            self._reference = RecordedEngine(engine, self._feeds())
-            engine.close()
+        self._large = is_large(original)
+        self._reference = RecordedEngine(engine, math.inf if self._large else KEPT_BYTES)
+        if self._large:
+            for feed in self._feeds():
+                self._reference.infer(feed)
+            self._reference.close_engine()
 
     def __enter__(self) -> Prover:
         return self
@@ -86,7 +89,7 @@ class Prover:
             return self._judged(engine, with_task=with_task)
 
     def _judged(self, engine: Engine, *, with_task: bool) -> Proof:
-        accuracy = compare(self._reference, {"form": engine}, self._feeds())["form"]
+        accuracy = compare(self._reference.rewind(), {"form": engine}, self._feeds())["form"]
         task = None
         if with_task and self._task is not None and self._fp32 is not None:
             task = self._task.compare(self._fp32, self._task.score(engine))
@@ -97,11 +100,11 @@ class Prover:
         are simulated for hardware: one sentence. Empty where it does not, and for models too large to be run again.
         """
         first = next(self._feeds(), None)
-        if first is None or isinstance(self._reference, RecordedEngine):
+        if first is None or self._large:
             return ""
         try:
             with simulated(typed) as hardware, OnnxRuntimeEngine(typed, lean=True) as plain:
-                found = compare(self._reference, {"simulated": hardware, "plain": plain}, [first])
+                found = compare(self._reference.rewind(), {"simulated": hardware, "plain": plain}, [first])
         except EngineError as error:
             return f"model.onnx does not run in ONNX Runtime on a CPU: {in_a_line(error)}"
         wanted, got = (min(_floats_db(found[name]), ALIKE_DB) for name in ("simulated", "plain"))

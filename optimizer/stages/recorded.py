@@ -1,27 +1,46 @@
-"""What an engine answered, played back: so that two forms of a large model need not be in memory together."""
+"""What an engine answered, kept: FP32 need not run again for every form, nor be in memory beside a large one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from engines.engine import Array, Engine, EngineBase, Feed
+
+KEPT_BYTES = 256 << 20
+"""Answers kept of a model that stays open: a classifier's to thousands of samples, a few of a segmentation's. Chosen,
+not measured."""
 
 
 class RecordedEngine(EngineBase):
-    """An engine that gives the outputs of ``engine`` for ``feeds``, in the same order, over and over."""
+    """``engine`` for one sequence of feeds, which starts again after each ``rewind``. Up to ``limit`` bytes of its
+    answers are kept and given again; the feeds after that it runs anew.
+    """
 
-    def __init__(self, engine: Engine, feeds: Iterable[Feed]) -> None:
+    def __init__(self, engine: Engine, limit: float = KEPT_BYTES) -> None:
+        self._engine, self._limit = engine, limit
         self._inputs, self._outputs = engine.inputs, engine.outputs
-        self._answers = [engine.infer(feed) for feed in feeds]
-        self._next: Iterator[dict[str, Array]] = iter(())
+        self._answers: list[dict[str, Array]] = []
+        self._bytes = self._position = 0
+
+    def rewind(self) -> RecordedEngine:
+        """This engine, before the first feed."""
+        self._position = 0
+        return self
 
     def infer(self, feed: Feed) -> dict[str, Array]:
-        """The next recorded answer; ``feed`` must be the one it was recorded for."""
-        answer = next(self._next, None)
-        if answer is None:
-            self._next = iter(self._answers)
-            answer = next(self._next)
+        """The answer to the next feed of the sequence, which ``feed`` must be."""
+        position, self._position = self._position, self._position + 1
+        if position < len(self._answers):
+            return self._answers[position]
+        answer = self._engine.infer(feed)
+        size = sum(array.nbytes for array in answer.values())
+        if position == len(self._answers) and self._bytes + size <= self._limit:
+            self._answers.append(answer)
+            self._bytes += size
         return answer
 
     def close(self) -> None:
+        self._engine.close()
         self._answers = []
+
+    def close_engine(self) -> None:
+        """Keep the answers alone."""
+        self._engine.close()
