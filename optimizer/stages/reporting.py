@@ -33,7 +33,7 @@ from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import CPU_INT8, TypedForm, TypedForms
-from optimizer.stages.high_precision import HIGH_DTYPE
+from optimizer.typed.high_precision import HIGH_DTYPE
 
 LEARNING = "import to built engines in this run, calibration and proof included, measuring left out"
 MEASURED = "measured on the engine itself"

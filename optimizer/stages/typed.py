@@ -34,12 +34,12 @@ from optimizer.stages.budget import within_budget
 from optimizer.stages.calibrated import calibrated
 from optimizer.stages.float_graph import FloatGraph
 from optimizer.stages.forms import TypedForm, TypedForms, needs_cpu, needs_typed
-from optimizer.stages.high_precision import HighPrecision
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, typing_key
-from optimizer.stages.labels import with_given_int8
 from optimizer.stages.proof import Form, Proof, Prover
 from optimizer.stages.runner import Stage, StageRunner
+from optimizer.typed.high_precision import HighPrecision
+from optimizer.typed.labels import with_given_int8
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.settings import Precision
-from optimizer.stages.high_precision import HALF_OF, HIGH_DTYPE
+from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -22,9 +22,9 @@ from graphs.macs import count_macs, int8_mac_share, total_macs
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.settings import Precision
-from optimizer.stages.high_precision import HIGH_DTYPE
 from optimizer.stages.index_limits import integer_bounds, size_inputs
 from optimizer.stages.inputs import model_inputs
+from optimizer.typed.high_precision import HIGH_DTYPE
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
 

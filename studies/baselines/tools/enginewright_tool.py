@@ -76,8 +76,8 @@ def in_high_precision(
 ) -> ir.Model:
     """The quantized graph with what is not integer in FP16, as ``optimize`` types it; ``model`` is the float graph."""
     from optimizer.settings import Precision
-    from optimizer.stages.high_precision import HighPrecision
     from optimizer.stages.inputs import model_inputs
+    from optimizer.typed.high_precision import HighPrecision
 
     group = joinable(model_inputs(model))
     high = HighPrecision(model, Precision.INT8, lambda size: joined(feeds, size) if group else feeds, costs)

@@ -14,7 +14,7 @@ from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import observe_extremes
-from optimizer.stages.islands import answers
+from optimizer.typed.islands import answers
 
 RNG = np.random.default_rng(3)
 MODELS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.stages.labels import GIVEN, with_given_int8
+from optimizer.typed.labels import GIVEN, with_given_int8
 
 GIVEN_INT8 = """<ir_version: 10, opset_import: ["" : 21]>
 g (float[4,16] x, float s, uint8 z, int8[16,16] w, float[16] ws) => (float[4,16] y) {

@@ -17,7 +17,7 @@ from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
-from optimizer.stages.islands import HalfTyped, IslandSearch, relative_noise, typed_by_rules
+from optimizer.typed.islands import HalfTyped, IslandSearch, relative_noise, typed_by_rules
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,

@@ -15,7 +15,7 @@ from optimizer.importing.names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes, observe_extremes
 from optimizer.simulation.run import simulated
-from optimizer.stages.islands import FLOOR, HalfTyped, IslandSearch
+from optimizer.typed.islands import FLOOR, HalfTyped, IslandSearch
 
 HALF, BRAIN = ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 RNG = np.random.default_rng(5)
