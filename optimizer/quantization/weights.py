@@ -77,7 +77,14 @@ def _mse_scales(rows: Floats, top: int, steps: int, smallest: float) -> Floats:
 
 def quantize(values: Floats, axis: int, scale: Floats, top: int = CODE_MAX) -> Codes:
     """``clip(rint(values / scale), -top, top)`` as int8."""
-    codes: Codes = np.clip(np.rint(values / per_channel(values, axis, scale)), -top, top).astype(np.int8)
+    codes = np.empty(values.shape, np.int8)
+    few = max(_IN_CACHE // max(values[:1].size, 1), 1)
+    for start in range(0, len(values), few):
+        part = slice(start, start + few)
+        steps = values[part] / per_channel(values, axis, scale)[part if axis == 0 else slice(None)]
+        np.rint(steps, out=steps)
+        np.clip(steps, -top, top, out=steps)
+        codes[part] = steps
     return codes
 
 
