@@ -90,7 +90,7 @@ def search_server(
     off where a confirming run fails.
 
     ``workers`` are the numbers of engine instances to try (default: those of the request); each is searched as long as
-    it bears more than the one before.
+    it serves more than the one before.
     """
     best: _Engines | None = None
     rates: list[ServedRate] = []

@@ -7,33 +7,60 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-Bundle = Annotated[Path, Argument(metavar="BUNDLE", help="Or a .onnx file, or a folder of graphs.", show_default=False)]
+WHAT = "A bundle, an .onnx file, or the folder of graphs that a workload wants."
+Bundle = Annotated[Path, Argument(metavar="BUNDLE", help=WHAT, show_default=False)]
 TASKS = "resnet50|bert|…|file.py"
 
 
 def bench(
     bundle: Bundle,
     target: Annotated[str, Option(help="Which engine of the bundle.")] = "cpu",
-    scenario: Annotated[str, Option(help="singlestream, multistream, server or offline.")] = "singlestream",
-    duration: Annotated[float | None, Option(metavar="SECONDS", help="Default: 10; 600 with --mlperf.")] = None,
-    qps: Annotated[str, Option(metavar="auto|N", help="Server: queries per second.")] = "auto",
-    server_latency: Annotated[float | None, Option(metavar="MS", help="p99 bound. Default: the task's, 100.")] = None,
-    search: Annotated[bool, Option("--search", help="Best Server rate, or best Offline batch and engines.")] = False,
-    workload: Annotated[str, Option(metavar=TASKS, help="A benchmark task, or your own.")] = "",
-    dataset: Annotated[str, Option(metavar="DIR", help="The task's data.")] = "",
-    accuracy: Annotated[bool, Option("--accuracy", help="Run every sample once and score it.")] = False,
-    cuda_runtime: Annotated[str, Option(metavar="cuda-python|pycuda", help="GPU engines only.")] = "",
-    reference: Annotated[str, Option(metavar="MODEL.onnx", help="FP32 model to score beside it.")] = "",
-    mlperf: Annotated[bool, Option("--mlperf", help="LoadGen's official settings.")] = False,
-    triton: Annotated[str, Option(metavar="HOST:PORT/MODEL", help="A served model over gRPC.")] = "",
-    workers: Annotated[
-        int | None, Option(metavar="N", help="Engine instances. Default: 1, served 8; a search finds it.")
+    scenario: Annotated[
+        str, Option(help="How LoadGen sends samples: singlestream, multistream, server or offline.")
+    ] = "singlestream",
+    duration: Annotated[
+        float | None, Option(metavar="SECONDS", help="Length of the measurement. Default: 10; 600 with --mlperf.")
     ] = None,
-    max_batch: Annotated[int | None, Option(metavar="N", help="Largest batch. Default: probed.")] = None,
-    max_wait: Annotated[float, Option(metavar="MS", help="Server: wait for a fuller batch.")] = 0.0,
-    samples: Annotated[int | None, Option(metavar="N", help="Only the dataset's first N.")] = None,
-    out: Annotated[Path | None, Option("-o", "--out", metavar="DIR", help="Keep the raw mlperf_log_* files.")] = None,
-    json: Annotated[bool, Option("--json", help="Print one JSON document of the report's shape.")] = False,
+    qps: Annotated[
+        str,
+        Option(metavar="auto|N", help="Server: queries per second to send. auto: 60 % of what the engine can take."),
+    ] = "auto",
+    server_latency: Annotated[
+        float | None, Option(metavar="MS", help="Server: latency that 99 % must keep. Default: the task's, else 100.")
+    ] = None,
+    search: Annotated[
+        bool, Option("--search", help="Search for the best Server rate, or the best Offline batch and engines.")
+    ] = False,
+    workload: Annotated[
+        str, Option(metavar=TASKS, help="Take samples and metric from this task, or from a file of yours.")
+    ] = "",
+    dataset: Annotated[str, Option(metavar="DIR", help="Folder with the data of --workload.")] = "",
+    accuracy: Annotated[
+        bool, Option("--accuracy", help="Run every sample of --dataset once and score the answers.")
+    ] = False,
+    cuda_runtime: Annotated[
+        str, Option(metavar="cuda-python|pycuda", help="Library that drives the GPU. Default: cuda-python.")
+    ] = "",
+    reference: Annotated[
+        str,
+        Option(metavar="MODEL.onnx", help="FP32 model whose score on the same samples is what accuracy is judged by."),
+    ] = "",
+    mlperf: Annotated[bool, Option("--mlperf", help="LoadGen's official settings of the task.")] = False,
+    triton: Annotated[
+        str, Option(metavar="HOST:PORT/MODEL", help="Measure a model that this server serves, over gRPC.")
+    ] = "",
+    workers: Annotated[
+        int | None, Option(metavar="N", help="Copies of the engine that run at once. Default: 1, for a served model 8.")
+    ] = None,
+    max_batch: Annotated[
+        int | None, Option(metavar="N", help="Largest batch to form. Default: the fastest, tried out.")
+    ] = None,
+    max_wait: Annotated[float, Option(metavar="MS", help="Server: how long to wait for a fuller batch.")] = 0.0,
+    samples: Annotated[int | None, Option(metavar="N", help="Run only the first N samples of --dataset.")] = None,
+    out: Annotated[
+        Path | None, Option("-o", "--out", metavar="DIR", help="Folder to keep the raw mlperf_log_* files in.")
+    ] = None,
+    json: Annotated[bool, Option("--json", help="Print one JSON document shaped like report.json.")] = False,
 ) -> int:
     """Measure an engine with MLPerf LoadGen. Exit code 1: invalid run; 3: valid, accuracy target missed."""
     import os

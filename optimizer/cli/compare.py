@@ -13,8 +13,8 @@ Side = Annotated[Path, typer.Argument(metavar="BUNDLE_OR_MODEL", show_default=Fa
 def compare(
     first: Side,
     second: Side,
-    data: Annotated[str, typer.Option(help="Inputs, as for the main job. Default: seeded random.")] = "random",
-    samples: Annotated[int, typer.Option(help="How many inputs.")] = 64,
+    data: Annotated[str, typer.Option(help="Inputs to compare on: PATH, module:function or random.")] = "random",
+    samples: Annotated[int, typer.Option(help="How many samples to compare on.")] = 64,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Run two bundles or models on the same inputs, in turn: accuracy against the first, latency, size."""

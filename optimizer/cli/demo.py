@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli.model import FORCE, JSON, QUIET, VERBOSE
+
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Bundle folder.")] = Path("demo.optimized"),
-    target: Annotated[str, typer.Option(help="Comma-separated targets.")] = "cpu,t4,a100",
-    force: Annotated[bool, typer.Option("--force", help="Start again; take up nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print report.json and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose")] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write the bundle to.")] = Path(
+        "demo.optimized"
+    ),
+    target: Annotated[str, typer.Option(help="What to build engines for, comma-separated.")] = "cpu,t4,a100",
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help=QUIET)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help=VERBOSE)] = False,
 ) -> int:
     """The main job on a Fashion-MNIST ResNet with 10,000 labelled test images: CPU, T4 and A100 engines."""
     from optimizer.cli.running import run_job

@@ -10,10 +10,12 @@ import typer
 
 def deploy(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
-    system: Annotated[str, typer.Argument(metavar="triton|kserve", help="The serving system.", show_default=False)],
+    system: Annotated[
+        str, typer.Argument(metavar="triton|kserve", help="The serving system to write for.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Comma-separated targets. Default: all in the bundle.")] = "",
-    name: Annotated[str, typer.Option(help="Model name. Default: the bundle's model.")] = "",
+    target: Annotated[str, typer.Option(help="Which engines, comma-separated. Default: all in the bundle.")] = "",
+    name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
     storage_uri: Annotated[str, typer.Option(metavar="URI", help="KServe: where you upload the repository.")] = "",
 ) -> int:
     """Write a model repository for Triton, or that and a KServe InferenceService, from a bundle."""

@@ -10,7 +10,10 @@ import typer
 
 def explain(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
-    node: Annotated[str, typer.Option("--node", help="One node by its ONNX name.")] = "",
+    node: Annotated[
+        str,
+        typer.Option("--node", metavar="NAME", help="Only the node of this ONNX name, with the kernels that run it."),
+    ] = "",
     target: Annotated[
         str, typer.Option("--target", help="The graph that this engine runs; model.onnx when left out.")
     ] = "",

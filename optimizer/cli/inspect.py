@@ -13,11 +13,18 @@ PRECISIONS = "fp32|fp16|bf16|int8"
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL_OR_BUNDLE", show_default=False)],
-    layers: Annotated[str, typer.Option(metavar="TARGET", help="A bundle's layer table for one target.")] = "",
-    target: Annotated[str | None, typer.Option(metavar=TARGETS, help="Predict what bounds each layer there.")] = None,
-    precision: Annotated[str | None, typer.Option(metavar=PRECISIONS, help="As if typed so.")] = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Of the layer table and the throughput.")] = 128,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Layers to print.")] = 10,
+    layers: Annotated[
+        str, typer.Option(metavar="TARGET", help="Print which kernels a bundle's engine for this target runs.")
+    ] = "",
+    target: Annotated[
+        str | None, typer.Option(metavar=TARGETS, help="Predict how fast these GPUs run it and what limits each layer.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar=PRECISIONS, help="Predict as if the model had this precision. Default: the types it has."),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Batch size to predict for.")] = 128,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the slowest layers to print.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
     """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, what a target cannot run and what bounds each layer

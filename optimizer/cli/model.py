@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-Model = Annotated[Path, Argument(help="The ONNX model.", metavar="MODEL.onnx", show_default=False)]
+Model = Annotated[Path, Argument(help="The ONNX model to optimize.", metavar="MODEL.onnx", show_default=False)]
 PRECISIONS = "fp32|fp16|bf16|int8|fp8|auto"
 METHODS = "auto|minmax|entropy|percentile|mse"
 TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
@@ -15,46 +15,81 @@ SPEC = "PATH|module:function|random"
 RANGE = "NAME=MIN:OPT:MAX"
 CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
+# What the help says of each option; TensorRT's own are in docs/engines.md.
+PRECISION = "Type of convolutions and matrix products. auto: int8 if within --max-drop, else fp16. Default: int8."
+TARGET = "What to build engines for, comma-separated. Default: cpu, and native where a GPU is found."
+DATA = "Sample inputs that INT8 ranges are calibrated on. Default: random values, and the report says so."
+EVAL_DATA = "Inputs that accuracy is measured on, not used for calibration. Default: a part of --data."
+EVALUATE = "Your metric: function(infer) runs labelled data through infer and returns the score."
+CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most accurate. Default: auto."
+WITHOUT = "Accuracy corrections to leave out of INT8, comma-separated. Default: none is left out."
+SAMPLES = "How many samples to calibrate on. Default: 512."
+MAX_DROP = "Largest loss against FP32, of --evaluate's metric or else of cosine similarity. Default: 1%."
+SPARSITY = "2:4 sets the two smallest of every four weights to zero. Default: none."
+SHAPE = "Smallest, usual and largest shape of an input with dynamic axes: x=1x3x64x64:8x3x64x64:32x3x64x64; repeatable."
+BATCH_AXIS = "Does axis 0 of the inputs count samples (0) or not (none)? Default: auto, found out by running the model."
+LOADGEN = (
+    "MLPerf LoadGen scenarios to measure: singlestream, multistream, server, offline. Default: singlestream,offline."
+)
+DURATION = "Length of each LoadGen measurement. Default: 2."
+OUT = "Folder to write the bundle to. Default: MODEL.optimized."
+CONFIG = 'TOML file with any of these options (max-drop = "2%"); the command line wins.'
+SEED = "Seed of all random choices, such as made-up inputs and which samples are held back. Default: 0."
+JOBS = "How many engines to build at the same time. Default: one per core."
+WORKSPACE = "TensorRT: scratch memory that a kernel may use. Default: the library's own."
+LEVEL = "TensorRT: how long to search for fast kernels. Default: TensorRT's own, 3."
+VERSION_COMPATIBLE = "TensorRT: the plan also runs under later versions."
+HARDWARE_COMPATIBLE = "TensorRT: the plan also runs on other GPUs from Ampere on."
+REFIT = "TensorRT: weights of the plan can be replaced without building it again."
+STRIP_PLAN = "TensorRT: leave the weights out of the plan; they are put in by a refit before it runs."
+WEIGHT_STREAMING = "TensorRT: weights may be larger than the GPU's memory."
+PLUGIN = "TensorRT: library with plugins the model needs; repeatable."
+BUILDER_OPTION = "TensorRT: any other builder setting, as tf32=off; repeatable."
+TIME_LIMIT = "End a build that takes longer. Default: no limit."
+MEMORY_LIMIT = "End a build that takes more memory. Default: no limit."
+FORCE = "Do everything again, also where an earlier run has left results."
+JSON = "Print report.json to standard output, and nothing else."
+QUIET = "Print only warnings and the result."
+VERBOSE = "Print everything that was noted on the way."
+
 
 def main_job(
     model: Model,
-    precision: Annotated[str | None, Option(metavar=PRECISIONS, help="Of the heavy nodes. Default: int8.")] = None,
-    target: Annotated[str | None, Option(metavar=TARGETS, help="Default: cpu; native too with a GPU.")] = None,
-    data: Annotated[str | None, Option(metavar=SPEC, help="Calibration inputs. Default: random.")] = None,
-    eval_data: Annotated[str | None, Option(metavar="PATH", help="Held-back inputs. Default: part of --data.")] = None,
-    evaluate: Annotated[str | None, Option(metavar="file.py:function", help="Task metric: function(infer).")] = None,
-    calibration: Annotated[str | None, Option(metavar=METHODS, help="How ranges are chosen. Default: auto.")] = None,
-    without: Annotated[str | None, Option(metavar=CORRECTIONS, help="INT8 corrections to leave out.")] = None,
-    samples: Annotated[int | None, Option(metavar="N", help="Calibration samples. Default: 512.")] = None,
-    max_drop: Annotated[str | None, Option(metavar="1%", help="Accuracy budget against FP32. Default: 1%.")] = None,
-    sparsity: Annotated[str | None, Option(metavar="none|2:4", help="2:4 prunes weights by magnitude.")] = None,
-    shape: Annotated[list[str] | None, Option(metavar=RANGE, help="Of a dynamic input; repeatable.")] = None,
-    batch_axis: Annotated[
-        str | None, Option(metavar="auto|0|none", help="Is axis 0 a batch? Default: tried out.")
-    ] = None,
-    loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help="Default: singlestream,offline.")] = None,
-    duration: Annotated[float | None, Option(metavar="SECONDS", help="Per LoadGen scenario. Default: 2.")] = None,
-    out: Annotated[Path | None, Option("-o", "--out", help="Bundle folder. Default: MODEL.optimized.")] = None,
-    config: Annotated[Path | None, Option(help="TOML file of these options; the command line wins.")] = None,
-    seed: Annotated[int | None, Option(metavar="N", help="Of everything that draws. Default: 0.")] = None,
-    jobs: Annotated[int | None, Option(metavar="N", help="Parallel builds. Default: one per core.")] = None,
-    workspace: Annotated[int | None, Option(metavar="MIB", help="TensorRT: scratch memory of a kernel.")] = None,
-    optimization_level: Annotated[int | None, Option(metavar="0..5", help="TensorRT: effort of a build.")] = None,
-    version_compatible: Annotated[bool, Option("--version-compatible", help="Runs on later TensorRT, too.")] = False,
-    hardware_compatible: Annotated[bool, Option("--hardware-compatible", help="Runs on Ampere and later.")] = False,
-    refit: Annotated[bool, Option("--refit", help="TensorRT: takes new weights without a build.")] = False,
-    strip_plan: Annotated[bool, Option("--strip-plan", help="TensorRT: a plan without weights, for refit.")] = False,
-    weight_streaming: Annotated[bool, Option("--weight-streaming", help="Weights may exceed GPU memory.")] = False,
-    plugin: Annotated[list[Path] | None, Option(metavar="LIB.so", help="TensorRT plugins; repeatable.")] = None,
-    builder_option: Annotated[list[str] | None, Option(metavar="NAME=VALUE", help="Any other; repeatable.")] = None,
-    build_time_limit: Annotated[float | None, Option(metavar="SECONDS", help="Per build. Default: none.")] = None,
-    build_memory_limit: Annotated[int | None, Option(metavar="MIB", help="Per build. Default: none.")] = None,
-    force: Annotated[bool, Option("--force", help="Start again; take up nothing.")] = False,
-    json: Annotated[bool, Option("--json", help="Print report.json and nothing else.")] = False,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="Only warnings and the result.")] = False,
-    verbose: Annotated[bool, Option("-v", "--verbose", help="Every note.")] = False,
+    precision: Annotated[str | None, Option(metavar=PRECISIONS, help=PRECISION)] = None,
+    target: Annotated[str | None, Option(metavar=TARGETS, help=TARGET)] = None,
+    data: Annotated[str | None, Option(metavar=SPEC, help=DATA)] = None,
+    eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
+    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=EVALUATE)] = None,
+    calibration: Annotated[str | None, Option(metavar=METHODS, help=CALIBRATION)] = None,
+    without: Annotated[str | None, Option(metavar=CORRECTIONS, help=WITHOUT)] = None,
+    samples: Annotated[int | None, Option(metavar="N", help=SAMPLES)] = None,
+    max_drop: Annotated[str | None, Option(metavar="1%", help=MAX_DROP)] = None,
+    sparsity: Annotated[str | None, Option(metavar="none|2:4", help=SPARSITY)] = None,
+    shape: Annotated[list[str] | None, Option(metavar=RANGE, help=SHAPE)] = None,
+    batch_axis: Annotated[str | None, Option(metavar="auto|0|none", help=BATCH_AXIS)] = None,
+    loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help=LOADGEN)] = None,
+    duration: Annotated[float | None, Option(metavar="SECONDS", help=DURATION)] = None,
+    out: Annotated[Path | None, Option("-o", "--out", metavar="DIR", help=OUT)] = None,
+    config: Annotated[Path | None, Option(metavar="FILE.toml", help=CONFIG)] = None,
+    seed: Annotated[int | None, Option(metavar="N", help=SEED)] = None,
+    jobs: Annotated[int | None, Option(metavar="N", help=JOBS)] = None,
+    workspace: Annotated[int | None, Option(metavar="MIB", help=WORKSPACE)] = None,
+    optimization_level: Annotated[int | None, Option(metavar="0..5", help=LEVEL)] = None,
+    version_compatible: Annotated[bool, Option("--version-compatible", help=VERSION_COMPATIBLE)] = False,
+    hardware_compatible: Annotated[bool, Option("--hardware-compatible", help=HARDWARE_COMPATIBLE)] = False,
+    refit: Annotated[bool, Option("--refit", help=REFIT)] = False,
+    strip_plan: Annotated[bool, Option("--strip-plan", help=STRIP_PLAN)] = False,
+    weight_streaming: Annotated[bool, Option("--weight-streaming", help=WEIGHT_STREAMING)] = False,
+    plugin: Annotated[list[Path] | None, Option(metavar="LIB.so", help=PLUGIN)] = None,
+    builder_option: Annotated[list[str] | None, Option(metavar="NAME=VALUE", help=BUILDER_OPTION)] = None,
+    build_time_limit: Annotated[float | None, Option(metavar="SECONDS", help=TIME_LIMIT)] = None,
+    build_memory_limit: Annotated[int | None, Option(metavar="MIB", help=MEMORY_LIMIT)] = None,
+    force: Annotated[bool, Option("--force", help=FORCE)] = False,
+    json: Annotated[bool, Option("--json", help=JSON)] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help=QUIET)] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help=VERBOSE)] = False,
 ) -> int:
-    """Import, calibrate, type, build, prove, measure; leave a bundle."""
+    """Make engines of an ONNX model, prove their accuracy against FP32, measure them, and write it all to a folder."""
     given = {name: value for name, value in locals().items() if value is not None and value is not False}
     from optimizer.cli.config import read_config
     from optimizer.cli.options import settings_of

@@ -7,27 +7,35 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from optimizer.cli.model import SPEC
+from optimizer.cli.model import EVAL_DATA, EVALUATE, SHAPE, SPEC
 
 
 def plaster(
-    model: Annotated[Path, Argument(help="The ONNX model.", metavar="MODEL.onnx", show_default=False)],
+    model: Annotated[Path, Argument(help="The ONNX model to study.", metavar="MODEL.onnx", show_default=False)],
     data: Annotated[str | None, Option(metavar=SPEC, help="Calibration inputs, as for the main job.")] = None,
-    eval_data: Annotated[str | None, Option(metavar="PATH", help="Held-back inputs. Default: part of --data.")] = None,
-    evaluate: Annotated[str | None, Option(metavar="file.py:function", help="Task metric: function(infer).")] = None,
-    target: Annotated[str, Option(metavar="cpu|native", help="Default: the GPU here, else the CPU.")] = "",
-    variants: Annotated[str, Option(help="Which precisions; the first is the baseline.")] = "fp32,fp16,int8,int8-2:4",
+    eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
+    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=EVALUATE)] = None,
+    target: Annotated[
+        str, Option(metavar="cpu|native", help="Where to measure. Default: the GPU here, else the CPU.")
+    ] = "",
+    variants: Annotated[
+        str, Option(help="What to compare, comma-separated; the first is what the others are measured against.")
+    ] = "fp32,fp16,int8,int8-2:4",
     task: Annotated[str, Option(metavar="resnet50|…", help="Show published results of this MLPerf task.")] = "",
-    shape: Annotated[list[str] | None, Option(metavar="NAME=MIN:OPT:MAX", help="Of a dynamic input.")] = None,
-    samples: Annotated[int, Option(metavar="N", help="Calibration samples.")] = 512,
-    batch: Annotated[int, Option(metavar="N", help="Batch that throughput is timed at.")] = 8,
-    bound: Annotated[float | None, Option(metavar="MS", help="Latency bound that p99 is judged by.")] = None,
-    seconds: Annotated[float, Option(help="Per timed loop and engine.")] = 2.0,
-    duration: Annotated[float, Option(help="Per LoadGen run; 0 for none.")] = 2.0,
-    out: Annotated[Path | None, Option("-o", "--out", help="Folder. Default: MODEL.plaster.")] = None,
-    force: Annotated[bool, Option("--force", help="Make the bundles again.")] = False,
+    shape: Annotated[list[str] | None, Option(metavar="NAME=MIN:OPT:MAX", help=SHAPE)] = None,
+    samples: Annotated[int, Option(metavar="N", help="How many samples to calibrate on.")] = 512,
+    batch: Annotated[int, Option(metavar="N", help="Batch size at which throughput is timed.")] = 8,
+    bound: Annotated[float | None, Option(metavar="MS", help="Latency that the 99th percentile is to keep.")] = None,
+    seconds: Annotated[float, Option(metavar="SECONDS", help="Length of each timed loop.")] = 2.0,
+    duration: Annotated[float, Option(metavar="SECONDS", help="Length of each LoadGen run; 0 for none.")] = 2.0,
+    out: Annotated[
+        Path | None, Option("-o", "--out", metavar="DIR", help="Folder to write to. Default: MODEL.plaster.")
+    ] = None,
+    force: Annotated[
+        bool, Option("--force", help="Make the bundles again, also where an earlier study left some.")
+    ] = False,
     json: Annotated[bool, Option("--json", help="Print plaster.json and nothing else.")] = False,
-    quiet: Annotated[bool, Option("-q", "--quiet")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Print only warnings and the result.")] = False,
 ) -> int:
     """Make FP32, FP16, INT8 and 2:4 variants, measure them side by side, write plaster.json and plaster.html."""
     import sys

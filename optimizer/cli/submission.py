@@ -7,24 +7,38 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from optimizer.cli.model import EVALUATE
+
 
 def submission(
-    path: Annotated[Path, Argument(metavar="BUNDLE|FOLDER", help="With --check: the folder.", show_default=False)],
+    path: Annotated[
+        Path,
+        Argument(
+            metavar="BUNDLE|FOLDER",
+            help="The bundle to measure; with --check, the folder to look at.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path | None, Option("-o", "--out", help="Folder to write.", show_default=False)] = None,
-    evaluate: Annotated[str, Option(metavar="file.py:function", help="Task metric: function(infer).")] = "",
+    evaluate: Annotated[str, Option(metavar="file.py:function", help=EVALUATE)] = "",
     target: Annotated[str, Option(help="Which engine of the bundle.")] = "cpu",
-    scenario: Annotated[str, Option(help="Comma-separated.")] = "offline,singlestream",
-    tests: Annotated[str, Option(help="Compliance tests to run.")] = "TEST01,TEST04",
-    task: Annotated[str, Option(help="Name of the benchmark's folder. Default: the model's.")] = "",
-    mlperf: Annotated[str, Option(metavar="resnet50|…", help="LoadGen's official settings of this task (600 s).")] = "",
+    scenario: Annotated[str, Option(help="Scenarios to run, comma-separated.")] = "offline,singlestream",
+    tests: Annotated[str, Option(help="Compliance tests to run, comma-separated.")] = "TEST01,TEST04",
+    task: Annotated[str, Option(help="Name of the benchmark in the folder. Default: the model's.")] = "",
+    mlperf: Annotated[
+        str, Option(metavar="resnet50|…", help="Use LoadGen's official settings of this task (600 s per run).")
+    ] = "",
     division: Annotated[str, Option(help="open or closed.")] = "open",
-    submitter: Annotated[str, Option(help="Name of your folder.")] = "unverified",
-    system: Annotated[str, Option(help="Name of the system. Default: from the hardware.")] = "",
+    submitter: Annotated[str, Option(help="Name of the submitter in the folder.")] = "unverified",
+    system: Annotated[str, Option(help="Name of the system in the folder. Default: made from the hardware.")] = "",
     system_type: Annotated[str, Option(help="edge or datacenter.")] = "edge",
-    duration: Annotated[float, Option(help="Seconds per run.")] = 10.0,
-    qps: Annotated[float | None, Option(metavar="N", help="Server: queries per second.")] = None,
-    server_latency: Annotated[float, Option(metavar="MS", help="Server: p99 bound.")] = 100.0,
-    check: Annotated[bool, Option("--check", help="Only check an existing folder.")] = False,
+    duration: Annotated[float, Option(metavar="SECONDS", help="Length of each run.")] = 10.0,
+    qps: Annotated[
+        float | None,
+        Option(metavar="N", help="Server: queries per second to send. Default: 60 % of what the engine can take."),
+    ] = None,
+    server_latency: Annotated[float, Option(metavar="MS", help="Server: latency that 99 % must keep.")] = 100.0,
+    check: Annotated[bool, Option("--check", help="Only check a folder that is there.")] = False,
     json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Write a folder in MLPerf's submission layout (unverified) and run the structural checks on it."""

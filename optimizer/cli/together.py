@@ -10,11 +10,15 @@ from typer import Argument, Option
 
 def together(
     bundles: Annotated[list[Path], Argument(metavar="BUNDLE BUNDLE …", show_default=False)],
-    target: Annotated[str, Option(metavar="cpu|native|…", help="Which engine; GPUs need MIG instances.")] = "cpu",
-    copies: Annotated[int, Option(metavar="N", help="Instances of each bundle.")] = 1,
+    target: Annotated[
+        str, Option(metavar="cpu|native|…", help="Which engine of each bundle; on a GPU each needs a MIG instance.")
+    ] = "cpu",
+    copies: Annotated[int, Option(metavar="N", help="How many engines of each bundle to run.")] = 1,
     batch: Annotated[int, Option(metavar="N", help="Samples per inference.")] = 8,
-    seconds: Annotated[float, Option(help="Per engine and round, alone and together.")] = 2.0,
-    rounds: Annotated[int, Option(metavar="N", help="Rounds of alone and together; medians are taken.")] = 3,
+    seconds: Annotated[
+        float, Option(metavar="SECONDS", help="How long each engine runs per round, alone and then together.")
+    ] = 2.0,
+    rounds: Annotated[int, Option(metavar="N", help="How many rounds; medians are taken.")] = 3,
     json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Run several engines at once, one process each: the share of its isolated throughput that each one keeps."""
