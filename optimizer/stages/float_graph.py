@@ -11,9 +11,10 @@ from calibration.source import batches
 from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
-from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Sparsity
 from optimizer.stages.job import Cleaned, Job
+from optimizer.typed.graph import plan_in
 
 
 class FloatGraph:
@@ -51,9 +52,4 @@ class FloatGraph:
 
     def plan(self, dtype: Dtype, reason: str) -> PrecisionPlan:
         """Every node in ``dtype``."""
-        return PrecisionPlan(
-            {
-                str(node.name): NodePrecision(dtype, reason, node.op_type, self.costs.get(str(node.name), 0))
-                for node in self.model.graph
-            }
-        )
+        return plan_in(self.model, dtype, reason, self.costs)

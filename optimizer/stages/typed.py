@@ -17,15 +17,13 @@ from typing import TypeVar
 
 import onnx_ir as ir
 
-from calibration.table import CalibrationTable
 from graphs.lint import lint
 from graphs.macs import int8_mac_share
 from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
-from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
+from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.insertion_points import Form as QdqForm
 from optimizer.quantization.quantize import Prepared, QuantizedModel
@@ -38,7 +36,7 @@ from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, typing_key
 from optimizer.stages.proof import Form, Proof, Prover
 from optimizer.stages.runner import Stage, StageRunner
-from optimizer.typed.high_precision import HighPrecision
+from optimizer.typed.graph import GraphTyper, TypedGraph
 from optimizer.typed.labels import with_given_int8
 
 T = TypeVar("T")
@@ -124,20 +122,13 @@ class FormMaker:
         return form
 
     def _typed_form(self, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
-        """``quantized`` (the float graph where None), the rest in the high precision of the targets; and its proof."""
-        reason = f"asked for with --precision {self._settings.precision.value}"
-        model, plan, table = self._graph.model.clone(), self._graph.plan(self._high_precision.dtype, reason), None
-        if quantized is not None:
-            model, plan, table = quantized.model.clone(), quantized.plan, quantized.table
-            plan = PrecisionPlan(plan.nodes, list(quantized.notes))
-        model, plan = self._high_precision.type(model, plan, table)
-        SignedCodes().apply(model)
-        keep_biases_apart(model)
-        path = files.saved(model)
+        """What ``typer`` makes of ``quantized``, and its proof."""
+        typed = self._typer.typed(quantized)
+        path = files.saved(typed.model)
         for finding in lint(ir.load(path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         self._show("proving model.onnx against FP32")
-        return self._described(path, plan, table, self._prover.prove(Form(path, simulated=True)))
+        return self._described(path, typed, self._prover.prove(Form(path, simulated=True)))
 
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
@@ -150,10 +141,10 @@ class FormMaker:
         return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
 
     def _cpu_int8(self, files: _Files, quantized: QuantizedModel) -> TypedForm:
-        UnsignedCodes().apply(quantized.model)
-        plan, path = PrecisionPlan(quantized.plan.nodes, list(quantized.notes)), files.saved(quantized.model)
+        typed = self._typer.typed(quantized)
+        path = files.saved(typed.model)
         self._show("proving the INT8 form for this CPU against FP32")
-        return self._described(path, plan, quantized.table, self._prover.prove(Form(path, simulated=False)))
+        return self._described(path, typed, self._prover.prove(Form(path, simulated=False)))
 
     def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
@@ -172,17 +163,18 @@ class FormMaker:
         self._show("proving the float graph against the model as given")
         alone = not needs_typed(self._job.targets, asked)
         proof = self._prover.prove_float(path, with_task=alone)  # its metric is the report's only where nothing else is
-        return self._described(path, plan, None, proof)
+        return self._described(path, TypedGraph(model, plan), proof)
 
-    def _described(self, path: Path, plan: PrecisionPlan, table: CalibrationTable | None, proof: Proof) -> TypedForm:
+    def _described(self, path: Path, typed: TypedGraph, proof: Proof) -> TypedForm:
         written = ir.load(path)
-        plan = with_given_int8(plan, written)
+        plan = with_given_int8(typed.plan, written)
         plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
-        return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), proof, table)
+        return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), proof, typed.table)
 
     @cached_property
-    def _high_precision(self) -> HighPrecision:
-        return HighPrecision(self._graph.model, self._settings.precision, self._graph.joined, self._graph.costs)
+    def _typer(self) -> GraphTyper:
+        graph = self._graph
+        return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs)
 
     @cached_property
     def _prover(self) -> Prover:

@@ -27,11 +27,10 @@ from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
-from optimizer.quantization.quantize import quantize
 from optimizer.stages.calibrated import AUTO_METHODS
 from optimizer.stages.inputs import model_inputs
 from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task
-from studies.baselines.tools.enginewright_tool import TOOL, in_high_precision
+from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 
 FEW = 64
 
@@ -68,8 +67,8 @@ def _measure(
     task: Task, path: Path, model: ir.Model, feeds: Sequence[Feed], corrections: frozenset[Correction], folder: Path
 ) -> tuple[float, float, float]:
     settings = replace(TOOL.settings(model, feeds[0], "tensorrt"), corrections=corrections)
-    found = quantize(model, Calibrator(lambda: feeds, True, AUTO_METHODS), settings)
-    save_model(in_high_precision(found, model, feeds, settings.costs), folder / "typed.onnx")
+    calibrator = Calibrator(lambda: feeds, True, AUTO_METHODS)
+    save_model(typed_int8(model, calibrator, feeds, settings), folder / "typed.onnx")
     with OnnxRuntimeEngine(path) as fp32, OnnxRuntimeEngine(folder / "typed.onnx", fuse_qdq=False) as typed:
         accuracy = compare(fp32, {"typed": typed}, joined(task.held_back(False), 8))["typed"]
         scores = task.score(typed.infer, fp32.infer, False), task.score(fp32.infer, fp32.infer, False)

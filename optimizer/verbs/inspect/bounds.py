@@ -13,22 +13,15 @@ from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import LayerTime, layer_times
 from benchmarks.roofline.prediction import Prediction, calibration, predict
-from calibration.table import CalibrationTable, TensorRange
 from engines.profile import Shape
 from engines.targets.boards import GpuRates
 from graphs.macs import count_macs
 from optimizer.passes.clean import clean
-from optimizer.passes.half_precision import HalfPrecision
-from optimizer.quantization.insertion_points import Form
-from optimizer.quantization.placement import place
-from optimizer.quantization.qdq import insert
 from optimizer.settings import Precision
-from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE
+from optimizer.typed.graph import type_by_structure
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_UNIT_RANGE = TensorRange(-1.0, 1.0, -1.0, 1.0, 1.0, "none: only types matter here")
 
 
 @dataclass(frozen=True)
@@ -66,13 +59,7 @@ def as_typed(model: ir.Model, shapes: dict[str, Shape], precision: Precision) ->
     copy = model.clone()
     clean(copy)
     costs = {name: cost.macs for name, cost in count_macs(copy, shapes).items() if cost.macs}
-    placement = place(copy, form=Form.TENSORRT, keep_float={}, costs=costs)
-    if precision.quantized and placement.quantizes:
-        ranges = {point.range_name: _UNIT_RANGE for point in placement.activations}
-        insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))
-    if dtype := HALF_OF.get(HIGH_DTYPE[precision]):
-        HalfPrecision(dtype).apply(copy)
-    return copy
+    return type_by_structure(copy, precision, costs)
 
 
 def kernels_of(model: ir.Model, shapes: dict[str, Shape], precision: Precision | None) -> list[Kernel]:

@@ -8,7 +8,7 @@ with every tool here; the command takes 512 where ``--samples`` does not say mor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from studies.baselines.tool import Request
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from optimizer.quantization.quantize import QuantizedModel
+    from optimizer.quantization.calibrating import Calibrator
     from optimizer.quantization.settings import QuantizeSettings
 
 
@@ -37,10 +37,7 @@ class Enginewright:
         from graphs.saving import save_model
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
-        from optimizer.quantization.biases import keep_biases_apart
         from optimizer.quantization.calibrating import Calibrator
-        from optimizer.quantization.insertion_points import Form
-        from optimizer.quantization.quantize import quantize
         from optimizer.stages.calibrated import AUTO_METHODS
         from optimizer.stages.inputs import model_inputs
 
@@ -50,12 +47,8 @@ class Enginewright:
         largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
         settings = self.settings(model, largest, request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
-        found = quantize(model, Calibrator(lambda: feeds, joinable(model_inputs(model)), methods), settings)
-        typed = found.model
-        if settings.form is Form.TENSORRT:
-            typed = in_high_precision(found, model, feeds, settings.costs)
-            keep_biases_apart(typed)
-        save_model(typed, request.out)
+        calibrator = Calibrator(lambda: feeds, joinable(model_inputs(model)), methods)
+        save_model(typed_int8(model, calibrator, feeds, settings), request.out)
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
@@ -71,17 +64,15 @@ class Enginewright:
         return settings
 
 
-def in_high_precision(
-    found: QuantizedModel, model: ir.Model, feeds: Sequence[Feed], costs: Mapping[str, int]
-) -> ir.Model:
-    """The quantized graph with what is not integer in FP16, as ``optimize`` types it; ``model`` is the float graph."""
+def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], settings: QuantizeSettings) -> ir.Model:
+    """The float graph ``model`` in INT8 as ``optimize`` types it, in the form of ``settings``."""
     from optimizer.settings import Precision
     from optimizer.stages.inputs import model_inputs
-    from optimizer.typed.high_precision import HighPrecision
+    from optimizer.typed.graph import type_graph
 
     group = joinable(model_inputs(model))
-    high = HighPrecision(model, Precision.INT8, lambda size: joined(feeds, size) if group else feeds, costs)
-    return high.type(found.model, found.plan, found.table)[0]
+    samples = (lambda size: joined(feeds, size)) if group else (lambda _: iter(feeds))
+    return type_graph(model, Precision.INT8, samples, settings, calibrator).model
 
 
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:

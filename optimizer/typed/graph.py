@@ -1,0 +1,112 @@
+"""From a float graph to a typed one, for whoever needs one: the pipeline, ``inspect``, studies.
+
+``type_graph`` goes all the way with data, ``GraphTyper`` as often as a budget asks, ``type_by_structure`` without data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from calibration.table import CalibrationTable, TensorRange
+from engines.engine import Feed
+from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
+from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.quantization.biases import keep_biases_apart
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.placement import place
+from optimizer.quantization.qdq import insert
+from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.settings import QuantizeSettings
+from optimizer.settings import Precision
+from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision
+
+_UNIT_RANGE = TensorRange(-1.0, 1.0, -1.0, 1.0, 1.0, "none: only types matter here")
+
+
+@dataclass(frozen=True)
+class TypedGraph:
+    """``table`` holds the ranges of its Q/DQ, None where it was not quantized."""
+
+    model: ir.Model
+    plan: PrecisionPlan
+    table: CalibrationTable | None = None
+
+
+class GraphTyper:
+    """Types copies of one float graph; what has to be observed of it is observed once.
+
+    ``samples`` gives calibration feeds joined up to the number it is called with; ``costs`` are MACs per sample by
+    node.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        precision: Precision,
+        samples: Callable[[int], Iterable[Feed]],
+        costs: Mapping[str, int],
+    ) -> None:
+        self._model, self._precision, self._costs = model, precision, costs
+        self._high = HighPrecision(model, precision, samples, costs)
+
+    def typed(self, quantized: QuantizedModel | None) -> TypedGraph:
+        """``quantized`` as its runtime takes it: for TensorRT with all that is not integer in high precision; the float
+        graph in high precision where None.
+        """
+        if quantized is None:
+            reason = f"asked for with --precision {self._precision.value}"
+            return self._for_tensorrt(self._model.clone(), plan_in(self._model, self._high.dtype, reason, self._costs))
+        model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
+        if quantized.placement.form is Form.ONNXRUNTIME:
+            UnsignedCodes().apply(model)
+            return TypedGraph(model, plan, quantized.table)
+        return self._for_tensorrt(model, plan, quantized.table)
+
+    def _for_tensorrt(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None = None) -> TypedGraph:
+        model, plan = self._high.type(model, plan, table)
+        SignedCodes().apply(model)
+        keep_biases_apart(model)
+        return TypedGraph(model, plan, table)
+
+
+def type_graph(
+    model: ir.Model,
+    precision: Precision,
+    samples: Callable[[int], Iterable[Feed]],
+    settings: QuantizeSettings,
+    calibrator: Calibrator,
+) -> TypedGraph:
+    """Calibrate, quantize and type ``model`` at once, without a budget: what the main job's first attempt is.
+
+    ``settings`` name the form and its costs; ``calibrator`` and ``samples`` give the same feeds. A precision that does
+    not quantize needs neither ranges nor a calibrator's pass.
+    """
+    typer = GraphTyper(model, precision, samples, settings.costs)
+    return typer.typed(quantize(model, calibrator, settings) if precision.quantized else None)
+
+
+def type_by_structure(model: ir.Model, precision: Precision, costs: Mapping[str, int]) -> ir.Model:
+    """A copy typed as for TensorRT with made-up ranges: right types, wrong numbers. Nothing is run."""
+    copy = model.clone()
+    placement = place(copy, form=Form.TENSORRT, keep_float={}, costs=costs)
+    if precision.quantized and placement.quantizes:
+        ranges = {point.range_name: _UNIT_RANGE for point in placement.activations}
+        insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))
+    if dtype := HALF_OF.get(HIGH_DTYPE[precision]):
+        HalfPrecision(dtype).apply(copy)
+    return copy
+
+
+def plan_in(model: ir.Model, dtype: Dtype, reason: str, costs: Mapping[str, int]) -> PrecisionPlan:
+    """Every node of the main graph in ``dtype``."""
+    return PrecisionPlan(
+        {
+            str(node.name): NodePrecision(dtype, reason, node.op_type, costs.get(str(node.name), 0))
+            for node in model.graph
+        }
+    )
