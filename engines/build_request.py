@@ -7,8 +7,7 @@ from pathlib import Path
 
 from engines.batching import Batching
 from engines.profile import ShapeProfile
-from engines.targets.target import Target
-from engines.tensorrt.library import LibraryName
+from engines.targets.target import LibraryName, Target
 
 
 @dataclass(frozen=True)

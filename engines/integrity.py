@@ -9,8 +9,8 @@ from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.manifest import EngineManifest, check_digest
 from engines.profile import ShapeProfile, check_profile
-from engines.targets.target import TARGETS
-from engines.tensorrt.library import LibraryName, installed, load_library
+from engines.targets.target import TARGETS, LibraryName
+from engines.tensorrt.library import installed, load_library
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.plan_header import PlanHeader, read_header
 from engines.tensorrt.runtime.trial import try_plan

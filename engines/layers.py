@@ -1,15 +1,55 @@
-"""What an engine's layer table says: how many kernels of which kind and type, what is INT8, and what got in the way."""
+"""An engine's layer table, and what it says: kernels by kind and type, what is INT8, and what got in the way."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from engines.tensorrt.builder.build_log import UNFUSED, LayerInfo, layers_of_nodes
+Role: TypeAlias = Literal["compute", "reformat", "quantize", "dequantize", "round trip", "sync"]
+"""What a layer is there for. ``reformat``: inserted by the builder to change a layout or type, no ONNX node behind it.
+``quantize``, ``dequantize`` and ``round trip`` (both): Q/DQ nodes that were fused into no other kernel. ``sync``: no
+kernel at all."""
+UNFUSED: frozenset[Role] = frozenset({"quantize", "dequantize", "round trip"})
 
 EPILOGUE = "kgen"
 """Kind of the element-wise kernels that TensorRT-RTX generates; they hold no product."""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of an engine.
+
+    ``inputs``, ``constants`` and ``outputs`` are the types of its tensors in order (``"int8"``, ``"float16"``);
+    ``onnx_nodes`` the names of the ONNX nodes it executes, empty for what the builder inserted itself; ``role`` what it
+    is there for.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tactic: str
+    onnx_nodes: tuple[str, ...]
+    role: Role = "compute"
+
+    @property
+    def types(self) -> str:
+        """``"int8 → float16"``: the types it reads and writes, each once."""
+        return " → ".join(", ".join(dict.fromkeys(side)) for side in (self.inputs, self.outputs) if side)
+
+
+@dataclass(frozen=True)
+class BuildMemory:
+    """Bytes the engine needs, as the builder reports them; None where it did not."""
+
+    weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    scratch_bytes: int | None = None
+    host_persistent_bytes: int | None = None
+    device_persistent_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +104,15 @@ def layer_notes(layers: Sequence[LayerInfo]) -> tuple[str, ...]:
     if reformats:
         notes.append(f"reformats, kernels that only change a layout or type: {reformats}")
     return tuple(notes)
+
+
+def layers_of_nodes(layers: Iterable[LayerInfo]) -> dict[str, list[LayerInfo]]:
+    """ONNX node name -> the layers that execute it. A node folded away at build time has no entry."""
+    table: dict[str, list[LayerInfo]] = {}
+    for layer in layers:
+        for node in layer.onnx_nodes:
+            table.setdefault(node, []).append(layer)
+    return table
 
 
 @dataclass(frozen=True)

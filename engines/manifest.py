@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias
 
 from engines.engine import TensorSpec
 from engines.errors import EngineElsewhere, EngineError
+from engines.layers import BuildMemory, LayerInfo
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
-from engines.tensorrt.builder.build_log import BuildMemory, LayerInfo
 from graphs.files import read_json, sha256_file, write_json
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]

@@ -10,7 +10,8 @@ from engines.engine import EngineBase
 from engines.manifest import EngineManifest, Runtime, check_loadable, check_shapes
 from engines.profile import Shape
 from engines.targets.gpus_here import used_gpu
-from engines.tensorrt.library import Library, LibraryName, load_runtime
+from engines.targets.target import LibraryName
+from engines.tensorrt.library import Library, load_runtime
 from engines.tensorrt.options import plugin_libraries
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.plaster.figures import NativeOps
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerInfo
 
 
 def refused(nodes: int, reason: str) -> NativeOps:

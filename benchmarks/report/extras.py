@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.measurement import Latency
 from benchmarks.timing.op_times import OpTime
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerInfo
 
 
 @dataclass(frozen=True)

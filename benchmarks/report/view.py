@@ -11,8 +11,7 @@ from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.report import formats
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
-from engines.layers import LayerCounts, count_layers, flag
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerCounts, LayerInfo, count_layers, flag
 
 CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
 """Requests that need ranges from data; for the others ``calibrated`` says nothing."""

@@ -153,12 +153,8 @@ class CudaPythonRuntime:
             name=_string(properties.name),
             compute_capability=(int(properties.major), int(properties.minor)),
             memory_bytes=int(properties.totalGlobalMem),
-            multiprocessors=int(properties.multiProcessorCount),
             pci_bus_id=_string(bus),
         )
-
-    def device_count(self) -> int:
-        return int(self._call(self._call.bindings.cudaGetDeviceCount))
 
     def driver_version(self) -> str:
         return _version(int(self._call(self._call.bindings.cudaDriverGetVersion)))

@@ -17,7 +17,6 @@ import numpy as np
 from engines.errors import EngineError
 
 CUDA_DEVICE = 2  # kDLCUDA
-CPU_DEVICE = 1  # kDLCPU
 _KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}  # DLDataTypeCode
 
 

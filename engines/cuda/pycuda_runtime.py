@@ -126,13 +126,8 @@ class PyCudaRuntime:
                 name=str(self._handle.name()),
                 compute_capability=(int(major), int(minor)),
                 memory_bytes=int(self._handle.total_memory()),
-                multiprocessors=int(self._handle.get_attribute(self._drv.device_attribute.MULTIPROCESSOR_COUNT)),
                 pci_bus_id=str(self._handle.pci_bus_id()),
             )
-
-    def device_count(self) -> int:
-        with _checked(self._drv):
-            return int(self._drv.Device.count())
 
     def driver_version(self) -> str:
         with _checked(self._drv):

@@ -26,7 +26,6 @@ class DeviceProperties:
     name: str
     compute_capability: tuple[int, int]
     memory_bytes: int
-    multiprocessors: int
     pci_bus_id: str
 
 
@@ -114,8 +113,6 @@ class CudaRuntime(Protocol):
 
     @property
     def device(self) -> DeviceProperties: ...
-
-    def device_count(self) -> int: ...
 
     def driver_version(self) -> str:
         """The newest CUDA version the driver supports, ``"13.0"``."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, TypeAlias
 
 from engines.targets.boards import GPUS, GpuRates, words_of
 from graphs.errors import BadInput
@@ -27,6 +28,10 @@ class Backend(str, Enum):
 
     ONNXRUNTIME = "onnxruntime"
     TENSORRT = "tensorrt"
+
+
+LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx", "tensorrt_lean"]
+"""NVIDIA's libraries: the full one, the one that builds ahead of time, and the one that only runs plans."""
 
 
 @dataclass(frozen=True)

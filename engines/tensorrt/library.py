@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from engines.errors import BuildError, BuildFailure
-from engines.targets.target import Target
+from engines.targets.target import LibraryName, Target
 
-LibraryName: TypeAlias = Literal["tensorrt", "tensorrt_rtx", "tensorrt_lean"]
 LogReceiver: TypeAlias = Callable[[str, str], None]
 """Called with (severity name: ERROR, WARNING, INFO, VERBOSE, INTERNAL_ERROR; message)."""
 
@@ -53,7 +52,6 @@ class Capabilities:
 
     needs_strongly_typed_flag: bool
     compute_capability_targets: tuple[str, ...]
-    runtime_config: bool
     runtime_cache: bool
     cuda_graph_strategy: bool
     engine_validity: bool
@@ -155,7 +153,6 @@ def probe(module: ModuleType, name: LibraryName) -> Capabilities:
     return Capabilities(
         needs_strongly_typed_flag=hasattr(getattr(module, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED"),
         compute_capability_targets=_compute_capabilities(module),
-        runtime_config=hasattr(module.ICudaEngine, "create_runtime_config"),
         runtime_cache=hasattr(runtime_config, "create_runtime_cache"),
         cuda_graph_strategy=hasattr(runtime_config, "cuda_graph_strategy"),
         engine_validity=hasattr(module.Runtime, "get_engine_validity"),

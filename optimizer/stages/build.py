@@ -39,7 +39,6 @@ class BuildOutcome:
 
 
 _REFUSALS = (BuildFailure.UNSUPPORTED_OP, BuildFailure.UNSUPPORTED_TYPE, BuildFailure.SHAPE)
-_STOPPED = (BuildFailure.CANCELLED,)
 
 
 def build_targets(
@@ -131,7 +130,7 @@ def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None
     try:
         manifest = build_engine(request, show)
     except BuildError as error:
-        if error.failure in _STOPPED:
+        if error.failure is BuildFailure.CANCELLED:
             raise
         reason = f"{error}{_why_not_half(error, plan)}"
         events.warn("build", f"no {target.name} engine: {reason}")

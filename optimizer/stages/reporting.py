@@ -26,8 +26,8 @@ from benchmarks.report.model import (
     TargetSummary,
 )
 from benchmarks.roofline.prediction import Prediction
+from engines.layers import LayerInfo
 from engines.targets.target import CPU, Backend, Target
-from engines.tensorrt.builder.build_log import LayerInfo
 from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.layers import LayerCounts, LayerDifference, compare_layers, computes_int8, count_layers, flag
+from engines.layers import LayerCounts, LayerDifference, LayerInfo, compare_layers, computes_int8, count_layers, flag
 from engines.manifest import EngineManifest
-from engines.tensorrt.builder.build_log import LayerInfo
 from optimizer.bundle import Bundle
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.layers import count_layers
-from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
+from engines.layers import LayerInfo, count_layers, layers_of_nodes
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.precision import NodePrecision, PrecisionPlan

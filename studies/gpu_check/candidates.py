@@ -16,8 +16,8 @@ from engines.errors import EngineError
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
-from engines.targets.target import TARGETS, Target
-from engines.tensorrt.library import Library, LibraryName, installed, load_library
+from engines.targets.target import TARGETS, LibraryName, Target
+from engines.tensorrt.library import Library, installed, load_library
 from engines.tensorrt.runtime.engine import GpuSettings, load_plan
 from engines.tensorrt.runtime.plan import Validity, engine_validity
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engines.layers import compare_layers, count_layers, flag, layer_notes
-from engines.tensorrt.builder.build_log import LayerInfo, read_layers
+from engines.layers import LayerInfo, compare_layers, count_layers, flag, layer_notes
+from engines.tensorrt.builder.build_log import read_layers
 
 
 def layer(nodes: tuple[str, ...], kind: str = "correlation", types: str = "int8 float16", role: str = "compute"):

@@ -17,17 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+
+from engines.layers import BuildMemory, LayerInfo, Role
 
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
 """Layer kinds that launch no kernel."""
-
-Role: TypeAlias = Literal["compute", "reformat", "quantize", "dequantize", "round trip", "sync"]
-"""What a layer is there for. ``reformat``: inserted by the builder to change a layout or type, no ONNX node behind it.
-``quantize``, ``dequantize`` and ``round trip`` (both): Q/DQ nodes that were fused into no other kernel. ``sync``: no
-kernel at all."""
-UNFUSED: frozenset[Role] = frozenset({"quantize", "dequantize", "round trip"})
 
 _TYPES = {
     "Float": "float32",
@@ -53,41 +47,6 @@ _MEMORY = {
     "host_persistent_bytes": "Total Host Persistent Memory",
     "device_persistent_bytes": "Total Device Persistent Memory",
 }
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """One layer of an engine.
-
-    ``inputs``, ``constants`` and ``outputs`` are the types of its tensors in order (``"int8"``, ``"float16"``);
-    ``onnx_nodes`` the names of the ONNX nodes it executes, empty for what the builder inserted itself; ``role`` what it
-    is there for.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    constants: tuple[str, ...]
-    outputs: tuple[str, ...]
-    tactic: str
-    onnx_nodes: tuple[str, ...]
-    role: Role = "compute"
-
-    @property
-    def types(self) -> str:
-        """``"int8 → float16"``: the types it reads and writes, each once."""
-        return " → ".join(", ".join(dict.fromkeys(side)) for side in (self.inputs, self.outputs) if side)
-
-
-@dataclass(frozen=True)
-class BuildMemory:
-    """Bytes the engine needs, as the builder reports them; None where it did not."""
-
-    weights_bytes: int | None = None
-    activation_bytes: int | None = None
-    scratch_bytes: int | None = None
-    host_persistent_bytes: int | None = None
-    device_persistent_bytes: int | None = None
 
 
 def read_layers(
@@ -173,12 +132,3 @@ def read_memory(messages: Iterable[str]) -> BuildMemory:
 def read_sparsity(messages: Iterable[str]) -> tuple[str, ...]:
     """What the builder says about 2:4 weights, in its own words; TensorRT-RTX says nothing because it uses none."""
     return tuple(dict.fromkeys(message.strip() for message in messages if message.startswith("(Sparsity)")))
-
-
-def layers_of_nodes(layers: Iterable[LayerInfo]) -> dict[str, list[LayerInfo]]:
-    """ONNX node name -> the layers that execute it. A node folded away at build time has no entry."""
-    table: dict[str, list[LayerInfo]] = {}
-    for layer in layers:
-        for node in layer.onnx_nodes:
-            table.setdefault(node, []).append(layer)
-    return table

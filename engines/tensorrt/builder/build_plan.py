@@ -24,19 +24,13 @@ from engines.tensorrt.builder.failures import (
 )
 from engines.tensorrt.builder.request import PlanBuilt, PlanRequest, StepDone
 from engines.tensorrt.builder.timing import timing_cache
+from engines.tensorrt.dtypes import TENSORRT_TYPES, type_name
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, listening, load_library, process_logger
 from engines.tensorrt.options import apply_options, plugin_libraries
 from engines.tensorrt.plugins import load_plugins
 
 OnStep: TypeAlias = Callable[[StepDone], None]
-
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "FP8": "float8_e4m3fn",
-}
 
 
 @dataclass
@@ -245,8 +239,8 @@ def _specs(get: Callable[[int], Any], count: int) -> tuple[TensorSpec, ...]:
 
 
 def _spec(tensor: Any) -> TensorSpec:
-    dtype = str(tensor.dtype).rpartition(".")[2]
+    dtype = type_name(tensor.dtype)
     shape = tuple(
         (tensor.get_dimension_name(axis) or "?") if size == -1 else int(size) for axis, size in enumerate(tensor.shape)
     )
-    return TensorSpec(tensor.name, _DTYPES.get(dtype, dtype.lower()), shape)
+    return TensorSpec(tensor.name, TENSORRT_TYPES.get(dtype, dtype.lower()), shape)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
+from engines.layers import BuildMemory, LayerInfo
 from engines.profile import ShapeProfile
-from engines.tensorrt.builder.build_log import BuildMemory, LayerInfo
-from engines.tensorrt.library import LibraryName
+from engines.targets.target import LibraryName
 from graphs.errors import BadInput, EnginewrightError
 
 

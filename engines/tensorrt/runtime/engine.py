@@ -15,8 +15,9 @@ from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
 from engines.profile import ShapeProfile
+from engines.targets.target import LibraryName
 from engines.tensorrt.io_names import own_name
-from engines.tensorrt.library import Library, LibraryName, load_library
+from engines.tensorrt.library import Library, load_library
 from engines.tensorrt.runtime.context import ContextFactory
 from engines.tensorrt.runtime.layout import IoLayout, check_feed, choose_profile, read_layout
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
@@ -160,10 +161,6 @@ class TensorRtEngine(EngineBase):
             raise EngineError("this flight was collected before", where=str(self._plan))
         if not any(flight.slot is slot for slot in self._slots):
             raise EngineError("this flight belongs to another or a closed engine", where=str(self._plan))
-
-    def save_runtime_cache(self) -> None:
-        """Keep what TensorRT-RTX compiled so far; ``close`` does it too."""
-        self._contexts.save_cache()
 
     def close(self) -> None:
         """Wait for the GPU and free everything. Safe to call twice."""

@@ -12,18 +12,7 @@ from engines.cuda.device_array import array_dtype
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.profile import Shape, ShapeProfile, ShapeRange
-
-TENSORRT_TYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "BF16": "bfloat16",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "INT32": "int32",
-    "INT64": "int64",
-    "BOOL": "bool",
-    "FP8": "float8_e4m3fn",
-}
+from engines.tensorrt.dtypes import TENSORRT_TYPES, type_name
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ def read_layout(trt: Any, engine: Any, where: str) -> IoLayout:
 
 
 def _spec(trt: Any, engine: Any, name: str, where: str) -> TensorSpec:
-    kind = str(engine.get_tensor_dtype(name)).rpartition(".")[2]
+    kind = type_name(engine.get_tensor_dtype(name))
     if kind not in TENSORRT_TYPES:
         raise EngineError(f"tensor {name!r} has type {kind}, which no array holds", where=where)
     if engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:

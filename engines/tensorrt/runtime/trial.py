@@ -17,7 +17,8 @@ import msgspec
 
 from engines.child_process import run_child
 from engines.errors import EngineError
-from engines.tensorrt.library import LibraryName, listening, load_library, process_logger
+from engines.targets.target import LibraryName
+from engines.tensorrt.library import listening, load_library, process_logger
 from engines.tensorrt.plugins import load_plugins
 from engines.tensorrt.runtime.plan import engine_validity, with_mapped
 

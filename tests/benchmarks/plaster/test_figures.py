@@ -12,7 +12,7 @@ from benchmarks.plaster import figures
 from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.native import native_in_form, native_in_layers, refused
 from benchmarks.report.model import LoadgenSummary, OutputFidelity
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerInfo
 
 VALID = LoadgenSummary(True, "p90 latency", 4.8, p50=4.1, p90=4.7, p99=8.0, unit="ms")
 INVALID = LoadgenSummary(False, "p90 latency", 4.8, unit="ms")

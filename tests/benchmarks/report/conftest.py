@@ -22,7 +22,7 @@ from benchmarks.report.model import (
     TargetSummary,
 )
 from benchmarks.timing.op_times import OpTime
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerInfo
 
 _CHANNELS = (32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.report.extras import DriftRow, Extras, NodeRow
 from benchmarks.report.model import Report
 from benchmarks.report.page import render_page
-from engines.tensorrt.builder.build_log import LayerInfo
+from engines.layers import LayerInfo
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "use", "path"}
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>"""

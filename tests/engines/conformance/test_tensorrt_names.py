@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import engines.tensorrt
-from engines.tensorrt.runtime.layout import TENSORRT_TYPES
+from engines.tensorrt.dtypes import TENSORRT_TYPES
 from tests.engines.conformance.bindings import dump, dump_tensorrt
 from tests.engines.conformance.used_names import MODULE, Use, problems, read_uses
 

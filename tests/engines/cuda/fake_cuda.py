@@ -107,7 +107,7 @@ class FakeCuda:
     """``CudaRuntime`` for tests; counts graph captures, launches and what was closed."""
 
     name: RuntimeName = "cuda-python"
-    device = DeviceProperties(0, "Fake GPU", (8, 0), 1 << 30, 1, "0000:00:00.0")
+    device = DeviceProperties(0, "Fake GPU", (8, 0), 1 << 30, "0000:00:00.0")
 
     def __init__(self, *, supports_graphs: bool = True, capture_fails: bool = False) -> None:
         self.supports_graphs, self.capture_fails = supports_graphs, capture_fails
@@ -115,9 +115,6 @@ class FakeCuda:
         self.clock, self.captures, self.launches = 0.0, 0, 0
         self.opened: list[str] = []
         self.closed: list[str] = []
-
-    def device_count(self) -> int:
-        return 1
 
     def driver_version(self) -> str:
         return "13.0"

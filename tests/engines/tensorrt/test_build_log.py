@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from engines.tensorrt.builder.build_log import BuildMemory, layers_of_nodes, read_layers, read_memory, read_sparsity
+from engines.layers import BuildMemory, layers_of_nodes
+from engines.tensorrt.builder.build_log import read_layers, read_memory, read_sparsity
 
 RTX = (
     "Layers:\n"

@@ -12,11 +12,10 @@ from onnx import helper, numpy_helper
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
-from engines.layers import count_layers
+from engines.layers import LayerInfo, count_layers, layers_of_nodes
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS
-from engines.tensorrt.builder.build_log import LayerInfo, layers_of_nodes
 from engines.tensorrt.io_names import own_name
 from graphs.errors import BadInput
 from graphs.files import sha256_file
