@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
@@ -111,17 +112,23 @@ class _Half:
         return Channels(np.concatenate(self.rows), np.min(self.lows, axis=0), np.max(self.highs, axis=0))
 
 
-def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> CalibrationTable:
-    """Extremes of activations over a few feeds: enough for guards to compare ranges, not for scales."""
-    extremes: dict[str, tuple[float, float]] = {}
+def ends_of(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, NDArray[np.float64]]:
+    """Least and largest value of activations in every feed: name -> [feeds, 2]; empty ones are zero."""
+    found = {name: np.zeros((len(feeds), 2)) for name in names}
 
-    def visit(name: str, value: Array, _: int) -> None:
-        low, high = extremes.get(name, (np.inf, -np.inf))
+    def visit(name: str, value: Array, index: int) -> None:
         if value.size:
-            extremes[name] = min(low, float(value.min())), max(high, float(value.max()))
+            found[name][index] = float(value.min()), float(value.max())
 
     observe(model, names, feeds, visit)
+    return found
+
+
+def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> CalibrationTable:
+    """Extremes of activations over a few feeds: enough for guards to compare ranges, not for scales."""
     ranges = {
-        name: TensorRange(low, high, low, high, max(-low, high), "extremes") for name, (low, high) in extremes.items()
+        name: TensorRange(low, high, low, high, max(-low, high), "extremes")
+        for name, each in ends_of(model, names, feeds).items()
+        for low, high in [(float(each[:, 0].min()), float(each[:, 1].max()))]
     }
     return CalibrationTable(ranges, "extremes", len(feeds), True, "", "")

@@ -21,6 +21,7 @@ from engines.engine import Feed
 from graphs.edits import values_by_name
 from optimizer.quantization.rules.commuting import origin
 
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 Ends: TypeAlias = NDArray[np.float64]
 """Least and largest value of each sample: [samples, 2]."""
 BLOCKS = 8
@@ -79,15 +80,39 @@ def _mirrored(each: Ends) -> bool:
     return bool((np.abs(near - end) <= REACHED * (high - low)).sum() <= max(OFTEN * len(each), 1))
 
 
+def roomier(table: CalibrationTable, found: Mapping[str, Ends]) -> CalibrationTable:
+    """``table`` of few samples, each end moved out by how much it varies (a standard deviation) from sample to sample.
+
+    An end that is the same in all of them, as of a ReLU or a saturated sigmoid, stays. Both ends of an asymmetric range
+    lie where the few samples ended; of a symmetric one only the farther, which is why those need no such room.
+    """
+    spread = {name: each.std(axis=0, ddof=1) for name, each in found.items() if len(each) > 1 and name in table.tensors}
+    ranges = {name: _moved_out(table.tensors[name], *map(float, by)) for name, by in spread.items()}
+    return replace(table, tensors={**table.tensors, **ranges})
+
+
+def _moved_out(found: TensorRange, below: float, above: float) -> TensorRange:
+    low = found.low - below if found.low < 0 else found.low
+    return replace(found, low=low, high=found.high + above if found.high > 0 else found.high)
+
+
 def raw_inputs(model: ir.Model, tensors: Iterable[str]) -> dict[str, str]:
     """Tensor -> the float graph input whose numbers it holds, merely moved; those that hold none's are left out."""
     values = values_by_name(model.graph)
-    sources = {name: origin(values[name]) for name in tensors if name in values}
+    sources = {name: _source(values[name]) for name in tensors if name in values}
     return {name: str(source.name) for name, source in sources.items() if _is_float_input(source)}
 
 
+def _source(value: ir.Value) -> ir.Value:
+    """Where the values come from, moved and cast from one float type to another only."""
+    source = origin(value)
+    producer = source.producer()
+    cast = producer.inputs[0] if producer is not None and producer.op_type == "Cast" else None
+    return _source(cast) if cast is not None and cast.dtype in _FLOATS else source
+
+
 def _is_float_input(value: ir.Value) -> bool:
-    return value.is_graph_input() and value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+    return value.is_graph_input() and value.dtype in _FLOATS
 
 
 def unclipped(

@@ -16,7 +16,7 @@ from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
-from optimizer.quantization.capture import rough_table
+from optimizer.quantization.capture import ends_of, rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.equalization import EqualizeActivations
@@ -32,12 +32,12 @@ from optimizer.quantization.corrections.fallback import (
 from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
-from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, unclipped
+from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, unclipped
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
-from optimizer.quantization.sampling import divided, spread
+from optimizer.quantization.sampling import Samples, divided, spread
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 GOOD_ENOUGH = 10**-4.5
@@ -97,7 +97,7 @@ def prepare(
     on_step("making the float graph easier to quantize")
     work, said = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)
-    tables, said = _tables(work, calibrator, settings)
+    tables, said = _tables(work, calibrator, settings, samples)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
     judge = Judge(work)
@@ -116,7 +116,7 @@ def prepare(
 
 
 def _tables(
-    model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings
+    model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings, samples: Samples
 ) -> tuple[dict[str, CalibrationTable], list[str]]:
     """A table of every range method, raw inputs unclipped, and notes."""
     names = placed(model, settings, None).tensors
@@ -128,9 +128,11 @@ def _tables(
         for name, by in grown.items()
         if by > 1
     ]
-    return {
-        name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()
-    }, notes
+    tables = {name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()}
+    if settings.form is Form.ONNXRUNTIME and samples.few:
+        seen, failed = attempt("room beside few samples", partial(ends_of, model, names, samples.feeds), {})
+        tables, notes = {name: roomier(table, seen) for name, table in tables.items()}, [*notes, *failed]
+    return tables, notes
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class Samples:
     fit: Sequence[Feed]
     unseen: Sequence[Feed]
 
+    @property
+    def few(self) -> bool:
+        """Whether these are all samples, and too few to have met the ends of what is to come."""
+        return self.judged is self.feeds and len(self.feeds) < FEW
+
 
 def divided(samples: Iterable[Feed], costs: Mapping[str, int]) -> Samples:
     """The first samples for corrections, and of those that follow up to four times as many to judge on; as many as

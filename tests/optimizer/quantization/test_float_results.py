@@ -74,6 +74,14 @@ def test_most_noise_for_least_work_goes_first_and_no_more_than_is_near() -> None
     assert chosen_results(found, costs, 1e-2, 2e-2) == []
 
 
+def test_less_than_a_bit_is_bought_only_where_it_costs_next_to_nothing() -> None:
+    found = [Sensitivity("dear", 3e-3), Sensitivity("cheap", 3e-3)]
+    costs = {"dear": 300, "cheap": 10, "other": 700}
+    assert chosen_results(found, costs, 1e-2, 1e-5) == ["cheap"]
+    assert chosen_results(found, costs, 1e-2, 1e-5, least=1.0) == ["cheap", "dear"]
+    assert chosen_results([Sensitivity("dear", 9e-3)], costs, 1e-2, 1e-5) == ["dear"]
+
+
 @pytest.mark.parametrize("spatial", [(12,), (7, 8), (4, 5, 6)], ids=["1-D", "2-D", "3-D"])
 @pytest.mark.parametrize("group", [1, 2], ids=["dense", "grouped"])
 def test_an_integer_convolution_is_the_one_that_is_dequantized(spatial: tuple[int, ...], group: int) -> None:

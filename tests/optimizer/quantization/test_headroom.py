@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.quantization.headroom import MOST, ends, growth, mirrored, raw_inputs, unclipped
+from optimizer.quantization.headroom import MOST, ends, growth, mirrored, raw_inputs, roomier, unclipped
 from tests.optimizer.quantization.models import normal, parse, table
 
 MODEL = """
@@ -70,3 +70,21 @@ def test_an_end_that_is_alike_is_as_far_away_as_the_other() -> None:
     found = replace(table(x=4.0).tensors["x"], minimum=-3.0, maximum=4.0)
     ranges = unclipped(replace(table(), tensors={"x": found}), sources, {"features": 1.0}, {"features"})
     assert (ranges.tensors["x"].low, ranges.tensors["x"].high) == (-4.0, 4.0)
+
+
+def test_ends_that_vary_get_room_and_those_that_do_not_stay() -> None:
+    found = replace(table(x=4.0).tensors["x"], low=-1.0, high=4.0)
+    known = replace(table(), tensors={"x": found, "relu": replace(found, low=0.0), "y": found})
+    varied = np.array([[-1.0, 2.0], [-1.0, 4.0]])
+    rooms = roomier(known, {"x": varied, "relu": varied * [0, 1]}).tensors
+    assert (rooms["x"].low, rooms["x"].high) == pytest.approx((-1.0, 4.0 + np.sqrt(2)))
+    assert rooms["relu"].low == 0.0 and rooms["relu"].high > 4
+    assert rooms["y"] == found and rooms["x"].amax == found.amax
+
+
+def test_an_input_that_is_cast_is_still_an_input() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 18]>
+    m (float16[N,4] features, float[4,4] w) => (float[N,4] y) { cast = Cast<to=1>(features) y = MatMul(cast, w) }
+    """
+    assert raw_inputs(parse(text, {"w": normal(4, 4)}), ["cast"]) == {"cast": "features"}
