@@ -32,7 +32,7 @@ from optimizer.quantization.corrections.fallback import (
 from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
-from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, unclipped
+from optimizer.quantization.headroom import Ends, ends, growth, mirrored, raw_inputs, roomier, unclipped
 from optimizer.quantization.insertion_points import Form, Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
@@ -130,7 +130,8 @@ def _tables(
     ]
     tables = {name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()}
     if settings.form is Form.ONNXRUNTIME and samples.few:
-        seen, failed = attempt("room beside few samples", partial(ends_of, model, names, samples.feeds), {})
+        unknown: dict[str, Ends] = {}
+        seen, failed = attempt("room beside few samples", partial(ends_of, model, names, samples.every), unknown)
         tables, notes = {name: roomier(table, seen) for name, table in tables.items()}, [*notes, *failed]
     return tables, notes
 

@@ -25,7 +25,8 @@ class Samples:
     """``feeds`` are what corrections measure on, ``judged`` what ranges are judged on: other samples, if there are any.
 
     Rounding by least squares has a degree of freedom per weight: tried, it is made from ``fit`` and judged on
-    ``unseen``, which of few samples have nothing in common (unless there is only one).
+    ``unseen``, which of few samples have nothing in common (unless there is only one). ``few``: these are all samples
+    there are, too few to have met the ends of what is to come.
     """
 
     feeds: Sequence[Feed]
@@ -33,10 +34,11 @@ class Samples:
     fit: Sequence[Feed]
     unseen: Sequence[Feed]
 
+    few: bool = False
+
     @property
-    def few(self) -> bool:
-        """Whether these are all samples, and too few to have met the ends of what is to come."""
-        return self.judged is self.feeds and len(self.feeds) < FEW
+    def every(self) -> Sequence[Feed]:
+        return self.feeds if self.judged is self.feeds else [*self.feeds, *self.judged]
 
 
 def divided(samples: Iterable[Feed], costs: Mapping[str, int]) -> Samples:
@@ -47,12 +49,13 @@ def divided(samples: Iterable[Feed], costs: Mapping[str, int]) -> Samples:
     feeds = list(islice(stream, _within(CORRECTION_MACS, costs, FEWEST, MOST)))
     judged_most = _within(JUDGING_MACS, costs, FEWEST_JUDGED, JUDGED_SAMPLES)
     if judged := list(islice(stream, min(4 * len(feeds), judged_most))):
-        return Samples(feeds, judged, fit=feeds, unseen=judged)
+        few = len(feeds) + len(judged) < FEW and next(stream, None) is None
+        return Samples(feeds, judged, fit=feeds, unseen=judged, few=few)
     if len(feeds) >= FEW:
         return Samples(feeds, feeds, fit=feeds, unseen=feeds)
     unseen = range(min(HELD, len(feeds)) - 1, len(feeds), HELD)
     fit = [feed for index, feed in enumerate(feeds) if index not in unseen]
-    return Samples(feeds, feeds, fit=fit or feeds, unseen=[feeds[index] for index in unseen])
+    return Samples(feeds, feeds, fit=fit or feeds, unseen=[feeds[index] for index in unseen], few=True)
 
 
 def _within(macs: float, costs: Mapping[str, int], fewest: int, most: int) -> int:

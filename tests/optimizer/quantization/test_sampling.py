@@ -41,3 +41,10 @@ def test_a_single_sample_has_to_do_for_both() -> None:
 def test_many_samples_are_not_divided() -> None:
     found = divided(numbered(64), {"conv": 1000})
     assert numbers(found.fit) == numbers(found.unseen) == numbers(found.judged) == list(range(64))
+
+
+def test_samples_are_few_where_there_are_no_more_of_them() -> None:
+    heavy = {"a": 10**12}
+    assert divided(numbered(8), heavy).few and len(divided(numbered(8), heavy).every) == 8
+    assert not divided(numbered(64), heavy).few
+    assert divided(numbered(8), {}).few and not divided(numbered(64), {}).few
