@@ -30,7 +30,7 @@ def optimize(
     ``max_drop=0.01``, ``builder_options={"refit": True}`` …). The bundle goes to ``out``, by default
     ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``.
     ``command`` is what the report shows for making the bundle again, by default this call. Raises ``BadInput`` for
-    anything the user can mend; an interrupted call is taken up by the next one like it.
+    anything the user can mend; the same call continues an interrupted one.
     """
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)

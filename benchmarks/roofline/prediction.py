@@ -19,7 +19,7 @@ CHECKED = {(7, 5), (8, 0), (8, 6)}
 
 @dataclass(frozen=True)
 class Calibration:
-    """Written by ``python -m benchmarks.roofline.calibrate``: the factors fitted on all models, and the largest
+    """Written by ``python -m studies.roofline.calibrate``: the factors fitted on all models, and the largest
     absolute leave-one-out errors in percent on T4 and A100."""
 
     factors: Efficiency

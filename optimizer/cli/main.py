@@ -105,7 +105,7 @@ def _told(work: Callable[[], int]) -> int:
     try:
         return work()
     except KeyboardInterrupt:
-        return _say("interrupted; the same command takes up where it stopped", INTERRUPTED)
+        return _say("interrupted; run the same command again to continue", INTERRUPTED)
     except EnginewrightError as error:
         return _say(str(error), error.exit_code)
 

@@ -9,11 +9,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from benchmarks.roofline.models.__main__ import MODELS, main
-from benchmarks.roofline.models.bert import bert_large
-from benchmarks.roofline.published import WORKLOADS
 from graphs.macs import count_macs, int8_mac_share, total_macs
 from graphs.shapes import static_shape, with_shapes
+from studies.roofline.models.__main__ import MODELS, main
+from studies.roofline.models.bert import bert_large
+from studies.roofline.published import WORKLOADS
 
 GMACS = {
     "resnet50": 4.09,  # torchvision, ptflops

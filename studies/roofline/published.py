@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.kernels import Kernel
-from benchmarks.roofline.models.bert import bert_large
-from benchmarks.roofline.models.convolutional import resnet50, ssd_mobilenet, ssd_resnet34
+from studies.roofline.models.bert import bert_large
+from studies.roofline.models.convolutional import resnet50, ssd_mobilenet, ssd_resnet34
 
 SQUAD_LENGTH = 177
 """Mean length in tokens of SQuAD v1.1 at 384: 54 % of the tokens are padding (openreview.net/forum?id=3nzKUh9a4M)."""

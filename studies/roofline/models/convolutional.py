@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from benchmarks.roofline.models.graph import GraphWriter
+from studies.roofline.models.graph import GraphWriter
 
 
 def resnet50(precision: str) -> ir.Model:

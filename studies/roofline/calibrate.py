@@ -1,4 +1,4 @@
-"""Fit the efficiency factors and show their leave-one-out error: ``python -m benchmarks.roofline.calibrate``.
+"""Fit the efficiency factors and show their leave-one-out error: ``python -m studies.roofline.calibrate``.
 
 Writes ``docs/roofline.md`` and ``benchmarks/roofline/factors.json``; takes about a minute.
 """
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, HeldOut, compare, fit, leave_one_out
-from benchmarks.roofline.page import page
 from benchmarks.roofline.prediction import FACTORS, Calibration
-from benchmarks.roofline.published import WORKLOADS, published
 from graphs.files import write_atomically, write_json
+from studies.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, HeldOut, compare, fit, leave_one_out
+from studies.roofline.page import page
+from studies.roofline.published import WORKLOADS, published
 
 
 def calibrate() -> tuple[Calibration, str]:
@@ -39,7 +39,7 @@ def worst_percent(held: Sequence[HeldOut], scenario: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline.calibrate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m studies.roofline.calibrate", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/roofline.md"), help="the page")
     parser.add_argument("--factors", type=Path, default=FACTORS, help="the factors that predictions read")
     options = parser.parse_args(arguments)

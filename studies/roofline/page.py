@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, Comparison, HeldOut
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, Efficiency, sustained_clock
 from benchmarks.roofline.prediction import Calibration
-from benchmarks.roofline.published import SQUAD_LENGTH, WORKLOADS
 from engines.targets.boards import GPUS
 from engines.targets.target import TARGETS
+from studies.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, Comparison, HeldOut
+from studies.roofline.published import SQUAD_LENGTH, WORKLOADS
 
 GOAL = 0.30
 _HEAD = """# Roofline: what a GPU that is not here should reach
 
-Written by `python -m benchmarks.roofline.calibrate`; do not edit. Every figure under "predicted" is a **prediction**,
+Written by `python -m studies.roofline.calibrate`; do not edit. Every figure under "predicted" is a **prediction**,
 none is a measurement of ours, and none is an MLPerf result.
 
     optimize inspect MODEL.onnx --target a100        # the bound per layer, latency and throughput
@@ -33,11 +33,11 @@ at its own type's peak rate (dense), with clock = (base clock / rated clock) ^ t
 every GPU, model and kind of layer:"""
 _ASSUMPTIONS = f"""## Assumptions
 
-- Graphs are MLCommons' architectures with random weights (`benchmarks/roofline/models/`), BatchNorm folded, INT8 as
+- Graphs are MLCommons' architectures with random weights (`studies/roofline/models/`), BatchNorm folded, INT8 as
   NVIDIA submitted it, inputs already INT8 on the GPU as NVIDIA's harness keeps them. BERT-99 is INT8 throughout,
   attention included; BERT-99.9 is FP16.
 - BERT is computed at {SQUAD_LENGTH} tokens, SQuAD v1.1's mean: 54 % of the tokens are padding at 384 (see
-  `benchmarks/roofline/published.py`), and NVIDIA's harness removes padding. Its SingleStream p90 belongs to a longer
+  `studies/roofline/published.py`), and NVIDIA's harness removes padding. Its SingleStream p90 belongs to a longer
   question than the mean one, so BERT's latencies are shown and neither fitted nor counted in the error.
 - Offline is predicted at batch {OFFLINE_BATCH}, batches back to back. Copies over PCIe, image decoding and non-maximum
   suppression are not modelled.

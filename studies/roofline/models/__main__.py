@@ -1,4 +1,4 @@
-"""Write one of the graphs as ONNX: ``python -m benchmarks.roofline.models resnet50 resnet50.onnx [--precision int8]``.
+"""Write one of the graphs as ONNX: ``python -m studies.roofline.models resnet50 resnet50.onnx [--precision int8]``.
 
 Without ``--random`` the weights are zeros in a sparse file, which takes no room on disk: enough for FLOPs and bytes.
 """
@@ -14,10 +14,10 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from benchmarks.roofline.models.bert import bert_large
-from benchmarks.roofline.models.convolutional import resnet50, ssd_mobilenet, ssd_resnet34
-from benchmarks.roofline.models.graph import FLOATS
 from graphs.files import unwritable
+from studies.roofline.models.bert import bert_large
+from studies.roofline.models.convolutional import resnet50, ssd_mobilenet, ssd_resnet34
+from studies.roofline.models.graph import FLOATS
 
 MODELS: dict[str, Callable[[str], ir.Model]] = {
     "resnet50": resnet50,
@@ -53,7 +53,7 @@ def write_shapes(model: ir.Model, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 written, 2 bad usage or a folder that cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline.models", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m studies.roofline.models", description=__doc__)
     parser.add_argument("name", choices=sorted(MODELS))
     parser.add_argument("out", type=Path, metavar="OUT.onnx")
     parser.add_argument("--precision", choices=sorted(FLOATS), default="fp32")

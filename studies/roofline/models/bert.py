@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from benchmarks.roofline.models.graph import GraphWriter
+from studies.roofline.models.graph import GraphWriter
 
 LAYERS, HIDDEN, HEADS, WIDE, VOCABULARY, POSITIONS = 24, 1024, 16, 4096, 30522, 512
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.roofline import calibrate as command
-from benchmarks.roofline.calibrate import worst_percent
-from benchmarks.roofline.fit import FITTED_GPUS, HeldOut, compare, fit, leave_one_out
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import Efficiency
 from benchmarks.roofline.prediction import calibration
-from benchmarks.roofline.published import WORKLOADS, Published, published
 from engines.targets.boards import GPUS
+from studies.roofline import calibrate as command
+from studies.roofline.calibrate import worst_percent
+from studies.roofline.fit import FITTED_GPUS, HeldOut, compare, fit, leave_one_out
+from studies.roofline.published import WORKLOADS, Published, published
 
 PAGE = Path(__file__).parents[3] / "docs" / "roofline.md"
 
@@ -79,7 +79,7 @@ def test_stored_factors_and_page_are_what_the_program_writes(
 ) -> None:
     monkeypatch.setattr(command, "leave_one_out", lambda *_: held)  # made once for this file
     assert command.main(["--out", str(tmp_path / "page.md"), "--factors", str(tmp_path / "factors.json")]) == 0
-    fresh = "run python -m benchmarks.roofline.calibrate and commit what it writes"
+    fresh = "run python -m studies.roofline.calibrate and commit what it writes"
     assert (tmp_path / "page.md").read_text() == PAGE.read_text(), fresh
     assert worst_percent(held, "offline") == calibration().throughput_error_percent, fresh
     assert (tmp_path / "factors.json").read_bytes() == command.FACTORS.read_bytes(), fresh

@@ -23,8 +23,8 @@ from benchmarks.roofline.predict import (
     samples_per_s,
     sustained_clock,
 )
-from benchmarks.roofline.published import WORKLOADS, Published
 from engines.targets.boards import GPUS
+from studies.roofline.published import WORKLOADS, Published
 
 COMPUTE = np.round(np.arange(0.40, 0.961, 0.02), 2)
 MEMORY = np.round(np.arange(0.40, 0.901, 0.02), 2)

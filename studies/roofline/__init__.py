@@ -1,0 +1,1 @@
+"""The roofline model's efficiency factors, fitted on published results: ``python -m studies.roofline.calibrate``."""
