@@ -7,19 +7,16 @@ FLOPs are twice the MACs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from graphs.shapes import static_shape, with_shapes
+from graphs.weighted import INTEGER_PRODUCTS, RECURRENT_GATES, STANDARD_DOMAINS, operands
 
 Shapes = Mapping[str, Sequence[int]]
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_PRODUCTS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
-"""Float products with two operands, and where the second one is."""
-_INTEGER_PRODUCTS = {"QLinearConv": 3, "QLinearMatMul": 3, "ConvInteger": 1, "MatMulInteger": 1}
 _TRANSPARENT = {
     *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Gather", "Split", "Expand"),
     *("Cast", "Identity"),
@@ -50,8 +47,8 @@ def count_macs(model: ir.Model, shapes: Shapes) -> dict[str, NodeCost]:
     """
     found = graph_costs(with_shapes(model, shapes).graph)
     main = {node.name for node in model.graph}
-    names = [(str(node.name), node.op_type) for node in _nodes(model.graph) if node.name in main or node.name in found]
-    return {name: found.get(name, NodeCost(op_type, 0, 0, 0)) for name, op_type in names}
+    counted = [node for node in model.graph.all_nodes() if node.name in main or node.name in found]
+    return {str(node.name): found.get(str(node.name), NodeCost(node.op_type, 0, 0, 0)) for node in counted}
 
 
 def total_macs(costs: Mapping[str, NodeCost]) -> int:
@@ -67,16 +64,16 @@ def int8_mac_share(model: ir.Model, shapes: Shapes) -> float:
     concrete = with_shapes(model, shapes)
     costs = graph_costs(concrete.graph)
     total = total_macs(costs)
-    int8 = sum(costs[node.name].macs for node in _nodes(concrete.graph) if node.name in costs and is_int8(node))
+    int8 = sum(costs[node.name].macs for node in concrete.graph.all_nodes() if node.name in costs and is_int8(node))
     return int8 / total if total else 0.0
 
 
 def is_int8(node: ir.Node) -> bool:
     """Whether a product's two operands are both 8-bit integers, directly or behind DequantizeLinear."""
-    if node.op_type in _INTEGER_PRODUCTS:
-        return True
-    second = _PRODUCTS.get(node.op_type)
-    return second is not None and all(_arrives_dequantized(node.inputs[index]) for index in (0, second))
+    multiplied = operands(node)
+    if multiplied is None or node.op_type in INTEGER_PRODUCTS:
+        return multiplied is not None
+    return all(_arrives_dequantized(node.inputs[index]) for index in multiplied)
 
 
 def _arrives_dequantized(value: ir.Value | None) -> bool:
@@ -102,14 +99,6 @@ def _is_8_bit(dequantize: ir.Node) -> bool:
     if len(quantize.inputs) > 2 and quantize.inputs[2] is not None:
         return quantize.inputs[2].dtype in _INT8
     return quantize.attributes.get_int("output_dtype", 0) in {0, *(dtype.value for dtype in _INT8)}
-
-
-def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
-    for node in graph:
-        yield node
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                yield from _nodes(attribute.as_graph())
 
 
 def graph_costs(graph: ir.Graph) -> dict[str, NodeCost]:
@@ -167,14 +156,17 @@ def _bytes(value: ir.Value) -> int | None:
 
 def _macs(node: ir.Node) -> int | None:
     """MACs of one execution; 0 for operators that are no products, None where a shape is unknown."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in STANDARD_DOMAINS:
         return 0
-    if node.op_type in _GATES:
+    if node.op_type in RECURRENT_GATES:
         return _recurrent_macs(node)
-    if node.op_type not in _PRODUCTS and node.op_type not in _INTEGER_PRODUCTS:
+    if node.op_type == "Einsum":
+        return _einsum_macs(node)
+    multiplied = operands(node)
+    if multiplied is None:
         return 0
-    second = {**_PRODUCTS, **_INTEGER_PRODUCTS}[node.op_type]
-    first, other, output = (static_shape(v) for v in (node.inputs[0], node.inputs[second], node.outputs[0]))
+    values = (*(node.inputs[index] for index in multiplied), node.outputs[0])
+    first, other, output = map(static_shape, values)
     if first is None or other is None or output is None:
         return None
     if "Conv" in node.op_type:  # weight [C out, C in / group, ...]; for ConvTranspose [C in, C out / group, ...]
@@ -186,10 +178,27 @@ def _macs(node: ir.Node) -> int | None:
     return math.prod(output) * first[-1]
 
 
+def _einsum_macs(node: ir.Node) -> int | None:
+    """The sizes of all labels, once each: every term of the sum. 0 for one operand, which multiplies nothing."""
+    shapes = [static_shape(value) for value in node.inputs]
+    if len(shapes) < 2:
+        return 0
+    terms = node.attributes.get_string("equation", "").replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=False):
+        if shape is None:
+            return None
+        head, dots, tail = term.partition("...")
+        spread = [f"...{i}" for i in range(len(shape) - len(head) - len(tail), 0, -1)] if dots else []
+        for label, size in zip([*head, *spread, *tail], shape, strict=False):
+            sizes[label] = max(size, sizes.get(label, 1))
+    return math.prod(sizes.values())
+
+
 def _recurrent_macs(node: ir.Node) -> int | None:
     """Input and recurrent products of every gate: steps x batch x directions x gates x hidden x (input + hidden)."""
     data, weight = static_shape(node.inputs[0]), static_shape(node.inputs[1])
     if data is None or weight is None:
         return None
     directions, gates_hidden, inputs = weight
-    return data[0] * data[1] * directions * gates_hidden * (inputs + gates_hidden // _GATES[node.op_type])
+    return data[0] * data[1] * directions * gates_hidden * (inputs + gates_hidden // RECURRENT_GATES[node.op_type])

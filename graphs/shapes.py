@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.optimizer import fold_constants
@@ -27,10 +29,13 @@ def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
             given = shapes.get(str(value.name))
             sizes = given if given is not None else [_size(dim, symbols) for dim in value.shape]
             value.shape = ir.Shape([int(size) for size in sizes])
-    for node in nodes(copy):
+    for node in copy.graph.all_nodes():
         for output in node.outputs:
             output.shape = None
-    for _ in range(2):
+    infer_shapes(copy)
+    for _ in range(2):  # what the first round makes constant tells the second the shapes behind it
+        if _settled(copy):
+            break
         fold_constants(
             copy,
             onnx_shape_inference=True,
@@ -38,8 +43,52 @@ def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
             output_size_limit=1 << 16,
             should_fold=fold_small_fills,
         )
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+        infer_shapes(copy)
     return copy
+
+
+def _settled(model: ir.Model) -> bool:
+    """Whether every shape is known and nothing is left that computes one."""
+    nodes = list(model.graph.all_nodes())
+    if any(node.op_type in ("Shape", "Size") for node in nodes):
+        return False
+    return all(static_shape(value) is not None for node in nodes for value in node.outputs if value.name)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Infer types and shapes, in place; what is not known stays so."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _forget_containers(model)
+
+
+def _forget_containers(model: ir.Model) -> None:
+    """The pass notes the type of a sequence's elements as that of the sequence; no type is better than a wrong one."""
+    opset = model.opset_imports.get("", 1)
+    for graph in model.graphs():
+        for node in graph:
+            if (
+                node.domain in ("", "ai.onnx")
+                and "Sequence" in node.op_type
+                and deals_in_containers(node.op_type, opset)
+            ):
+                for value in node.outputs:
+                    if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
+                        value.type = value.shape = None
+
+
+_CONTAINERS = {"Optional", "OptionalGetElement", "OptionalHasElement"}
+
+
+@lru_cache(maxsize=1024)
+def deals_in_containers(op_type: str, opset: int) -> bool:
+    """Whether a standard operator takes or makes sequences or optionals by its nature (Identity and If only may)."""
+    try:
+        schema = onnx.defs.get_schema(op_type, opset)
+    except onnx.defs.SchemaError:
+        return False
+    of = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+    slots = [of.get(slot.type_str, [slot.type_str]) for slot in (*schema.inputs, *schema.outputs)]
+    return op_type in _CONTAINERS or any(all(kind.startswith("seq(") for kind in slot) for slot in slots if slot)
 
 
 def fold_small_fills(node: ir.Node) -> bool | None:
@@ -51,12 +100,6 @@ def fold_small_fills(node: ir.Node) -> bool | None:
         return None
     shape = node.inputs[0].const_value
     return True if shape is not None and math.prod(shape.numpy().tolist()) <= 1024 else None
-
-
-def nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Every node, subgraphs included."""
-    for graph in model.graphs():
-        yield from graph
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

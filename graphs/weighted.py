@@ -10,12 +10,27 @@ from graphs.constants import constant_tensor
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Their data is input 0, their weight input 1."""
+INTEGER_PRODUCTS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
+"""Products whose operands are stored as integers."""
+RECURRENT_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+"""Operators that multiply data by one weight and their state by another, once per gate and step."""
+FLOAT_PRODUCTS = WEIGHTED | {"DeformConv", "Einsum", *RECURRENT_GATES}
+"""Every operator that sums products: they hold the work of a model."""
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 def is_weighted(node: ir.Node) -> bool:
     """Whether ``node`` is one of ONNX's own weighted operators; its weight may still be computed."""
     return node.op_type in WEIGHTED and node.domain in STANDARD_DOMAINS
+
+
+def operands(node: ir.Node) -> tuple[int, int] | None:
+    """Which two inputs a product multiplies; None for one of another number of operands, and for any other operator."""
+    if node.domain not in STANDARD_DOMAINS:
+        return None
+    if node.op_type in ("QLinearConv", "QLinearMatMul"):
+        return 0, 3
+    return (0, 1) if node.op_type in WEIGHTED | INTEGER_PRODUCTS | {"DeformConv"} else None
 
 
 def group(node: ir.Node) -> int:

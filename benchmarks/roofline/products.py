@@ -9,8 +9,8 @@ import onnx_ir as ir
 from benchmarks.roofline.kernels import Product
 from graphs.macs import NodeCost, is_int8
 from graphs.shapes import static_shape
+from graphs.weighted import operands
 
-_OPERANDS = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}
 _FLOAT8 = {ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2}
 _HALF = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
@@ -19,7 +19,7 @@ def product(node: ir.Node, cost: NodeCost) -> Product | None:
     """The product a node is; None for operators that multiply no matrices, or whose shapes are unknown."""
     if not cost.macs:
         return None
-    first, second = _OPERANDS.get(node.op_type, (0, 1))
+    first, second = operands(node) or (0, 1)
     output, other = static_shape(node.outputs[0]), static_shape(node.inputs[second])
     if output is None or other is None:
         return None

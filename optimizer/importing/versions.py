@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from graphs.errors import BadInput
 from graphs.free_names import FreeNames
+from graphs.shapes import infer_shapes
 from optimizer.importing.adapters import CannotConvert, adapt_node
-from optimizer.passes.infer_shapes import infer_shapes
 
 OPSET = 21
 IR_VERSION = 10

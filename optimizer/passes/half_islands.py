@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from graphs.shapes import deals_in_containers
 from optimizer.passes.half_ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
-from optimizer.passes.half_types import deals_in_containers, half_slots
+from optimizer.passes.half_types import half_slots
 from optimizer.simulation.extremes import Extremes
 
 _BODIES = {"Loop", "Scan", "SequenceMap"}

@@ -43,18 +43,3 @@ def half_slots(op_type: str, opset: int, dtype: ir.DataType) -> HalfSlots | None
     return HalfSlots(
         inputs, tuple(slot.type_str in bound and allowed.get(slot.type_str, False) for slot in schema.outputs)
     )
-
-
-_CONTAINERS = {"Optional", "OptionalGetElement", "OptionalHasElement"}
-
-
-@lru_cache(maxsize=1024)
-def deals_in_containers(op_type: str, opset: int) -> bool:
-    """Whether a standard operator takes or makes sequences or optionals by its nature (Identity and If only may)."""
-    try:
-        schema = onnx.defs.get_schema(op_type, opset)
-    except onnx.defs.SchemaError:
-        return False
-    of = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
-    slots = [of.get(slot.type_str, [slot.type_str]) for slot in (*schema.inputs, *schema.outputs)]
-    return op_type in _CONTAINERS or any(all(kind.startswith("seq(") for kind in slot) for slot in slots if slot)

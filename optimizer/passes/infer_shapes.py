@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-import onnx_ir.passes.common as common
 
+from graphs.shapes import infer_shapes
 from optimizer.passes.base import PassResult
-from optimizer.passes.half_types import deals_in_containers
-
-
-def infer_shapes(model: ir.Model) -> None:
-    """Infer types and shapes, in place; what is not known stays so."""
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    _forget_containers(model)
 
 
 class InferShapes:
@@ -31,18 +24,3 @@ class InferShapes:
 def _unknown(model: ir.Model) -> int:
     values = (value for graph in model.graphs() for node in graph for value in node.outputs)
     return sum(value.shape is None or value.dtype is None for value in values if value.name)
-
-
-def _forget_containers(model: ir.Model) -> None:
-    """The pass notes the type of a sequence's elements as that of the sequence; no type is better than a wrong one."""
-    opset = model.opset_imports.get("", 1)
-    for graph in model.graphs():
-        for node in graph:
-            if (
-                node.domain in ("", "ai.onnx")
-                and "Sequence" in node.op_type
-                and deals_in_containers(node.op_type, opset)
-            ):
-                for value in node.outputs:
-                    if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
-                        value.type = value.shape = None

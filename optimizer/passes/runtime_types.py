@@ -11,10 +11,10 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.graph import running
+from graphs.shapes import infer_shapes
 from graphs.taps import cut_at
 from optimizer.importing.checks import STANDARD_DOMAINS
 from optimizer.passes.base import PassResult
-from optimizer.passes.infer_shapes import infer_shapes
 
 
 class RuntimeTypes:

@@ -13,8 +13,8 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from graphs.shapes import infer_shapes
 from optimizer.passes.base import PassResult
-from optimizer.passes.infer_shapes import infer_shapes
 
 _DOMAIN = "enginewright.spelt_out"
 _LIKE_TODAYS = 18

@@ -14,12 +14,13 @@ import onnx_ir as ir
 
 from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
+from graphs.weighted import FLOAT_PRODUCTS, INTEGER_PRODUCTS
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
 from optimizer.simulation.readings import ScalarTaps, opened
 
-PRODUCTS = {"Conv", "ConvTranspose", "ConvInteger", "DeformConv", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
-"""Operators that hold the work of a model; their sums are FP32, so that they lose one rounding and no more."""
+PRODUCTS = FLOAT_PRODUCTS | INTEGER_PRODUCTS
+"""Their sums are FP32, so that they lose one rounding and no more."""
 _FLOAT = ir.DataType.FLOAT
 
 

@@ -78,7 +78,7 @@ def test_stateful_stack_gives_the_models_own_shapes(tmp_path):
     assert not joinable(specs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 3), st.data())
 def test_choice_split_and_batches(tmp_path_factory, sizes, samples, seed, data):
     folder = tmp_path_factory.mktemp("d")

@@ -70,7 +70,7 @@ def tiny_fetch_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=5), st.integers(1, 3), st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_any_split_into_batches_gives_the_same_table(sizes, threads, reverse):
     model, alone = conv_model(), images(sum(sizes), seed=len(sizes))
     expected = collect(model, ["x", "hidden", "y"], ({"x": x} for x in alone), joinable=True, threads=1)

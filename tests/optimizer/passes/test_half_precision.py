@@ -254,7 +254,7 @@ def test_bfloat16_keeps_fp32_range() -> None:
     check(model)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=16))
 def test_saturated_constants_are_rounded_or_finite(values: list[float]) -> None:
     model = parse("g (float[N] x, float[M] w) => (float[K] y) { y = Max(x, w) }")

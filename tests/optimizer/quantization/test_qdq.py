@@ -204,7 +204,7 @@ def full_range(weight: np.ndarray) -> np.ndarray:
     return fp16_representable(np.abs(weight).max(axis=1) / CODE_MAX)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(1e-12, 1e12), st.integers(0, 2**32 - 1))
 def test_scales_survive_fp16_and_codes_stay_in_range(magnitude: float, seed: int) -> None:
     weight = (np.random.default_rng(seed).standard_normal((6, 20)) * magnitude).astype(np.float32)
@@ -217,7 +217,7 @@ def test_scales_survive_fp16_and_codes_stay_in_range(magnitude: float, seed: int
         assert codes.dtype == np.int8 and codes.min() >= -127
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_mse_scales_are_never_worse_than_the_full_range(seed: int) -> None:
     rng = np.random.default_rng(seed)

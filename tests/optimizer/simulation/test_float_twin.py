@@ -86,7 +86,7 @@ def test_every_optimization_level_keeps_the_rounding_ties_subnormals_and_overflo
     np.testing.assert_array_equal(run(ROUNDS[dtype], level, x=x)[0], wanted)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=64))
 def test_any_float_rounds_as_numpy_rounds(values: list[float]) -> None:
     x = np.array(values, np.float32)

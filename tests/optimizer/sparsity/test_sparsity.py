@@ -16,7 +16,7 @@ from optimizer.passes.sparsity import Sparsity, is_two_four, prune_two_four
 FOURS = st.sampled_from([4, 8, 12])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(0, 2), st.sampled_from([np.float32, np.float16]))
 def test_pruning_keeps_the_two_largest_of_every_four(data: st.DataObject, axis: int, dtype: type) -> None:
     shape = [data.draw(st.integers(1, 3)) for _ in range(3)]
