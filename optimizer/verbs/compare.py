@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.measurement import Latency
@@ -20,8 +20,8 @@ from graphs.errors import BadInput
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.batching import found_batching, has_open_axis, whole_samples
-from optimizer.stages.index_limits import integer_bounds
 from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
+from optimizer.verbs.usual_inputs import random_inputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +75,7 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         specs = _known_specs(engines, first, data, samples)
         for engine in engines.values():
             engine.learn(specs)
-        source = open_source(data, specs, samples=samples, integer_bounds=_bounds(first))
+        source = open_source(data, specs, samples=samples, **_random(first))
         feeds = batches(source.samples(), BATCH, specs)
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
         run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
@@ -105,7 +105,7 @@ def _known_specs(engines: dict[str, EngineBase], first: Path, data: str, samples
     if not has_open_axis(specs):
         return specs
     imported = import_model(_file(first))
-    source = open_source(data, whole_samples(specs), samples=samples, integer_bounds=integer_bounds(imported.model))
+    source = open_source(data, whole_samples(specs), samples=samples, **_random(first))
     return found_batching(imported.path, imported.model, source, engines["first"].outputs).of_inputs(specs)
 
 
@@ -113,8 +113,9 @@ def _file(path: Path) -> Path:
     return path / "model.onnx" if (path / MANIFEST).is_file() else path
 
 
-def _bounds(path: Path) -> dict[str, int]:
-    return integer_bounds(import_model(_file(path)).model)
+def _random(path: Path) -> dict[str, Any]:
+    """What is known of random inputs for a bundle or a model."""
+    return random_inputs(path / "engines" / CPU.name, _file(path))
 
 
 def _size(path: Path) -> int:

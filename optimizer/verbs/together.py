@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.together.placement import Placement, find_mig_instances, on_cores, on_mig
 from benchmarks.together.run import Tenant, Together, run_together
-from calibration.sources.open import open_source
 from engines.manifest import EngineManifest
 from engines.targets.gpus_here import native_target
 from engines.targets.target import CPU, NATIVE
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
+from optimizer.verbs.usual_inputs import usual_inputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,9 +62,7 @@ def _placements(target: str, count: int) -> list[Placement]:
 
 
 def _tenant(name: str, folder: Path, batch: int, placement: Placement) -> Tenant:
-    manifest = EngineManifest.load(folder)
-    shapes = {name: given.opt for name, given in manifest.profile.inputs.items()}
-    source = open_source("random", manifest.inputs, samples=1, seed=0, shapes=shapes)
+    source = usual_inputs(folder, EngineManifest.load(folder).inputs, folder.parent.parent / "model.onnx", 1)
     return Tenant(name, folder.absolute(), next(source.samples()), batch, placement)
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from calibration.sources.open import open_source
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
 from engines.integrity import check_engine, check_io
 from engines.manifest import EngineManifest
 from engines.open import open_engine
 from graphs.errors import EnginewrightError, in_a_line
 from optimizer.bundle import Bundle
-from optimizer.stages.index_limits import random_values
+from optimizer.verbs.usual_inputs import usual_inputs
 
 MODEL = "model.onnx"
 """The typed graph of a bundle, which plans are built from."""
@@ -56,22 +54,21 @@ def _check_files(bundle: Bundle) -> Check:
 
 
 def _check_engines(bundle: Bundle) -> Iterator[Check]:
-    values = random_values(bundle.path / MODEL)
     for target in bundle.targets():
         try:
-            yield Check(target, True, "; ".join(_check_engine(bundle, target, values)))
+            yield Check(target, True, "; ".join(_check_engine(bundle, target)))
         except EnginewrightError as error:
             yield Check(target, False, in_a_line(error))
 
 
-def _check_engine(bundle: Bundle, target: str, values: dict[str, Any]) -> list[str]:
+def _check_engine(bundle: Bundle, target: str) -> list[str]:
     """What was found to hold. Raises ``EnginewrightError`` for an engine that is broken."""
     directory = bundle.engine_directory(target)
     manifest = EngineManifest.load(directory)
     graph = directory / manifest.file if manifest.backend == "onnxruntime" else bundle.path / MODEL
     said = check_engine(manifest, directory, graph)
     try:
-        return [*said, _run(manifest, directory, values)]
+        return [*said, _run(manifest, directory, bundle.path / MODEL)]
     except EngineElsewhere as error:
         return [*said, f"not run here: {error.what}"]
     except BuildError as error:
@@ -80,13 +77,11 @@ def _check_engine(bundle: Bundle, target: str, values: dict[str, Any]) -> list[s
         return [*said, f"not run here: {error.what}"]
 
 
-def _run(manifest: EngineManifest, directory: Path, values: dict[str, Any]) -> str:
+def _run(manifest: EngineManifest, directory: Path, graph: Path) -> str:
     with open_engine(directory) as engine:
         check_io(manifest, directory, [spec.name for spec in (*engine.inputs, *engine.outputs)])
         finite = {spec.name for spec in engine.outputs if spec.finite}
-        usual = manifest.profile.opt_shapes()
-        source = open_source("random", engine.inputs, samples=SAMPLES, seed=0, shapes=usual, **values)
-        for sample in source.samples():
+        for sample in usual_inputs(directory, engine.inputs, graph, SAMPLES).samples():
             for name, value in engine.infer(sample).items():
                 if name in finite and value.dtype.kind == "f" and not np.isfinite(value).all():
                     raise EngineError(f"output {name!r} is not finite on a seeded random input", where=str(directory))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from benchmarks.loadgen.curve import SearchSummary
@@ -19,14 +18,11 @@ from benchmarks.report.model import LoadgenSummary, Report, Status
 from benchmarks.samples.library import save_samples
 from benchmarks.workloads.opening import workload_place
 from benchmarks.workloads.registry import find_workload
-from calibration.sources.open import open_source as open_samples
-from engines.manifest import MANIFEST_NAME, EngineManifest
-from engines.profile import Shape
 from engines.source import REMOTE, open_source
 from graphs.errors import BadInput
 from optimizer.settings import choice
-from optimizer.stages.index_limits import random_values
 from optimizer.verbs.bench.subject import BenchSubject, find_subject
+from optimizer.verbs.usual_inputs import usual_inputs
 
 SAMPLES = 64
 REMOTE_WORKERS = 8  # requests in flight, so that the server has something to batch
@@ -153,14 +149,8 @@ def _request(
         return replace(request, task=workload_place(settings.workload, settings.dataset, settings.samples))
     with open_source(subject.engine) as engine:
         specs = engine.inputs
-    shapes = _usual_shapes(Path(subject.engine))
-    source = open_samples("random", specs, samples=SAMPLES, seed=0, shapes=shapes, **random_values(subject.graph))
-    return replace(request, samples=save_samples(islice(source.samples(), SAMPLES), specs, scratch / "samples"))
-
-
-def _usual_shapes(folder: Path) -> dict[str, Shape]:
-    """Those an engine's profile is tuned for; none where there is no profile."""
-    return EngineManifest.load(folder).profile.opt_shapes() if (folder / MANIFEST_NAME).is_file() else {}
+    source = usual_inputs(Path(subject.engine), specs, subject.graph, SAMPLES)
+    return replace(request, samples=save_samples(source.samples(), specs, scratch / "samples"))
 
 
 def _run(request: LoadgenRequest, settings: BenchSettings) -> tuple[LoadgenResult, SearchSummary | None]:

@@ -21,6 +21,9 @@ from engines.tensorrt.library import installed
 from engines.tensorrt.plan_header import read_header
 from graphs.files import sha256_file, write_json
 from optimizer.bundle import BundleManifest
+from optimizer.verbs.bench.run import BenchSettings, bench_bundle
+from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.together import bench_together
 from optimizer.verbs.verify import verify_bundle
 
 needs_rtx = pytest.mark.skipif(not installed("tensorrt_rtx"), reason="the rtx extra is not installed")
@@ -149,15 +152,28 @@ def test_an_engine_for_another_gpu_than_the_one_here_is_not_broken(
     assert ok and "not run here: built for SM80, this GPU is SM75" in detail
 
 
-def test_inputs_are_of_the_profiles_usual_length(tmp_path: Path) -> None:
-    """The table has 8 positions: the length that synthetic data takes by itself, 64, is not in it."""
-    text = HEAD + (
-        "agraph (float[1, n] x) => (float[1, n] y) <int64 zero = {0}, int64 one = {1}, int64 axis = {1},"
-        "float[8] table = {1, 2, 3, 4, 5, 6, 7, 8}> { sizes = Shape(x) length = Gather(sizes, axis) "
-        "places = Range(zero, length, one) row = Gather(table, places) y = Add(x, row) }"
-    )
+POSITIONS = HEAD + (
+    "agraph (float[1, n] x) => (float[1, n] y) <int64 zero = {0}, int64 one = {1}, int64 axis = {1},"
+    "float[8] table = {1, 2, 3, 4, 5, 6, 7, 8}> { sizes = Shape(x) length = Gather(sizes, axis) "
+    "places = Range(zero, length, one) row = Gather(table, places) y = Add(x, row) }"
+)
+"""The table has 8 positions: the length that synthetic data takes by itself, 64, is not in it."""
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        verify_bundle,
+        lambda bundle: compare_sides(bundle, bundle, "random", 2),
+        lambda bundle: bench_together([bundle], copies=2, batch=1, seconds=0.1, rounds=1),
+        lambda bundle: bench_bundle(bundle / "engines" / "cpu", BenchSettings(duration=0.2)).verdict,
+    ],
+    ids=["verify", "compare", "together", "bench"],
+)
+def test_inputs_are_of_the_profiles_usual_length(tmp_path: Path, verb: Callable[[Path], object]) -> None:
     profile = ShapeProfile({"x": ShapeRange((1, 2), (1, 6), (1, 8))})
-    assert verify_bundle(make_bundle(tmp_path / "bundle", text, profile, "cpu")).ok
+    found = verb(make_bundle(tmp_path / "bundle", POSITIONS, profile, "cpu"))
+    assert getattr(found, "ok", True)
 
 
 def test_an_engine_whose_output_is_not_finite_fails(tmp_path: Path) -> None:
