@@ -23,7 +23,9 @@ from engines.targets.gpus_here import used_gpu
 from engines.targets.nvml import opened
 
 RUNS = 3
+"""Inferences before memory is read: buffers are allocated by the first, and reused from the second."""
 LIMIT_S = 300.0
+"""Seconds after which the measurement is given up."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,15 @@ import numpy as np
 from engines.engine import Array
 
 RANGE_SHARE = 0.01
+"""Largest error, as a share of the range of the reference, that still agrees: 1 % of the range, as a meter is rated by
+its full scale.
+"""
 _BINS_PER_OCTAVE = 16
+"""Errors are kept by size in bins of a sixteenth of a factor of two: 4.4 % wide."""
 _LOWEST_OCTAVE = -150
+"""The smallest error that is told apart, as a power of two: below the smallest float32 (2^-149)."""
 _OCTAVES = 300
+"""From there to 2^150, beyond the largest float32 (2^128)."""
 
 
 class Agreement:

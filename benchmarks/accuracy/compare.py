@@ -23,6 +23,7 @@ from engines.engine import Array, Engine, Feed
 from graphs.errors import BadInput
 
 SQNR_CAP_DB = 200.0
+"""Decibels that an exact output counts as; chosen, far above any output that is not exact."""
 KEPT_BYTES = 16 << 20
 """Outputs that may depend on the data in length are kept up to this size, to be compared anew when they do."""
 

@@ -9,7 +9,13 @@ from benchmarks.loadgen.probe import Probe
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Mode, Scenario
 
 OFFLINE_HEADROOM = 1.25
+"""How many times the probed rate LoadGen is told for Offline: its one query must last the duration although probes run
+on a busy machine read low.
+"""
 SERVER_SHARE = 0.6
+"""Share of the probed capacity that Server is loaded with where no rate is asked for: queues stay short enough for p99
+on a machine that others use, too.
+"""
 # What the harness itself costs per sample (measured with a null engine): id lists and responses in Offline; queue,
 # thread hand-over and one LoadGen call per query in Server. It matters for models of a few microseconds.
 OFFLINE_OVERHEAD_S = 0.7e-6

@@ -19,6 +19,7 @@ from graphs.files import read_json, write_json
 
 OUTPUT_FILE = "process.log"
 REPETITIONS = 3
+"""How often an Offline run that was over too soon is made again, with the rate it measured."""
 LOG_FILES = (
     "mlperf_log_summary.txt",
     "mlperf_log_detail.txt",

@@ -14,6 +14,7 @@ from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json
 
 SCHEMA = 1
+"""Version of the layout of plaster.json."""
 STUDY_FILE = "plaster.json"
 
 

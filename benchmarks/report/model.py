@@ -25,6 +25,7 @@ from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json, write_json
 
 SCHEMA = 1
+"""Version of the layout of report.json."""
 Status = Literal["ok", "over_budget", "partial"]
 TargetStatus = Literal["measured", "built", "skipped"]
 

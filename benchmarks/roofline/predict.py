@@ -20,9 +20,13 @@ from benchmarks.roofline.kernels import Kernel, Product
 from engines.targets.boards import GPUS, GpuRates
 
 OFFLINE_BATCH = 128
+"""Batch that throughput is predicted at; chosen, as one that fills every GPU of the table."""
 TILE = 64
+"""Rows and columns of the output that a multiprocessor is taken to compute at once."""
 _GRANULARITY = {"int8": 32, "fp8": 32, "fp16": 8, "fp32": 4}
+"""Channels are padded to this, by type, as TensorRT's vectorized layouts have it (CHW32 for INT8, HWC8 for FP16)."""
 _FIRST_LAYER_CHANNELS = 4
+"""Channels that an image is padded to: first layers have a layout of their own (TensorRT, CHW4)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def sustained_clock(gpu: GpuRates, throttle: float) -> float:
 
 
 _TYPICAL = median(gpu.base_mhz / gpu.rated_mhz for gpu in GPUS.values() if gpu.base_mhz and gpu.watts > 60)
+"""Base over rated clock where no base clock is published; boards within 60 W, embedded ones, clock otherwise."""
 
 
 def _rate(product: Product, gpu: GpuRates) -> float:

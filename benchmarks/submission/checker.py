@@ -29,7 +29,9 @@ Problem = tuple[str, Path, str]
 """(check, place, what is wrong)"""
 DIVISIONS = ("open", "closed")
 LARGEST_ACCURACY_LOG = 10 * 1024
+"""Bytes that a truncated accuracy log may have (the submission checker's MAX_ACCURACY_LOG_SIZE)."""
 LEAST_DURATION_MS, LEAST_OFFLINE_SAMPLES = 600_000, 24_576
+"""What MLPerf Inference asks of a run: ten minutes, and 24,576 samples in an Offline query."""
 
 
 def check_submission(folder: Path) -> CheckedFolder:

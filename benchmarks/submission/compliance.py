@@ -18,10 +18,16 @@ from benchmarks.loadgen.settings import SCENARIO_NAMES, LoadgenResult, Scenario
 from engines.engine import Array
 
 TEST01_SEED = 720381539243781796
+"""LoadGen's seed for choosing answers to log, from MLCommons' audit.config of TEST01."""
 TEST01_SAMPLES = 128
+"""Answers to log, from the same file."""
 SAME_SAMPLE = 3
+"""The sample that TEST04 sends over and over, from MLCommons' audit.config."""
 THRESHOLD, SHORT_THRESHOLD = 0.10, 0.20
+"""Largest change of speed, and that of runs so short that timers weigh in (compliance folder of mlcommons/inference).
+"""
 SHORT_MS = {Scenario.SINGLE_STREAM: 0.2, Scenario.MULTI_STREAM: 1.6}
+"""Latencies below which a run counts as short (the same folder)."""
 TESTS = ("TEST01", "TEST04")
 SAME_SUM = 1e-5
 """Difference, relative to the largest value of an output, at which answers are the same: a batch of another size adds

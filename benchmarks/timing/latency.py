@@ -10,7 +10,11 @@ from benchmarks.measurement import Latency, summarize_latency
 from engines.engine import Engine, Feed
 
 BURST_SECONDS = 0.03
+"""How long one engine runs before the next has its turn: many short runs, yet below the seconds over which clocks
+drift.
+"""
 SLOW_FACTOR = 4.0
+"""How many times the asked duration an engine may take for its minimum of runs."""
 
 
 def measure_latency(

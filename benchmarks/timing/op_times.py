@@ -17,6 +17,7 @@ from engines.onnxruntime.engine import tensor_specs
 from engines.onnxruntime.run import run_session
 
 WARMUP_RUNS = 3
+"""Profiled runs that are left out: the first ones allocate."""
 
 
 @dataclass(frozen=True)

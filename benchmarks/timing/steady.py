@@ -22,10 +22,17 @@ from benchmarks.timing.latency import Timings, time_in_turns
 from engines.engine import Engine, Feed
 
 LARGEST_VARIATION = 0.05
+"""Variation (standard deviation over mean) of burst medians above which timings are not trusted; chosen."""
 LARGEST_WARMING_C, LARGEST_CLOCK_DROP = 15.0, 0.10
+"""Warming in degrees Celsius, and drop of the clock as a share, from which the machine is said to throttle; chosen."""
 LISTED_OUTLIERS = 10
+"""Outliers that are listed; all are counted."""
 WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 5
+"""An engine is warm when its last five runs are less than 5 % faster than the five before; two seconds at most are
+waited for that.
+"""
 NORMAL_95 = 1.959964
+"""97.5th percentile of the standard normal distribution."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from graphs.errors import BadInput
 
 IDS, LENGTHS, TOKENS = "ids", "lengths", "tokens"
 BEAMS = 10
+"""Hypotheses kept, as MLPerf's GNMT reference does."""
 PENALTY = 1.0  # length penalty of Wu et al., 2016, equation 14
 
 

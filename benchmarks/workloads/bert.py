@@ -24,7 +24,9 @@ from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
 
 MAX_SEQUENCE = 384
+"""Tokens per window, as MLPerf's BERT reference has it."""
 BUCKET = 64
+"""Lengths are padded to a multiple of this where the model takes any, so that samples can be joined."""
 DATA_FILE = "dev-v1.1.json"
 
 

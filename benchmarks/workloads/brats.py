@@ -24,6 +24,7 @@ REGIONS = {"whole tumour": (1, 2, 3), "tumour core": (2, 3), "enhancing tumour":
 """Of the network's classes: 1 oedema, 2 necrosis, 3 enhancing (nnU-Net's order)."""
 CLASS_OF_LABEL = np.array([0, 2, 1, 0, 3], np.uint8)  # BraTS labels: 1 necrosis, 2 oedema, 4 enhancing
 DEFAULT_SIZE = (224, 224, 160)
+"""Voxels of the network's input where the model does not fix them (MLPerf's 3D-UNet of v0.7)."""
 
 
 class Brats:

@@ -20,6 +20,7 @@ from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
 
 CLASSES = 1000
+"""Of ImageNet; a model may put one for background before them."""
 MAP_FILE = "val_map.txt"
 # The reference implementation's steps (mlcommons/inference, vision/classification_and_detection/python/dataset.py).
 VGG_STEPS = ImageSteps(central=0.875, filter="area", mean=(123.68, 116.78, 103.94))

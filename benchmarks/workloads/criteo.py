@@ -17,7 +17,9 @@ from engines.engine import Array
 from graphs.errors import BadInput
 
 COUNTS, CATEGORIES = 13, 26
+"""Columns of a Criteo row."""
 COLUMNS = 1 + COUNTS + CATEGORIES
+"""With the label."""
 
 
 @dataclass(frozen=True)

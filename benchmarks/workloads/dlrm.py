@@ -19,8 +19,10 @@ from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
 
 ROWS = 270
+"""Items per user where no distribution is at hand: the mean of MLPerf's."""
 QUANTILES = "dist_quantile.txt"
 SEED = 0
+"""Of drawing sizes from that distribution."""
 
 
 class Clicks:

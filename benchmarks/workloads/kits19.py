@@ -24,8 +24,10 @@ from graphs.errors import BadInput
 SPACING = (1.6, 1.2, 1.2)  # mm
 LOWEST, HIGHEST = -79.0, 304.0  # Hounsfield units
 MEAN, STD = 101.0, 76.9
+"""Of the clipped foreground in Hounsfield units (MLPerf's reference, preprocess.py)."""
 PADDING = -2.2  # about what LOWEST becomes
 WINDOW = 128
+"""Voxels per axis (the reference's region of interest)."""
 
 
 class Kits19:

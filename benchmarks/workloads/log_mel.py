@@ -14,9 +14,13 @@ import numpy as np
 from engines.engine import Array
 
 RATE = 16_000
+"""Samples per second."""
 WINDOW, HOP, FFT = 320, 160, 512
+"""In samples: 20 ms, 10 ms, and the length of the transform."""
 BANDS, SPLICE = 80, 3
+"""Mel bands, and frames joined to one."""
 PREEMPHASIS, DITHER = 0.97, 1e-5
+"""Both of the reference's configuration; the dither is what it adds as noise, here its power."""
 
 
 def features(samples: Array) -> Array:

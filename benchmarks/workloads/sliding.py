@@ -18,6 +18,7 @@ from graphs.errors import BadInput
 
 VOLUME, LABELS = "volume", "labels"
 DEFAULT_WINDOW = 128
+"""Voxels per axis where the network takes any size (MLPerf's 3D-UNet reference)."""
 
 
 class SlidingWindowEngine(LoopedEngine):

@@ -12,9 +12,13 @@ import numpy as np
 from engines.engine import Array
 
 DOC_STRIDE = 128
+"""Tokens by which windows over a long context advance. This and the next three are the defaults of run_squad.py."""
 MAX_QUERY = 64
+"""Longest question in tokens."""
 N_BEST = 20
+"""Candidates for start and for end."""
 MAX_ANSWER = 30
+"""Longest answer in tokens."""
 
 
 @dataclass(frozen=True)

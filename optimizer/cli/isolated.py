@@ -26,7 +26,9 @@ from optimizer.events import Detail, Event, StageFinished, StageStarted
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals meant for the command: its child gets them, and ends as the command would have."""
 FAILED = 1
+"""Exit code of a command that could not do its work."""
 _PAGE = 4096
+"""Bytes that both processes share."""
 
 
 class Whereabouts:

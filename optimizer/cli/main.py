@@ -29,6 +29,7 @@ from optimizer.cli.isolated import run_isolated
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 
 VERBS: dict[str, Callable[..., int]] = {
     MAIN_JOB: model.main_job,

@@ -14,6 +14,7 @@ from optimizer.events import Listener
 from optimizer.settings import Settings
 
 EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4, "failed": 1}
+"""By the report's status; 2 is bad input, which leaves no report."""
 
 
 def run_job(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BATCH = 8
+"""Samples that run at once when accuracy is compared."""
 
 
 @dataclass(frozen=True)
