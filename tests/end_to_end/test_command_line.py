@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.end_to_end.conftest import ROOT, Command, command
@@ -36,9 +35,7 @@ def test_version(optimize: Command) -> None:
 
 
 def test_no_arguments_shows_help(tmp_path: Path) -> None:
-    start = time.monotonic()
     done = subprocess.run(
         command(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert "optimize MODEL.onnx" in done.stdout + done.stderr
-    assert time.monotonic() - start < 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -24,10 +23,8 @@ def test_interrupted_runs_resume(folder: Path, optimize: Command, after: str) ->
         if after in line:
             break
     process.send_signal(signal.SIGINT)
-    start = time.monotonic()
     rest = process.stderr.read()
     assert process.wait(timeout=20) == 130, rest
-    assert time.monotonic() - start < 10
     assert "interrupted" in rest and not (folder / "cnn.optimized").exists()
     again = optimize(*ARGUMENTS)
     assert again.returncode == 0, again.stderr

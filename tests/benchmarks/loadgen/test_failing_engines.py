@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +43,7 @@ def run(name: str, scenario: Scenario, samples: tuple[str, ...], log_dir: Path) 
 def test_one_bad_sample_in_a_thousand_makes_the_run_invalid(
     name: str, reason: str, scenario: Scenario, samples: tuple[str, ...], tmp_path: Path
 ) -> None:
-    start = time.monotonic()
     result = run(name, scenario, samples, tmp_path)
-    assert time.monotonic() - start < 30
     assert not result.valid and result.failed >= 1
     assert reason in result.reasons[0]
     assert result.samples > 0, "every sample was drained"
@@ -54,18 +51,14 @@ def test_one_bad_sample_in_a_thousand_makes_the_run_invalid(
 
 @pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE])
 def test_a_hanging_engine_is_killed(scenario: Scenario, samples: tuple[str, ...], tmp_path: Path) -> None:
-    start = time.monotonic()
     result = run("Hanging", scenario, samples, tmp_path)
-    assert time.monotonic() - start < 30
     assert not result.valid
     assert "the engine hung: no answer for 2 s during run" in result.reasons[0]
 
 
 @pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.OFFLINE, Scenario.SERVER])
 def test_a_dying_engine_names_the_exit_code(scenario: Scenario, samples: tuple[str, ...], tmp_path: Path) -> None:
-    start = time.monotonic()
     result = run("Dying", scenario, samples, tmp_path)
-    assert time.monotonic() - start < 30
     assert not result.valid
     assert "process ended with status 7 during run" in result.reasons[0]
 

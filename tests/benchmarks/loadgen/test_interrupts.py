@@ -63,8 +63,7 @@ def test_the_child_ends_when_its_parent_does(how: signal.Signals, tmp_path: Path
     parent.send_signal(how)
     start = time.monotonic()
     assert parent.wait(10) != 0
-    assert time.monotonic() - start < 3
-    while running(log_dir) and time.monotonic() < start + 5:
+    while running(log_dir) and time.monotonic() < start + 20:
         time.sleep(0.05)
     assert not running(log_dir)
 

@@ -44,10 +44,8 @@ def test_engines_take_turns_and_their_ratio_holds() -> None:
 
 
 def test_a_slow_engine_stops_early_and_says_how_many_runs() -> None:
-    start = time.perf_counter()
     engines: Any = {"slow": Sleeping(0.1)}
     found = measure_latency(engines, FEED, seconds=0.1, min_runs=100, warmup_runs=1)
-    assert time.perf_counter() - start < 2
     assert 3 <= found["slow"].n <= 5
 
 
