@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from calibration.source import OpenedSource, SampleSource, split
 from calibration.sources.batch_norms import match_batch_norms
+from calibration.sources.kept import KeptSource
 from calibration.sources.open import open_source
 from calibration.sources.synthetic import SyntheticSource
 from engines.batching import Batching
@@ -90,12 +91,14 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
     calibration, held_back = split(source, settings.samples, HELD_BACK, settings.seed)
     notes = (batching.why, *source.notes) if batching.why else source.notes
     if settings.eval_data is None:
-        return Inputs(calibration, held_back, not source.synthetic, source.digest, notes, batching)
+        parts = KeptSource(calibration), KeptSource(held_back)
+        return Inputs(*parts, not source.synthetic, source.digest, notes, batching)
     held = open_source(
         settings.eval_data, specs, samples=EVALUATED, seed=settings.seed, index_limits=index_limits(model)
     )
     notes = (*notes, *(note for note in held.notes if note not in notes))
-    return Inputs(source, held, not source.synthetic, f"{source.digest}+{held.digest}", notes, batching)
+    parts = KeptSource(source), KeptSource(held)
+    return Inputs(*parts, not source.synthetic, f"{source.digest}+{held.digest}", notes, batching)
 
 
 def _batching(settings: Settings, imported: ImportedModel, opened: Callable[..., OpenedSource]) -> Batching:

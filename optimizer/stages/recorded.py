@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from engines.engine import Array, Engine, EngineBase, Feed
 
 KEPT_BYTES = 256 << 20
@@ -11,11 +13,11 @@ not measured."""
 
 class RecordedEngine(EngineBase):
     """``engine`` for one sequence of feeds, which starts again after each ``rewind``. Up to ``limit`` bytes of its
-    answers are kept and given again; the feeds after that it runs anew.
+    first ``most`` answers are kept and given again; the feeds after that it runs anew.
     """
 
-    def __init__(self, engine: Engine, limit: float = KEPT_BYTES) -> None:
-        self._engine, self._limit = engine, limit
+    def __init__(self, engine: Engine, limit: float = KEPT_BYTES, most: float = math.inf) -> None:
+        self._engine, self._limit, self._most = engine, limit, most
         self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers: list[dict[str, Array]] = []
         self._bytes = self._position = 0
@@ -32,10 +34,15 @@ class RecordedEngine(EngineBase):
             return self._answers[position]
         answer = self._engine.infer(feed)
         size = sum(array.nbytes for array in answer.values())
-        if position == len(self._answers) and self._bytes + size <= self._limit:
+        if position == len(self._answers) < self._most and self._bytes + size <= self._limit:
             self._answers.append(answer)
             self._bytes += size
         return answer
+
+    @property
+    def kept(self) -> int:
+        """The number of answers that need no engine."""
+        return len(self._answers)
 
     def close(self) -> None:
         self._engine.close()

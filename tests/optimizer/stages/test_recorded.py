@@ -45,6 +45,11 @@ def test_a_look_at_the_first_feed_does_not_shift_the_others() -> None:
     assert [float(recorded.infer(feed)["x"][0]) for feed in FEEDS] == [0.0, 1.0, 2.0]
 
 
+def test_no_more_answers_are_kept_than_asked_for() -> None:
+    recorded = RecordedEngine(Counting(), most=1)
+    assert [float(recorded.infer(feed)["x"][0]) for feed in FEEDS] == [0.0, 1.0, 2.0] and recorded.kept == 1
+
+
 def test_answers_outlive_the_engine() -> None:
     engine = Counting()
     recorded = RecordedEngine(engine)
