@@ -13,10 +13,12 @@ from benchmarks.timing.steady import Steadiness, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.engine import EngineBase, TensorSpec
+from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.targets.target import CPU
 from graphs.errors import BadInput
+from graphs.model_files import model_bytes
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.batching import found_batching, has_open_axis, whole_samples
@@ -32,7 +34,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: what it is, its size, its latency for one sample."""
+    """One of the two: what it is, the bytes of the model that ran, its latency for one sample."""
 
     path: str
     bytes: int
@@ -120,9 +122,11 @@ def _random(path: Path) -> dict[str, Any]:
 
 
 def _size(path: Path) -> int:
+    """Bytes of the model that ran, external data included."""
     if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in Bundle(path).engine_directory(CPU.name).iterdir())
+        return model_bytes(path)
+    folder = Bundle(path).engine_directory(CPU.name)
+    return model_bytes(folder / EngineManifest.load(folder).file)
 
 
 def render(found: Comparison, console: Console) -> None:

@@ -1,0 +1,58 @@
+"""optimize compare: the second model against the first, on the same inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from graphs.errors import BadInput
+from optimizer.verbs.compare import Comparison, compare_sides
+
+
+def save(path: Path, *, gain: float = 1.0, name: str = "x", external: bool = False) -> Path:
+    """y = x W, [batch, 64] to [batch, 64]."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32) * gain
+    graph = f"g (float[b,64] {name}) => (float[b,64] y) {{ y = MatMul({name}, w) }}"
+    text = f'<ir_version: 10, opset_import: ["" : 21]> {graph}'
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, path, save_as_external_data=external, location=f"{path.name}.data", size_threshold=0)
+    return path
+
+
+def compared(first: Path, second: Path, data: str = "random") -> Comparison:
+    found = compare_sides(first, second, data, 4)
+    assert found.accuracy is not None and found.first is not None and found.second is not None
+    return found
+
+
+def test_a_model_is_itself(tmp_path: Path) -> None:
+    found = compared(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx"))
+    assert found.accuracy is not None and found.accuracy.outputs["y"].agreement == 1.0
+    assert found.accuracy.outputs["y"].max_abs == 0.0 and found.accuracy.samples == 4
+
+
+def test_the_second_is_judged_by_the_first(tmp_path: Path) -> None:
+    found = compared(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", gain=1.1))
+    assert found.accuracy is not None
+    assert found.accuracy.outputs["y"].sqnr_db == pytest.approx(20.0, abs=0.01), "a tenth off is 20 dB"
+
+
+def test_external_data_counts(tmp_path: Path) -> None:
+    found = compared(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", external=True))
+    assert found.first is not None and found.second is not None
+    assert found.second.bytes == pytest.approx(found.first.bytes, rel=0.05), "64 x 64 floats, wherever they lie"
+
+
+def test_the_users_data_is_what_both_are_fed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.zeros((3, 64), np.float32))
+    found = compared(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", gain=3.0), str(tmp_path / "data.npz"))
+    assert found.accuracy is not None and found.accuracy.outputs["y"].max_abs == 0.0, "three times nothing is nothing"
+
+
+def test_other_inputs_cannot_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="take different inputs"):
+        compare_sides(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", name="z"), "random", 2)
