@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 import onnx
 import onnx_ir as ir
 
+from graphs.domains import is_standard
 from graphs.errors import BadInput
 from graphs.walk import graphs_of, nodes_of
 
@@ -136,7 +137,7 @@ def settle_constants(model: ir.Model) -> None:
     for graph in model.graphs():
         for node in list(graph):
             stored = [a for a in node.attributes.values() if isinstance(a.value, ir.ExternalTensor)]
-            if stored and node.op_type == "Constant" and node.domain == "" and not node.outputs[0].is_graph_output():
+            if stored and node.op_type == "Constant" and is_standard(node) and not node.outputs[0].is_graph_output():
                 _as_initializer(node, stored[0].value)
                 continue
             for attribute in stored:

@@ -16,7 +16,8 @@ import onnx
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
-from graphs.weighted import STANDARD_DOMAINS, is_weighted, output_axis
+from graphs.domains import is_standard
+from graphs.weighted import is_weighted, output_axis
 
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _QUANTIZED = {ir.DataType.INT8, ir.DataType.INT4, ir.DataType.FLOAT8E4M3FN}
@@ -62,7 +63,7 @@ _Found = Iterator[tuple[Rule, str]]
 
 
 def _findings(node: ir.Node, opset: int) -> _Found:
-    if node.domain not in STANDARD_DOMAINS:
+    if not is_standard(node):
         return
     checks: list[Callable[[ir.Node], _Found]] = []
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):

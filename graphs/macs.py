@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from graphs.domains import is_standard
 from graphs.shapes import static_shape, with_shapes
-from graphs.weighted import INTEGER_PRODUCTS, RECURRENT_GATES, STANDARD_DOMAINS, operands
+from graphs.weighted import INTEGER_PRODUCTS, RECURRENT_GATES, operands
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -156,7 +157,7 @@ def _bytes(value: ir.Value) -> int | None:
 
 def _macs(node: ir.Node) -> int | None:
     """MACs of one execution; 0 for operators that are no products, None where a shape is unknown."""
-    if node.domain not in STANDARD_DOMAINS:
+    if not is_standard(node):
         return 0
     if node.op_type in RECURRENT_GATES:
         return _recurrent_macs(node)

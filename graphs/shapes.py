@@ -11,6 +11,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.optimizer import fold_constants
 
+from graphs.domains import is_standard
+
 _UNKNOWN_DIMENSION = 128
 _UNKNOWN_BYTES = 24 << 20
 
@@ -66,11 +68,7 @@ def _forget_containers(model: ir.Model) -> None:
     opset = model.opset_imports.get("", 1)
     for graph in model.graphs():
         for node in graph:
-            if (
-                node.domain in ("", "ai.onnx")
-                and "Sequence" in node.op_type
-                and deals_in_containers(node.op_type, opset)
-            ):
+            if is_standard(node) and "Sequence" in node.op_type and deals_in_containers(node.op_type, opset):
                 for value in node.outputs:
                     if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
                         value.type = value.shape = None

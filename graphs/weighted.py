@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor
+from graphs.domains import is_standard
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Their data is input 0, their weight input 1."""
@@ -16,17 +17,16 @@ RECURRENT_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """Operators that multiply data by one weight and their state by another, once per gate and step."""
 FLOAT_PRODUCTS = WEIGHTED | {"DeformConv", "Einsum", *RECURRENT_GATES}
 """Every operator that sums products: they hold the work of a model."""
-STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 def is_weighted(node: ir.Node) -> bool:
     """Whether ``node`` is one of ONNX's own weighted operators; its weight may still be computed."""
-    return node.op_type in WEIGHTED and node.domain in STANDARD_DOMAINS
+    return node.op_type in WEIGHTED and is_standard(node)
 
 
 def operands(node: ir.Node) -> tuple[int, int] | None:
     """Which two inputs a product multiplies; None for one of another number of operands, and for any other operator."""
-    if node.domain not in STANDARD_DOMAINS:
+    if not is_standard(node):
         return None
     if node.op_type in ("QLinearConv", "QLinearMatMul"):
         return 0, 3

@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from graphs.domains import is_standard
 from graphs.errors import BadInput
 
-STANDARD_DOMAINS = {"", "ai.onnx"}
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}
 """Domains ONNX Runtime has kernels for; TensorRT has none of them."""
 
@@ -103,7 +103,7 @@ def notes_on(model: ir.Model) -> list[str]:
     """Facts about the model a user should know before optimizing it."""
     nodes = list(all_nodes(model))
     notes = []
-    foreign = Counter(f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in STANDARD_DOMAINS)
+    foreign = Counter(f"{node.domain}.{node.op_type}" for node in nodes if not is_standard(node))
     functions = {f"{domain}.{name}" for domain, name, _ in model.functions}
     for name, count in sorted(foreign.items()):
         if name not in functions:

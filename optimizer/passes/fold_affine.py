@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import Array, constant_array, constant_tensor, only_consumer
+from graphs.domains import is_standard
 from graphs.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
@@ -23,7 +24,7 @@ class FoldAffine:
         folded, edits = 0, GraphEdits(model.graph)
         for graph in list(model.graphs()):
             for node in list(graph):
-                folded += node.op_type in _OPS and node.domain == "" and _fold(edits, node)
+                folded += node.op_type in _OPS and is_standard(node) and _fold(edits, node)
         return PassResult(folded, (f"{folded} constant scales and shifts folded into weights",) if folded else ())
 
 

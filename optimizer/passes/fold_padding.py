@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.constants import constant_array
+from graphs.domains import is_standard
 from graphs.edits import bypass
 from optimizer.passes.base import PassResult
 
@@ -18,7 +19,7 @@ class FoldPadding:
         folded = 0
         for graph in list(model.graphs()):
             for node in list(graph):
-                folded += node.op_type == "Pad" and node.domain == "" and _fold(node)
+                folded += node.op_type == "Pad" and is_standard(node) and _fold(node)
         return PassResult(folded, (f"{folded} zero paddings folded into convolutions",) if folded else ())
 
 
@@ -41,7 +42,7 @@ def _fold(pad: ir.Node) -> bool:
 
 
 def _explicitly_padded_conv(node: ir.Node) -> bool:
-    if node.op_type != "Conv" or node.domain not in ("", "ai.onnx"):
+    if node.op_type != "Conv" or not is_standard(node):
         return False
     return node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET" and _rank(node) > 2
 

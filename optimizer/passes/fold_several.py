@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from graphs.constants import Array, constant_array, constant_tensor
+from graphs.domains import is_standard
 
 KEPT = {"DynamicQuantizeLinear", "Dropout"}
 """Quantization is kept as it is, and what draws random numbers says so only when it runs."""
@@ -27,7 +28,7 @@ def fold_several_outputs(model: ir.Model) -> int:
 
 
 def _fold(node: ir.Node, model: ir.Model) -> bool:
-    if len(node.outputs) < 2 or node.domain != "" or node.op_type in KEPT or not node.inputs:
+    if len(node.outputs) < 2 or not is_standard(node) or node.op_type in KEPT or not node.inputs:
         return False
     if any(output.is_graph_output() for output in node.outputs) or not isinstance(node.graph, ir.Graph):
         return False

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from graphs.domains import is_standard
 from graphs.shapes import deals_in_containers
 from optimizer.passes.half_ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
 from optimizer.passes.half_types import half_slots
@@ -85,7 +86,7 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
 
 
 def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
-    if node.domain not in ("", "ai.onnx"):
+    if not is_standard(node):
         return f"operator of domain {node.domain}"
     if node.op_type in _BODIES:
         return "loop body: accumulators stay FP32"

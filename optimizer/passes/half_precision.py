@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
+from graphs.domains import is_standard
 from graphs.edits import GraphEdits, drop_unused_initializers
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
@@ -90,7 +91,7 @@ class _Typing:
 
     def _graph(self, graph: ir.Graph) -> None:
         for node in list(graph):
-            if node.op_type == "If" and node.domain == "":
+            if node.op_type == "If" and is_standard(node):
                 self._branches(node)
             elif node in self._islands:
                 self._widen_inputs(node)

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.graph import running
+from graphs.domains import is_standard
 from graphs.shapes import infer_shapes
 from graphs.taps import cut_at
-from optimizer.importing.checks import STANDARD_DOMAINS
 from optimizer.passes.base import PassResult
 
 
@@ -23,7 +23,7 @@ class RuntimeTypes:
     name = "ask the runtime for types"
 
     def apply(self, model: ir.Model) -> PassResult:
-        unknown = [value for node in model.graph if node.domain not in STANDARD_DOMAINS for value in _untyped(node)]
+        unknown = [value for node in model.graph if not is_standard(node) for value in _untyped(node)]
         if not unknown:
             return PassResult(0)
         try:

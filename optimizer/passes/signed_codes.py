@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
+from graphs.domains import is_standard
 from graphs.edits import GraphEdits, set_constant_input
 from optimizer.passes.base import PassResult
 
@@ -74,7 +75,7 @@ def _is_quantized(value: ir.Value) -> bool:
 
 def _codes_of(node: ir.Node) -> ir.Value | None:
     """The tensor of 8-bit codes that a Q makes or a DQ reads."""
-    if node.domain not in ("", "ai.onnx"):
+    if not is_standard(node):
         return None
     if node.op_type == "QuantizeLinear":
         return node.outputs[0]

@@ -17,6 +17,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from graphs.constants import constant_array
+from graphs.domains import is_standard
 from graphs.edits import bypass, drop_unused_initializers
 from optimizer.passes.base import PassResult
 
@@ -56,7 +57,7 @@ class RemoveIdentity:
         removed = 0
         for graph in list(model.graphs()):
             for node in list(graph):
-                if node.op_type == "Identity" and node.domain == "" and _is_removable_identity(node):
+                if node.op_type == "Identity" and is_standard(node) and _is_removable_identity(node):
                     assert node.inputs[0] is not None
                     bypass(node, node.inputs[0])
                     removed += 1

@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from graphs.domains import is_standard
 from graphs.shapes import infer_shapes
 from optimizer.passes.base import PassResult
 
@@ -73,7 +74,7 @@ def spell_out(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:
 
 
 def _is_spelt(node: ir.Node) -> bool:
-    return node.domain in ("", "ai.onnx") and node.op_type in _SPELT and _SPELT[node.op_type](node)
+    return is_standard(node) and node.op_type in _SPELT and _SPELT[node.op_type](node)
 
 
 def _body(node: ir.Node, opset: int) -> ir.Function | None:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
+from graphs.domains import is_standard
 from graphs.edits import GraphEdits
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import InferShapes
@@ -37,7 +38,7 @@ class UnrollSingleStep:
 
 
 def _is_single_step(node: ir.Node) -> bool:
-    if node.op_type != "LSTM" or node.domain not in ("", "ai.onnx"):
+    if node.op_type != "LSTM" or not is_standard(node):
         return False
     data = node.inputs[0]
     given = [len(node.inputs) > i and node.inputs[i] is not None for i in range(8)]

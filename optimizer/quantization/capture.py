@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from engines.onnxruntime.graph import running_many
 from graphs.edits import values_by_name
 from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
+from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.weights import Floats
 
 CHUNK_BYTES = 192 << 20
@@ -34,25 +35,12 @@ def observe(
     for index, feed in enumerate(feeds):
         for name in fed:
             visit(name, feed[name], index)
-    for chunk in _chunks([values[name] for name in names if not values[name].is_graph_input()]):
+    made = (values[name] for name in names if not values[name].is_graph_input())
+    for chunk in in_chunks(dict.fromkeys(made), nominal_bytes, CHUNK_BYTES):
         with exposed(model, chunk), running_many(model, len(feeds)) as run:
             for index, fetched in enumerate(run(feeds)):
                 for value in chunk:
                     visit(str(value.name), fetched[str(value.name)], index)
-
-
-def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
-    chunk: list[ir.Value] = []
-    size = 0
-    for value in dict.fromkeys(values):
-        bytes_ = nominal_bytes(value)
-        if chunk and size + bytes_ > CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(value)
-        size += bytes_
-    if chunk:
-        yield chunk
 
 
 @dataclass(frozen=True)

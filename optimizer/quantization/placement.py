@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.weighted import WEIGHTED, WeightedOp
+from graphs.weighted import WeightedOp, is_weighted
 from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use, WeightPoint
@@ -66,7 +66,7 @@ class _Placer:
 
     def place(self) -> Placement:
         for node in self._graph:
-            if node.op_type in WEIGHTED and node.domain in ("", "ai.onnx"):
+            if is_weighted(node):
                 self._weighted(node)
         for node in self._graph:
             self._residual(node)

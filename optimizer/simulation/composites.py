@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
+from graphs.domains import is_standard
 from graphs.free_names import FreeNames
 from optimizer.simulation.expansions import EXPANSIONS
 from optimizer.simulation.steps import Steps
@@ -26,7 +27,7 @@ def expand_composites(model: ir.Model, dtypes: Collection[ir.DataType]) -> dict[
     names = FreeNames(model.graph)
     for graph in list(model.graphs()):
         for node in list(graph):
-            expansion = EXPANSIONS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            expansion = EXPANSIONS.get(node.op_type) if is_standard(node) else None
             if expansion is None or not node.inputs or node.inputs[0] is None or node.inputs[0].dtype not in dtypes:
                 continue
             steps = Steps(node, names)

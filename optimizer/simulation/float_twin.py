@@ -13,6 +13,7 @@ from collections import defaultdict
 import numpy as np
 import onnx_ir as ir
 
+from graphs.domains import is_standard
 from graphs.free_names import FreeNames
 from optimizer.simulation.composites import expand_composites
 
@@ -80,7 +81,7 @@ class _Twin:
     def _node(self, node: ir.Node) -> None:
         """Let ``node`` compute in FP32 and round what it makes where that is half precision."""
         _widen_attributes(node)
-        exact = node.op_type in EXACT and node.domain in ("", "ai.onnx")
+        exact = node.op_type in EXACT and is_standard(node)
         for output in (output for output in node.outputs if output.name):  # one left out has no name
             dtype, is_tensor = output.dtype, isinstance(output.type, ir.TensorType)
             _widen_type(output)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
+from graphs.domains import is_standard
 from graphs.weighted import FLOAT_PRODUCTS, INTEGER_PRODUCTS
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
@@ -71,7 +72,7 @@ def _add_probes(probe: ir.Model, typed: ir.Model, taps: ScalarTaps, fills: Colle
 def _can_lose(node: ir.Node, references: Mapping[str | None, ir.Node]) -> bool:
     if node.op_type in EXACT or node.op_type in PRODUCTS or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return False
-    if node.domain not in ("", "ai.onnx") or not node.outputs:
+    if not is_standard(node) or not node.outputs:
         return False
     fed = any(value is not None and _half_behind(value, references) for value in node.inputs)
     return node.outputs[0].dtype in HALF_TYPES or (node.outputs[0].dtype == _FLOAT and fed)

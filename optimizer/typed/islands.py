@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
+from graphs.domains import is_standard
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes
@@ -141,7 +142,7 @@ def typed_by_rules(
 def _in_branches(graph: ir.Graph) -> Iterator[str]:
     """Every If, and what its branches compute apart from products: nothing in there can be looked at by itself."""
     for node in graph:
-        if node.op_type == "If" and node.domain == "":
+        if node.op_type == "If" and is_standard(node):
             yield str(node.name)
             for attribute in node.attributes.values():
                 branch = attribute.as_graph()

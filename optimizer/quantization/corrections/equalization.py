@@ -35,6 +35,7 @@ from optimizer.quantization.channels import (
     contraction_inputs,
     unpadded,
 )
+from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
@@ -97,7 +98,7 @@ class EqualizeActivations:
         found = list(_sites(model.graph, self._points))
         axes = {str(site.value.name): site.ops[0].data_axis for site in found}
         ends = self._extremes(model, axes) if self._extremes is not None else {}
-        for sites in _chunks(found):
+        for sites in in_chunks(found, _row_bytes, STORED_BYTES):
             axes = {str(site.value.name): site.ops[0].data_axis for site in sites}
             captured = capture_channels(model, axes, self._feeds, rows=ROWS, seed=self._seed)
             for site in sites:
@@ -222,19 +223,9 @@ def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site
             yield _Site(values[point.tensor], ops, absorber, shiftable)
 
 
-def _chunks(sites: Sequence[_Site]) -> Iterator[list[_Site]]:
-    """Sites in runs whose captured rows fit ``STORED_BYTES``."""
-    chunk: list[_Site] = []
-    size = 0
-    for site in sites:
-        bytes_ = 4 * ROWS * contraction_inputs(site.ops[0])
-        if chunk and size + bytes_ > STORED_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(site)
-        size += bytes_
-    if chunk:
-        yield chunk
+def _row_bytes(site: _Site) -> int:
+    """Bytes of a site's captured rows, in float32."""
+    return 4 * ROWS * contraction_inputs(site.ops[0])
 
 
 def _round_weight(matrix: Floats, taps: int) -> Floats:

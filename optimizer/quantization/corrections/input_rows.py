@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engines.engine import Array, Feed
 from graphs.weighted import WeightedOp, group
 from optimizer.quantization.capture import observe
+from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.rules.weighted import weighted_op
@@ -53,7 +54,8 @@ class InputRows:
         """Every op with its rows, as many ops at a time as ``CHUNK_BYTES`` allows."""
         if known := [(op, self._kept[str(op.node.name)]) for op in ops if op.node.name in self._kept]:
             yield known
-        for chunk in _chunks([op for op in ops if op.node.name not in self._kept]):
+        missing = [op for op in ops if op.node.name not in self._kept]
+        for chunk in in_chunks(missing, _row_bytes, CHUNK_BYTES):
             captured = self._captured(chunk)
             for name, rows in captured.items():
                 if rows.values.nbytes <= self._room:
@@ -105,19 +107,9 @@ def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
         yield op
 
 
-def _chunks(ops: Sequence[WeightedOp]) -> Iterator[list[WeightedOp]]:
-    """``ops`` in runs whose captured rows fit ``CHUNK_BYTES``."""
-    chunk: list[WeightedOp] = []
-    size = 0
-    for op in ops:
-        bytes_ = 2 * 4 * _rows_wanted(op) * op.reduction * group(op.node)
-        if chunk and size + bytes_ > CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(op)
-        size += bytes_
-    if chunk:
-        yield chunk
+def _row_bytes(op: WeightedOp) -> int:
+    """Bytes of the rows captured for an op, in float32, held twice while they are joined."""
+    return 2 * 4 * _rows_wanted(op) * op.reduction * group(op.node)
 
 
 def _rows_wanted(op: WeightedOp) -> int:

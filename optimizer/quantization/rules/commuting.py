@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from graphs.domains import is_standard
+
 COMMUTING = frozenset(
     {
         "MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat", "Split",
@@ -17,7 +19,7 @@ AVERAGING = frozenset({"AveragePool", "GlobalAveragePool"})
 
 def moves_values(node: ir.Node | None) -> bool:
     """Whether every output element of ``node`` is one of its input-0 elements."""
-    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in COMMUTING
+    return node is not None and is_standard(node) and node.op_type in COMMUTING
 
 
 def data_inputs(node: ir.Node) -> list[ir.Value]:

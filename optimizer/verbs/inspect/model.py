@@ -17,6 +17,7 @@ from calibration.sources.open import open_source
 from engines.engine import TensorSpec, joinable, told
 from engines.targets.boards import GpuRates
 from engines.targets.target import rates_of
+from graphs.domains import is_standard
 from graphs.errors import BadInput
 from graphs.macs import count_macs, int8_mac_share, total_macs
 from optimizer.bundle import MANIFEST, Bundle
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONTROL_FLOW = ("If", "Loop", "Scan")
-STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _limits(model: ir.Model) -> list[str]:
     """What TensorRT is known not to take, by node; a build says the rest."""
     found = []
     for node in _nodes(model):
-        if node.domain not in STANDARD_DOMAINS:
+        if not is_standard(node):
             found.append(f"{node.name}: {node.domain}.{node.op_type} needs a TensorRT plugin")
         elif node.op_type in CONTROL_FLOW:
             found.append(f"{node.name}: {node.op_type} stays in float; TensorRT takes it only with static conditions")
