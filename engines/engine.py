@@ -19,6 +19,8 @@ Feed: TypeAlias = Mapping[str, Array]
 UNNAMED = frozenset({"?", "", "None"})
 """Symbols that exporters write for "some length": two of them say nothing about each other."""
 
+_ML_DTYPES = ("bfloat16", "float8_e4m3fn")
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -46,7 +48,17 @@ class TensorSpec:
         return bool(self.shape) and isinstance(self.shape[0], str) and self.batch is not False
 
     def numpy_dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.dtype)
+        return numpy_dtype(self.dtype)
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """A numpy dtype by name, with the ``ml_dtypes`` ones numpy has not (``bfloat16``, ``float8_e4m3fn``)."""
+    if name in _ML_DTYPES:
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
+    return np.dtype(name)
 
 
 def joinable(specs: Sequence[TensorSpec]) -> bool:

@@ -1,25 +1,36 @@
-"""Whether a feed fits a graph's inputs, said by name before a library is asked."""
+"""Whether a feed fits a graph's inputs, said by name before a library is asked: one check for every engine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from engines.engine import Array, TensorSpec
+from engines.engine import TensorSpec
 from engines.errors import EngineError
 
 
 class FeedCheck:
     """Raises ``EngineError`` naming the input that is missing, unknown, or of another dtype or shape. Built once: a
     call costs about a microsecond per input.
+
+    ``dtype_of`` gives the dtype of arrays that need not be numpy's (on a device); without it only numpy's are taken.
+    ``unchecked`` are dtypes that the engine converts to by itself.
     """
 
-    def __init__(self, specs: Sequence[TensorSpec], where: str) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TensorSpec],
+        where: str,
+        *,
+        dtype_of: Callable[[Any], Any] | None = None,
+        unchecked: Collection[str] = (),
+    ) -> None:
         self._where = where
-        self._checks = {spec.name: _InputCheck(spec) for spec in specs}
+        self._checks = {spec.name: _InputCheck(spec, dtype_of, spec.dtype in unchecked) for spec in specs}
 
-    def __call__(self, feed: Mapping[str, Array]) -> None:
+    def __call__(self, feed: Mapping[str, Any]) -> None:
         for name, check in self._checks.items():
             if name not in feed:
                 raise EngineError("missing from the feed", where=f"input {name!r}", expected=check.form)
@@ -34,23 +45,22 @@ class FeedCheck:
 
 
 class _InputCheck:
-    def __init__(self, spec: TensorSpec) -> None:
-        self._where = f"input {spec.name!r}"
-        # ONNX Runtime takes bfloat16 only through OrtValues; its own message says so better than a dtype check would.
-        self._dtype = None if spec.dtype in ("bfloat16", "object") else spec.numpy_dtype()
+    def __init__(self, spec: TensorSpec, dtype_of: Callable[[Any], Any] | None, unchecked: bool) -> None:
+        self._where, self._dtype_of = f"input {spec.name!r}", dtype_of
+        self._dtype = None if unchecked else spec.numpy_dtype()
         self._rank = len(spec.shape)
         self._fixed = [(axis, size) for axis, size in enumerate(spec.shape) if isinstance(size, int)]
         self.form = f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
 
-    def __call__(self, array: Array) -> None:
-        if not isinstance(array, np.ndarray):
+    def __call__(self, array: Any) -> None:
+        if self._dtype_of is None and not isinstance(array, np.ndarray):
             raise EngineError(f"got {type(array).__name__}, not a numpy array", where=self._where, expected=self.form)
-        shape = array.shape
+        shape, dtype = array.shape, self._dtype_of(array) if self._dtype_of is not None else array.dtype
         if (
-            (self._dtype is None or array.dtype == self._dtype)
+            (self._dtype is None or dtype == self._dtype)
             and len(shape) == self._rank
             and all(shape[axis] == size for axis, size in self._fixed)
         ):
             return
-        got = f"{array.dtype} [{', '.join(map(str, shape))}]"
+        got = f"{dtype} [{', '.join(map(str, shape))}]"
         raise EngineError(f"got {got}", where=self._where, expected=self.form)

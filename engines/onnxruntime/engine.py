@@ -31,6 +31,8 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
 _PROPAGATION = "QDQPropagationTransformer"
 """ONNX Runtime 1.32 moves int8 Q/DQ of opset 21 on through Reshape and Transpose with a uint8 zero point, and then
 refuses what it made; without that step such a model runs."""
+_CONVERTED = ("bfloat16", "object")
+"""``run_session`` makes bfloat16 of whatever numbers it is given; strings come as arrays of several dtypes."""
 LARGE_BYTES = 1 << 28
 _NUMPY_NAMES = {
     "float": "float32",
@@ -83,7 +85,7 @@ class OnnxRuntimeEngine(EngineBase):
         self._inputs = tensor_specs(self._session.get_inputs(), self._where)
         self._outputs = tensor_specs(self._session.get_outputs(), self._where)
         self._output_names = [spec.name for spec in self._outputs]
-        self._check = FeedCheck(self._inputs, self._where)
+        self._check = FeedCheck(self._inputs, self._where, unchecked=_CONVERTED)
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """Run once; every output by name. Raises ``EngineError`` naming the input that does not fit."""

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engines.cuda.device_array import DeviceArray
+from engines.cuda.device_array import DeviceArray, array_dtype
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
+from engines.feed_check import FeedCheck
 from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, load_library
 from engines.tensorrt.runtime.context import ContextFactory
-from engines.tensorrt.runtime.layout import IoLayout, check_feed, choose_profile, read_layout
+from engines.tensorrt.runtime.layout import IoLayout, choose_profile, read_layout
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
 from engines.tensorrt.runtime.slot import DeviceTimes, Slot
 
@@ -75,6 +76,7 @@ class TensorRtEngine(EngineBase):
         self._bindings = {own_name(spec.name, outputs): spec.name for spec in self._layout.inputs}
         self._inputs = tuple(replace(spec, name=own_name(spec.name, outputs)) for spec in self._layout.inputs)
         self._outputs = self._layout.outputs
+        self._check = FeedCheck(self._inputs, str(plan), dtype_of=array_dtype)
         self._contexts = ContextFactory(
             library,
             engine,
@@ -129,8 +131,9 @@ class TensorRtEngine(EngineBase):
             self._free.put(flight.slot)
 
     def _start(self, feed: Mapping[str, Any], timeout_s: float, *, copy_out: bool) -> Flight:
-        feed = {self._bindings.get(name, name): value for name, value in feed.items()}
-        shapes = check_feed(self._layout, feed)
+        self._check(feed)
+        feed = {self._bindings[name]: value for name, value in feed.items()}
+        shapes = {name: tuple(int(extent) for extent in value.shape) for name, value in feed.items()}
         profile = choose_profile(self._layout, shapes)
         self._runtime.activate()
         slot = self._take_slot(timeout_s)

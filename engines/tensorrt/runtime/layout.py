@@ -1,4 +1,4 @@
-"""What a deserialized plan takes and gives: names, types, shapes and profiles, and the check of a feed against them."""
+"""What a deserialized plan takes and gives: names, types, shapes, and the profile that covers a feed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from engines.cuda.device_array import array_dtype
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.profile import Shape, ShapeProfile, ShapeRange
@@ -30,16 +27,6 @@ class IoLayout:
 
     def largest(self, profile: int) -> dict[str, Shape]:
         return {name: shapes.max for name, shapes in self.profiles[profile].inputs.items()}
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """A numpy dtype by name, with the ``ml_dtypes`` ones numpy has not (``bfloat16``, ``float8_e4m3fn``)."""
-    if name in ("bfloat16", "float8_e4m3fn"):
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return dtype
-    return np.dtype(name)
 
 
 def read_layout(trt: Any, engine: Any, where: str) -> IoLayout:
@@ -76,21 +63,6 @@ def _range(engine: Any, spec: TensorSpec, profile: int) -> ShapeRange:
     return ShapeRange(fixed, fixed, fixed)
 
 
-def check_feed(layout: IoLayout, feed: Mapping[str, Any]) -> dict[str, Shape]:
-    """The shape of every input of ``feed``. ``EngineError`` for a missing, unknown or wrongly typed input."""
-    expected = {spec.name: spec for spec in layout.inputs}
-    for name in feed:
-        if name not in expected:
-            raise EngineError("the engine has no such input", where=f"input {name!r}", expected=", ".join(expected))
-    for name, spec in expected.items():
-        if name not in feed:
-            raise EngineError("the feed lacks this input", where=f"input {name!r}", expected=_describe(spec))
-        given = array_dtype(feed[name])
-        if given != numpy_dtype(spec.dtype):
-            raise EngineError(f"dtype is {given}", where=f"input {name!r}", expected=_describe(spec))
-    return {name: tuple(int(extent) for extent in feed[name].shape) for name in expected}
-
-
 def choose_profile(layout: IoLayout, shapes: Mapping[str, Shape], preferred: int = 0) -> int:
     """The profile that covers ``shapes``: ``preferred`` if it does, else the first that does.
 
@@ -122,10 +94,6 @@ def _out_of_range(layout: IoLayout, shapes: Mapping[str, Shape]) -> EngineError:
 
 
 _REBUILD = "rebuild with --shape NAME=MIN:OPT:MAX that covers it"
-
-
-def _describe(spec: TensorSpec) -> str:
-    return f"{spec.dtype} of shape {_text(spec.shape)}"
 
 
 def _text(shape: tuple[int | str, ...]) -> str:

@@ -17,11 +17,11 @@ import numpy as np
 
 from engines.cuda.device_array import DeviceArray, device_array, on_device
 from engines.cuda.runtime import Bytes, CudaRuntime, DeviceMemory, Graph, PinnedMemory
-from engines.engine import Array
+from engines.engine import Array, numpy_dtype
 from engines.errors import EngineError
 from engines.profile import Shape
 from engines.tensorrt.runtime.context import ContextFactory, ExecutionContext
-from engines.tensorrt.runtime.layout import IoLayout, numpy_dtype
+from engines.tensorrt.runtime.layout import IoLayout
 
 _log = logging.getLogger(__name__)
 MAX_GRAPHS = 8  # captured shapes kept per slot; each holds a context

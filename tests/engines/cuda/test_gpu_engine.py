@@ -138,10 +138,11 @@ def test_what_tensorrt_logged_is_the_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("feed", "message"),
     [
-        ({}, "lacks this input"),
-        ({"x": batch(2), "z": batch(2)}, "no such input"),
-        ({"x": batch(2).astype(np.float64)}, "dtype is float64"),
-        ({"x": batch(2)[0]}, "outside the optimization profile"),
+        ({}, "missing from the feed"),
+        ({"x": batch(2), "z": batch(2)}, "the model has no input 'z'"),
+        ({"x": batch(2).astype(np.float64)}, "got float64"),
+        ({"x": batch(2)[0]}, "got float32"),
+        ({"x": batch(99)}, "outside the optimization profile"),
     ],
 )
 def test_a_feed_that_does_not_fit_is_named_and_costs_no_slot(
