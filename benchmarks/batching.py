@@ -11,7 +11,7 @@ from engines.engine import Array, Feed, TensorSpec
 
 
 def sample_count(specs: Sequence[TensorSpec], feed: Feed) -> int:
-    """Samples in one feed: the length of axis 0 where the inputs are joinable, else one."""
+    """Samples in one feed: the length of axis 0 where the inputs are batchable, else one."""
     names = batched_names(specs)
     return int(feed[names[0]].shape[0]) if names else 1
 

@@ -38,20 +38,20 @@ def collect(
     needs: Sequence[StatisticNeeds | str],
     samples: Iterable[Feed],
     *,
-    joinable: bool,
+    batchable: bool,
     threads: int | None = None,
     on_plan: Callable[[CollectionPlan], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Statistics:
     """Observe activations of ``model`` over ``samples`` in one streaming pass.
 
-    ``needs`` name tensors of the main graph; a bare name asks for extremes and a histogram. ``joinable`` says that
+    ``needs`` name tensors of the main graph; a bare name asks for extremes and a histogram. ``batchable`` says that
     axis 0 of every input counts independent samples: a feed with more than one is taken apart. ``threads`` is the
     cores to use, all by default. ``on_plan`` hears the plan with its memory bound before the first sample runs,
     ``on_progress`` the number of samples done. Raises ``BadInput`` naming a tensor that cannot be observed, or the
     tensor and sample (counted from 0) with the first value that is not finite.
     """
-    rows = rows_of(samples, joinable)
+    rows = rows_of(samples, batchable)
     first = next(rows, None)
     if first is None:
         raise BadInput("no samples to calibrate with", fix="check --data and --samples")
@@ -66,10 +66,10 @@ def collect(
         return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
 
 
-def rows_of(samples: Iterable[Feed], joinable: bool) -> Iterator[Feed]:
-    """One feed per sample: a joinable feed whose inputs have several rows is taken apart."""
+def rows_of(samples: Iterable[Feed], batchable: bool) -> Iterator[Feed]:
+    """One feed per sample: a batchable feed whose inputs have several rows is taken apart."""
     for feed in samples:
-        rows = min((len(array) for array in feed.values() if array.ndim), default=1) if joinable else 1
+        rows = min((len(array) for array in feed.values() if array.ndim), default=1) if batchable else 1
         if rows <= 1:
             yield feed
             continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.engine import Array, Feed, TensorSpec, batchable
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ def join(feeds: Sequence[Feed], batched: Sequence[str]) -> dict[str, Array]:
 
 def batched_names(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
     """Names of the inputs along whose axis 0 samples may be joined; none where they cannot be."""
-    return tuple(spec.name for spec in specs if spec.batched) if joinable(specs) else ()
+    return tuple(spec.name for spec in specs if spec.batched) if batchable(specs) else ()

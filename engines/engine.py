@@ -61,7 +61,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-def joinable(specs: Sequence[TensorSpec]) -> bool:
+def batchable(specs: Sequence[TensorSpec]) -> bool:
     """Whether samples may be joined along axis 0 of the inputs ``specs`` that are ``batched``.
 
     Inputs that do not vary with the batch (a scale, a table) may stand beside them only where that was found out.

@@ -54,7 +54,7 @@ def bare(model: Path, samples: Iterator[Feed]) -> dict[str, float]:
 def statistics(model: Path, samples: Iterator[Feed]) -> dict[str, float]:
     bound: list[int] = []
     start = time.perf_counter()
-    found = collect(model, activations(model), samples, joinable=True, on_plan=lambda p: bound.append(p.memory_bound))
+    found = collect(model, activations(model), samples, batchable=True, on_plan=lambda p: bound.append(p.memory_bound))
     result = {"seconds": time.perf_counter() - start, "bound_mb": bound[0] / 1e6}
     for method in METHODS:
         start = time.perf_counter()

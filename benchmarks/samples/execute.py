@@ -123,7 +123,7 @@ class Executor:
     def learn_splitting(self) -> None:
         """A dynamic first output axis need not be the batch (detections after NMS are not): ask the engine."""
         others = [0, 1] if self.library.loaded > 1 and self.library.uniform else [0, 0]
-        self.splits = self.library.joinable and all(self._fits(part) for part in ([0], others[1:], others))
+        self.splits = self.library.batchable and all(self._fits(part) for part in ([0], others[1:], others))
 
     def _fits(self, indices: Sequence[int]) -> bool:
         """Whether axis 0 of every output is as long as the samples' rows together; no where the inference fails."""

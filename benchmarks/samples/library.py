@@ -76,7 +76,7 @@ class SampleLibrary:
 
     def __init__(self, store: SampleStore, specs: Sequence[TensorSpec], wanted: int | None = None) -> None:
         self.specs, self._batched = tuple(specs), batched_names(specs)
-        self.joinable = bool(self._batched)
+        self.batchable = bool(self._batched)
         self._store, self._wanted = store, wanted
         if not len(store):
             raise BadInput("no samples for LoadGen", fix="give data (--data) or evaluation data (--eval-data)")
@@ -111,7 +111,7 @@ class SampleLibrary:
         """Bring samples into memory, replacing what was loaded; samples of one shape go into one array per input."""
         self.unload()
         feeds = dict(self._store.read(indices))
-        if self.joinable and len({self._key(feed) for feed in feeds.values()}) == 1 and self._single(feeds):
+        if self.batchable and len({self._key(feed) for feed in feeds.values()}) == 1 and self._single(feeds):
             self._slots = {index: slot for slot, index in enumerate(feeds)}
             self._stores = join(list(feeds.values()), self._batched)
             feeds = {index: row(self._stores, self._batched, slot) for index, slot in self._slots.items()}
@@ -121,7 +121,7 @@ class SampleLibrary:
         self._feeds, self._slots, self._stores = {}, {}, {}
 
     def feed(self, indices: Sequence[int]) -> Feed:
-        """One feed of loaded samples; several only where ``joinable`` and of one ``bucket``."""
+        """One feed of loaded samples; several only where ``batchable`` and of one ``bucket``."""
         if len(indices) == 1:
             return self._feeds[indices[0]]
         if self._stores:
@@ -131,7 +131,7 @@ class SampleLibrary:
 
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Rows along axis 0 of each loaded sample; one where samples are not joined."""
-        if self._stores or not self.joinable:
+        if self._stores or not self.batchable:
             return [1] * len(indices)
         name = self._batched[0]
         return [self._feeds[index][name].shape[0] for index in indices]
@@ -162,7 +162,7 @@ class SampleLibrary:
 
     def _key(self, feed: Feed) -> tuple[tuple[int, ...], ...]:
         """What must be equal for samples to be joined: every axis but the batch, and inputs that have none."""
-        if not self.joinable:
+        if not self.batchable:
             return tuple(feed[spec.name].shape for spec in self.specs)
         return tuple(self._part_of_key(spec.name, feed[spec.name]) for spec in self.specs)
 

@@ -17,7 +17,7 @@ from benchmarks.batching import sample_count
 from benchmarks.samples.library import FILE_BYTES, save_samples
 from benchmarks.score import Score
 from engines.batching import batched_names, row
-from engines.engine import Array, Engine, Feed, TensorSpec, joinable
+from engines.engine import Array, Engine, Feed, TensorSpec, batchable
 from graphs.errors import BadInput
 
 
@@ -83,6 +83,6 @@ class ReplayingEngine:
             raise BadInput(f"LoadGen's log holds no answer for sample {missing[0]}", where="accuracy run")
         parts = [self._answers[index] for index in range(self._next, self._next + count)]
         self._next += count
-        if not joinable(self.inputs):
+        if not batchable(self.inputs):
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

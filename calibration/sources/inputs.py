@@ -51,7 +51,7 @@ def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> Sample:
 
 
 def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
-    """One array as ``spec`` wants it; where samples are joinable its first axis must have length one."""
+    """One array as ``spec`` wants it; where samples are batchable its first axis must have length one."""
     if 0 in array.shape and shape_fits(array.shape, spec, empty=True):
         raise BadInput(
             f"a sample has shape {shape_text(array.shape)}: with an axis of length 0 it is empty",
@@ -72,11 +72,11 @@ def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
     return np.require(converted, requirements="C")
 
 
-def shape_fits(shape: Sequence[int], spec: TensorSpec, joinable: bool = False, *, empty: bool = False) -> bool:
-    """Whether every static axis agrees (and axis 0 is one sample where samples are joinable); dynamic axes must not be
+def shape_fits(shape: Sequence[int], spec: TensorSpec, batchable: bool = False, *, empty: bool = False) -> bool:
+    """Whether every static axis agrees (and axis 0 is one sample where samples are batchable); dynamic axes must not be
     empty, unless ``empty``.
     """
-    if len(shape) != len(spec.shape) or (joinable and shape[0] != 1):
+    if len(shape) != len(spec.shape) or (batchable and shape[0] != 1):
         return False
     least = 0 if empty else 1
     return all(d == want or (isinstance(want, str) and d >= least) for d, want in zip(shape, spec.shape, strict=True))

@@ -21,12 +21,12 @@ from optimizer.quantization.weights import Floats
 class Calibrator:
     """``samples`` gives the calibration feeds anew at every call; ``methods`` the range methods to make tables by.
 
-    ``joinable``: axis 0 of every input counts independent samples. ``calibrated`` is False where the feeds are
+    ``batchable``: axis 0 of every input counts independent samples. ``calibrated`` is False where the feeds are
     synthetic. ``on_plan`` and ``on_progress`` hear of every pass, see ``calibration.collect``.
     """
 
     samples: Callable[[], Iterable[Feed]]
-    joinable: bool
+    batchable: bool
     methods: Sequence[str]
     calibrated: bool = True
     model_digest: str = ""
@@ -40,7 +40,7 @@ class Calibrator:
             model,
             tensors,
             self.samples(),
-            joinable=self.joinable,
+            batchable=self.batchable,
             on_plan=self.on_plan,
             on_progress=self.on_progress,
         )
@@ -60,7 +60,7 @@ class Calibrator:
         needs = [StatisticNeeds(name, histogram=False, channel_axis=axis) for name, axis in axes.items()]
         if not needs:
             return {}
-        found = collect(model, needs, self.samples(), joinable=self.joinable, on_progress=self.on_progress)
+        found = collect(model, needs, self.samples(), batchable=self.batchable, on_progress=self.on_progress)
         return {name: _extremes(found[name].channels.values()) for name in axes}
 
 

@@ -121,7 +121,7 @@ def _tables(
     """A table of every range method, raw inputs unclipped, and notes."""
     names = placed(model, settings, None).tensors
     sources = raw_inputs(model, names)
-    found = ends(rows_of(calibrator.samples(), calibrator.joinable), set(sources.values()))
+    found = ends(rows_of(calibrator.samples(), calibrator.batchable), set(sources.values()))
     grown, alike = growth(found), mirrored(found)
     notes = [
         f"{name}: grows {by:.2f} times from an eighth of the samples to all; given room for as much again"

@@ -69,7 +69,7 @@ def _calibrator(job: Job, stage: str, events: Events) -> Calibrator:
     total = len(inputs.calibration)
     return Calibrator(
         samples=inputs.calibration.samples,
-        joinable=False,  # a source gives one sample per feed
+        batchable=False,  # a source gives one sample per feed
         methods=AUTO_METHODS if asked == "auto" else (asked,),
         calibrated=inputs.calibrated,
         model_digest=job.imported.digest,

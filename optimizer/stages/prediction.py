@@ -10,7 +10,7 @@ import onnx_ir as ir
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.predict import OFFLINE_BATCH
 from benchmarks.roofline.prediction import Prediction, predict
-from engines.engine import TensorSpec, joinable
+from engines.engine import TensorSpec, batchable
 from engines.profile import Shape
 from engines.targets.target import Target
 from optimizer.attempt import attempt
@@ -30,7 +30,7 @@ def predict_targets(
     boards = {target.name: rates for target in targets if (rates := target.rates) is not None}
     if not boards:
         return {}
-    batch = OFFLINE_BATCH if joinable(specs) else 1
+    batch = OFFLINE_BATCH if batchable(specs) else 1
 
     def predicted() -> dict[str, Prediction]:
         found = kernels(ir.load(typed), sample_shapes)

@@ -13,7 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.timing.latency import measure_latency
-from engines.engine import Engine, Feed, joinable
+from engines.engine import Engine, Feed, batchable
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.files import read_json, write_json
@@ -41,7 +41,7 @@ def evaluate(task: Task, reference: Path, arguments: argparse.Namespace) -> Eval
         fp32 = stack.enter_context(OnnxRuntimeEngine(reference))
         engines, failures = _open(quantized, stack)
         chosen = engines.get(metric_of) or next(iter(engines.values()))
-        accuracy = compare(fp32, engines, joined(feeds, BATCH) if joinable(fp32.inputs) else feeds)
+        accuracy = compare(fp32, engines, joined(feeds, BATCH) if batchable(fp32.inputs) else feeds)
         latency = _latency(fp32, engines, feeds[0])
         return Evaluation(
             metric_name=task.metric,

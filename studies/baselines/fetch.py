@@ -106,7 +106,7 @@ def deepbrain_unet3d(packages: Packages, out: Path) -> None:
 
 
 def _tensorflow(folder: Path) -> Path:
-    """The Python of an environment with TensorFlow, which does not share one with the peers."""
+    """The Python of an environment with TensorFlow, which does not share one with the baselines."""
     target = folder / ".tensorflow"
     python = target / "bin" / "python"
     if not (target / "installed").exists():

@@ -33,51 +33,51 @@ def page(found: Sequence[Cell], intro: str) -> str:
 
 
 def overview(found: Sequence[Cell], models: Sequence[str]) -> str:
-    """One row per model: ours in the TensorRT form against the best peer with as many MACs in INT8, and on the CPU."""
-    head = ["model", "metric drop", "INT8 MACs", "SQNR", "best peer's SQNR", "difference", "at any INT8 share"]
-    head += ["CPU form", "fastest peer"]
+    """One row per model: our TensorRT form against the best baseline with as many MACs in INT8, and our CPU form."""
+    head = ["model", "metric drop", "INT8 MACs", "SQNR", "best baseline's SQNR", "difference", "at any INT8 share"]
+    head += ["CPU form", "fastest baseline"]
     return table(head, [_overview_row([cell for cell in found if cell.model == model], model) for model in models])
 
 
 def _overview_row(found: Sequence[Cell], model: str) -> list[str]:
     evaluations = _evaluations(found)
     ours, cpu = evaluations.get(TENSORRT), evaluations.get(CPU)
-    peers = {key: item for key, item in evaluations.items() if key[0] != OURS}
-    rival = best_peer(peers, ours.int8_mac_share if ours else 0.0)
+    baselines = {key: item for key, item in evaluations.items() if key[0] != OURS}
+    rival = best_baseline(baselines, ours.int8_mac_share if ours else 0.0)
     row = [model, NONE, NONE, NONE, NONE, NONE]
     if ours is not None:
         row[1:4] = [f"{ours.drop:+.4f}", f"{ours.int8_mac_share:.1%}", _db(ours.simulated)]
     if rival is not None:
-        row[4] = f"{peers[rival].simulated.sqnr_db:.1f} ({' '.join(rival)})"  # type: ignore[union-attr]
+        row[4] = f"{baselines[rival].simulated.sqnr_db:.1f} ({' '.join(rival)})"  # type: ignore[union-attr]
         if ours is not None and ours.simulated is not None:
-            difference = ours.simulated.sqnr_db - peers[rival].simulated.sqnr_db  # type: ignore[union-attr]
+            difference = ours.simulated.sqnr_db - baselines[rival].simulated.sqnr_db  # type: ignore[union-attr]
             row[5] = f"**{difference:+.1f} dB**" if difference >= 1 else f"{difference:+.1f} dB"
-    return [*row, _at_any_share(peers), _speed_and_quality(cpu), _fastest(peers)]
+    return [*row, _at_any_share(baselines), _speed_and_quality(cpu), _fastest(baselines)]
 
 
-def _at_any_share(peers: dict[tuple[str, str], Evaluation]) -> str:
-    rival = best_peer(peers, 0.0)
+def _at_any_share(baselines: dict[tuple[str, str], Evaluation]) -> str:
+    rival = best_baseline(baselines, 0.0)
     if rival is None:
         return NONE
-    return f"{_db(peers[rival].simulated)} ({' '.join(rival)}, {peers[rival].int8_mac_share:.0%})"
+    return f"{_db(baselines[rival].simulated)} ({' '.join(rival)}, {baselines[rival].int8_mac_share:.0%})"
 
 
-def best_peer(peers: dict[tuple[str, str], Evaluation], share: float) -> tuple[str, str] | None:
-    """The peer's configuration with the highest SQNR of those with at least ``share`` of the MACs in INT8."""
+def best_baseline(baselines: dict[tuple[str, str], Evaluation], share: float) -> tuple[str, str] | None:
+    """The baseline's configuration with the highest SQNR of those with at least ``share`` of the MACs in INT8."""
     able = {
         key: item.simulated.sqnr_db
-        for key, item in peers.items()
+        for key, item in baselines.items()
         if item.simulated is not None and not item.simulated.failure and item.int8_mac_share >= share - 1e-6
     }
     return max(able, key=lambda key: able[key]) if able else None
 
 
-def _fastest(peers: dict[tuple[str, str], Evaluation]) -> str:
-    speeds = {key: item.speedup for key, item in peers.items() if item.speedup is not None}
+def _fastest(baselines: dict[tuple[str, str], Evaluation]) -> str:
+    speeds = {key: item.speedup for key, item in baselines.items() if item.speedup is not None}
     if not speeds:
         return NONE
     key = max(speeds, key=lambda key: speeds[key])
-    return f"{_speed_and_quality(peers[key])} ({' '.join(key)})"
+    return f"{_speed_and_quality(baselines[key])} ({' '.join(key)})"
 
 
 def _speed_and_quality(item: Evaluation | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.engine import Array, Feed, TensorSpec, joinable
+from engines.engine import Array, Feed, TensorSpec, batchable
 from engines.user_code import load_callable
 from graphs.errors import BadInput
 
@@ -75,7 +75,7 @@ def _from_file(specs: Sequence[TensorSpec], path: Path) -> list[Feed]:
     counts = {arrays[spec.name].shape[0] for spec in specs}
     if len(counts) != 1 or 0 in counts:
         raise BadInput("its arrays differ in their first axis, or are empty", where=str(path))
-    keep_axis = joinable(specs)
+    keep_axis = batchable(specs)
     return [
         {spec.name: _sample(arrays[spec.name], index, spec, keep_axis) for spec in specs}
         for index in range(counts.pop())

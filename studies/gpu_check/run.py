@@ -13,7 +13,7 @@ from benchmarks.energy.counters import NvmlCounter
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.prediction import Prediction, predict
 from benchmarks.samples.library import save_samples
-from engines.engine import Engine, Feed, joinable
+from engines.engine import Engine, Feed, batchable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import infer_profile
 from engines.targets.gpus_here import Gpu, target_of
@@ -73,4 +73,4 @@ def predicted(model: Path, gpu: Gpu, reference: Engine, feed: Feed, batch: int) 
     if rates is None:
         return None
     found = kernels(ir.load(model), {name: array.shape for name, array in feed.items()})
-    return predict(found, rates, batch if joinable(reference.inputs) else 1)
+    return predict(found, rates, batch if batchable(reference.inputs) else 1)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from calibration.batch_probe import probe_batching
-from engines.engine import joinable
+from engines.engine import batchable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 
@@ -82,7 +82,7 @@ def test_an_input_beside_the_batch():
     opened = engine(text, w=W)
     batching = found(opened, feed)
     assert batching.inputs == ("x", "ids") and batching.outputs == ("y",)
-    assert joinable(batching.of_inputs(opened.inputs)) and not batching.of_inputs(opened.inputs)[1].batched
+    assert batchable(batching.of_inputs(opened.inputs)) and not batching.of_inputs(opened.inputs)[1].batched
 
 
 def test_outputs_that_hold_no_row_per_sample():

@@ -26,7 +26,7 @@ def images():
 
 spec = TensorSpec("input", "float32", ("batch", 3, "height", "width"))
 source = open_source(images, [spec])
-found = collect(Path("cnn.onnx"), ["input", "first_relu", "sum_relu"], source.samples(), joinable=True)
+found = collect(Path("cnn.onnx"), ["input", "first_relu", "sum_relu"], source.samples(), batchable=True)
 table = choose_ranges(found, "entropy", model_digest="", data_digest="", calibrated=True)
 assert table.samples == int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

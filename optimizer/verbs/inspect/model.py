@@ -14,7 +14,7 @@ from benchmarks.report.formats import count
 from benchmarks.roofline.predict import OFFLINE_BATCH
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec, joinable, told
+from engines.engine import TensorSpec, batchable, told
 from engines.targets.boards import GpuRates
 from engines.targets.target import rates_of
 from graphs.domains import is_standard
@@ -120,7 +120,7 @@ def _bounds(
             f"{precision.value} graphs are not written yet", where="--precision", expected="fp32, fp16, bf16 or int8"
         )
     found = kernels_of(model, shapes, precision)
-    usable = batch if joinable(specs) else 1
+    usable = batch if batchable(specs) else 1
     return {name: bounds(found, name, gpu, precision, usable) for name, gpu in boards.items()}
 
 

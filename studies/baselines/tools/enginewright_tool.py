@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engines.engine import Feed, joinable
+from engines.engine import Feed, batchable
 from studies.baselines.task import joined
 from studies.baselines.tool import Request
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Enginewright:
-    """``entropy-only`` is like for like with the peers' entropy in cost: one method, no correction, no fallback."""
+    """``entropy-only`` is like for like with the baselines' entropy in cost: one method, no correction, no fallback."""
 
     CONFIGURATIONS = ("tensorrt", "cpu", "entropy-only")
     FOR_CPU = frozenset({"cpu"})
@@ -47,7 +47,7 @@ class Enginewright:
         largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
         settings = self.settings(model, largest, request.configuration)
         methods = ("entropy",) if request.configuration == "entropy-only" else AUTO_METHODS
-        calibrator = Calibrator(lambda: feeds, joinable(model_inputs(model)), methods)
+        calibrator = Calibrator(lambda: feeds, batchable(model_inputs(model)), methods)
         save_model(typed_int8(model, calibrator, feeds, settings), request.out)
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
@@ -70,7 +70,7 @@ def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], s
     from optimizer.stages.inputs import model_inputs
     from optimizer.typed.graph import type_graph
 
-    group = joinable(model_inputs(model))
+    group = batchable(model_inputs(model))
     samples = (lambda size: joined(feeds, size)) if group else (lambda _: iter(feeds))
     return type_graph(model, Precision.INT8, samples, settings, calibrator).model
 
@@ -80,7 +80,7 @@ def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
     from calibration.collect import rows_of
     from optimizer.stages.inputs import model_inputs
 
-    return list(rows_of(feeds, joinable(model_inputs(model))))
+    return list(rows_of(feeds, batchable(model_inputs(model))))
 
 
 TOOL = Enginewright()

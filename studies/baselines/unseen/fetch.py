@@ -2,7 +2,7 @@
 
 Each gets a folder with ``model.onnx``, ``calibration/*.npz`` and ``held_back/*.npz`` (one sample a file): what the
 comparison reads, and what ``optimize ZOO/NAME/model.onnx --data ZOO/NAME/calibration`` takes as it is. Models below
-opset 13, where peers write broken graphs, are converted; every tool gets the same file.
+opset 13, where baselines write broken graphs, are converted; every tool gets the same file.
 """
 
 from __future__ import annotations

@@ -13,9 +13,18 @@ from pathlib import Path
 from studies.baselines.results import Cell, Evaluation, read_cells
 from studies.baselines.unseen import HELD_OUT, TUNING
 from studies.baselines.unseen.recipes import RECIPES
-from studies.baselines.write import NONE, OURS, TENSORRT, best_peer, table
+from studies.baselines.write import NONE, OURS, TENSORRT, best_baseline, table
 
-HEAD = ["model", "samples", "before", "INT8 MACs", "SQNR", "best peer with as many MACs", "difference", "any peer"]
+HEAD = [
+    "model",
+    "samples",
+    "before",
+    "INT8 MACs",
+    "SQNR",
+    "best baseline with as many MACs",
+    "difference",
+    "any baseline",
+]
 
 
 def page(found: Sequence[Cell], before: Sequence[Cell], intro: str) -> str:
@@ -50,11 +59,11 @@ def _row(
     ours = found.get(TENSORRT)
     if ours is None or ours.simulated is None:
         return []
-    peers = {key: item for key, item in found.items() if key[0] != OURS}
-    rival = best_peer(peers, ours.int8_mac_share)
+    baselines = {key: item for key, item in found.items() if key[0] != OURS}
+    rival = best_baseline(baselines, ours.int8_mac_share)
     difference = NONE
     if rival is not None:
-        gain = ours.simulated.sqnr_db - _sqnr(peers[rival])
+        gain = ours.simulated.sqnr_db - _sqnr(baselines[rival])
         difference = f"**{gain:+.1f} dB**" if gain >= 1 else f"{gain:+.1f} dB"
     return [
         name,
@@ -62,9 +71,9 @@ def _row(
         _short(before.get(TENSORRT)),
         f"{ours.int8_mac_share:.1%}",
         f"{ours.simulated.sqnr_db:.1f}",
-        _named(peers, rival),
+        _named(baselines, rival),
         difference,
-        _named(peers, best_peer(peers, 0.0)),
+        _named(baselines, best_baseline(baselines, 0.0)),
     ]
 
 
@@ -76,8 +85,8 @@ def _short(item: Evaluation | None) -> str:
     return f"{_sqnr(item):.1f} at {item.int8_mac_share:.1%}" if item is not None else NONE
 
 
-def _named(peers: Mapping[tuple[str, str], Evaluation], key: tuple[str, str] | None) -> str:
-    return f"{_short(peers[key])} ({' '.join(key)})" if key is not None else NONE
+def _named(baselines: Mapping[tuple[str, str], Evaluation], key: tuple[str, str] | None) -> str:
+    return f"{_short(baselines[key])} ({' '.join(key)})" if key is not None else NONE
 
 
 def _recipe(name: str) -> list[str]:

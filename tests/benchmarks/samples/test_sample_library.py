@@ -45,7 +45,7 @@ def test_samples_of_different_lengths_are_batched_by_length(tmp_path: Path) -> N
 def test_static_models_are_run_one_by_one(tmp_path: Path) -> None:
     feeds = [{"image": RNG.random((1, 2, 2), np.float32)} for _ in range(3)]
     library = SampleLibrary.from_files(save_samples(feeds, (STATIC,), tmp_path), (STATIC,))
-    assert len(library) == 3 and not library.joinable
+    assert len(library) == 3 and not library.batchable
     library.load([2])
     np.testing.assert_array_equal(library.feed([2])["image"], feeds[2]["image"])
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.measurement import summarize_latency
 from benchmarks.timing.latency import measure_latency
-from engines.engine import TensorSpec, joinable
+from engines.engine import TensorSpec, batchable
 
 
 class Sleeping:
@@ -57,7 +57,7 @@ def test_a_feed_is_repeated_to_a_batch() -> None:
 
 def test_a_static_model_takes_no_batches() -> None:
     specs = (TensorSpec("x", "float32", (1, 2)),)
-    assert not joinable(specs)
+    assert not batchable(specs)
     assert repeat_to_batch(specs, FEED, 8) is None
     assert sample_count(specs, FEED) == 1
 

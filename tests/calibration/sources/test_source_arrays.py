@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from calibration.source import batches, split
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec, joinable
+from engines.engine import TensorSpec, batchable
 from graphs.errors import BadInput
 
 X = (TensorSpec("x", "float32", ("batch", 4)),)
@@ -75,7 +75,7 @@ def test_stateful_stack_gives_the_models_own_shapes(tmp_path):
         {"audio": (1, 16), "state": (2, 1, 8), "rate": ()}
     ] * 5
     assert samples[0]["rate"] == 16000
-    assert not joinable(specs)
+    assert not batchable(specs)
 
 
 @settings(max_examples=25)

@@ -51,7 +51,7 @@ def test_batches_join_equal_shapes_only_and_lose_nothing(lengths, size):
     assert max(len(batch) for batch in joined) <= size
 
 
-def test_not_joinable_samples_pass_one_by_one():
+def test_not_batchable_samples_pass_one_by_one():
     whole = (TensorSpec("x", "float32", ("points", "length"), batch=False),)
     assert [b["x"].shape for b in batches(Plain([2, 2]).samples(), 8, whole)] == [(1, 2), (1, 2)]
 

@@ -73,10 +73,10 @@ def tiny_fetch_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=10)
 def test_any_split_into_batches_gives_the_same_table(sizes, threads, reverse):
     model, alone = conv_model(), images(sum(sizes), seed=len(sizes))
-    expected = collect(model, ["x", "hidden", "y"], ({"x": x} for x in alone), joinable=True, threads=1)
+    expected = collect(model, ["x", "hidden", "y"], ({"x": x} for x in alone), batchable=True, threads=1)
     order = alone[::-1] if reverse else alone
     cuts = np.split(np.concatenate(order), np.cumsum(sizes)[:-1])
-    split = collect(model, ["x", "hidden", "y"], ({"x": x} for x in cuts), joinable=True, threads=threads)
+    split = collect(model, ["x", "hidden", "y"], ({"x": x} for x in cuts), batchable=True, threads=threads)
     assert split.samples == expected.samples
     for method in ("minmax", "entropy", "percentile", "mse"):
         assert choose_ranges(split, method, **DIGESTS) == choose_ranges(expected, method, **DIGESTS)
@@ -84,7 +84,7 @@ def test_any_split_into_batches_gives_the_same_table(sizes, threads, reverse):
 
 def test_extremes_and_channels_are_those_of_the_activation():
     model, samples = conv_model(), images(3)
-    found = collect(model, [StatisticNeeds("hidden", channel_axis=1)], ({"x": x} for x in samples), joinable=True)
+    found = collect(model, [StatisticNeeds("hidden", channel_axis=1)], ({"x": x} for x in samples), batchable=True)
     hidden = np.concatenate([run(model, "hidden", x) for x in samples])
     statistics = found["hidden"]
     assert (statistics.minimum, statistics.maximum) == pytest.approx((hidden.min(), hidden.max()), rel=1e-5)
@@ -100,10 +100,10 @@ def test_reducing_inside_the_runtime_gives_the_same_statistics(monkeypatch, opse
     """4 channels of 9, 80 and 200 squared: every value, every 11th, every 31st enters the histogram."""
     needs = [StatisticNeeds("hidden", channel_axis=1), StatisticNeeds("y"), StatisticNeeds("y", channel_axis=-1)]
     samples = [{"x": x} for x in images(2, side=side)]
-    fetched = collect(conv_model(opset), needs, samples, joinable=True)
+    fetched = collect(conv_model(opset), needs, samples, batchable=True)
     monkeypatch.setattr(plan_module, "_FETCH_LIMIT", 0)
     plans = []
-    reduced = collect(conv_model(opset), needs, samples, joinable=True, on_plan=plans.append)
+    reduced = collect(conv_model(opset), needs, samples, batchable=True, on_plan=plans.append)
     assert set(plans[0].reduced) == {"hidden", "y"}
     assert choose_ranges(reduced, **DIGESTS) == choose_ranges(fetched, **DIGESTS)
     for name, axis in (("hidden", 1), ("y", -1)):
@@ -114,13 +114,13 @@ def test_reducing_inside_the_runtime_gives_the_same_statistics(monkeypatch, opse
 
 def test_shapes_may_differ_from_sample_to_sample():
     model, samples = conv_model(), [images(1, seed, side)[0] for seed, side in enumerate((5, 12, 7))]
-    found = collect(model, ["y"], ({"x": x} for x in samples), joinable=True)
+    found = collect(model, ["y"], ({"x": x} for x in samples), batchable=True)
     assert found["y"].count == sum(4 * x.shape[2] * x.shape[3] for x in samples)
     assert found["y"].maximum == pytest.approx(max(run(model, "y", x).max() for x in samples), rel=1e-5)
 
 
 def test_samples_that_cannot_be_joined_are_left_whole():
-    found = collect(conv_model(), ["y"], [{"x": np.concatenate(images(4))}], joinable=False)
+    found = collect(conv_model(), ["y"], [{"x": np.concatenate(images(4))}], batchable=False)
     assert found.samples == 1
 
 
@@ -131,12 +131,12 @@ def test_a_value_that_is_not_finite_is_named_with_its_sample(monkeypatch, bad, l
     samples = images(4)
     samples[2][0, 1, 4, 4] = bad
     with pytest.raises(BadInput, match="sample 2") as caught:
-        collect(conv_model(), ["y", "hidden"], ({"x": x} for x in samples), joinable=True)
+        collect(conv_model(), ["y", "hidden"], ({"x": x} for x in samples), batchable=True)
     assert "hidden" in caught.value.where
 
 
 def test_a_tensor_that_is_always_zero_is_fine():
-    found = collect(conv_model(), ["y"], [{"x": np.zeros((1, 3, 5, 5), np.float32)}], joinable=True)
+    found = collect(conv_model(), ["y"], [{"x": np.zeros((1, 3, 5, 5), np.float32)}], batchable=True)
     assert choose_ranges(found, **DIGESTS).tensors["y"].int8_scale() == 1.0
 
 
@@ -144,7 +144,7 @@ def test_float16_models_are_observed():
     proto = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["": 17]> net (float16[n] x) => (float16[n] y) { y = Neg (x) }'
     )
-    found = collect(ir.from_proto(proto), ["y"], [{"x": np.array([1.5, -3], np.float16)}], joinable=True)
+    found = collect(ir.from_proto(proto), ["y"], [{"x": np.array([1.5, -3], np.float16)}], batchable=True)
     assert (found["y"].minimum, found["y"].maximum) == (-1.5, 3.0)
 
 
@@ -154,17 +154,17 @@ def test_float16_models_are_observed():
 def test_what_cannot_be_observed_is_refused_with_the_reason(tensor, why):
     model = ir.from_proto(onnx.parser.parse_model(BRANCH))
     with pytest.raises(BadInput, match=why):
-        collect(model, [tensor], [{"x": np.ones(3, np.float32)}], joinable=True)
+        collect(model, [tensor], [{"x": np.ones(3, np.float32)}], batchable=True)
 
 
 def test_a_constant_is_refused():
     with pytest.raises(BadInput, match="constant"):
-        collect(conv_model(), ["weight"], [{"x": images(1)[0]}], joinable=True)
+        collect(conv_model(), ["weight"], [{"x": images(1)[0]}], batchable=True)
 
 
 def test_no_samples_is_an_error():
     with pytest.raises(BadInput, match="no samples"):
-        collect(conv_model(), ["y"], [], joinable=True)
+        collect(conv_model(), ["y"], [], batchable=True)
 
 
 def test_the_memory_bound_is_told_first_and_counts_activations_not_samples():
@@ -175,7 +175,7 @@ def test_the_memory_bound_is_told_first_and_counts_activations_not_samples():
             conv_model(),
             ["hidden", "y"],
             ({"x": x} for x in images(count, side=64)),
-            joinable=True,
+            batchable=True,
             threads=2,
             on_plan=lambda plan, heard=heard: (bounds.append(plan.memory_bound), heard.append("plan")),
             on_progress=lambda done, heard=heard: heard.append(str(done)),
@@ -190,8 +190,8 @@ def test_a_model_file_with_external_weights_is_read_where_it_lies(tmp_path: Path
     ir.save(conv_model(), path, external_data="model.data")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     sample = [{"x": images(1)[0]}]
-    expected = collect(conv_model(), ["y"], sample, joinable=True)
-    assert choose_ranges(collect(path, ["y"], sample, joinable=True), **DIGESTS) == choose_ranges(expected, **DIGESTS)
+    expected = collect(conv_model(), ["y"], sample, batchable=True)
+    assert choose_ranges(collect(path, ["y"], sample, batchable=True), **DIGESTS) == choose_ranges(expected, **DIGESTS)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -213,5 +213,5 @@ def test_shapes_that_the_graph_computes_are_in_the_plan():
         """
     )
     plans = []
-    collect(model, ["gate", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], joinable=True, on_plan=plans.append)
+    collect(model, ["gate", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], batchable=True, on_plan=plans.append)
     assert plans[0].unsized == ()

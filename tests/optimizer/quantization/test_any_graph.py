@@ -302,7 +302,7 @@ def sqnr_db(reference: list[dict[str, np.ndarray]], found: list[dict[str, np.nda
 
 
 def quantized(model: ir.Model, form: Form, feeds: list[dict[str, np.ndarray]]) -> QuantizedModel:
-    calibrator = Calibrator(lambda: feeds, joinable=False, methods=("mse", "minmax"))
+    calibrator = Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax"))
     costs = {str(node.name): 1000 for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")}
     return quantize(
         model, calibrator, QuantizeSettings(form=form, costs=costs, allowance=Allowance(0.0 if len(costs) < 3 else 0.3))

@@ -50,7 +50,7 @@ def feeds(count: int = 8) -> list[dict[str, np.ndarray]]:
 
 
 def for_cpu(model: ir.Model, left: frozenset[Correction] = frozenset()) -> QuantizedModel:
-    calibrated = Calibrator(feeds, joinable=False, methods=("mse", "minmax"))
+    calibrated = Calibrator(feeds, batchable=False, methods=("mse", "minmax"))
     settings = QuantizeSettings(form=Form.ONNXRUNTIME, costs={"a": 24 * 16 * 9 * 36}, corrections=ALL - left)
     return quantize(model, calibrated, settings)
 

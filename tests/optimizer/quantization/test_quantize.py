@@ -40,7 +40,7 @@ def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
 
 
 def calibrator(feeds: list[dict[str, np.ndarray]]) -> Calibrator:
-    return Calibrator(lambda: feeds, joinable=False, methods=("minmax",))
+    return Calibrator(lambda: feeds, batchable=False, methods=("minmax",))
 
 
 def volume() -> ir.Model:
@@ -153,7 +153,7 @@ def test_macs_are_not_spent_where_the_outputs_do_not_gain(methods: tuple[str, ..
     )
     feeds = [{"x": normal(1, 16, 16, 16, seed=i)} for i in range(4)]
     costs = {"a": 16 * 16 * 256, "y": 64 * 16 * 9 * 196}
-    calibrated = Calibrator(lambda: feeds, joinable=False, methods=methods)
+    calibrated = Calibrator(lambda: feeds, batchable=False, methods=methods)
     prepared = prepare(model, calibrated, QuantizeSettings(costs=costs), lambda _: None)
     noise = {item.node: item.noise for item in prepared.found}
     assert set(noise) == set(costs)
@@ -202,6 +202,6 @@ def test_what_is_exactly_zero_stays_so_where_a_norm_reads_it() -> None:
     for feed in feeds:
         feed["x"][:, 5:] = 0
     wanted = run(model, feeds[0])
-    found = quantize(model, Calibrator(lambda: feeds, joinable=False, methods=("mse", "minmax")))
+    found = quantize(model, Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax")))
     assert sqnr(wanted, run(found.model, feeds[0])) > 30
     assert any("biases left as they are" in note for note in found.notes)

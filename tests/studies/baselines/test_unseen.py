@@ -21,7 +21,7 @@ def test_halves_are_apart_and_every_model_has_a_recipe() -> None:
     assert not set(TUNING) & set(HELD_OUT)
 
 
-def test_the_page_compares_with_peers_of_as_many_macs() -> None:
+def test_the_page_compares_with_baselines_of_as_many_macs() -> None:
     cells = [
         _cell("enginewright", "tensorrt", 35.0, 0.91),
         _cell("modelopt", "max", 20.0, 1.0),

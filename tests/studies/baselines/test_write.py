@@ -8,7 +8,7 @@ import pytest
 
 from graphs.files import write_json
 from studies.baselines.results import Cell, Cost, Evaluation, Machine, Quality, read_cells
-from studies.baselines.write import best_peer, model_part, overview, page, survival, table
+from studies.baselines.write import best_baseline, model_part, overview, page, survival, table
 
 MACHINE = Machine("Some CPU", 2, 0.5, {"onnxruntime": "1.2.3"}, "2026-01-02")
 
@@ -22,18 +22,18 @@ def cell(tool: str, configuration: str, item: Evaluation | None, error: str = ""
     return Cell(model, tool, configuration, False, MACHINE, Cost(1.25, 80.0, 128), item, error)
 
 
-def test_best_peer_runs_at_least_as_many_macs_in_int8() -> None:
-    peers = {
+def test_best_baseline_runs_at_least_as_many_macs_in_int8() -> None:
+    baselines = {
         ("modelopt", "max"): evaluation(36.6, share=0.5),
         ("nncf", "mixed"): evaluation(21.4, share=1.0),
         ("nncf", "performance"): evaluation(22.1, share=0.9),
     }
-    assert best_peer(peers, 0.9) == ("nncf", "performance")
-    assert best_peer(peers, 0.4) == ("modelopt", "max")
-    assert best_peer({}, 0.0) is None
+    assert best_baseline(baselines, 0.9) == ("nncf", "performance")
+    assert best_baseline(baselines, 0.4) == ("modelopt", "max")
+    assert best_baseline({}, 0.0) is None
 
 
-def test_overview_shows_the_difference_to_the_best_peer() -> None:
+def test_overview_shows_the_difference_to_the_best_baseline() -> None:
     cells = [
         cell("enginewright", "tensorrt", evaluation(24.0, share=0.95)),
         cell("enginewright", "cpu", evaluation(20.0, speedup=2.5)),
