@@ -18,7 +18,7 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
 from optimizer.quantization.capture import ends_of, rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
-from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
+from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.fallback import (
     CHEAP,
@@ -243,7 +243,7 @@ def _rewrite(
     """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, and notes."""
 
     def branches(graph: ir.Model) -> EqualizeConcatBranches:
-        return EqualizeConcatBranches(rough_table(graph, placed(graph, settings, None).tensors, feeds))
+        return EqualizeConcatBranches(rough_table(graph, sorted(joined(graph)), feeds))
 
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, form=Form.TENSORRT, keep_float=settings.keep_float).activations

@@ -59,22 +59,27 @@ class EqualizeConcatBranches:
         return notes
 
     def _join(self, concat: ir.Node) -> _Join | None:
-        output = concat.outputs[0]
-        readers = [
-            weighted_op(use.node) if use.node.op_type in WEIGHTED and use.idx == 0 else "" for use in output.uses()
-        ]
-        ops = tuple(op for op in readers if isinstance(op, WeightedOp) and op.input_axis is not None)
+        ops = _readers(concat)
         ranges = [self._table.tensors.get(str(value.name)) for value in concat.inputs if value is not None]
         known = [found.amax for found in ranges if found is not None]
-        if not ops or len(ops) != len(readers) or output.is_graph_output() or len(known) != len(concat.inputs):
-            return None
-        if (
-            not all(map(math.isfinite, known))
-            or not unlike(known)
-            or not all(_joins_channels(concat, op) for op in ops)
-        ):
+        if not ops or len(known) != len(concat.inputs) or not all(map(math.isfinite, known)) or not unlike(known):
             return None
         return _Join(concat, ops, tuple(known))
+
+
+def joined(model: ir.Model) -> set[str]:
+    """The branches whose ranges tell whether a Concat needs rescaling: names of activations."""
+    concats = [node for node in model.graph if node.op_type == "Concat" and _readers(node)]
+    return {str(v.name) for node in concats for v in node.inputs if v is not None and v.const_value is None}
+
+
+def _readers(concat: ir.Node) -> tuple[WeightedOp, ...]:
+    """The weighted ops that read what is joined along their channels; none where anything else reads it too."""
+    output = concat.outputs[0]
+    readers = [weighted_op(use.node) if use.node.op_type in WEIGHTED and use.idx == 0 else "" for use in output.uses()]
+    ops = tuple(op for op in readers if isinstance(op, WeightedOp) and op.input_axis is not None)
+    fit = len(ops) == len(readers) and not output.is_graph_output()
+    return ops if fit and all(_joins_channels(concat, op) for op in ops) else ()
 
 
 def _joins_channels(concat: ir.Node, op: WeightedOp) -> bool:
