@@ -25,6 +25,10 @@ MAP_FILE = "val_map.txt"
 # The reference implementation's steps (mlcommons/inference, vision/classification_and_detection/python/dataset.py).
 VGG_STEPS = ImageSteps(central=0.875, filter="area", mean=(123.68, 116.78, 103.94))
 MOBILENET_STEPS = ImageSteps(central=0.875, filter="bilinear", mean=(127.5,) * 3, std=(127.5,) * 3)
+TORCHVISION_STEPS = ImageSteps(
+    central=0.875, filter="bilinear", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+)
+"""For models trained with torchvision: a user's own variant of a workload takes them (docs/loadgen.md)."""
 
 
 @dataclass(frozen=True)
