@@ -68,7 +68,9 @@ def _for_gpus(
         return [], {}
     typed = forms.typed
     title = f"build engines for {', '.join(target.name for target in targets)}"
-    building = Stage("build", title, list[BuildOutcome], keys.building_key(job, cleaned, forms))
+    folders = tuple(bundle / "engines" / target.name for target in targets)
+    key = keys.building_key(job, cleaned, forms)
+    building = Stage("build", title, list[BuildOutcome], key, leaves=folders)
     builds = runner.run(
         building,
         lambda _: build_targets(
@@ -103,7 +105,8 @@ def _for_gpus(
 def _for_cpu(
     job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
 ) -> CpuChoice:
-    stage = Stage("cpu", "measure the CPU engine against FP32", CpuChoice, keys.cpu_key(job, cleaned, forms))
+    title, key = "measure the CPU engine against FP32", keys.cpu_key(job, cleaned, forms)
+    stage = Stage("cpu", title, CpuChoice, key, leaves=(bundle / "engines" / CPU.name,))
     cpu = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
     for note in cpu.notes:
         events.warn("cpu", note)
@@ -114,7 +117,7 @@ def _under_load(job: Job, runner: StageRunner, bundle: Path, events: Events) -> 
     settings = job.settings
     key = keys.loadgen_key(job, bundle / "engines" / CPU.name)
     title = f"measure with MLPerf LoadGen: {', '.join(settings.loadgen)}"
-    stage = Stage("loadgen", title, dict[str, dict[str, LoadgenResult]], key)
+    stage = Stage("loadgen", title, dict[str, dict[str, LoadgenResult]], key, leaves=(bundle / "loadgen",))
 
     def work(folder: Path) -> dict[str, dict[str, LoadgenResult]]:
         found = measure_scenarios(

@@ -7,6 +7,7 @@ too, and a job into any other folder takes it from there. What was measured is i
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,13 +26,18 @@ _RESULT, _FINISHED = "result.json", "stage.json"
 
 @dataclass(frozen=True)
 class Stage(Generic[T]):
-    """One step; ``kind`` is the dataclass of its result, in which paths of its own files may stand."""
+    """One step; ``kind`` is the dataclass of its result, in which paths of its own files may stand.
+
+    ``leaves`` are folders outside its own that it fills (engines of the bundle): it is not done when a file is gone
+    there. A stage with such folders is not ``shared``.
+    """
 
     name: str
     title: str
     kind: type[T]
     key: str
     shared: bool = False
+    leaves: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ class StageRunner:
         with self._events.stage(stage.name, stage.title) as elapsed:
             result = work(folder)
             write_record(folder / _RESULT, result)
-            files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+            places = (folder, *stage.leaves)
+            files = sorted(os.path.relpath(p, folder) for place in places for p in place.rglob("*") if p.is_file())
             write_record(folder / _FINISHED, Finished(stage.key, elapsed(), files, self._events.warnings[said:]))
         self._keep(stage, folder)
         return result

@@ -123,3 +123,19 @@ def test_a_cache_that_cannot_be_written_costs_a_note(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     run = Place(tmp_path / "out", tmp_path / "file" / "cache")
     assert run.run(STAGE).graph.is_file()
+
+
+def test_a_stage_whose_engine_is_gone_from_the_bundle_runs_again(place: Callable[[str], Place]) -> None:
+    """It was published without its engine, as built."""
+    job = place("a")
+    engines = job.out.with_name("a.partial") / "engines"
+    stage = Stage("build", "build", Left, "key", leaves=(engines / "a100", engines / "t4"))
+    with Workspace(job.out, "job").opened(force=False):
+        (engines / "a100").mkdir(parents=True)
+        (engines / "a100" / "engine.plan").write_bytes(b"plan")
+    job.run(stage)
+    job.run(stage)
+    assert job.ran == 1
+    (engines / "a100" / "engine.plan").unlink()
+    job.run(stage)
+    assert job.ran == 2
