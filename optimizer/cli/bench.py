@@ -62,7 +62,10 @@ def bench(
     ] = None,
     json: Annotated[bool, Option("--json", help="Print one JSON document shaped like report.json.")] = False,
 ) -> int:
-    """Measure an engine with MLPerf LoadGen. Exit code 1: invalid run; 3: valid, accuracy target missed."""
+    """Measure an engine with MLPerf LoadGen.
+
+    Exit code 1: the run is invalid; 3: it is valid and misses the accuracy target.
+    """
     import os
     import sys
 

@@ -17,7 +17,10 @@ def cache(
     to: Annotated[int | None, typer.Option(metavar="MIB", help="evict: keep at most this much.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Engines, calibrations and typed graphs kept between runs: list them, evict the least recently used, or clear."""
+    """List, evict or clear what is kept between runs.
+
+    Engines, calibrations and typed graphs are kept, so that the same work is not done twice.
+    """
     import sys
 
     from engines.cache import EngineCache

@@ -17,7 +17,11 @@ def compare(
     samples: Annotated[int, typer.Option(help="How many samples to compare on.")] = 64,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Run two bundles or models on the same inputs, in turn: accuracy against the first, latency, size."""
+    """Set two bundles or models side by side.
+
+    Runs both on the same inputs, in turn: accuracy of the second against the first, latency, size; and how the GPU
+    engines of two bundles differ.
+    """
     import sys
 
     from graphs.files import to_json

@@ -20,7 +20,10 @@ def demo(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=QUIET)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help=VERBOSE)] = False,
 ) -> int:
-    """The main job on a Fashion-MNIST ResNet with 10,000 labelled test images: CPU, T4 and A100 engines."""
+    """Do the main job on a model that comes with the tool.
+
+    A Fashion-MNIST ResNet with 10,000 labelled test images: engines for CPU, T4 and A100.
+    """
     from optimizer.cli.running import run_job
     from optimizer.demo import fashion
     from optimizer.settings import Settings, listed

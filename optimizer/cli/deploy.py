@@ -18,7 +18,10 @@ def deploy(
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
     storage_uri: Annotated[str, typer.Option(metavar="URI", help="KServe: where you upload the repository.")] = "",
 ) -> int:
-    """Write a model repository for Triton, or that and a KServe InferenceService, from a bundle."""
+    """Lay a bundle out for Triton or KServe.
+
+    For KServe: the model repository to upload, and the InferenceService that serves it from --storage-uri.
+    """
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
 

@@ -8,7 +8,7 @@ import typer
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> int:
-    """What this machine can build, run and measure."""
+    """Show what this machine can build, run and measure."""
     from optimizer.verbs.doctor import examine
 
     found = examine()

@@ -19,7 +19,10 @@ def explain(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Why each node has its precision, and what was done to the graph."""
+    """Say why each node has its precision.
+
+    Also what was done to the graph, and which kernels run a node on each target.
+    """
     import sys
 
     from graphs.files import to_json

@@ -27,8 +27,10 @@ def inspect(
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the slowest layers to print.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
-    """What is in a model: inputs, ops, parameters, FLOPs, Q/DQ, what a target cannot run and what bounds each layer
-    there; the engines of a bundle.
+    """Show what is in a model and what it costs.
+
+    Inputs, operators, parameters, FLOPs, Q/DQ nodes, what TensorRT cannot run; what limits each layer on a GPU
+    (--target); the engines of a bundle.
     """
     import sys
 

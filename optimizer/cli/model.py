@@ -89,7 +89,11 @@ def main_job(
     quiet: Annotated[bool, Option("-q", "--quiet", help=QUIET)] = False,
     verbose: Annotated[bool, Option("-v", "--verbose", help=VERBOSE)] = False,
 ) -> int:
-    """Make engines of an ONNX model, prove their accuracy against FP32, measure them, and write it all to a folder."""
+    """Make engines of an ONNX model: the main job.
+
+    Calibrates, types the graph, builds an engine per target, proves its accuracy against FP32, measures it, and writes
+    all of it to a folder, the bundle. `optimize MODEL.onnx` is short for `optimize model MODEL.onnx`.
+    """
     given = {name: value for name, value in locals().items() if value is not None and value is not False}
     from optimizer.cli.config import read_config
     from optimizer.cli.options import settings_of

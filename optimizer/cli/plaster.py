@@ -37,7 +37,11 @@ def plaster(
     json: Annotated[bool, Option("--json", help="Print plaster.json and nothing else.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="Print only warnings and the result.")] = False,
 ) -> int:
-    """Make FP32, FP16, INT8 and 2:4 variants, measure them side by side, write plaster.json and plaster.html."""
+    """Measure a model in four precisions, on seven figures.
+
+    Makes FP32, FP16, INT8 and INT8 with 2:4 sparsity, measures them in one run, and writes plaster.json and
+    plaster.html (docs/plaster.md).
+    """
     import sys
 
     from benchmarks.plaster.measure import StudySettings

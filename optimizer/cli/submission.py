@@ -41,7 +41,10 @@ def submission(
     check: Annotated[bool, Option("--check", help="Only check a folder that is there.")] = False,
     json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Write a folder in MLPerf's submission layout (unverified) and run the structural checks on it."""
+    """Write and check a folder in MLPerf's submission layout.
+
+    Runs LoadGen on a bundle's engine. Nothing in the folder is an MLPerf result: MLCommons has not reviewed it.
+    """
     import sys
 
     from rich.console import Console

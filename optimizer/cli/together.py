@@ -21,7 +21,10 @@ def together(
     rounds: Annotated[int, Option(metavar="N", help="How many rounds; medians are taken.")] = 3,
     json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Run several engines at once, one process each: the share of its isolated throughput that each one keeps."""
+    """Run several engines at once.
+
+    Each in a process of its own: which share of its throughput alone does each engine keep?
+    """
     import sys
 
     from graphs.errors import BadInput

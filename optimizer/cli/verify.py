@@ -12,7 +12,10 @@ def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Check a bundle: every file's hash, every engine loads, and each engine that runs here gives finite outputs."""
+    """Check that a bundle is whole and its engines work.
+
+    Every file's hash, every engine against its manifest, and finite outputs of each engine that runs here.
+    """
     import sys
 
     from graphs.files import to_json
