@@ -6,7 +6,6 @@ row of it and samples can be joined into batches; otherwise a sample has exactly
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, runtime_checkable
@@ -15,6 +14,7 @@ import numpy as np
 
 from engines.batching import batched_names, join, may_join
 from engines.engine import Array, Feed, TensorSpec
+from graphs.digests import digest_of
 
 
 class SampleSource(Protocol):
@@ -113,7 +113,7 @@ class Part:
 
     @property
     def digest(self) -> str:
-        taken = hashlib.sha256(repr(sorted(self._positions)).encode()).hexdigest()
+        taken = digest_of([repr(sorted(self._positions))])
         return f"{self._source.digest}/{self._role}:{len(self)}:{taken[:16]}"
 
     @property

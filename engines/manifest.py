@@ -13,7 +13,8 @@ from engines.errors import EngineElsewhere, EngineError
 from engines.layers import BuildMemory, LayerInfo
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
-from graphs.files import read_json, sha256_file, write_json
+from graphs.digests import sha256_file
+from graphs.files import read_json, write_json
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 

@@ -13,8 +13,9 @@ from engines.open import library_for, runtime_here
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.runtime.plan import deserialize
 from engines.tensorrt.runtime.refit import refit, serialized
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file, unwritable
+from graphs.files import unwritable
 from graphs.staging import staged
 
 _TAKES_WEIGHTS = ("refit", "refit_identical", "refit_individual", "strip_plan")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.content_cache import STAGES, ContentCache, folder_size
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import read_json, sha256_file, write_json
+from graphs.files import read_json, write_json
 from graphs.staging import staged
 
 _ENTRY = "entry.json"

@@ -1,9 +1,8 @@
-"""Hashing, and writing that cannot leave a half-written file behind."""
+"""JSON, and writing that cannot leave a half-written file behind."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import math
 import os
 import shutil
@@ -23,15 +22,6 @@ T = TypeVar("T")
 _DECODING = threading.Lock()
 """msgspec gathers what a dataclass holds when it first decodes one; two threads that do so at once crash it (parallel
 builds that both come from the cache, 2026-11-26)."""
-
-
-def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, streamed."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, external_data
-from graphs.files import sha256_file
 
 
 def external_files(model: Path) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError
-from graphs.files import read_json, sha256_file, unwritable, write_atomically, write_json
+from graphs.files import read_json, unwritable, write_atomically, write_json
 from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
 

@@ -7,14 +7,13 @@ here; the pipeline then compares what the function yielded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.report.model import read_report
 from engines.targets.gpus_here import detect_gpus
+from graphs.digests import digest_of, sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file
 from graphs.model_files import model_digest
 from optimizer.bundle import finished_bundle
 from optimizer.events import Events
@@ -32,7 +31,7 @@ def request_key(model: Path, settings: Settings) -> str:
     parts += [f"{name}={version}" for name, version in sorted(tool_versions().items())]
     parts += [code_digest()]
     parts += [part for files in sources for file in files or () for part in (str(file), sha256_file(file))]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return digest_of(parts)
 
 
 def _files(spec: DataSpec) -> list[Path] | None:

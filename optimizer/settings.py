@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file
 from optimizer.quantization.corrections.catalogue import Correction
 
 

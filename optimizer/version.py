@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+
+from graphs.digests import digest_of
 
 TOOLS = (
     "numpy",
@@ -46,9 +47,6 @@ def tool_versions() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Digest of this program's own source: what one state of a checkout has made is not taken for another's."""
-    root, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for package in _OURS:
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(str(file.relative_to(root)).encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    root = Path(__file__).parent.parent
+    files = (file for package in _OURS for file in sorted((root / package).rglob("*.py")))
+    return digest_of(part for file in files for part in (str(file.relative_to(root)), file.read_bytes()))

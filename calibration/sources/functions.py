@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
 from engines.user_code import describe
+from graphs.digests import digest_of, sample_parts
 from graphs.errors import BadInput
 
 LIMIT = 10_000
@@ -84,15 +84,18 @@ class FunctionSource:
 
     @cached_property
     def _drained(self) -> tuple[int, str]:
-        count, digest = 0, hashlib.sha256()
-        for sample in self.samples():
-            count += 1
-            for name, array in sample.items():
-                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-                digest.update(array.tobytes())
+        count = 0
+
+        def parts() -> Iterator[str | bytes]:
+            nonlocal count
+            for sample in self.samples():
+                count += 1
+                yield from sample_parts(sample)
+
+        digest = digest_of(parts())
         if count == 0:
             raise BadInput("yields no samples", where=self.description, expected="dicts of arrays by input name")
-        return count, digest.hexdigest()
+        return count, digest
 
     def _fitted(self) -> Iterator[Feed]:
         self._odd = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from calibration.sources.inputs import check_names, fit_array, fit_sample
 from calibration.sources.layout import WHOLE, Layout, plan_layout
 from calibration.sources.rows import Rows, readable
 from engines.engine import Array, Feed, TensorSpec
-from graphs.files import sha256_file
+from graphs.digests import digest_of, sha256_file
 
 PEEKED = 2
 """Feeds looked at to find out what axis 0 counts."""
@@ -159,8 +158,7 @@ class RecordSource:
         """SHA-256 over the content of the records that are read and over which of their samples are taken."""
         parts = list(self._by_record(self.positions))
         taken = [sorted(chosen) if len(chosen) < record.count else "all" for record, chosen in parts]
-        text = f"{self._content([record for record, _ in parts])} {taken}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of([self._content([record for record, _ in parts]), repr(taken)])
 
     def _by_record(self, positions: Sequence[int]) -> Iterator[tuple[Record, Collection[int]]]:
         ordered = np.asarray(positions, np.int64)
@@ -186,11 +184,10 @@ def file_digest(root: Path, settings: str = "") -> Callable[[Sequence[Record]], 
     """SHA-256 over each record's files: their names below ``root`` and their bytes, in order, then ``settings``."""
 
     def digest(records: Sequence[Record]) -> str:
-        whole = hashlib.sha256()
+        parts: list[str | bytes] = []
         for path in (path for record in records for path in record.files):
             with readable(str(path)):
-                whole.update(f"{path.relative_to(root).as_posix()}\0{sha256_file(path)}\n".encode())
-        whole.update(settings.encode())
-        return whole.hexdigest()
+                parts += [path.relative_to(root).as_posix(), sha256_file(path)]
+        return digest_of([*parts, settings])
 
     return digest

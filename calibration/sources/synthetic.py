@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from calibration.source import Sample
 from calibration.sources.records import PEEKED
 from calibration.sources.scenes import scene
 from engines.engine import UNNAMED, Array, Feed, TensorSpec
+from graphs.digests import digest_of
 from graphs.errors import BadInput
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ class SyntheticSource:
         bounds = sorted(self._bounds.items())
         sizes = sorted(self._sizes)
         text = f"synthetic 2 {self._seed} {self._count} {self.specs} {self._shapes} {bounds} {sizes} {scaled}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of([text])
 
     @property
     def scene_inputs(self) -> dict[str, int]:

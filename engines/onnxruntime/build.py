@@ -10,7 +10,7 @@ from engines.errors import BuildError, BuildFailure, EngineError
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.progress import BuildProgress, OnProgress
-from graphs.files import sha256_file
+from graphs.digests import sha256_file
 from graphs.model_files import place_model
 
 MODEL_NAME = "model.onnx"

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 from engines.targets.target import Target
 from engines.tensorrt.library import Library
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file
 
 Apply: TypeAlias = Callable[[Any, Any, Any], str]
 """(module, ``IBuilderConfig``, value) -> what was ignored, in words, or ``""``."""

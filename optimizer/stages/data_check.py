@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,7 +9,8 @@ from itertools import islice
 import numpy as np
 
 from calibration.source import SampleSource
-from engines.engine import Array, Feed, TensorSpec
+from engines.engine import Array, TensorSpec
+from graphs.digests import digest_of, sample_parts
 from optimizer.stages.inputs import Inputs
 
 LOOKED_AT = 64
@@ -67,7 +67,7 @@ class _Seen:
         seen = cls()
         watched = [spec.name for spec in source.specs if _measures(spec)]
         for sample in islice(source.samples(), LOOKED_AT):
-            seen.digests.append(_digest(sample))
+            seen.digests.append(digest_of(sample_parts(sample)))
             for name in watched:
                 if sample[name].size > 1:
                     seen._watch(name, sample[name])
@@ -90,11 +90,3 @@ class _Seen:
 def _measures(spec: TensorSpec) -> bool:
     """Floats are measurements and vary; integers and masks may well be constant."""
     return "float" in spec.dtype and "mask" not in spec.name.lower()
-
-
-def _digest(sample: Feed) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(sample.items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

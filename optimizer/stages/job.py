@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.engine import TensorSpec
 from engines.profile import Shape, ShapeProfile, ShapeRange
 from engines.targets.target import Target
+from graphs.digests import digest_of
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.inputs import Inputs
@@ -39,7 +39,7 @@ class Job:
         parts += [repr(self.inputs.batching)]
         parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
         parts += [code_digest()]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return digest_of(parts)
 
 
 @dataclass(frozen=True)

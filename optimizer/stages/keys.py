@@ -5,12 +5,11 @@ What every stage depends on beside: library versions and this program's code.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from engines.onnxruntime.integer_products import largest_weight_code
 from engines.targets.gpus_here import detect_gpus
+from graphs.digests import digest_of
 from graphs.files import to_json
 from graphs.model_files import model_digest
 from optimizer.machine import cpu_name
@@ -115,12 +114,4 @@ def loadgen_key(job: Job, engine: Path) -> str:
 
 def _key(job: Job, *parts: str | bytes) -> str:
     versions = (f"{name}={version}" for name, version in sorted(job.tools.items()))
-    return _digest((code_digest(), *versions, *parts))
-
-
-def _digest(parts: Iterable[str | bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(f"{len(data)}\0".encode() + data)
-    return digest.hexdigest()
+    return digest_of((code_digest(), *versions, *parts))

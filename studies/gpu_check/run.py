@@ -18,7 +18,7 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import infer_profile
 from engines.targets.gpus_here import Gpu, target_of
 from engines.targets.target import rates_of_board
-from graphs.files import sha256_file
+from graphs.digests import sha256_file
 from studies.gpu_check.candidates import Job, candidates
 from studies.gpu_check.check import CheckSettings, Data, check
 from studies.gpu_check.feeds import load_feeds

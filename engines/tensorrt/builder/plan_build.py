@@ -21,7 +21,7 @@ from engines.tensorrt.builder.process import Limits, build_in_child
 from engines.tensorrt.builder.request import PlanBuilt, PlanRequest
 from engines.tensorrt.library import Library, choose_library, load_library
 from engines.tensorrt.options import check_options, options_with_digests, target_options
-from graphs.files import sha256_file
+from graphs.digests import sha256_file
 from graphs.model_files import model_bytes, model_digest
 from graphs.model_io import declared_types
 

@@ -16,8 +16,8 @@ from engines.profile import ShapeProfile
 from engines.refit import refit_engine
 from engines.tensorrt import library as library_module
 from engines.tensorrt.library import Capabilities, Library
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file
 
 PLAN = EngineManifest(
     target="a100",

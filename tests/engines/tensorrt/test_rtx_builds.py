@@ -17,8 +17,8 @@ from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS
 from engines.tensorrt.io_names import own_name
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
-from graphs.files import sha256_file
 
 pytestmark = pytest.mark.usefixtures("rtx")
 

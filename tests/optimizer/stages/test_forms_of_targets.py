@@ -13,7 +13,7 @@ import optimizer.stages.cpu as cpu
 import optimizer.stages.cpu_engine as cpu_engine
 from calibration.table import CalibrationTable
 from engines.targets.target import CPU
-from graphs.files import sha256_file
+from graphs.digests import sha256_file
 from optimizer import optimize
 from optimizer.bundle import Bundle
 from optimizer.events import Detail, Event, StageStarted

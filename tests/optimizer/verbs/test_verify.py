@@ -19,7 +19,8 @@ from engines.targets.gpus_here import Gpu
 from engines.targets.target import TARGETS
 from engines.tensorrt.library import installed
 from engines.tensorrt.plan_header import read_header
-from graphs.files import sha256_file, write_json
+from graphs.digests import sha256_file
+from graphs.files import write_json
 from optimizer.bundle import BundleManifest
 from optimizer.verbs.bench.run import BenchSettings, bench_bundle
 from optimizer.verbs.compare import compare_sides
