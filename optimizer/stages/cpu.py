@@ -74,9 +74,11 @@ def choose_cpu_form(
     specs: Sequence[TensorSpec],
     profile: ShapeProfile,
     asked: str = "auto",
+    no_int8: str = "no INT8 form was made",
 ) -> CpuChoice:
     """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget, or the
-    ``asked`` one ("int8", "fp32") in any case. A measurement that fails costs its figures, never the job.
+    ``asked`` one ("int8", "fp32") in any case. ``no_int8`` says why FP32 is alone where it is. A measurement that fails
+    costs its figures, never the job.
     """
     engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
     for engine in engines.values():
@@ -96,7 +98,7 @@ def choose_cpu_form(
     times, unprofiled = attempt("time per operator", profiled, no_times)
     notes = [*notes, *failed, *unprofiled]
     return CpuChoice(
-        form, why, timed.batch, timed.latency, timed.throughput, times, timed.steadiness, energy, notes=notes
+        form, why or no_int8, timed.batch, timed.latency, timed.throughput, times, timed.steadiness, energy, notes=notes
     )
 
 
@@ -126,7 +128,7 @@ def _rate(timed: Latency, batch: int) -> Throughput:
 
 def _decide(forms: Mapping[str, Path], throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:
     if "int8" not in forms:
-        return "fp32", "no INT8 form was made"
+        return "fp32", ""
     if proof is not None and not proof.ok:
         return "fp32", f"INT8 for this CPU is over the accuracy budget: {'; '.join(proof.reasons)}"
     if "int8" not in throughput:

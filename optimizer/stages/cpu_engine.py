@@ -10,6 +10,7 @@ from engines.build import BuildRequest, build_engine
 from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from optimizer.attempt import attempt
+from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome, outcome
 from optimizer.stages.cpu import CpuChoice, choose_cpu_form
 from optimizer.stages.forms import TypedForms
@@ -22,7 +23,10 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     candidates, folder = forms.on_cpu(), bundle / "engines" / CPU.name
     feed, proof = next(job.inputs.held_back.samples()), forms.int8.proof if forms.int8 is not None else None
     paths = {name: form.path for name, form in candidates.items()}
-    choice = choose_cpu_form(paths, proof, feed, job.specs, cleaned.profile, job.settings.cpu_form)
+    asked = job.settings
+    choice = choose_cpu_form(
+        paths, proof, feed, job.specs, cleaned.profile, asked.cpu_form, _why_no_int8(asked.precision)
+    )
     build_engine(
         BuildRequest(
             model=paths[choice.form],
@@ -37,6 +41,14 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     describe_cpu(forms, choice, bundle)
     memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(str(folder), feed), None)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
+
+
+def _why_no_int8(precision: Precision) -> str:
+    if precision.quantized:
+        return "nothing could be quantized to INT8"
+    if precision is Precision.FP32:
+        return "fp32 was asked for"
+    return f"a CPU computes {precision.value} in FP32: this engine is FP32, model.onnx is typed for GPUs"
 
 
 def built_cpu(bundle: Path) -> BuildOutcome:

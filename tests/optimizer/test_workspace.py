@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.bundle import BundleManifest, Workspace
+from graphs.errors import EnginewrightError
+from optimizer.bundle import Bundle, BundleManifest, Workspace
 from optimizer.finished import request_key
 from optimizer.settings import Settings
 
@@ -62,3 +63,20 @@ def test_a_rebuilt_plugin_is_another_request(tmp_path: Path) -> None:
     other.write_bytes(b"2")
     assert asked.digest() != first
     assert asked.digest("seed") == Settings().digest("seed")
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    first, second = Workspace(tmp_path / "out", "job"), Workspace(tmp_path / "out", "job")
+    with first.opened(False), pytest.raises(EnginewrightError, match="another run"), second.opened(False):
+        pass
+    with second.opened(False):
+        pass
+
+
+def test_a_run_killed_while_publishing_leaves_the_bundle_before_it(tmp_path: Path) -> None:
+    first, second = Workspace(tmp_path / "out", "job"), Workspace(tmp_path / "out", "another job")
+    with first.opened(force=False):
+        bundle = first.publish(BundleManifest("job", "", "", "", {}))
+    bundle.path.rename(tmp_path / "out.old")
+    with second.opened(force=False):
+        assert Bundle(tmp_path / "out").manifest.key == "job"
