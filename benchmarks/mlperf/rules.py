@@ -21,7 +21,6 @@ class ModelFacts:
     from random inputs; ``retrained`` that weights were trained after the reference.
     """
 
-    precision: str = "fp32"
     sparsity: str = "none"
     calibrated_on: str = ""
     data_free: bool = False

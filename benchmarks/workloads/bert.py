@@ -158,7 +158,6 @@ BERT = Workload(
     dataset_samples=10_833,
     performance_samples=10_833,
     server_latency_ms=130.0,
-    offline_samples=10_833,
     mlperf_name="bert",
     rounds="v0.7 to today",
 )

@@ -105,6 +105,5 @@ UNET3D_BRATS = Workload(
     dataset_samples=67,
     performance_samples=16,
     server_latency_ms=None,
-    offline_samples=67,
     rounds="v0.7 to v1.1",
 )

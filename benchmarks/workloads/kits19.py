@@ -105,7 +105,6 @@ UNET3D = Workload(
     dataset_samples=43,
     performance_samples=43,
     server_latency_ms=None,
-    offline_samples=43,
     mlperf_name="3d-unet",
     rounds="v2.0 to today",
     open_engine=SlidingWindowEngine.open,

@@ -151,7 +151,6 @@ RNNT = Workload(
     dataset_samples=2513,
     performance_samples=2513,
     server_latency_ms=1000.0,
-    offline_samples=2513,
     mlperf_name="rnnt",
     rounds="v0.7 to v3.1",
     open_engine=RnntEngine.open,

@@ -22,14 +22,12 @@ fit, and names the optional library that is missing.
 
 @dataclass(frozen=True)
 class Workload:
-    """A task's definition. Shares and accuracies are fractions (0.7646 is 76.46 %).
-
-    ``reference`` is the FP32 model's metric that MLPerf publishes, None where there is none; ``targets`` are the shares
-    of it that a result must reach; ``dataset_samples`` how many samples the official dataset has;
-    ``performance_samples`` LoadGen's performance sample count; ``server_latency_ms`` the Server bound on p99, None
-    where MLPerf has no Server scenario for the task; ``offline_samples`` the least Offline query; ``mlperf_name`` the
-    model's name in LoadGen's compiled-in mlperf.conf; ``rounds`` where it was part of MLPerf Inference;
-    ``open_engine`` opens tasks of several graphs or with a loop around one.
+    """A task's definition. Shares and accuracies are fractions (0.7646 is 76.46 %). ``reference`` is the FP32 model's
+    metric that MLPerf publishes, None where there is none; ``targets`` are the shares of it that a result must reach;
+    ``dataset_samples`` how many samples the official dataset has; ``performance_samples`` LoadGen's performance sample
+    count; ``server_latency_ms`` the Server bound on p99, None where MLPerf has no Server scenario for the task;
+    ``mlperf_name`` the model's name in LoadGen's compiled-in mlperf.conf; ``rounds`` where it was part of MLPerf
+    Inference; ``open_engine`` opens tasks of several graphs or with a loop around one.
     """
 
     name: str
@@ -42,7 +40,6 @@ class Workload:
     dataset_samples: int | None = None
     performance_samples: int = 1024
     server_latency_ms: float | None = 100.0
-    offline_samples: int = 24_576
     mlperf_name: str = ""
     rounds: str = ""
     open_engine: Callable[[str], Engine] | None = None

@@ -13,7 +13,7 @@ from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
 from optimizer.settings import Settings
 
-EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4, "failed": 1}
+EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4}
 """By the report's status; 2 is bad input, which leaves no report."""
 
 

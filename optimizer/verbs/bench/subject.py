@@ -10,10 +10,12 @@ import onnx_ir as ir
 from benchmarks.measurement import Verdict
 from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
+from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from graphs.model_files import model_digest
-from optimizer.bundle import MANIFEST, Bundle
+from optimizer.bundle import MANIFEST, MODEL, Bundle
 from optimizer.importing.load import count_parameters
+from optimizer.precision import Dtype
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,16 @@ def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
     if (path / MANIFEST).is_file():
         bundle = Bundle(path)
         report = read_report(bundle.path / "report.json")
-        engine = remote or str(bundle.engine_directory(target))
-        return BenchSubject(engine, report, _facts(report), bundle.path / "model.onnx")
+        graph = bundle.path / MODEL
+        if remote:
+            return BenchSubject(remote, report, _facts(report, bundle.plan().computes_in), graph)
+        folder = bundle.engine_directory(target)
+        return BenchSubject(str(folder), report, _facts(report, EngineManifest.load(folder).precision), graph)
     if path.suffix == ".onnx" and path.is_file():
-        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts("as given"), path)
+        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts(), path)
     graphs = sorted([*path.glob("*.onnx"), *path.glob("engine.json"), *path.glob("*/engine.json")])
     if graphs:
-        return BenchSubject(remote or str(path.absolute()), _bare_report(path, graphs), ModelFacts("as given"))
+        return BenchSubject(remote or str(path.absolute()), _bare_report(path, graphs), ModelFacts())
     raise BadInput(
         "is nothing to measure" if path.exists() else "no such bundle",
         where=str(path),
@@ -48,12 +53,14 @@ def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
     )
 
 
-def _facts(report: Report) -> ModelFacts:
+def _facts(report: Report, precision: str) -> ModelFacts:
+    """Of the engine at hand, which computes in ``precision``: one that ships FP32 was not calibrated on anything."""
+    quantized = precision in (Dtype.INT8.value, Dtype.FP8.value)
+    data = report.calibration.get("data", "your calibration data")
     return ModelFacts(
-        precision=report.precision.requested,
         sparsity=report.precision.sparsity,
-        calibrated_on=report.calibration.get("source", "your calibration data") if report.calibrated else "",
-        data_free=not report.calibrated and report.precision.requested in ("int8", "fp8", "auto"),
+        calibrated_on=data if quantized and report.calibrated else "",
+        data_free=quantized and not report.calibrated,
     )
 
 

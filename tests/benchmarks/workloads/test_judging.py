@@ -69,8 +69,8 @@ def test_less_is_better_turns_the_bound_round() -> None:
 
 
 def test_closed_rules_are_named() -> None:
-    assert check_division(RESNET50, ModelFacts("int8", calibrated_on="calib/"), OFFICIAL, 50_000).unofficial == []
-    closed = check_division(RESNET50, ModelFacts("int8", calibrated_on="calib/"), OFFICIAL)
+    assert check_division(RESNET50, ModelFacts(calibrated_on="calib/"), OFFICIAL, 50_000).unofficial == []
+    closed = check_division(RESNET50, ModelFacts(calibrated_on="calib/"), OFFICIAL)
     assert closed.name == "closed, unverified" and closed.reasons == []
     assert "whether calib/ is the official calibration set" in closed.unchecked
     sparse = check_division(RESNET50, ModelFacts(sparsity="2:4"), OFFICIAL)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from engines.build import BuildRequest, build_engine
+from engines.profile import ShapeProfile
+from engines.targets.target import CPU
 from graphs.errors import BadInput
+from graphs.files import write_json
+from optimizer.bundle import BundleManifest
 from optimizer.cli.main import main
 from optimizer.verbs.bench.run import BenchSettings
 from optimizer.verbs.bench.subject import find_subject
@@ -99,3 +105,20 @@ def test_only_what_can_be_measured_is_taken(place: Path, tmp_path: Path) -> None
     assert find_subject(place / "m.onnx", "cpu").engine.endswith("m.onnx")
     assert BenchSettings(triton="a:1/m").name == "triton"
     assert np.isfinite(find_subject(place / "m.onnx", "cpu").report.model.bytes)
+
+
+@pytest.mark.parametrize(
+    ("precision", "calibrated", "on", "free"),
+    [("int8", True, "calib/ (64 files)", False), ("int8", False, "", True), ("fp32", True, "", False)],
+)
+def test_the_facts_are_the_engines(precision: str, calibrated: bool, on: str, free: bool, tmp_path: Path) -> None:
+    """Asked for was int8; the CPU's engine may ship FP32, which no data was needed for."""
+    model = colour_classifier(tmp_path / "model.onnx")
+    build_engine(BuildRequest(model, CPU, ShapeProfile({}), tmp_path / "engines" / "cpu", precision), cache=False)
+    write_json(tmp_path / "manifest.json", BundleManifest("", "", "", "", {}))
+    report = find_subject(tmp_path / "model.onnx", "cpu").report
+    asked = replace(report.precision, requested="int8")
+    made_on = {"data": "calib/ (64 files)"}
+    write_json(tmp_path / "report.json", replace(report, precision=asked, calibrated=calibrated, calibration=made_on))
+    facts = find_subject(tmp_path, "cpu").facts
+    assert (facts.calibrated_on, facts.data_free) == (on, free)
