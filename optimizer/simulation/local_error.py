@@ -15,6 +15,7 @@ import onnx_ir as ir
 from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
 from graphs.domains import is_standard
+from graphs.edits import GraphEdits
 from graphs.weighted import FLOAT_PRODUCTS, INTEGER_PRODUCTS
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
@@ -102,7 +103,7 @@ class _Probes:
     """Copies of typed nodes in the graph they were typed from, fed with its values rounded once."""
 
     def __init__(self, graph: ir.Graph, references: Mapping[str | None, ir.Node]) -> None:
-        self._graph, self._references = graph, references
+        self._edits, self._references = GraphEdits(graph), references
         self._rounded: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         self._through: dict[tuple[ir.Value, ir.DataType, float], ir.Value] = {}
         self._constants: dict[ir.Value, ir.Value] = {}
@@ -125,12 +126,12 @@ class _Probes:
             inputs,
             list(node.attributes.values()),
             num_outputs=len(node.outputs),
-            name=f"{node.name}/probe",
+            name=self._edits.names.node(f"{node.name}/probe"),
         )
         for output, typed in zip(made.outputs, node.outputs, strict=True):
-            output.name = f"{typed.name}/probe" if typed.name else ""
+            output.name = self._edits.names.value(f"{typed.name}/probe") if typed.name else ""
             output.type, output.shape = typed.type, typed.shape
-        self._graph.append(made)
+        self._edits.graph.append(made)
         return made.outputs[0]
 
     def _as(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
@@ -138,11 +139,8 @@ class _Probes:
             return value
         key = (value, dtype)
         if key not in self._rounded:
-            cast = ir.node("Cast", [value], {"to": dtype.value}, name=f"{value.name}/probe/{dtype.name}")
-            cast.outputs[0].name, cast.outputs[0].type = cast.name, ir.TensorType(dtype)
-            cast.outputs[0].shape = value.shape
-            self._graph.append(cast)
-            self._rounded[key] = cast.outputs[0]
+            name = f"{value.name}/probe/{dtype.name}"
+            self._rounded[key] = self._added("Cast", [value], name, dtype, {"to": dtype.value})
         return self._rounded[key]
 
     def _passed(self, value: ir.Value, dtype: ir.DataType, factor: float) -> ir.Value:
@@ -151,30 +149,33 @@ class _Probes:
         if key not in self._through:
             stem = f"{value.name}/probe/{dtype.name}/{factor:g}"
             scaled = self._times(value, 1 / factor, f"{stem}/down")
-            self._through[key] = self._times(self._cast(self._as(scaled, dtype), stem), factor, f"{stem}/up")
+            wide = self._added("Cast", [self._as(scaled, dtype)], stem, _FLOAT, {"to": _FLOAT.value})
+            self._through[key] = self._times(wide, factor, f"{stem}/up")
         return self._through[key]
-
-    def _cast(self, value: ir.Value, name: str) -> ir.Value:
-        return self._added(ir.node("Cast", [value], {"to": _FLOAT.value}, name=name), value.shape)
 
     def _times(self, value: ir.Value, factor: float, name: str) -> ir.Value:
         if factor == 1.0:
             return value
-        by = ir.Value(name=f"{name}/by", type=ir.TensorType(_FLOAT), const_value=ir.Tensor(np.float32(factor)))
-        by.shape = ir.Shape([])
-        self._graph.register_initializer(by)
-        return self._added(ir.node("Mul", [value, by], name=name), value.shape)
+        by = self._edits.constant(f"{name}/by", np.float32(factor))
+        return self._added("Mul", [value, by], name, _FLOAT)
 
-    def _added(self, node: ir.Node, shape: ir.Shape | None) -> ir.Value:
-        output = node.outputs[0]
-        output.name, output.type, output.shape = node.name, ir.TensorType(_FLOAT), shape
-        self._graph.append(node)
-        return output
+    def _added(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        name: str,
+        dtype: ir.DataType,
+        attributes: Mapping[str, int] | None = None,
+    ) -> ir.Value:
+        """The output, in the shape of the first input, of an operator behind everything else."""
+        node = self._edits.node(op_type, inputs, name, name, dtype, inputs[0].shape, attributes)
+        self._edits.graph.append(node)
+        return node.outputs[0]
 
     def _constant(self, value: ir.Value) -> ir.Value:
         if value not in self._constants:
-            name = f"{value.name}/probe"
+            name = self._edits.names.value(f"{value.name}/probe")
             copy = ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
-            self._graph.register_initializer(copy)
+            self._edits.graph.register_initializer(copy)
             self._constants[value] = copy
         return self._constants[value]

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.graph import running
 from graphs.model_files import external_files
 from optimizer.simulation.float_twin import float_twin
 
@@ -21,15 +22,14 @@ def simulated(typed: Path) -> Iterator[OnnxRuntimeEngine]:
     """
     model = ir.load(typed)
     float_twin(model)
-    proto = ir.to_proto(model)
-    if not list(external_files(typed)):
-        with OnnxRuntimeEngine(proto.SerializeToString(), fuse_qdq=False, lean=True) as engine:
+    if not external_files(typed):
+        with running(model, fuse_qdq=False) as engine:
             yield engine
         return
     twin = typed.with_name(f".{typed.name}.simulated")  # ONNX Runtime looks for weights beside the graph
     try:
-        twin.write_bytes(proto.SerializeToString())
-        with OnnxRuntimeEngine(twin, fuse_qdq=False, lean=True) as engine:
+        twin.write_bytes(ir.to_proto(model).SerializeToString())
+        with running(twin, fuse_qdq=False) as engine:
             yield engine
     finally:
         twin.unlink(missing_ok=True)
