@@ -25,6 +25,9 @@ from optimizer.events import Detail, Event, StageFinished, StageStarted
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals meant for the command: its child gets them, and ends as the command would have."""
+PATIENCE_S = 5.0
+"""Seconds after Ctrl-C in which the work may end by itself; native code that does not look up is then ended. Chosen:
+clearing up after builds and LoadGen runs takes under one."""
 FAILED = 1
 """Exit code of a command that could not do its work."""
 _PAGE = 4096
@@ -63,7 +66,8 @@ def run_isolated(work: Callable[[], int]) -> int:
     """The exit code of ``work``, run in a child process where the system can fork; else here.
 
     Raises ``EnginewrightError`` where the child ended without one: what ended it, what it was at, and where its stack
-    is. A signal sent to the command reaches the child, and its end by that signal is the command's own.
+    is. A signal sent to the command reaches the child, and its end by that signal is the command's own. Raises
+    ``KeyboardInterrupt`` where the child had to be ended after Ctrl-C.
     """
     if not hasattr(os, "fork"):
         return work()
@@ -77,6 +81,8 @@ def run_isolated(work: Callable[[], int]) -> int:
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         ended_by = os.WTERMSIG(status)
+        if ended_by == signal.SIGKILL and signal.SIGINT in forwarded:
+            raise KeyboardInterrupt
         if ended_by in forwarded:
             return 128 + ended_by
         raise _ending(ended_by, kernel_kills() > kills, log)
@@ -86,17 +92,24 @@ def run_isolated(work: Callable[[], int]) -> int:
 
 
 def _wait(child: int) -> tuple[int, set[int]]:
-    """The child's status, and the signals that were passed on to it."""
+    """The child's status, and the signals that were passed on to it. After Ctrl-C its time is up in ``PATIENCE_S``."""
     forwarded: set[int] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
         forwarded.add(number)
         os.kill(child, number)
+        if number == signal.SIGINT:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+
+    def lose_patience(_: int, __: FrameType | None) -> None:
+        os.kill(child, signal.SIGKILL)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lose_patience)
     try:
         return os.waitpid(child, 0)[1], forwarded
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

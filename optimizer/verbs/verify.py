@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report.model import read_report
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
 from engines.integrity import check_engine, check_io
 from engines.manifest import EngineManifest
@@ -54,11 +55,17 @@ def _check_files(bundle: Bundle) -> Check:
 
 
 def _check_engines(bundle: Bundle) -> Iterator[Check]:
-    for target in bundle.targets():
+    for target in sorted({*bundle.targets(), *_reported(bundle)}):
         try:
             yield Check(target, True, "; ".join(_check_engine(bundle, target)))
         except EnginewrightError as error:
             yield Check(target, False, in_a_line(error))
+
+
+def _reported(bundle: Bundle) -> list[str]:
+    """Targets that the report has an engine for."""
+    path = bundle.path / "report.json"
+    return [name for name, found in read_report(path).targets.items() if found.engine] if path.is_file() else []
 
 
 def _check_engine(bundle: Bundle, target: str) -> list[str]:

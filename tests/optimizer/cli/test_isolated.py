@@ -32,8 +32,8 @@ SCRIPT = """
 """
 
 
-def started(work: str, folder: Path) -> subprocess.Popen[str]:
-    code = textwrap.dedent(SCRIPT).replace("{work}", work)
+def started(work: str, folder: Path, before: str = "") -> subprocess.Popen[str]:
+    code = f"{before}\n{textwrap.dedent(SCRIPT).replace('{work}', work)}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -82,6 +82,18 @@ def test_a_signal_reaches_the_work(tmp_path: Path, number: signal.Signals, code:
     _, errors = process.communicate(timeout=10)
     assert process.returncode == code
     assert "crashed" not in errors and "Traceback" not in errors
+
+
+def test_ctrl_c_does_not_wait_for_native_code(tmp_path: Path) -> None:
+    """Python sees a signal when the call returns: here after minutes."""
+    work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
+    process = started(work, tmp_path, "from optimizer.cli import isolated\nisolated.PATIENCE_S = 0.3")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors.startswith("optimize: interrupted") and errors.count("\n") == 1
 
 
 def test_the_work_does_not_outlive_a_killed_command(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -196,3 +197,16 @@ def test_the_header_of_a_full_tensorrt_plan(tmp_path: Path) -> None:
     plan.write_bytes(struct.pack("<4sIIIQ4B", b"ftrt", 0, 1, 0, 99, 10, 13, 0, 35) + bytes(64))
     header = read_header(plan)
     assert (header.library, header.version, header.bytes, header.capabilities) == ("tensorrt", "10.13.0.35", None, ())
+
+
+def test_an_engine_that_the_report_speaks_of_and_nobody_finds_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", RELU, ROWS, "cpu")
+    (bundle / "report.json").touch()
+    seal(bundle)
+    built = SimpleNamespace(targets={"cpu": SimpleNamespace(engine="e"), "a100": SimpleNamespace(engine="e")})
+    monkeypatch.setattr("optimizer.verbs.verify.read_report", lambda path: built)
+    assert check_of(bundle, "cpu")[0]
+    ok, detail = check_of(bundle, "a100")
+    assert not ok and "no engine for target 'a100'" in detail
