@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -16,13 +17,43 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from optimizer.quantization.weights import Floats
 
+Ends: TypeAlias = "dict[str, tuple[Floats, Floats]]"
+"""Least and largest value of every channel of activations, by name: two [channels]."""
+
+
+class KnownEnds:
+    """Ends of channels that are known of a graph: what the form made first found out serves the next."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, str, int], tuple[Floats, Floats]] = {}
+        self._graphs: list[ir.Model] = []  # as long as they are held, their weights' ids are their own
+
+    def of(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
+        """The ends along ``axes``, name -> axis; ``find`` looks for those not known of this graph or an equal copy."""
+        graph = _contents(model)
+        if new := [item for item in axes.items() if (graph, *item) not in self._found]:
+            self._found |= {(graph, name, axes[name]): ends for name, ends in find(new).items()}
+            self._graphs.append(model)
+        return {name: self._found[graph, name, axis] for name, axis in axes.items()}
+
+
+def _contents(model: ir.Model) -> int:
+    """Equal for copies that share their weights and nothing was done to."""
+    nodes = [
+        (node.op_type, *(v and v.name for v in (*node.inputs, *node.outputs)), str(node.attributes.values()))
+        for node in model.graph
+    ]
+    weights = [(name, id(value.const_value)) for name, value in model.graph.initializers.items()]
+    return hash((tuple(nodes), tuple(weights)))
+
 
 @dataclass(frozen=True)
 class Calibrator:
     """``samples`` gives the calibration feeds anew at every call; ``methods`` the range methods to make tables by.
 
     ``batchable``: axis 0 of every input counts independent samples. ``calibrated`` is False where the feeds are
-    synthetic. ``on_plan`` and ``on_progress`` hear of every pass, see ``calibration.collect``.
+    synthetic. ``on_plan`` and ``on_progress`` hear of every pass, see ``calibration.collect``. ``known`` is shared by
+    the calibrators of one float graph.
     """
 
     samples: Callable[[], Iterable[Feed]]
@@ -33,6 +64,7 @@ class Calibrator:
     data_digest: str = ""
     on_plan: Callable[[CollectionPlan], None] | None = None
     on_progress: Callable[[int], None] | None = None
+    known: KnownEnds = field(default_factory=KnownEnds)
 
     def tables(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
         """Ranges of the named activations by every method, from one pass over all samples."""
@@ -57,11 +89,13 @@ class Calibrator:
 
     def extremes(self, model: ir.Model, axes: Mapping[str, int]) -> dict[str, tuple[Floats, Floats]]:
         """Least and largest value of every channel along ``axes``, over all samples: name -> two [channels]."""
-        needs = [StatisticNeeds(name, histogram=False, channel_axis=axis) for name, axis in axes.items()]
-        if not needs:
-            return {}
-        found = collect(model, needs, self.samples(), batchable=self.batchable, on_progress=self.on_progress)
-        return {name: _extremes(found[name].channels.values()) for name in axes}
+
+        def find(new: list[tuple[str, int]]) -> Ends:
+            needs = [StatisticNeeds(name, histogram=False, channel_axis=axis) for name, axis in new]
+            found = collect(model, needs, self.samples(), batchable=self.batchable, on_progress=self.on_progress)
+            return {name: _extremes(found[name].channels.values()) for name, _ in new}
+
+        return self.known.of(model, axes, find)
 
 
 def _extremes(by_axis: Iterable[ChannelStatistics]) -> tuple[Floats, Floats]:

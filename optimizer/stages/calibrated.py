@@ -39,7 +39,7 @@ def calibrated(
     title = f"calibrate and quantize for {_NAMES[form]}"
     stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, form), shared=True)
     settings = _settings(job, graph, form)
-    calibrator = _calibrator(job, name, events)
+    calibrator = _calibrator(job, graph, name, events)
     made: list[Prepared] = []
 
     def work(folder: Path) -> Calibrated:
@@ -64,7 +64,7 @@ def _settings(job: Job, graph: FloatGraph, form: Form) -> QuantizeSettings:
     )
 
 
-def _calibrator(job: Job, stage: str, events: Events) -> Calibrator:
+def _calibrator(job: Job, graph: FloatGraph, stage: str, events: Events) -> Calibrator:
     inputs, asked = job.inputs, job.settings.calibration
     total = len(inputs.calibration)
     return Calibrator(
@@ -76,4 +76,5 @@ def _calibrator(job: Job, stage: str, events: Events) -> Calibrator:
         data_digest=inputs.calibration.digest,
         on_plan=lambda plan: events.note(stage, f"a pass takes at most {plan.memory_bound / 1e6:.0f} MB more"),
         on_progress=lambda done: events.emit(Progress(stage, done, total, "calibration samples")),
+        known=graph.known_ends,
     )

@@ -12,6 +12,7 @@ from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.calibrating import KnownEnds
 from optimizer.settings import Sparsity
 from optimizer.stages.job import Cleaned, Job
 from optimizer.typed.graph import plan_in
@@ -22,6 +23,7 @@ class FloatGraph:
 
     def __init__(self, job: Job, cleaned: Cleaned) -> None:
         self._job, self._cleaned = job, cleaned
+        self.known_ends = KnownEnds()
 
     @cached_property
     def _pruned(self) -> tuple[ir.Model, list[str]]:
