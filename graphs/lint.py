@@ -204,6 +204,9 @@ def _weight_axis(node: ir.Node) -> _Found:
     if dequantize is None or weight is None or scale is None or len(scale.shape) == 0 or scale.size == 1:
         return
     rank = len(weight.shape)
+    if rank < 2:
+        yield Rule.WEIGHT_AXIS, f"its weight is a vector with {scale.size} scales: it has no output channels"
+        return
     axis, wanted = dequantize.attributes.get_int("axis", 1) % rank, output_axis(node, rank)
     if axis != wanted:
         yield Rule.WEIGHT_AXIS, f"its weight is quantized along axis {axis}, output channels are axis {wanted}"

@@ -23,6 +23,7 @@ from calibration.sources.synthetic import Affine, SyntheticSource
 from engines.engine import Array
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
+from graphs.constants import constant_array, constant_tensor
 from graphs.taps import cut_at
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,7 @@ def batch_norms(model: ir.Model) -> list[BatchNorm]:
     for node in model.graph:
         if node.op_type != "BatchNormalization" or node.inputs[0] is None or len(found) == LAYERS:
             continue
-        mean, variance = (ir.convenience.get_const_tensor(value) for value in node.inputs[3:5] if value is not None)
+        mean, variance = (constant_tensor(value) for value in node.inputs[3:5])
         if mean is not None and variance is not None and (variance.numpy() > 0).all():
             found.append(
                 BatchNorm(str(node.inputs[0].name), mean.numpy().astype(float), variance.numpy().astype(float))
@@ -60,8 +61,8 @@ def batch_norms(model: ir.Model) -> list[BatchNorm]:
 
 
 def _constant(value: ir.Value | None) -> Floats | None:
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    return tensor.numpy().astype(np.float64) if tensor is not None else None
+    array = constant_array(value)
+    return array.astype(np.float64) if array is not None else None
 
 
 def match_batch_norms(model: ir.Model, source: SyntheticSource) -> SyntheticSource:

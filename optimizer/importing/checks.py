@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from graphs.constants import constant_tensor
 from graphs.domains import is_standard
 from graphs.errors import BadInput
 
@@ -127,7 +128,7 @@ def _trains(node: ir.Node) -> bool:
     if node.op_type == "BatchNormalization":
         return bool(node.attributes.get_int("training_mode", 0))
     told = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
-    tensor = ir.convenience.get_const_tensor(told) if told is not None else None
+    tensor = constant_tensor(told)
     return tensor is not None and bool(tensor.numpy().any())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from graphs.constants import constant_tensor
 from optimizer.simulation.composites import expand_composites
 from optimizer.simulation.readings import ScalarTaps, opened
 
@@ -49,7 +50,7 @@ def relative_operand(node: ir.Node) -> ir.Value | None:
     """The operand whose small values' digits matter to ``node`` as much as those of large ones."""
     index = _RELATIVE.get(node.op_type, len(node.inputs))
     if node.op_type == "Pow":
-        exponent = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
+        exponent = constant_tensor(node.inputs[1])
         if exponent is not None and exponent.size and float(exponent.numpy().min()) >= 1:
             return None
     return node.inputs[index] if index < len(node.inputs) else None

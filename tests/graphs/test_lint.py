@@ -48,6 +48,7 @@ def test_a_good_graph_has_no_findings() -> None:
         ([("s = {0.05}", "s = {-1}")], [Rule.SCALE_VALUE]),
         ([("s = {0.05}", "s = {1e-39}")], [Rule.SCALE_VALUE]),
         ([("<axis = 1>", "<axis = 0>"), ("[2] ws = {0.1, 0.2}", "[4] ws = {1, 1, 1, 1}"), ("[2] wz = {0, 0}", "[4] wz = {0, 0, 0, 0}")], [Rule.WEIGHT_AXIS]),
+        ([("float[4, 2] w =", "float[8] w ="), ("[2] ws = {0.1, 0.2}", "[8] ws = {1, 1, 1, 1, 1, 1, 1, 1}"), ("[2] wz = {0, 0}", "[8] wz = {0, 0, 0, 0, 0, 0, 0, 0}"), ("float[N, 4] x", "float[N, 8] x"), ("float[N, 2] y", "float[N] y"), ("<axis = 1>", "<axis = 0>")], [Rule.WEIGHT_AXIS]),
         ([("y = MatMul(d, wd)", "y = MatMul(x, wd)")], [Rule.ONE_SIDED]),
         ([("y = MatMul(d, wd)", "y = MatMul(d, w)")], [Rule.ONE_SIDED]),
         ([("DequantizeLinear(q, s, z)", "DequantizeLinear(q, s2, z)"), ("float s =", "float s2 = {0.06}, float s =")], [Rule.PAIR]),
