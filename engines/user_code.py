@@ -21,6 +21,8 @@ from graphs.errors import BadInput
 _ROOT = Path(__file__).resolve().parent.parent
 _OUR_PACKAGES = {"benchmarks", "calibration", "deployment", "engines", "graphs", "optimizer"}
 _INSTALLED = {"site-packages", "dist-packages"}
+RAISED = (Exception, SystemExit)
+"""How code of a user's can end: a script's ``sys.exit("no labels")`` must not end the command without a word."""
 FORMS = "file.py:function or module:function"
 
 
@@ -43,7 +45,7 @@ def load_module(place: str, expected: str = FORMS) -> ModuleType:
         raise BadInput("no such file", where=place, expected=expected)
     try:
         return _run_file(Path(place).resolve()) if is_file else _import(place)
-    except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
+    except RAISED as error:
         raise BadInput(f"importing it failed: {describe(error)}", where=place, expected=expected) from error
 
 

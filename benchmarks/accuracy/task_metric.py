@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine
-from engines.user_code import describe, load_callable
+from engines.user_code import RAISED, describe, load_callable
 from graphs.errors import BadInput, EnginewrightError
 
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
@@ -75,7 +75,7 @@ class TaskMetric:
             returned = self.function(engine.infer)
         except EnginewrightError:
             raise
-        except Exception as error:
+        except RAISED as error:
             raise BadInput(f"raised {describe(error)}", where=self.spec, expected=CONTRACT) from error
         return _as_score(self.spec, returned)
 

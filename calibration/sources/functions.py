@@ -13,7 +13,7 @@ import numpy as np
 from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
-from engines.user_code import describe
+from engines.user_code import RAISED, describe
 from graphs.digests import digest_of, sample_parts
 from graphs.errors import BadInput
 
@@ -118,18 +118,18 @@ class FunctionSource:
         try:
             produced = self._produce()
             items = iter([produced] if isinstance(produced, Mapping) else produced)
-        except Exception as error:
+        except RAISED as error:
             raise self._raised(error) from error
         while True:
             try:
                 item = next(items)
             except StopIteration:
                 return
-            except Exception as error:
+            except RAISED as error:
                 raise self._raised(error) from error
             yield item
 
-    def _raised(self, error: Exception) -> BadInput:
+    def _raised(self, error: BaseException) -> BadInput:
         return BadInput(
             f"failed: {describe(error)}",
             where=self.description,

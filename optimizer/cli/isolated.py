@@ -138,7 +138,7 @@ def _run(work: Callable[[], int], log: TextIO) -> int:
         return _say("memory ran out", "free memory, or give fewer --samples and smaller maximum shapes (--shape)")
     except BrokenPipeError:
         raise
-    except Exception as error:  # the last resort: whatever nobody foresaw must still reach the user as one message
+    except (Exception, SystemExit) as error:  # whatever nobody foresaw must still reach the user as one message
         traceback.print_exc(file=log)
         at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
         return _say(f"internal error{at}: {type(error).__name__}: {error}", f"report it with {log.name}")

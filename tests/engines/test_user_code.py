@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.accuracy.task_metric import TaskMetric
 from calibration.sources.open import open_source
-from engines.engine import TensorSpec
+from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.user_code import load_callable
 from graphs.errors import BadInput
 
@@ -19,6 +19,15 @@ X = (TensorSpec("x", "float32", ("batch", 4)),)
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+class Answering(EngineBase):
+    """An engine that is only asked for its answer."""
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        return {}
+
+    def close(self) -> None: ...
 
 
 def as_data(spec: str) -> object:
@@ -77,3 +86,12 @@ def test_what_cannot_be_loaded_is_one_message(load: object, text: str, words: st
     (tmp_path / "named.py").write_text(text + "\n")
     with pytest.raises(BadInput, match=words):
         load(f"{tmp_path / 'named.py'}:rows")
+
+
+def test_a_function_that_ends_the_process_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import sys\ndef score(*infer):\n    sys.exit('no labels found')\n")
+    spec = f"{tmp_path / 'ends.py'}:score"
+    with pytest.raises(BadInput, match="SystemExit: no labels found"):
+        open_source(spec, X)
+    with pytest.raises(BadInput, match="SystemExit: no labels found"):
+        TaskMetric.load(spec).score(Answering())

@@ -68,6 +68,11 @@ def test_an_internal_error_is_one_message_and_its_stack_a_file(tmp_path: Path) -
     assert "Traceback" in log.read_text()
 
 
+def test_code_that_ends_the_process_is_told(tmp_path: Path) -> None:
+    code, errors = ended("raise SystemExit('no labels found')", tmp_path)
+    assert code == 1 and "no labels found" in errors and "Traceback" not in errors
+
+
 def test_running_out_of_memory_is_told(tmp_path: Path) -> None:
     code, errors = ended("raise MemoryError", tmp_path)
     assert code == 1 and "memory ran out" in errors
