@@ -15,6 +15,43 @@ from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, external_data
 
+MAX_FILE_BYTES = 2**31 - 1
+"""Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
+
+
+def read_message(path: Path) -> onnx.ModelProto:
+    """The file as it is, weights in files of their own left there.
+
+    Raises ``BadInput`` for what cannot be read, is too large for protobuf, or is no protobuf message.
+    """
+    where = str(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=where, fix="check the path") from None
+    if path.is_dir():
+        raise BadInput("is a folder", where=where, expected="an .onnx file")
+    if size == 0:
+        raise BadInput("the file is empty", where=where, expected="an ONNX model", fix="export or download it again")
+    if size > MAX_FILE_BYTES:
+        raise BadInput(
+            f"the file has {size} bytes",
+            where=where,
+            expected="less than 2 GiB, the limit of protobuf",
+            fix="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
+        )
+    try:
+        return onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise BadInput(
+            f"not an ONNX file, or truncated ({error})",
+            where=where,
+            expected="a serialized onnx.ModelProto",
+            fix="export or download the model again",
+        ) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=where) from None
+
 
 def external_files(model: Path) -> tuple[str, ...]:
     """Names, relative to the model's folder, of its external data files in a fixed order.
@@ -25,10 +62,7 @@ def external_files(model: Path) -> tuple[str, ...]:
         raise BadInput("no such file", where=str(model))
     if not _mentions_external_data(model):
         return ()
-    try:
-        proto = onnx.load_model(str(model), format="protobuf", load_external_data=False)
-    except DecodeError as error:
-        raise BadInput(f"not an ONNX model: {error}", where=str(model)) from None
+    proto = read_message(model)
     check_external_data(proto, model)
     return data_files(proto)
 

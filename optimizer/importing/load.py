@@ -12,11 +12,10 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
-from google.protobuf.message import DecodeError
 
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, load_small, settle_constants
-from graphs.model_files import model_bytes, model_digest
+from graphs.model_files import model_bytes, model_digest, read_message
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations
 from optimizer.importing.float32 import compute_in_float32
@@ -26,9 +25,6 @@ from optimizer.importing.names import name_nodes
 from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
 from optimizer.importing.versions import conversion, convert_to_current, settle_opset
-
-MAX_FILE_BYTES = 2**31 - 1
-"""Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
 
 _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
 
@@ -59,7 +55,7 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
     """
     path = Path(path)
     where = str(path)
-    proto = _parse(path)
+    proto = read_message(path)
     check_interface(proto, where)
     check_external_data(proto, path)
     made_dense = densify(proto, path.resolve().parent, where)
@@ -79,36 +75,6 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
         notes=tuple(notes),
         conversion=conversion(declared),
     )
-
-
-def _parse(path: Path) -> onnx.ModelProto:
-    where = str(path)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", where=where, fix="check the path") from None
-    if path.is_dir():
-        raise BadInput("is a folder", where=where, expected="an .onnx file")
-    if size == 0:
-        raise BadInput("the file is empty", where=where, expected="an ONNX model", fix="export or download it again")
-    if size > MAX_FILE_BYTES:
-        raise BadInput(
-            f"the file has {size} bytes",
-            where=where,
-            expected="less than 2 GiB, the limit of protobuf",
-            fix="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
-        )
-    try:
-        return onnx.load(path, format="protobuf", load_external_data=False)
-    except DecodeError as error:
-        raise BadInput(
-            f"not an ONNX file, or truncated ({error})",
-            where=where,
-            expected="a serialized onnx.ModelProto",
-            fix="export or download the model again",
-        ) from None
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", where=where) from None
 
 
 def _deserialize(proto: onnx.ModelProto, where: str) -> ir.Model:
