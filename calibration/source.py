@@ -96,16 +96,11 @@ def batches(samples: Iterable[Feed], size: int, specs: Sequence[TensorSpec]) -> 
         yield join(group, batched)
 
 
-KEPT_BYTES = 64 << 20
-"""Samples that are not decoded again: a job passes over its data a dozen times."""
-
-
 class Part:
     """The samples of a source at chosen positions: how data is split into calibration and held-back."""
 
     def __init__(self, source: SampleSource, positions: Sequence[int], role: str) -> None:
         self._source, self._positions, self._role = source, frozenset(positions), role
-        self._kept: list[Feed] | None = None
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -128,21 +123,6 @@ class Part:
         return len(self._positions)
 
     def samples(self) -> Iterator[Feed]:
-        """Read anew each time, so that no data is too large; of up to ``KEPT_BYTES`` they are kept."""
-        if self._kept is not None:
-            yield from self._kept
-            return
-        kept: list[Feed] = []
-        size = 0
-        for sample in self._read():
-            size += sum(array.nbytes for array in sample.values())
-            if size <= KEPT_BYTES:
-                kept.append(sample)
-            yield sample
-        if size <= KEPT_BYTES:
-            self._kept = kept
-
-    def _read(self) -> Iterator[Feed]:
         if isinstance(self._source, Indexed):
             yield from self._source.samples_at(self._positions)
             return

@@ -47,6 +47,19 @@ def calibration_key(job: Job, cleaned: Cleaned, form: Form) -> str:
     )
 
 
+def observing_key(job: Job, cleaned: Cleaned) -> str:
+    """The float graph and calibration samples; how many of them are looked at depends on the graph's cost."""
+    return _key(
+        job,
+        "observe",
+        model_digest(cleaned.path),
+        to_json(cleaned.sample_shapes),
+        job.inputs.calibration.digest,
+        repr(job.inputs.batching),
+        job.settings.digest("sparsity"),
+    )
+
+
 def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
     """``quantized`` are the calibration keys behind the form; and the precision, what accuracy is judged on, by whom
     and against what.

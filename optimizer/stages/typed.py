@@ -33,10 +33,11 @@ from optimizer.stages.calibrated import calibrated
 from optimizer.stages.float_graph import FloatGraph
 from optimizer.stages.forms import TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.keys import calibration_key, typing_key
+from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.proof import Form, Proof, Prover
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.typed.graph import GraphTyper, TypedGraph
+from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
 from optimizer.typed.labels import with_given_int8
 
 T = TypeVar("T")
@@ -85,7 +86,21 @@ class FormMaker:
     def _for_tensorrt(self) -> TypedForm:
         stage = self._typing("tensorrt", "type the graph and prove it against FP32", TypedForm, QdqForm.TENSORRT)
         prepared = self._prepared_for(stage, QdqForm.TENSORRT)
-        return self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared))
+        observed = None if self._runner.available(stage) else self._observed()
+        return self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))
+
+    def _observed(self) -> Observed | None:
+        """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
+        precision, graph = self._settings.precision, self._graph
+        if HIGH_DTYPE[precision] is not Dtype.FP16:
+            return None
+        key = observing_key(self._job, self._cleaned)
+        stage = Stage("observe", "observe the ranges of all activations", Observed, key, shared=True)
+
+        def work(_: Path) -> Observed:
+            return HighPrecision(graph.model, precision, graph.joined, graph.costs).observe()
+
+        return self._runner.run(stage, work)
 
     def _for_cpu(self) -> tuple[TypedForm | None, TypedForm]:
         stage = self._typing("cpu", "prove the CPU's forms against FP32", CpuForms, QdqForm.ONNXRUNTIME)
@@ -110,9 +125,9 @@ class FormMaker:
             return None
         return calibrated(self._job, self._cleaned, self._graph, form, self._runner, self._events)
 
-    def _typed(self, files: _Files, prepared: Prepared | None) -> TypedForm:
+    def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
-        make = partial(self._typed_form, files)
+        make = partial(self._typed_form, self._typer(observed), files)
         form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
         if not form.proof.ok and self._settings.precision is Precision.AUTO:
             form = make(None)
@@ -121,9 +136,9 @@ class FormMaker:
             self._events.warn(STAGE, differs)
         return form
 
-    def _typed_form(self, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
+    def _typed_form(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its proof."""
-        typed = self._typer.typed(quantized)
+        typed = typer.typed(quantized)
         path = files.saved(typed.model)
         for finding in lint(ir.load(path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
@@ -133,15 +148,15 @@ class FormMaker:
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
-            int8 = within_budget(prepared, partial(self._cpu_int8, files), self._say)
+            int8 = within_budget(prepared, partial(self._cpu_int8, self._typer(), files), self._say)
             files.keep(int8.path)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
         fp32 = self._cpu_float(files, why_not)
         return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
 
-    def _cpu_int8(self, files: _Files, quantized: QuantizedModel) -> TypedForm:
-        typed = self._typer.typed(quantized)
+    def _cpu_int8(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel) -> TypedForm:
+        typed = typer.typed(quantized)
         path = files.saved(typed.model)
         self._show("proving the INT8 form for this CPU against FP32")
         return self._described(path, typed, self._prover.prove(Form(path, simulated=False)))
@@ -171,10 +186,9 @@ class FormMaker:
         plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
         return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), proof, typed.table)
 
-    @cached_property
-    def _typer(self) -> GraphTyper:
+    def _typer(self, observed: Observed | None = None) -> GraphTyper:
         graph = self._graph
-        return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs)
+        return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs, observed)
 
     @cached_property
     def _prover(self) -> Prover:

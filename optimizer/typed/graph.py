@@ -23,7 +23,7 @@ from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
-from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision
+from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision, Observed
 
 _UNIT_RANGE = TensorRange(-1.0, 1.0, -1.0, 1.0, 1.0, "none: only types matter here")
 
@@ -50,9 +50,10 @@ class GraphTyper:
         precision: Precision,
         samples: Callable[[int], Iterable[Feed]],
         costs: Mapping[str, int],
+        observed: Observed | None = None,
     ) -> None:
         self._model, self._precision, self._costs = model, precision, costs
-        self._high = HighPrecision(model, precision, samples, costs)
+        self._high = HighPrecision(model, precision, samples, costs, observed)
 
     def typed(self, quantized: QuantizedModel | None) -> TypedGraph:
         """``quantized`` as its runtime takes it: for TensorRT with all that is not integer in high precision; the float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 
@@ -35,18 +35,27 @@ JOINED = 8
 """Samples that run at once."""
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a pass over the float graph has found; ``notes`` say why it found nothing, if it failed."""
+
+    extremes: Extremes = field(default_factory=Extremes)
+    notes: list[str] = field(default_factory=list)
+
+
 @dataclass
 class HighPrecision:
     """Types graphs in the high precision of ``precision``; the float graph is observed once for all of them.
 
     ``samples`` gives calibration feeds joined up to the number it is called with; ``costs`` are MACs per sample by
-    node.
+    node. ``observed``: what ``observe`` has found before, for the same graph and samples.
     """
 
     model: ir.Model
     precision: Precision
     samples: Callable[[int], Iterable[Feed]]
     costs: Mapping[str, int]
+    observed: Observed | None = None
 
     @property
     def dtype(self) -> Dtype:
@@ -62,25 +71,33 @@ class HighPrecision:
         """
         if self.dtype is Dtype.FP32:
             return model, plan
-        observed, notes = self._extremes
-        extremes = _with_table(observed, table)
+        extremes = _with_table(self._observed.extremes, table)
         typed, failed = attempt(
             "search for what loses its result", lambda: self._searched(model, extremes, table), None
         )
         typed = typed or typed_by_rules(model, HALF_OF[self.dtype], extremes)
-        return typed.model, PrecisionPlan(_with_islands(plan, typed), [*plan.notes, *notes, *failed, *typed.notes])
+        return typed.model, PrecisionPlan(
+            _with_islands(plan, typed), [*plan.notes, *self._observed.notes, *failed, *typed.notes]
+        )
 
     def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
         search = self._search
         noise = relative_noise(search.wanted, simulated_outputs(model, search.feeds)) if table else 0.0
         return search.type(model, extremes, noise)
 
-    @cached_property
-    def _extremes(self) -> tuple[Extremes, list[str]]:
+    def observe(self) -> Observed:
+        """How far every activation of the float graph reaches, where that matters: one pass over as many samples as
+        ``OBSERVED_MACS`` pay for. It reads neither a plan nor which half precision was asked for.
+        """
         if self.dtype is not Dtype.FP16:
-            return Extremes(), []
+            return Observed()
         feeds = islice(self.samples(self._joined), self._runs(OBSERVED_MACS))
-        return attempt("ranges of all activations", lambda: observe_extremes(self.model, feeds), Extremes())
+        found, notes = attempt("ranges of all activations", lambda: observe_extremes(self.model, feeds), Extremes())
+        return Observed(found, notes)
+
+    @cached_property
+    def _observed(self) -> Observed:
+        return self.observed or self.observe()
 
     @cached_property
     def _search(self) -> IslandSearch:

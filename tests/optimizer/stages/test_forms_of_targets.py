@@ -16,7 +16,7 @@ from engines.targets.target import CPU
 from graphs.digests import sha256_file
 from optimizer import optimize
 from optimizer.bundle import Bundle
-from optimizer.events import Detail, Event, StageStarted
+from optimizer.events import Detail, Event, StageResumed, StageStarted
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.build import BuildOutcome
 from optimizer.verbs.explain import explain_bundle
@@ -115,3 +115,43 @@ def test_a_half_precision_asked_for_is_typed_though_the_cpu_stays_fp32(job: Path
     out, _ = run(job, precision="fp16")
     assert {tensor.data_type for tensor in onnx.load(out / "model.onnx").graph.initializer} == {10}
     assert {node.dtype for node in Bundle(out).plan("cpu").nodes.values()} == {Dtype.FP32}
+
+
+def kept_and_made(job: Path, out: str, **options: object) -> tuple[set[str], set[str]]:
+    """The stages that an earlier job's results stood in for, and those that ran."""
+    kept: set[str] = set()
+    made: set[str] = set()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, (StageResumed, StageStarted)):
+            (kept if isinstance(event, StageResumed) else made).add(event.stage)
+
+    asked = {"targets": ["cpu", "t4"], "data": str(job / "data.npz"), "loadgen": (), **options}
+    optimize(job / "cnn.onnx", out=job / out, listeners=[listen], **asked)
+    return kept, made
+
+
+MADE_ONCE = {"clean", "calibrate-cpu", "calibrate-tensorrt", "observe", "type-cpu", "type-tensorrt"}
+
+
+def test_another_folder_target_or_budget_does_not_calibrate_again(job: Path) -> None:
+    kept, made = kept_and_made(job, "first")
+    assert not kept and made > MADE_ONCE
+    first = sha256_file(job / "first" / "model.onnx")
+    kept, made = kept_and_made(job, "second", targets=["cpu", "t4", "a100"], duration=9.0)
+    assert kept == {"clean", "type-cpu", "type-tensorrt"} and not made & MADE_ONCE
+    assert sha256_file(job / "second" / "model.onnx") == first
+    kept, made = kept_and_made(job, "third", max_drop=0.02)
+    assert made & MADE_ONCE == {"type-cpu", "type-tensorrt"}
+    assert kept == MADE_ONCE - made
+    assert sha256_file(job / "third" / "model.onnx") == first  # of what was calibrated then, the same graph is made
+    kept, made = kept_and_made(job, "fourth", seed=1)
+    assert "calibrate-cpu" in made and "calibrate-tensorrt" in made
+
+
+def test_what_a_metric_said_is_never_another_jobs(job: Path) -> None:
+    (job / "score.py").write_text("def score(infer): return 1.0")
+    for out in ("first", "second"):
+        kept, made = kept_and_made(job, out, targets=["cpu"], evaluate=f"{job / 'score.py'}:score")
+        assert "type-cpu" in made
+    assert kept == {"clean", "calibrate-cpu"}
