@@ -9,10 +9,10 @@ from pathlib import Path
 from deployment.config_pbtxt import TensorConfig, TritonModel, WarmupInput, data_type
 from deployment.served_engine import ServedEngine
 from engines.engine import TensorSpec
+from engines.profile import LARGEST_BATCH
 from graphs.errors import BadInput
 from graphs.model_files import external_files
 
-_DEFAULT_BATCH = 32
 _RTX_COMMENT = (
     "The plan of this target was built by TensorRT-RTX ahead of time. Triton's TensorRT backend loads plans of the",
     "full TensorRT only, so the typed model.onnx is served instead: ONNX Runtime hands it to TensorRT, which builds on",
@@ -166,7 +166,7 @@ def max_batch_size(engines: Sequence[ServedEngine], asked: int | None) -> int:
             where="--max-batch",
             fix="build with a larger --shape NAME=MIN:OPT:MAX",
         )
-    return asked or limit or _DEFAULT_BATCH
+    return asked or limit or LARGEST_BATCH
 
 
 def _tensor(spec: TensorSpec, batch: int) -> TensorConfig:

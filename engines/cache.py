@@ -25,6 +25,7 @@ from graphs.files import link_or_copy
 from graphs.staging import staged
 
 _POLL_S = 0.2
+"""Seconds between looks at a lock that another build holds: as long as the shortest build takes (docs/engines.md)."""
 
 
 @dataclass(frozen=True)

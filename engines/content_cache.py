@@ -19,6 +19,7 @@ ENGINES, STAGES = "engines", "stages"
 KINDS = (ENGINES, STAGES)
 """Built engines, and what stages of a job leave (float graphs, calibrations, typed forms): one limit holds for all."""
 _DEFAULT_LIMIT_MB = 10 * 1024
+"""MiB. Chosen: room for some 45 FP16 plans of BERT-base (225 MB each, docs/engines.md)."""
 
 
 def default_root() -> Path:

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 FILE_NAME = "builds.jsonl"
-_KEPT = 1000
-_LIKE = 2.0  # models within this factor in size count as alike
-_ENOUGH = 3  # other models needed before their builds say anything
+_KEPT = 1000  # builds that are read back, the newest
+_LIKE = 2.0  # models within this factor in size count as alike; chosen
+_ENOUGH = 3  # other models needed before their builds say anything; chosen
 
 
 @dataclass(frozen=True)

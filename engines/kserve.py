@@ -18,7 +18,9 @@ from graphs.errors import BadInput
 SCHEME = "grpc://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
 TIMEOUT_SECONDS = 20.0
+"""For one request, over a network. Chosen."""
 UNLIMITED = -1
+"""How the protocol writes a dynamic axis."""
 _DTYPES = {
     "BOOL": "bool",
     "FP16": "float16",

@@ -10,6 +10,8 @@ from engines.engine import UNNAMED, TensorSpec
 from graphs.errors import BadInput
 
 Shape = tuple[int, ...]
+USUAL_BATCH, LARGEST_BATCH = 8, 32
+"""Samples that a profile is tuned for and goes up to where nobody says otherwise (``--shape``). Chosen."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def infer_profile(
     observed: Mapping[str, Sequence[Shape]],
     given: Mapping[str, ShapeRange],
     *,
-    max_batch: int = 32,
+    max_batch: int = LARGEST_BATCH,
 ) -> ShapeProfile:
     """The profile of a model: ``given`` ranges win, then the extremes of ``observed`` shapes.
 
@@ -191,7 +193,7 @@ class _Axes:
         if key not in self._batched:
             return seen
         top = max(max_batch, seen.high)
-        return _Extent(1, min(8, top), top, seen.says)
+        return _Extent(1, min(USUAL_BATCH, top), top, seen.says)
 
     def _key(self, spec: TensorSpec, axis: int) -> object:
         symbol = spec.shape[axis]

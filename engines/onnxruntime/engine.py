@@ -34,6 +34,7 @@ refuses what it made; without that step such a model runs."""
 _CONVERTED = ("bfloat16", "object")
 """``run_session`` makes bfloat16 of whatever numbers it is given; strings come as arrays of several dtypes."""
 LARGE_BYTES = 1 << 28
+"""Weights beyond which a lean session leaves them unpacked; below, twice their size is no matter. Chosen."""
 _NUMPY_NAMES = {
     "float": "float32",
     "double": "float64",

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from calibration.sources.observed import observed_shapes
-from engines.profile import Shape, ShapeProfile, infer_profile
+from engines.profile import LARGEST_BATCH, Shape, ShapeProfile, infer_profile
 from optimizer.stages.data_check import LOOKED_AT
 from optimizer.stages.job import Job
 
 LARGEST_BATCH_BYTES = 64 << 20
-LARGEST_BATCH = 32
-"""A profile grows to this many samples, and to this many bytes of inputs: one for 32 volumes would help nobody."""
+"""A profile grows to ``LARGEST_BATCH`` samples, and to this many bytes of inputs: one for 32 volumes would help nobody.
+Chosen."""
 
 
 def profiles(job: Job, observed: Mapping[str, Sequence[Shape]], sample: Mapping[str, Shape]) -> list[ShapeProfile]:

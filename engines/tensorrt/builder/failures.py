@@ -21,7 +21,7 @@ _ASSERTION = re.compile(r"^Assertion failed: (?:.*?): (?P<words>[A-Z].*)$", re.D
 _VERSION = re.compile(r"^This version of TensorRT")
 _NO_IMPORTER = "false"  # all that the parser says of an operator it does not know
 _SHORT_TYPES = {"b16": "bfloat16", "h16": "float16"}
-_LOG_LINES = 20
+_LOG_LINES = 20  # of the library's errors, kept with ours
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from graphs.model_files import model_bytes, model_digest
 from graphs.model_io import declared_types
 
 PLAN_NAME = "engine.plan"
-_WARNINGS_KEPT = 20
+_WARNINGS_KEPT = 20  # of the library's, in engine.json
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from engines.tensorrt.builder.exits import Ending, ending_error, last_node, read
 from engines.tensorrt.builder.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
 from graphs.files import read_json, write_json
 
-_TICK_S = 0.2
-_STDERR_BYTES = 8192
+_TICK_S = 0.2  # seconds between looks at limits and at whoever wants the build stopped
+_STDERR_BYTES = 8192  # of the child's standard error, the end of it: where a crash says why
 _CHILD = "engines.tensorrt.builder.child"
 
 

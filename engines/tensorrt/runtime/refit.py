@@ -8,7 +8,7 @@ from typing import Any
 from engines.errors import EngineError
 from engines.tensorrt.library import Library, listening, process_logger
 
-_SHOWN = 5
+_SHOWN = 5  # names of missing weights in a message
 
 
 def refit(library: Library, engine: Any, model: Path) -> None:
