@@ -9,6 +9,7 @@ from graphs.errors import BadInput
 from graphs.files import read_json, write_json
 
 SCHEMA = 1
+"""Version of the layout of calibration.json."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 
 MANIFEST_NAME = "engine.json"
 SCHEMA = 1
+"""Version of the layout of engine.json."""
 
 
 @dataclass(frozen=True)

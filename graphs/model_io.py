@@ -14,7 +14,9 @@ from pathlib import Path
 import onnx
 
 _GRAPH, _INPUT, _OUTPUT = 7, 11, 12
+"""Field numbers of ModelProto.graph, GraphProto.input and GraphProto.output."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+"""Wire types."""
 
 
 def declared_types(model: Path) -> dict[str, str]:

@@ -14,7 +14,9 @@ from onnxscript.optimizer import fold_constants
 from graphs.domains import is_standard
 
 _UNKNOWN_DIMENSION = 128
+"""What a dimension counts as where memory is estimated and it is not known; chosen."""
 _UNKNOWN_BYTES = 24 << 20
+"""And a tensor of which not even the rank is known; chosen."""
 
 
 def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:

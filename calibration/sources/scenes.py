@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 FEWEST_LEAVES, MOST_LEAVES = 4, 64
+"""Shapes in a scene at least and at most, drawn evenly on a logarithmic scale; chosen."""
 SMALLEST, LARGEST = 0.05, 0.5
 """Radii of leaves as shares of the axis; their density falls with the cube of the radius."""
 TEXTURE = 0.06

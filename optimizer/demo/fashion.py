@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 MODEL = HERE / "fashion_resnet.onnx"
 MEAN, STD = 0.2860, 0.3530  # of the training pixels, as in training
 BATCH = 250
+"""Images per inference of the evaluation."""
 
 Infer = Callable[[dict[str, NDArray[np.float32]]], dict[str, NDArray[np.float32]]]
 

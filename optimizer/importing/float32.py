@@ -18,6 +18,8 @@ FLOAT = ir.DataType.FLOAT
 NAMES = {ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
 _EAGER_ELEMENTS = 4096
+"""Elements up to which a tensor is converted at once; larger ones when they are written, so that weights stay on disk.
+"""
 _WHOLE = 2**24
 """Whole numbers up to here are exact in float32."""
 

@@ -18,7 +18,9 @@ from graphs.shapes import infer_shapes
 from optimizer.importing.adapters import CannotConvert, adapt_node
 
 OPSET = 21
+"""What graphs are brought to: see above."""
 IR_VERSION = 10
+"""The IR version that came with opset 21 (ONNX 1.16)."""
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 

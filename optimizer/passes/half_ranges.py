@@ -12,6 +12,7 @@ from graphs.constants import constant_array
 from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_operand
 
 SMALLEST_NORMAL = 2.0**-14
+"""Of float16 (IEEE 754 binary16): below it, digits are lost."""
 LARGEST_OBSERVED = LARGEST / 2
 """Calibration sees a sample of the data: twice the range it saw has to fit."""
 MASK_FILL = FILL
@@ -28,6 +29,7 @@ WIDE_RANGE = {
 _OVERFLOWS = {"Exp", "Pow"}
 _SATURATES = {"Clip", "Max", "Min"}
 _LARGEST_CODE = 127
+"""Of signed int8, which a scale is multiplied by."""
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
 
 

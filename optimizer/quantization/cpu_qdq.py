@@ -17,6 +17,7 @@ from optimizer.quantization.qdq import QuantizedWeight, insert_pair, insert_weig
 from optimizer.quantization.weights import Floats, ScaleSearch, WeightScales, as_float32
 
 _INT32_SAFE = 2.0**30
+"""Largest code of a bias: half the range of int32, so that the sum of products has the other half."""
 _WITH_BIAS = ("Conv", "Gemm")
 
 

@@ -19,7 +19,9 @@ RAW_LOG_NAME = "build.log"
 PARSING = "parsing"
 """The stage in which the ONNX parser is at work."""
 _TAIL_BYTES = 64 << 10  # of the log after a crash, in which the last node is named
+"""How much of the end of a log is read."""
 _LOG_LINES = 20  # of those, kept with the error
+"""And how many lines of it go into an error."""
 _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory")
 _NODE = re.compile(
     r"Parsing node: (?P<parsed>.+?) \[\w"  # the ONNX parser, TensorRT 10

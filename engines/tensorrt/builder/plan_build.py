@@ -27,6 +27,7 @@ from graphs.model_io import declared_types
 
 PLAN_NAME = "engine.plan"
 _WARNINGS_KEPT = 20  # of the library's, in engine.json
+"""The library's warnings that the manifest keeps, the first ones; chosen."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from engines.errors import EngineError
 from engines.tensorrt.library import Library, listening, process_logger
 
 _SHOWN = 5  # names of missing weights in a message
+"""Names in a message; there may be hundreds."""
 
 
 def refit(library: Library, engine: Any, model: Path) -> None:

@@ -37,6 +37,7 @@ FEW, NEARLY_ALL = 0.05, 0.75
 NEARLY = 10**0.1
 """A cheaper set within 1 dB of the best that can be reached is preferred to it."""
 _STEPS = 1000
+"""Parts that the budget is cut into for the knapsack: costs are rounded up by a thousandth of it at most."""
 
 
 @dataclass(frozen=True)
