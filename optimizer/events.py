@@ -62,18 +62,25 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 class Events:
-    """Sends events to listeners and keeps the seconds each stage took."""
+    """Sends events to listeners and keeps the seconds each stage took, and which were ``kept`` from an earlier run."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
+        self.kept: list[str] = []
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Note) and event.level == "warning":
             self.warnings.append(event.message)
         for listener in self._listeners:
             listener(event)
+
+    def resumed(self, stage: str, title: str, seconds: float) -> None:
+        """A stage that need not run; it took ``seconds`` when it did."""
+        self.timings[stage] = seconds
+        self.kept.append(stage)
+        self.emit(StageResumed(stage, title))
 
     def warn(self, stage: str, message: str) -> None:
         self.emit(Note(stage, message, "warning"))

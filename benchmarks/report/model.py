@@ -220,7 +220,9 @@ class Plaster:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything measured in one run of ``optimize``."""
+    """Everything measured in one run of ``optimize``. ``timings`` are seconds by stage; of stages in ``kept``, whose
+    result an earlier run had left, what they took then.
+    """
 
     status: Status
     verdict: Verdict
@@ -240,6 +242,12 @@ class Report:
     machine: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    @property
+    def run_seconds(self) -> float:
+        """What this run took."""
+        return sum(seconds for stage, seconds in self.timings.items() if stage not in self.kept)
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -36,7 +36,7 @@ def summarise(report: Report, console: Console, bundle: Path | None = None) -> N
 
 
 def _verdict(report: Report, console: Console) -> None:
-    seconds = formats.seconds(sum(report.timings.values())) if report.timings else ""
+    seconds = formats.seconds(report.run_seconds) if report.timings else ""
     head = Text.assemble(
         (formats.status_title(report.status), _STATUS_STYLE.get(report.status, "bold")),
         f"  {report.model.name}, {report.precision.requested}",

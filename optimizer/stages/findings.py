@@ -49,6 +49,7 @@ def gathered(
         on_cpu=shipped_on_cpu(forms, cpu) if cpu is not None else None,
         loadgen=loadgen,
         timings=events.timings,
+        kept=events.kept,
         warnings=events.warnings,
         bundle=str(workspace.out),
         command=job.command,

@@ -35,7 +35,7 @@ from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import CPU_INT8, TypedForm, TypedForms
 from optimizer.typed.high_precision import HIGH_DTYPE
 
-LEARNING = "import to built engines in this run, calibration and proof included, measuring left out"
+LEARNING = "import to built engines with nothing cached, calibration and proof included, measuring left out"
 MEASURED = "measured on the engine itself"
 
 
@@ -55,6 +55,7 @@ class Findings:
     on_cpu: TypedForm | None
     loadgen: Mapping[str, Mapping[str, LoadgenResult]]
     timings: Mapping[str, float]
+    kept: Sequence[str]
     warnings: Sequence[str]
     bundle: str
     command: str = ""
@@ -107,6 +108,7 @@ def assemble(found: Findings) -> Report:
         calibration=dict(found.calibration),
         machine=dict(found.machine),
         versions=dict(found.versions),
+        kept=list(found.kept),
         warnings=[*_said_nowhere_else(found), *_nothing_quantized(found)],
     )
 

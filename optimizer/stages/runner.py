@@ -18,7 +18,7 @@ from engines.stage_cache import StageCache
 from graphs.errors import BadInput
 from graphs.files import read_record, write_record
 from optimizer.bundle import Workspace
-from optimizer.events import Events, StageResumed
+from optimizer.events import Events
 
 T = TypeVar("T")
 _RESULT, _FINISHED = "result.json", "stage.json"
@@ -80,8 +80,7 @@ class StageRunner:
         folder = self.folder(stage)
         if self.available(stage):
             finished = read_record(folder / _FINISHED, Finished)
-            self._events.timings[stage.name] = finished.seconds
-            self._events.emit(StageResumed(stage.name, stage.title))
+            self._events.resumed(stage.name, stage.title, finished.seconds)
             for warning in finished.warnings:
                 self._events.warn(stage.name, warning)
             return read_record(folder / _RESULT, stage.kind)

@@ -23,6 +23,12 @@ def test_the_verdict_is_the_first_line(report: Report) -> None:
     assert shown(report).splitlines()[0].startswith("Done for some targets only  mobilenetv2-12, int8")
 
 
+def test_what_an_earlier_run_took_is_not_this_runs_time(report: Report) -> None:
+    timed = dataclasses.replace(report, timings={"calibrate": 3000.0, "build t4": 12.0})
+    assert shown(timed).splitlines()[0].endswith("50 min 12 s")
+    assert shown(dataclasses.replace(timed, kept=["calibrate"])).splitlines()[0].endswith("12.0 s")
+
+
 def test_no_line_is_longer_than_80_columns_and_no_figure_is_cut(report: Report) -> None:
     text = shown(report)
     assert max(map(len, text.splitlines())) <= 80

@@ -63,7 +63,7 @@ def test_a_run_that_goes_on_has_result_files_and_warnings(place: Callable[[str],
     assert again.run(stage) == first and first.graph.read_bytes() == b"graph"
     assert again.ran == 0 and again.resumed == [stage.name]
     assert again.events.warnings == ["ranges are narrow"]
-    assert again.events.timings[stage.name] >= 0
+    assert again.events.kept == [stage.name] and again.events.timings[stage.name] >= 0
 
 
 def test_what_was_interrupted_runs_again_in_an_empty_folder(place: Callable[[str], Place]) -> None:
