@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engines.targets.gpus_here import native_target
+from engines.targets.target import NATIVE, resolve_targets
 from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, unwritable, write_atomically, write_json
@@ -64,7 +66,9 @@ class Bundle:
         return read_json(self.path / MANIFEST, BundleManifest)
 
     def engine_directory(self, target: str) -> Path:
-        """The folder of one target's engine. Raises ``BadInput`` listing the targets there are."""
+        """The folder of a target's engine; ``native`` is the GPU in use. Raises ``BadInput`` naming the targets."""
+        if target == NATIVE:
+            target = resolve_targets([target], native_target())[0].name
         directory = self.path / "engines" / target
         if not (directory / "engine.json").is_file():
             known = ", ".join(self.targets()) or "none"

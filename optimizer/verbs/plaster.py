@@ -23,7 +23,7 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.profile import parse_shape_profiles
 from engines.targets.gpus_here import detect_gpus, native_target
-from engines.targets.target import CPU, NATIVE
+from engines.targets.target import CPU, NATIVE, resolve_targets
 from graphs.errors import BadInput
 from graphs.files import write_atomically, write_json
 from optimizer.api import optimize
@@ -129,9 +129,7 @@ def _target(asked: Sequence[str]) -> str:
         )
     if wanted[0] == CPU.name:
         return CPU.name
-    if native is None:
-        raise BadInput("no NVIDIA GPU in this machine", where="--target native", fix="use --target cpu")
-    return native.name
+    return resolve_targets([NATIVE], native)[0].name
 
 
 def _prepare(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.together.placement import Placement, find_mig_instances, on_cores, on_mig
 from benchmarks.together.run import Tenant, Together, run_together
 from engines.manifest import EngineManifest
-from engines.targets.gpus_here import native_target
-from engines.targets.target import CPU, NATIVE
+from engines.targets.target import CPU
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.verbs.usual_inputs import usual_inputs
@@ -38,23 +37,13 @@ def bench_together(
     chosen = [path for path in bundles for _ in range(copies)]
     if len(chosen) < 2:
         raise BadInput("one engine has no company", where="optimize together", fix="name more bundles, or --copies 2")
-    name = _target_name(target)
-    placements = _placements(name, len(chosen))
-    folders = [Bundle(path).engine_directory(name) for path in chosen]
+    folders = [Bundle(path).engine_directory(target) for path in chosen]
+    placements = _placements(target, len(chosen))
     tenants = [
         _tenant(label, folder, batch, placement)
         for label, folder, placement in zip(_labels(chosen), folders, placements, strict=True)
     ]
     return run_together(tenants, seconds=seconds, rounds=rounds, say=say)
-
-
-def _target_name(target: str) -> str:
-    if target != NATIVE:
-        return target
-    native = native_target()
-    if native is None:
-        raise BadInput("no NVIDIA GPU in this machine", where="--target native", fix="use --target cpu")
-    return native.name
 
 
 def _placements(target: str, count: int) -> list[Placement]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.targets.target import TARGETS
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 
@@ -45,6 +46,14 @@ def test_targets_and_what_is_no_target(bundle: Bundle) -> None:
     with pytest.raises(BadInput, match="no engine for target 'a100'") as caught:
         bundle.engine_directory("a100")
     assert caught.value.expected == "one of: cpu, t4"
+
+
+def test_native_is_the_gpu_in_use(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimizer.bundle.native_target", lambda: TARGETS["t4"])
+    assert bundle.engine_directory("native") == bundle.engine_directory("t4")
+    monkeypatch.setattr("optimizer.bundle.native_target", lambda: None)
+    with pytest.raises(BadInput, match="no NVIDIA GPU found"):
+        bundle.engine_directory("native")
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
