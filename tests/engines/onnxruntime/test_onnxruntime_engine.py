@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+import engines
 from engines.engine import Engine, TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
@@ -109,3 +112,12 @@ def test_signed_activations_that_are_reshaped_run() -> None:
     with OnnxRuntimeEngine(onnx.parser.parse_model(text).SerializeToString()) as engine:
         found = engine.infer({"x": x})["y"]
     np.testing.assert_allclose(found, -np.round(np.tanh(x) / 0.1).reshape(4, 2) * np.float32(0.1), atol=1e-6)
+
+
+def test_started_inside_engines_the_cause_is_said() -> None:
+    """The folder of our engine has the library's name; nowhere else does it hide it."""
+    inside = Path(engines.__file__).parent
+    done = subprocess.run([sys.executable, "-c", "import onnxruntime"], cwd=inside, capture_output=True, text=True)
+    assert "start Python from another folder than engines/" in done.stderr
+    command = [sys.executable, "-m", "engines.onnxruntime.engine"]
+    assert subprocess.run(command, cwd=inside.parent, capture_output=True).returncode == 0
