@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.content_cache import STAGES, ContentCache, folder_size
+from engines.content_cache import STAGES, ContentCache, folder_size, last_used
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
@@ -16,6 +17,12 @@ from graphs.staging import staged
 _ENTRY = "entry.json"
 _LARGEST = 4
 """One entry may take this part of the limit, or it would drive out all others. Chosen, not measured."""
+_NOTICEABLE = 50
+"""After an entry that takes this part of the limit, sizes are added up at once; after smaller ones, now and then."""
+_LATELY_S = 60.0
+"""Adding up the sizes of ten thousand small entries takes some 0.3 s, and a job stores six."""
+_LOOKED = "stages.looked"
+"""A file that is touched when sizes are added up."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class StageCache(ContentCache):
         """Keep a copy of a finished stage's folder, unless it takes a quarter of the limit, then evict down to that.
         Raises ``OSError``.
         """
-        if folder_size(directory) * _LARGEST > self.limit:
+        size = folder_size(directory)
+        if size * _LARGEST > self.limit:
             return
         entry = self.root / STAGES / key
         with staged(entry) as staging:
@@ -64,7 +72,16 @@ class StageCache(ContentCache):
                 shutil.copyfile(file, place)
             digests = {str(file.relative_to(directory)): sha256_file(file) for file in files}
             write_json(staging / _ENTRY, StageEntry(what, digests))
-        self.evict(keep=key)
+        if size * _NOTICEABLE > self.limit or self._not_looked_at_lately():
+            self.evict(keep=key)
+
+    def _not_looked_at_lately(self) -> bool:
+        """Whether sizes are to be added up again; if so, from now on they have been."""
+        mark = self.root / _LOOKED
+        if time.time() - last_used(mark) < _LATELY_S:
+            return False
+        mark.touch()
+        return True
 
 
 def _copy_out(entry: Path, destination: Path) -> None:

@@ -23,6 +23,7 @@ TOOLS = (
 
 
 _OURS = ("graphs", "engines", "calibration", "benchmarks", "optimizer")
+_SOURCE = frozenset({".py", ".csv", ".json", ".toml"})
 
 
 def version() -> str:
@@ -46,7 +47,8 @@ def tool_versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Digest of this program's own source: what one state of a checkout has made is not taken for another's."""
+    """Digest of our own source and tables: what one state of a checkout has made is not taken for another's."""
     root = Path(__file__).parent.parent
-    files = (file for package in _OURS for file in sorted((root / package).rglob("*.py")))
+    found = (file for package in _OURS for file in sorted((root / package).rglob("*")))
+    files = (file for file in found if file.suffix in _SOURCE)
     return digest_of(part for file in files for part in (str(file.relative_to(root)), file.read_bytes()))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from studies.breadth.row import Outcome, Row, append, read
-from studies.breadth.trial import in_child, leave_out_measurements, warm_up
+from studies.breadth.trial import in_child, leave_out_measurements, own_cache, warm_up
 
 KINDS = {
     "node": "node",
@@ -135,6 +135,7 @@ def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> di
     from graphs.errors import BadInput, EnginewrightError, in_a_line
     from optimizer import optimize
 
+    own_cache(work)
     leave_out_measurements()
     onnx.save(case.model, work / "model.onnx")
     names = fed(case.model)

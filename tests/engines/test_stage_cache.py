@@ -69,3 +69,16 @@ def test_what_would_drive_out_the_rest_is_not_kept(tmp_path: Path, left: Path) -
     cache = StageCache(tmp_path / "cache", limit_mb=1)
     cache.store("key", left, "")
     assert cache.folders() == []
+
+
+def test_many_small_entries_do_not_have_their_sizes_added_up_at_every_store(
+    tmp_path: Path, left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, evictions = StageCache(tmp_path / "cache"), []
+    monkeypatch.setattr(cache, "evict", lambda keep: evictions.append(keep))
+    for key in ("a", "b", "c"):
+        cache.store(key, left, "")
+    assert evictions == ["a"]
+    os.utime(tmp_path / "cache" / "stages.looked", (1, 1))
+    cache.store("d", left, "")
+    assert evictions == ["a", "d"]
