@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import ModelSummary
 from benchmarks.roofline.prediction import Prediction
+from engines.layers import LayerInfo
 from engines.manifest import MANIFEST_NAME, EngineManifest
+from engines.targets.target import Target
 from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.machine import cpu_name
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.cpu import CpuChoice
-from optimizer.stages.forms import TypedForms
+from optimizer.stages.forms import TypedForm, TypedForms
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.reporting import Findings
 from optimizer.stages.shipping import shipped_on_cpu
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found out, stage by stage. ``on_cpu`` is the form that the CPU's engine shipped in."""
+
+    model: ModelSummary
+    requested: str
+    forms: TypedForms
+    calibrated: bool
+    held_back: str
+    max_drop: float
+    targets: Sequence[Target]
+    builds: Mapping[str, BuildOutcome]
+    cpu: CpuChoice | None
+    on_cpu: TypedForm | None
+    loadgen: Mapping[str, Mapping[str, LoadgenResult]]
+    timings: Mapping[str, float]
+    kept: Sequence[str]
+    warnings: Sequence[str]
+    bundle: str
+    command: str = ""
+    created: str = ""
+    calibration: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[LayerInfo]] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
+
+    @property
+    def main(self) -> TypedForm:
+        """The form of ``model.onnx``, which precision and accuracy of the report are those of."""
+        return self.forms.main(self.on_cpu)
 
 
 def gathered(

@@ -1,0 +1,67 @@
+"""The seven PLASTER figures of a run, from what its stages measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.loadgen.settings import Scenario
+from benchmarks.plaster import figures
+from benchmarks.plaster.figures import Learning, NativeOps
+from benchmarks.plaster.native import native_in_form, native_in_layers, refused
+from benchmarks.report.model import LoadgenSummary, Plaster, TargetSummary
+from engines.targets.target import CPU
+from optimizer.stages.findings import Findings
+from optimizer.stages.forms import CPU_INT8
+from optimizer.stages.target_rows import fidelity, simulated_how
+
+LEARNING = "import to built engines with nothing cached, calibration and proof included, measuring left out"
+
+
+def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
+    """Figures of the CPU's engine where there is one; None where nothing was measured here."""
+    runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(CPU.name, {}).items()}
+    cpu, measured_form = found.cpu, found.on_cpu if found.cpu and found.cpu.form == CPU_INT8 else None
+    shown = measured_form or found.main
+    measured = targets.get(CPU.name)
+    sized = measured.engine_bytes if measured else _smallest(targets)
+    return Plaster(
+        programmability=figures.programmability(
+            {name: _native(name, target, found) for name, target in targets.items()}, found.flags
+        ),
+        latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency.get(cpu.form) if cpu else None),
+        accuracy=figures.accuracy(
+            fidelity(shown.proof.accuracy),
+            shown.proof.task,
+            shown.proof.accuracy.samples,
+            "the CPU engine, measured"
+            if shown is found.on_cpu
+            else f"the typed graph, {simulated_how(found.requested)}",
+        ),
+        size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
+        throughput=figures.throughput(
+            runs.get(Scenario.OFFLINE.value),
+            cpu.throughput[cpu.form].samples_per_s if cpu and cpu.throughput else None,
+            cpu.batch if cpu else None,
+        ),
+        energy=figures.energy(cpu.energy if cpu else None),
+        rate_of_learning=figures.rate_of_learning(Learning(_learning_seconds(found), cold_why=LEARNING)),
+    )
+
+
+def _smallest(targets: Mapping[str, TargetSummary]) -> int | None:
+    return min((target.engine_bytes for target in targets.values() if target.engine_bytes), default=None)
+
+
+def _native(name: str, target: TargetSummary, found: Findings) -> NativeOps:
+    form = (found.forms.int8 or found.on_cpu) if name == CPU.name else found.main
+    planned = {node: precision.dtype.value for node, precision in (form or found.main).plan.nodes.items()}
+    if target.status == "skipped":
+        return refused(len(planned), target.reason)
+    if name == CPU.name:
+        return native_in_form(planned, target.kept_precision or "")
+    return native_in_layers(planned, found.layers.get(name, ()))
+
+
+def _learning_seconds(found: Findings) -> float:
+    """All stages but those that only measure."""
+    return sum(seconds for stage, seconds in found.timings.items() if stage not in ("cpu", "loadgen"))
