@@ -1,4 +1,4 @@
-"""Biases that ONNX Runtime would round away: written so that it leaves them alone, as TensorRT does.
+"""Biases as integer codes; and those that ONNX Runtime would round away, written so that it leaves them alone.
 
 ONNX Runtime's ``WeightBiasQuantization`` (``core/optimizer/qdq_transformer/weight_bias_quantization.cc``, up to 1.31)
 rewrites the float bias of a Conv or Gemm between DequantizeLinear and QuantizeLinear as int32 codes at scale
@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits
+from graphs.edits import GraphEdits, drop_if_unread
+from optimizer.quantization.weights import as_float32
 
 _REWRITTEN = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _BETWEEN = frozenset({"Relu", "Clip"})
-_LARGEST = {ir.DataType.FLOAT16: float(np.finfo(np.float16).max), ir.DataType.FLOAT: 2.0**30}
-"""Largest bias code by the type it is computed in; half of int32, since the product's sum comes on top."""
+_WITH_BIAS = ("Conv", "Gemm")
+_INT32_SAFE = 2.0**30
+"""Largest bias code: half of int32, since the product's sum comes on top."""
+_LARGEST = {ir.DataType.FLOAT16: float(np.finfo(np.float16).max), ir.DataType.FLOAT: _INT32_SAFE}
+"""The same by the type it is computed in."""
 
 
 def keep_biases_apart(model: ir.Model) -> int:
@@ -70,3 +75,40 @@ def _before_quantize(node: ir.Node) -> ir.Value | None:
             return None
         value = reader.outputs[0]
     return None
+
+
+def quantize_bias(edits: GraphEdits, node: ir.Node, scale: NDArray[np.float64]) -> None:
+    """Replace a constant float bias by int32 codes at ``scale`` [channels], data's times weight's, which kernels add
+    exactly. One that has no such codes stays float, and its op too: see ``keep_biases_apart``.
+    """
+    value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
+    tensor = constant_tensor(value)
+    if value is None or tensor is None or not value.name:
+        return
+    bias = as_float32(tensor).astype(np.float64)
+    if bias.shape != scale.shape or (np.abs(bias) > _INT32_SAFE * scale).any() or not _default_gemm(node):
+        return
+    codes = np.rint(bias / scale).astype(np.int32)
+    name = f"{node.name}/bias"
+    inputs = [
+        edits.constant(f"{name}/int32", codes),
+        edits.constant(f"{name}/scale", scale.astype(np.float32)),
+        edits.constant(f"{name}/zero", np.zeros(len(codes), np.int32)),
+    ]
+    dequantize = edits.node(
+        "DequantizeLinear",
+        inputs,
+        f"{name}/DQ",
+        f"{name}/dequantized",
+        ir.DataType.FLOAT,
+        ir.Shape(bias.shape),
+        {"axis": 0},
+    )
+    edits.graph.insert_before(node, dequantize)
+    node.replace_input_with(2, dequantize.outputs[0])
+    drop_if_unread(edits.graph, value)
+
+
+def _default_gemm(node: ir.Node) -> bool:
+    beta = node.attributes.get("beta")
+    return beta is None or beta.as_float() == 1.0

@@ -16,7 +16,6 @@ from optimizer.quantization.corrections.fallback import RUINED
 from optimizer.quantization.corrections.input_rows import InputRows
 from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.rounding import Rounding, Variant, correct_biases, round_weights
-from optimizer.quantization.fake_quantize import quantizers
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, close_to_best, in_db
 from optimizer.quantization.qdq import QuantizedWeight
@@ -175,7 +174,7 @@ class _Choice:
         """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected."""
         placements = {name: placed(self._model, self._settings, table) for name, table in tables.items()}
         variants = {
-            name: Variant(placement, quantizers(self._model, placement, tables[name]))
+            name: Variant(placement, placement.quantizers(self._model, tables[name]))
             for name, placement in placements.items()
             if self._asked & {Correction.ROUNDING, Correction.BIAS} and placement.quantizes
         }

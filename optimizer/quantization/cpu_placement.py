@@ -10,17 +10,16 @@ Runtime has an integer-to-float kernel for MatMul and Gemm. Source: onnxruntime'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use
+from optimizer.quantization.insertion_points import ActivationPoint, Placement, Use
 from optimizer.quantization.placement import place
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import data_inputs
-from optimizer.quantization.weights import CODE_MAX
+from optimizer.quantization.scheme import Scheme
 
 _ABSORBED = frozenset({"Relu", "Clip"})
 _SAME_SCALE = frozenset({"MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
@@ -32,26 +31,26 @@ _SHRINKING = frozenset({"GlobalAveragePool"})
 def place_for_cpu(
     model: ir.Model,
     *,
+    scheme: Scheme,
     keep_float: Mapping[str, str],
     costs: Mapping[str, int] | None = None,
     table: CalibrationTable | None = None,
-    code_max: int = CODE_MAX,
     float_results: frozenset[str] = frozenset(),
 ) -> Placement:
-    """A ``Form.ONNXRUNTIME`` placement of ``model``. Same arguments and guards as ``placement.place``.
+    """A placement of ``model`` in a ``scheme`` whose results are integer. Arguments and guards as for ``place``.
 
     ``float_results`` names convolutions whose result is not to be rounded.
     """
     rigid = _without_integer_kernel(model.graph)
     base = place(
         model,
-        form=Form.ONNXRUNTIME,
+        scheme=scheme,
         keep_float={**rigid, **keep_float},
         costs=costs,
         table=table,
         high_precision=Dtype.FP32,
     )
-    return replace(_Chains(model.graph, base, table, float_results).place(), code_max=code_max)
+    return _Chains(model.graph, base, table, float_results).place()
 
 
 def _without_integer_kernel(graph: ir.Graph) -> dict[str, str]:
@@ -106,7 +105,7 @@ class _Chains:
             self._between(node)
         tensors = dict.fromkeys([*self._base.tensors, *(self._range_of(value) for value in self._quantized)])
         return Placement(
-            Form.ONNXRUNTIME,
+            self._base.scheme,
             self._points(),
             self._base.weights,
             self._plan(),

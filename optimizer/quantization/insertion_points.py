@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 import onnx_ir as ir
 
+from calibration.table import CalibrationTable
+from graphs.edits import values_by_name
 from optimizer.precision import PrecisionPlan
+from optimizer.quantization.affine import Affine
 from optimizer.quantization.rules.catalogue import Rule
-from optimizer.quantization.weights import CODE_MAX
-
-
-class Form(str, Enum):
-    """The dialect of Q/DQ a runtime executes well.
-
-    ``TENSORRT``: signed symmetric int8, float bias, nothing on outputs. ``ONNXRUNTIME``: unsigned asymmetric
-    activations, int32 bias, outputs quantized too so that chains stay integer.
-    """
-
-    TENSORRT = "tensorrt"
-    ONNXRUNTIME = "onnxruntime"
+from optimizer.quantization.scheme import Scheme
 
 
 @dataclass(frozen=True, order=True)
@@ -66,20 +57,26 @@ class Placement:
     """Everything ``qdq.insert`` needs, and the reason for every node's precision.
 
     ``tensors`` are all activations whose ranges the placement looks at: those of the points and those only guards read.
-    ``code_max`` is the largest weight code: less than 127 where a CPU's products of 8-bit codes saturate.
     ``results`` maps convolutions whose rounded result float ops read to that tensor, and ``float_results`` are those
-    whose result is written in float instead (``Form.ONNXRUNTIME``).
+    whose result is written in float instead (schemes with integer results).
     """
 
-    form: Form
+    scheme: Scheme
     activations: tuple[ActivationPoint, ...]
     weights: tuple[WeightPoint, ...]
     plan: PrecisionPlan
     tensors: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
-    code_max: int = CODE_MAX
     results: Mapping[str, str] = field(default_factory=dict)
     float_results: frozenset[str] = frozenset()
+
+    def quantizers(self, model: ir.Model, table: CalibrationTable) -> dict[str, Affine]:
+        """What each weighted node's data goes through: node name -> to codes and back."""
+        values, found = values_by_name(model.graph), dict[str, Affine]()
+        for point in self.activations:
+            rounder = self.scheme.activations.quantizer(values[point.tensor], table.tensors[point.range_name])
+            found.update({use.node: rounder for use in point.uses if use.index == 0})
+        return found
 
     @property
     def quantizes(self) -> bool:

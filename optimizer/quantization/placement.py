@@ -14,24 +14,25 @@ from calibration.table import CalibrationTable
 from graphs.weighted import WeightedOp, is_weighted
 from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, Use, WeightPoint
+from optimizer.quantization.insertion_points import ActivationPoint, Placement, Use, WeightPoint
 from optimizer.quantization.rules import commuting, floats, guards
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.residual import depths, skip_input
 from optimizer.quantization.rules.weighted import weighted_op
+from optimizer.quantization.scheme import Scheme
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 
-def candidates(model: ir.Model, form: Form, keep_float: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def candidates(model: ir.Model, scheme: Scheme, keep_float: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Names of the activations whose ranges ``place`` will want, in graph order of their first reader."""
-    return place(model, form=form, keep_float=keep_float or {}).tensors
+    return place(model, scheme=scheme, keep_float=keep_float or {}).tensors
 
 
 def place(
     model: ir.Model,
     *,
-    form: Form,
+    scheme: Scheme,
     keep_float: Mapping[str, str],
     costs: Mapping[str, int] | None = None,
     table: CalibrationTable | None = None,
@@ -42,20 +43,20 @@ def place(
     ``keep_float`` maps node names to the reason they must not be integer; ``costs`` are MACs per sample for the plan.
     Nodes need unique names. Changes nothing.
     """
-    return _Placer(model.graph, form, keep_float, costs or {}, table, high_precision).place()
+    return _Placer(model.graph, scheme, keep_float, costs or {}, table, high_precision).place()
 
 
 class _Placer:
     def __init__(
         self,
         graph: ir.Graph,
-        form: Form,
+        scheme: Scheme,
         keep_float: Mapping[str, str],
         costs: Mapping[str, int],
         table: CalibrationTable | None,
         high: Dtype,
     ) -> None:
-        self._graph, self._form, self._keep, self._costs = graph, form, keep_float, costs
+        self._graph, self._scheme, self._keep, self._costs = graph, scheme, keep_float, costs
         self._table, self._high = table, high
         self._depths = depths(graph)
         self._ops: dict[ir.Node, WeightedOp] = {}
@@ -72,7 +73,7 @@ class _Placer:
             self._residual(node)
         for node in self._graph:
             self._pool(node)
-        return Placement(self._form, self._activations(), self._weights(), self._plan(), tuple(self._watched))
+        return Placement(self._scheme, self._activations(), self._weights(), self._plan(), tuple(self._watched))
 
     def _weighted(self, node: ir.Node) -> None:
         """Rules 2, 3, 11: data and weight of every op worth it."""

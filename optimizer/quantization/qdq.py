@@ -1,8 +1,7 @@
-"""Insert the Q/DQ pairs of a TensorRT placement into the graph.
+"""Insert the Q/DQ pairs of a placement into the graph, as its scheme has them.
 
-Signed int8 with a zero point of int8 zero, one pair per activation tensor, weights stored as int8 codes behind a
-DequantizeLinear, bias untouched (rules 1 to 5). Scales take the dtype of the tensor they scale and values that FP16
-holds exactly, so that later typing changes no number.
+One pair per activation tensor, weights stored as int8 codes behind a DequantizeLinear, biases float or int32 codes
+(rules 1 to 5). Scales take the dtype of the tensor they scale.
 """
 
 from __future__ import annotations
@@ -13,20 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from calibration.table import CalibrationTable, TensorRange
+from calibration.table import CalibrationTable
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
+from optimizer.quantization.biases import keep_biases_apart, quantize_bias
 from optimizer.quantization.channels import bias_add
-from optimizer.quantization.insertion_points import ActivationPoint, Form, Placement, WeightPoint, rewire
+from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
+from optimizer.quantization.integer_convolutions import write_integer_convolution
+from optimizer.quantization.scheme import Parameters
 from optimizer.quantization.weights import (
     CODE_MAX,
     Codes,
     Floats,
     ScaleSearch,
     WeightScales,
-    anchored,
-    fp16_representable,
     lazy_codes,
 )
 
@@ -52,35 +52,32 @@ def insert(
     weight_scales: ScaleSearch | None = None,
     settled: Mapping[str, QuantizedWeight] | None = None,
 ) -> None:
-    """Put the Q/DQ of a ``Form.TENSORRT`` placement into ``model``, in place.
+    """Put the Q/DQ of ``placement`` into ``model``, in place.
 
     ``settled`` holds weights already rounded by a correction, by tensor name. Weight codes are computed lazily: each is
     materialized when the model is serialized. Raises ``BadInput`` when the opset is below 19.
     """
-    if placement.form is not Form.TENSORRT:
-        raise ValueError(f"a {placement.form.value} placement has its own inserter")
     _check_opset(model)
     edits, search = GraphEdits(model.graph), weight_scales or WeightScales()
     nodes = {str(node.name): node for node in model.graph}
     values = values_by_name(model.graph)
+    scheme, data_scales = placement.scheme, dict[str, float]()
     for point in placement.activations:
-        value = values[point.tensor]
-        _activation(edits, nodes, value, point, activation_scale(value, table.tensors[point.range_name]))
+        parameters = scheme.activations.parameters(values[point.tensor], table.tensors[point.range_name])
+        _activation(edits, nodes, values[point.tensor], point, parameters)
+        data_scales |= {use.node: float(parameters[0]) for use in point.uses if use.index == 0}
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
-        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known)
-        for use in weight.uses:
-            _bias_as_row(edits, nodes[use.node], len(scale))
-
-
-def activation_scale(value: ir.Value, found: TensorRange) -> Floats:
-    """The scale of an activation: from its range, and such that the lower bound of a Clip before it is a code."""
-    scale = fp16_representable(found.int8_scale())
-    producer = value.producer()
-    if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 2:
-        return scale
-    bound = constant_tensor(producer.inputs[1])
-    return anchored(scale, float(bound.numpy())) if bound is not None else scale
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, scheme.weights.highest)
+        for node in (nodes[use.node] for use in weight.uses):
+            if not scheme.integer_biases:
+                _bias_as_row(edits, node, len(scale))
+            elif node.name not in placement.float_results:
+                quantize_bias(edits, node, data_scales[str(node.name)] * scale.astype(np.float64))
+    for name in sorted(placement.float_results):
+        write_integer_convolution(edits, nodes[name])
+    if scheme.integer_biases:
+        keep_biases_apart(model)
 
 
 def _check_opset(model: ir.Model) -> None:
@@ -92,14 +89,18 @@ def _check_opset(model: ir.Model) -> None:
 
 
 def _activation(
-    edits: GraphEdits, nodes: Mapping[str, ir.Node], value: ir.Value, point: ActivationPoint, scale: Floats
+    edits: GraphEdits,
+    nodes: Mapping[str, ir.Node],
+    value: ir.Value,
+    point: ActivationPoint,
+    parameters: Parameters,
 ) -> None:
+    scale, zero = parameters
     inputs = [
         edits.constant(f"{value.name}/scale", scale, dtype_of(value)),
-        edits.constant(f"{value.name}/zero", np.int8(0)),
+        edits.constant(f"{value.name}/zero", zero),
     ]
-    pair = insert_pair(edits, value, inputs, ir.DataType.INT8)
-    rewire(nodes, point.uses, pair)
+    rewire(nodes, point.uses, insert_pair(edits, value, inputs, ir.DataType.from_numpy(zero.dtype)))
 
 
 def _bias_as_row(edits: GraphEdits, node: ir.Node, channels: int) -> None:

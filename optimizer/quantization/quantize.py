@@ -11,7 +11,7 @@ import onnx_ir as ir
 from calibration.collect import rows_of
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from engines.onnxruntime.integer_products import FULL, largest_weight_code
+from engines.onnxruntime.integer_products import FULL
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
@@ -33,11 +33,12 @@ from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
 from optimizer.quantization.headroom import Ends, ends, growth, mirrored, raw_inputs, roomier, unclipped
-from optimizer.quantization.insertion_points import Form, Placement
+from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.sampling import Samples, divided, spread
+from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
 GOOD_ENOUGH = 10**-4.5
@@ -74,7 +75,7 @@ def quantize(
     settings: QuantizeSettings | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> QuantizedModel:
-    """Quantize a copy of ``model`` (its weights are shared, not copied) in the form ``settings.form``.
+    """Quantize a copy of ``model`` (its weights are shared, not copied) by the scheme ``settings.scheme``.
 
     Corrections hold and measure on the first few feeds of ``calibrator``, as many as the cost allows. Of several tables
     the one with the least output error is taken, and a note says so. ``on_step`` hears what begins.
@@ -89,7 +90,7 @@ def prepare(
     """Everything but the choice of what stays in high precision for the error it causes, which may be made again."""
     work = model.clone()
     notes = [note] if (note := left_out(settings.corrections)) else []
-    if settings.form is Form.ONNXRUNTIME and (settings.code_max or largest_weight_code()) < FULL:
+    if settings.scheme.weights.highest < FULL:
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
     if not placed(work, settings, None).tensors:
         return Prepared(work, settings)
@@ -103,7 +104,7 @@ def prepare(
     judge = Judge(work)
     chosen, how = choose(work, tables, samples, settings, judge)
     notes.extend(how)
-    if settings.form is Form.ONNXRUNTIME and Correction.FALLBACK in settings.corrections:
+    if settings.scheme.integer_results and Correction.FALLBACK in settings.corrections:
         (settings, chosen), said = float_results(work, chosen, samples, settings, judge, enough=GOOD_ENOUGH)
         notes.extend(said)
     found: list[Sensitivity] = []
@@ -129,7 +130,7 @@ def _tables(
         if by > 1
     ]
     tables = {name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()}
-    if settings.form is Form.ONNXRUNTIME and samples.few:
+    if settings.scheme.integer_results and samples.few:
         unknown: dict[str, Ends] = {}
         seen, failed = attempt("room beside few samples", partial(ends_of, model, names, samples.every), unknown)
         tables, notes = {name: roomier(table, seen) for name, table in tables.items()}, [*notes, *failed]
@@ -218,9 +219,9 @@ class Prepared:
         found = self._as_judged(noise)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
-        if self.settings.form is Form.ONNXRUNTIME and self.chosen.usable:
+        if self.settings.scheme.integer_results and self.chosen.usable:
             fallback = cheap_fallback(self.found, costs, self.chosen.noise or noise)
-        elif self.settings.form is Form.ONNXRUNTIME:
+        elif self.settings.scheme.integer_results:
             fallback = choose_fallback(found, costs, spent, replace(allowance, share=0.0))
         else:
             fallback = choose_fallback(found, costs, spent, allowance)
@@ -246,9 +247,9 @@ def _rewrite(
         return EqualizeConcatBranches(rough_table(graph, sorted(joined(graph)), feeds))
 
     def channels(graph: ir.Model) -> EqualizeActivations:
-        points = place(graph, form=Form.TENSORRT, keep_float=settings.keep_float).activations
-        symmetric = settings.form is Form.TENSORRT
-        return EqualizeActivations(points, feeds, symmetric=symmetric, seed=settings.seed, extremes=calibrator.extremes)
+        points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
+        codes = settings.scheme.activations
+        return EqualizeActivations(points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes)
 
     made: dict[Correction, Callable[[ir.Model], ExactRewrite]] = {
         Correction.BRANCHES: branches,
@@ -268,7 +269,7 @@ def _measure(
     """
     total, placement = sum(settings.costs.values()), chosen.placement
     among: frozenset[str] | None = None
-    if settings.form is Form.ONNXRUNTIME and chosen.usable:
+    if settings.scheme.integer_results and chosen.usable:
         products = frozenset(
             name
             for name, node in placement.plan.nodes.items()
@@ -279,8 +280,8 @@ def _measure(
             among = cheap_ops(settings.costs, CHEAP) & products
         if not among:
             return []
-    elif settings.form is Form.ONNXRUNTIME:
-        placement = place(model, form=Form.TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
+    elif settings.scheme.integer_results:
+        placement = place(model, scheme=TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
         if not all(point.range_name in chosen.table.tensors for point in placement.activations):
             return []
     ops = len(placement.weights) if among is None else len(among)

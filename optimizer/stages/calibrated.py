@@ -8,10 +8,10 @@ from pathlib import Path
 from optimizer.events import Detail, Events, Progress
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import Prepared, prepare
 from optimizer.quantization.sampling import divided
+from optimizer.quantization.scheme import Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.stages.float_graph import FloatGraph
 from optimizer.stages.job import Cleaned, Job
@@ -20,7 +20,6 @@ from optimizer.stages.runner import Stage, StageRunner
 
 AUTO_METHODS = ("mse", "percentile", "minmax")
 """What ``--calibration auto`` chooses from, by output error, beside a search that starts from the first."""
-_NAMES = {Form.TENSORRT: "TensorRT", Form.ONNXRUNTIME: "this CPU"}
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Calibrated:
 
 
 def calibrated(
-    job: Job, cleaned: Cleaned, graph: FloatGraph, form: Form, runner: StageRunner, events: Events
+    job: Job, cleaned: Cleaned, graph: FloatGraph, scheme: Scheme, runner: StageRunner, events: Events
 ) -> Prepared:
-    """Calibrate for ``form``, or read back what an earlier run or another job found."""
-    name = "calibrate-tensorrt" if form is Form.TENSORRT else "calibrate-cpu"
-    title = f"calibrate and quantize for {_NAMES[form]}"
-    stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, form), shared=True)
-    settings = _settings(job, graph, form)
+    """Calibrate for ``scheme``, or read back what an earlier run or another job found."""
+    name = f"calibrate-{scheme.name}"
+    title = f"calibrate and quantize for {scheme.title}"
+    stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, scheme), shared=True)
+    settings = _settings(job, graph, scheme)
     calibrator = _calibrator(job, graph, name, events)
     made: list[Prepared] = []
 
@@ -54,10 +53,10 @@ def calibrated(
     return load_prepared(runner.folder(stage), divided(calibrator.samples(), graph.costs).judged)
 
 
-def _settings(job: Job, graph: FloatGraph, form: Form) -> QuantizeSettings:
+def _settings(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
     asked = ALL - {Correction(name) for name in job.settings.without}
     return QuantizeSettings(
-        form=form,
+        scheme=scheme,
         corrections=asked if job.inputs.calibrated else asked - LEARNING,
         costs=graph.costs,
         seed=job.settings.seed,

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.onnxruntime.integer_products import largest_weight_code
 from engines.targets.gpus_here import detect_gpus
 from graphs.digests import digest_of
 from graphs.files import to_json
 from graphs.model_files import model_digest
 from optimizer.machine import cpu_name
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.scheme import Scheme
 from optimizer.stages.forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.version import code_digest
@@ -31,9 +30,8 @@ def cleaning_key(job: Job) -> str:
     )
 
 
-def calibration_key(job: Job, cleaned: Cleaned, form: Form) -> str:
+def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
     """The float graph, calibration samples, and what says how they are used: no target, budget or held-back sample."""
-    weights = str(largest_weight_code()) if form is Form.ONNXRUNTIME else ""
     return _key(
         job,
         model_digest(cleaned.path),
@@ -42,8 +40,7 @@ def calibration_key(job: Job, cleaned: Cleaned, form: Form) -> str:
         str(job.inputs.calibrated),
         repr(job.inputs.batching),
         job.settings.digest("calibration", "seed", "sparsity", "without"),
-        form.value,
-        weights,
+        repr(scheme),
     )
 
 

@@ -25,8 +25,8 @@ from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.insertion_points import Form as QdqForm
 from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.budget import within_budget
 from optimizer.stages.calibrated import calibrated
@@ -84,8 +84,8 @@ class FormMaker:
         return TypedForms(typed, int8, fp32, sparse=self._settings.sparsity is Sparsity.TWO_FOUR)
 
     def _for_tensorrt(self) -> TypedForm:
-        stage = self._typing("tensorrt", "type the graph and prove it against FP32", TypedForm, QdqForm.TENSORRT)
-        prepared = self._prepared_for(stage, QdqForm.TENSORRT)
+        stage = self._typing("tensorrt", "type the graph and prove it against FP32", TypedForm, TENSORRT)
+        prepared = self._prepared_for(stage, TENSORRT)
         observed = None if self._runner.available(stage) else self._observed()
         return self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))
 
@@ -103,27 +103,28 @@ class FormMaker:
         return self._runner.run(stage, work)
 
     def _for_cpu(self) -> tuple[TypedForm | None, TypedForm]:
-        stage = self._typing("cpu", "prove the CPU's forms against FP32", CpuForms, QdqForm.ONNXRUNTIME)
-        prepared = self._prepared_for(stage, QdqForm.ONNXRUNTIME)
+        scheme = for_this_cpu()
+        stage = self._typing("cpu", "prove the CPU's forms against FP32", CpuForms, scheme)
+        prepared = self._prepared_for(stage, scheme)
         found = self._runner.run(stage, lambda folder: self._cpu_forms(_Files(folder), prepared))
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
         return found.int8, fp32
 
-    def _typing(self, name: str, title: str, kind: type[T], form: QdqForm) -> Stage[T]:
+    def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme) -> Stage[T]:
         """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
         never taken from another job.
         """
-        quantized = [calibration_key(self._job, self._cleaned, form)] if self._settings.precision.quantized else []
+        quantized = [calibration_key(self._job, self._cleaned, scheme)] if self._settings.precision.quantized else []
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
         return Stage(f"type-{name}", title, kind, key, shared=not scored)
 
-    def _prepared_for(self, stage: Stage[T], form: QdqForm) -> Prepared | None:
+    def _prepared_for(self, stage: Stage[T], scheme: Scheme) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
         if not self._settings.precision.quantized or self._runner.available(stage):
             return None
-        return calibrated(self._job, self._cleaned, self._graph, form, self._runner, self._events)
+        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events)
 
     def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""

@@ -17,10 +17,10 @@ from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision, Observed
@@ -63,7 +63,7 @@ class GraphTyper:
             reason = f"asked for with --precision {self._precision.value}"
             return self._for_tensorrt(self._model.clone(), plan_in(self._model, self._high.dtype, reason, self._costs))
         model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
-        if quantized.placement.form is Form.ONNXRUNTIME:
+        if quantized.placement.scheme.activations.dtype is ir.DataType.UINT8:
             UnsignedCodes().apply(model)
             return TypedGraph(model, plan, quantized.table)
         return self._for_tensorrt(model, plan, quantized.table)
@@ -84,8 +84,8 @@ def type_graph(
 ) -> TypedGraph:
     """Calibrate, quantize and type ``model`` at once, without a budget: what the main job's first attempt is.
 
-    ``settings`` name the form and its costs; ``calibrator`` and ``samples`` give the same feeds. A precision that does
-    not quantize needs neither ranges nor a calibrator's pass.
+    ``settings`` name the scheme and the costs; ``calibrator`` and ``samples`` give the same feeds. A precision that
+    does not quantize needs neither ranges nor a calibrator's pass.
     """
     typer = GraphTyper(model, precision, samples, settings.costs)
     return typer.typed(quantize(model, calibrator, settings) if precision.quantized else None)
@@ -94,7 +94,7 @@ def type_graph(
 def type_by_structure(model: ir.Model, precision: Precision, costs: Mapping[str, int]) -> ir.Model:
     """A copy typed as for TensorRT with made-up ranges: right types, wrong numbers. Nothing is run."""
     copy = model.clone()
-    placement = place(copy, form=Form.TENSORRT, keep_float={}, costs=costs)
+    placement = place(copy, scheme=TENSORRT, keep_float={}, costs=costs)
     if precision.quantized and placement.quantizes:
         ranges = {point.range_name: _UNIT_RANGE for point in placement.activations}
         insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.scheme import TENSORRT
 from optimizer.stages.proof import Prover
 from tests.optimizer.quantization.test_any_graph import biased, feeds_for, quantized
 
@@ -21,7 +21,7 @@ def test_a_bias_that_onnxruntime_rewrites_is_told_and_one_kept_apart_is_not(tmp_
     feeds = feeds_for(model, 8)
     original, typed = tmp_path / "original.onnx", tmp_path / "model.onnx"
     ir.save(model, original)
-    found = quantized(model, Form.TENSORRT, feeds).model
+    found = quantized(model, TENSORRT, feeds).model
     HalfPrecision().apply(found)
     ir.save(found, typed)
     specs = (TensorSpec("x", "float32", (2, 64, 8, 8)),)

@@ -28,6 +28,7 @@ import onnx_ir as ir
 from engines.engine import Feed
 from graphs.edits import GraphEdits, values_by_name
 from graphs.weighted import WeightedOp
+from optimizer.quantization.affine import Affine
 from optimizer.quantization.capture import Channels, capture_channels
 from optimizer.quantization.channels import (
     can_add_bias,
@@ -38,9 +39,9 @@ from optimizer.quantization.channels import (
 from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
-from optimizer.quantization.fake_quantize import Quantizer, Symmetric, best_symmetric, best_unsigned
 from optimizer.quantization.insertion_points import ActivationPoint
 from optimizer.quantization.rules.weighted import weighted_op
+from optimizer.quantization.scheme import TENSORRT, ActivationScheme
 from optimizer.quantization.weights import CODE_MAX, Floats, as_float32
 
 ROWS = 4096
@@ -73,9 +74,9 @@ class _Site:
 class EqualizeActivations:
     """Transforms the inputs of weighted ops where that lowers their quantization error.
 
-    ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``symmetric`` tells whether
-    activations will be int8 with zero point 0 (then shifting pays). ``extremes`` finds the ends of channels over more
-    samples than are looked at here.
+    ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``codes`` tells how
+    activations will be rounded (shifting pays where that is symmetric). ``extremes`` finds the ends of channels over
+    more samples than are looked at here.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class EqualizeActivations:
         points: Sequence[ActivationPoint],
         feeds: Sequence[Feed],
         *,
-        symmetric: bool = True,
+        codes: ActivationScheme = TENSORRT.activations,
         seed: int = 0,
         extremes: Extremes | None = None,
     ) -> None:
-        self._points, self._feeds, self._symmetric, self._seed = points, feeds, symmetric, seed
+        self._points, self._feeds, self._codes, self._seed = points, feeds, codes, seed
         self._extremes = extremes
         self._chosen: dict[str, Transform] = {}
 
@@ -123,7 +124,7 @@ class EqualizeActivations:
         """
         if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
             return ""
-        trial = _Trial.of(site, seen, unseen, self._symmetric)
+        trial = _Trial.of(site, seen, unseen, self._codes)
         start = trial.error(identity(seen.rows.shape[1]))
         if start <= FINE * trial.signal:
             return ""
@@ -145,7 +146,7 @@ class EqualizeActivations:
 
     def _freedom(self, site: _Site) -> Freedom:
         absorber = site.absorber
-        shift = site.shiftable and self._symmetric
+        shift = site.shiftable and self._codes.symmetric
         return Freedom(shift, absorber.one_landing, absorber.scales, absorber.ceiling)
 
 
@@ -158,16 +159,15 @@ class _Trial:
     weights: Sequence[Floats]
     taps: Sequence[int]
     exact: Sequence[Floats]
-    rounding: Callable[[Floats, Floats], Quantizer]
+    rounding: Callable[[Floats, Floats], Affine]
 
     @classmethod
-    def of(cls, site: _Site, seen: Channels, unseen: Channels, symmetric: bool) -> _Trial:
+    def of(cls, site: _Site, seen: Channels, unseen: Channels, codes: ActivationScheme) -> _Trial:
         weights = [_error_gain(op) for op in site.ops]
         judged = unseen.rows[: max(int(JUDGING_MACS / sum(matrix.size for matrix in weights)), MIN_ROWS // 2)]
         taps = [1 if op.depthwise else math.prod(op.tensor.shape.numpy()[2:]) for op in site.ops]
         exact = [judged @ matrix for matrix in weights]
-        rounding = best_symmetric if symmetric else best_unsigned
-        return cls(seen, judged, weights, taps, exact, rounding)
+        return cls(seen, judged, weights, taps, exact, codes.best)
 
     @property
     def signal(self) -> float:
@@ -184,7 +184,7 @@ class _Trial:
         """Squared error at the readers' outputs when both operands are quantized after ``transform``."""
         ends = np.stack([transform.apply(self.seen.low), transform.apply(self.seen.high)])
         quantize = self.rounding(transform.apply(self.seen.rows), ends)
-        if transform.anchor and isinstance(quantize, Symmetric):
+        if transform.anchor and not quantize.zero:
             quantize = quantize.through(float(transform.anchor))
         rounded = quantize(transform.apply(self.unseen))
         total = 0.0

@@ -27,7 +27,6 @@ from optimizer.quantization.corrections.sensitivity import (
     add_switches,
     choice,
     rounding_pair,
-    rounding_parameters,
     sample_count,
     sweep,
 )
@@ -86,7 +85,7 @@ def measure_results(
     joined = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
     for index, (node, tensor) in enumerate(placement.results.items()):
         value = values[tensor]
-        parameters = rounding_parameters(value, table.tensors[ranges[tensor]], placement.form)
+        parameters = placement.scheme.activations.parameters(value, table.tensors[ranges[tensor]])
         readers = [use for use in value.uses() if use.node.name not in joined]
         same = edits.node("Identity", [value], f"{node}/same", f"{tensor}/same", ir.DataType.FLOAT, value.shape)
         made = choice(edits, node, (switches, index), value, rounding_pair(edits, value, parameters, node), [same])

@@ -16,10 +16,8 @@ from engines.parallel import in_parallel
 from graphs.edits import values_by_name
 from graphs.weighted import WeightedOp
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
-from optimizer.quantization.cpu_qdq import uint8_parameters
-from optimizer.quantization.fake_quantize import Quantizer, Symmetric, Unsigned
-from optimizer.quantization.insertion_points import Form, Placement
-from optimizer.quantization.qdq import activation_scale
+from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.scheme import ActivationScheme
 from optimizer.quantization.weights import Floats, as_float32
 
 FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0)
@@ -42,7 +40,7 @@ def refine_ranges(rows: InputRows, placement: Placement, table: CalibrationTable
         name, found = tensor_of[str(op.node.name)], captured.values
         if values[name].is_graph_input() or not np.isfinite(found).all():
             return None
-        return name, _errors(op, values[name], found, table.tensors[name], placement.form)
+        return name, _errors(op, values[name], found, table.tensors[name], placement.scheme.activations)
 
     errors: dict[str, Floats] = {}
     for chunk in rows.of(list(solvable(rows.model.graph, placement))):
@@ -68,7 +66,7 @@ def _resized(found: TensorRange, fraction: float) -> TensorRange:
     )
 
 
-def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange, form: Form) -> Floats:
+def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange, codes: ActivationScheme) -> Floats:
     """Squared error at the op's outputs for each of ``FRACTIONS``, from rounding its data only."""
     rows = np.ascontiguousarray(rows[::STEP].swapaxes(0, 1))  # [groups, rows, reduction]
     weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(len(rows), -1, rows.shape[2]).swapaxes(1, 2)
@@ -76,11 +74,7 @@ def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange
     found = []
     for fraction in FRACTIONS:
         tried = _resized(measured, fraction)
-        if form is Form.ONNXRUNTIME:
-            rounder: Quantizer = Unsigned(*uint8_parameters(tried))
-        else:
-            rounder = Symmetric(float(activation_scale(value, tried)))
-        noise = rounder(rows)
+        noise = codes.quantizer(value, tried)(rows)
         noise -= rows
         noise -= noise.mean(axis=1, keepdims=True)
         error = noise @ weight

@@ -19,10 +19,10 @@ from engines.parallel import in_parallel
 from graphs.edits import GraphEdits
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
+from optimizer.quantization.affine import Quantizer
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import Means, Moments, RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
-from optimizer.quantization.fake_quantize import Quantizer
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import weighted_op
@@ -94,7 +94,7 @@ def round_weights(
             left -= _work(op, captured.values) * len(variants)
             for name, variant in variants.items():
                 if (quantizer := variant.quantizers.get(str(op.node.name))) is not None:
-                    how = _How(left > 0, biased, variant.placement.code_max, scales)
+                    how = _How(left > 0, biased, variant.placement.scheme.weights.highest, scales)
                     tasks.append(_Task(name, op, partial(captured.of_feeds, chosen), quantizer, how))
         for task, (rounding, failed) in zip(tasks, in_parallel(_Task.run, tasks, _Task.small), strict=True):
             found[task.variant] += [rounding] if rounding is not None else []

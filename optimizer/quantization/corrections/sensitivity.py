@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from calibration.table import CalibrationTable, TensorRange
+from calibration.table import CalibrationTable
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
 from graphs.edits import GraphEdits, dtype_of, values_by_name
-from optimizer.quantization.cpu_qdq import uint8_parameters
-from optimizer.quantization.insertion_points import Form, Placement, Use, WeightPoint
-from optimizer.quantization.qdq import QuantizedWeight, activation_scale
+from optimizer.quantization.insertion_points import Placement, Use, WeightPoint
+from optimizer.quantization.qdq import QuantizedWeight
+from optimizer.quantization.scheme import Parameters
 from optimizer.quantization.weights import (
     Floats,
     ScaleSearch,
@@ -41,8 +40,6 @@ _NOTHING = 1e-30
 _USELESS = 1e6
 """Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise."""
 Floats64 = NDArray[np.float64]
-Parameters: TypeAlias = "tuple[Floats, np.int8 | np.uint8]"
-"""Scale and zero point of an activation."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +151,10 @@ def _with_switches(
     """
     work = model.clone()
     graph = work.graph
-    switching = _Switching(GraphEdits(graph), placement.code_max, scales)
+    switching = _Switching(GraphEdits(graph), placement.scheme.weights.highest, scales)
     values = values_by_name(graph)
     for point in placement.activations:
-        parameters = rounding_parameters(values[point.tensor], table.tensors[point.range_name], placement.form)
+        parameters = placement.scheme.activations.parameters(values[point.tensor], table.tensors[point.range_name])
         switching.parameters.update(dict.fromkeys(point.uses, parameters))
     for weight in placement.weights:
         uses = [use for use in weight.uses if among is None or use.node in among]
@@ -227,13 +224,6 @@ def rounding_pair(edits: GraphEdits, value: ir.Value, found: Parameters, name: s
     return [first, second]
 
 
-def rounding_parameters(value: ir.Value, found: TensorRange, form: Form) -> Parameters:
-    if form is Form.ONNXRUNTIME:
-        scale, zero = uint8_parameters(found)
-        return np.asarray(scale, np.float32), np.uint8(zero)
-    return activation_scale(value, found), np.int8(0)
-
-
 def _uses(node: ir.Node) -> list[Use]:
     return [Use(str(node.name), index) for index in range(len(node.inputs))]
 
@@ -245,7 +235,7 @@ class _Switching:
     """
 
     edits: GraphEdits
-    code_max: int
+    highest: int
     scales: ScaleSearch
     parameters: dict[Use, Parameters] = field(default_factory=dict)
     weights: dict[Use, ir.Value] = field(default_factory=dict)
@@ -256,7 +246,7 @@ class _Switching:
         tensor = value.const_value
         assert tensor is not None
         values = as_float32(tensor)
-        top = self.code_max
+        top = self.highest
         scale = settled.scale if settled is not None else self.scales(tensor, point.axis, top)
         codes = settled.codes if settled is not None else quantize(values, point.axis, scale, top)
         return self.edits.constant(

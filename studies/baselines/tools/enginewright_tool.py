@@ -53,19 +53,19 @@ class Enginewright:
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
         from graphs.macs import count_macs
-        from optimizer.quantization.insertion_points import Form
+        from optimizer.quantization.scheme import TENSORRT, for_this_cpu
         from optimizer.quantization.settings import QuantizeSettings
 
         costs = count_macs(model, {name: array.shape for name, array in feed.items()})
-        form = Form.ONNXRUNTIME if configuration == "cpu" else Form.TENSORRT
-        settings = QuantizeSettings(form=form, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
+        scheme = for_this_cpu() if configuration == "cpu" else TENSORRT
+        settings = QuantizeSettings(scheme=scheme, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
         if configuration == "entropy-only":
             return replace(settings, corrections=frozenset())
         return settings
 
 
 def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], settings: QuantizeSettings) -> ir.Model:
-    """The float graph ``model`` in INT8 as ``optimize`` types it, in the form of ``settings``."""
+    """The float graph ``model`` in INT8 as ``optimize`` types it, by the scheme of ``settings``."""
     from optimizer.settings import Precision
     from optimizer.stages.inputs import model_inputs
     from optimizer.typed.graph import type_graph

@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.passes.unroll_step import RECURRENT, UnrollSingleStep
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
+from optimizer.quantization.scheme import TENSORRT
 
 WEIGHTS = {"w": (1, 128, 24), "r": (1, 128, 32), "b": (1, 256)}
 
@@ -51,7 +51,7 @@ def test_one_step_is_the_same_and_has_no_lstm():
 def test_the_input_product_is_int8_and_the_recurrent_one_is_not():
     model = lstm()
     UnrollSingleStep().apply(model)
-    plan = place(model, form=Form.TENSORRT, keep_float={}).plan.nodes
+    plan = place(model, scheme=TENSORRT, keep_float={}).plan.nodes
     assert plan["cell/input"].dtype.value == "int8"
     assert "recurrent" in plan["cell/recurrence"].reason
     assert [node.name for node in model.graph if RECURRENT in node.metadata_props] == ["cell/recurrence"]

@@ -18,9 +18,9 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import measure, relative_noise
 from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.cpu_qdq import insert_for_cpu
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 
@@ -301,21 +301,23 @@ def sqnr_db(reference: list[dict[str, np.ndarray]], found: list[dict[str, np.nda
     return float(-10 * np.log10(max(relative_noise(reference, found), 1e-12)))
 
 
-def quantized(model: ir.Model, form: Form, feeds: list[dict[str, np.ndarray]]) -> QuantizedModel:
+def quantized(model: ir.Model, scheme: Scheme, feeds: list[dict[str, np.ndarray]]) -> QuantizedModel:
     calibrator = Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax"))
     costs = {str(node.name): 1000 for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")}
     return quantize(
-        model, calibrator, QuantizeSettings(form=form, costs=costs, allowance=Allowance(0.0 if len(costs) < 3 else 0.3))
+        model,
+        calibrator,
+        QuantizeSettings(scheme=scheme, costs=costs, allowance=Allowance(0.0 if len(costs) < 3 else 0.3)),
     )
 
 
-@pytest.mark.parametrize("form", list(Form), ids=lambda form: form.value)
+@pytest.mark.parametrize("scheme", (TENSORRT, for_this_cpu()), ids=lambda scheme: scheme.name)
 @pytest.mark.parametrize("name", MODELS)
-def test_it_is_quantized_and_right_in_every_runtime(name: str, form: Form) -> None:
+def test_it_is_quantized_and_right_in_every_runtime(name: str, scheme: Scheme) -> None:
     model = MODELS[name]()
     feeds = feeds_for(model)
     reference = answers(model, feeds[:4], fused=False)
-    done = quantized(model, form, feeds)
+    done = quantized(model, scheme, feeds)
     assert done.placement.quantizes
     assert not [note for note in done.notes if "undone" in note]
     simulated = answers(done.model, feeds[:4], fused=False)
@@ -371,7 +373,7 @@ def test_large_biases_survive_in_plain_onnxruntime(kind: str, half: bool) -> Non
     model = biased(kind)
     feeds = feeds_for(model)
     reference = answers(model, feeds[:4], fused=False)
-    done = quantized(model, Form.TENSORRT, feeds).model
+    done = quantized(model, TENSORRT, feeds).model
     if half:
         HalfPrecision().apply(done)
     before = sqnr_db(reference, answers(done, feeds[:4], fused=False))
@@ -386,7 +388,7 @@ def test_a_bias_beyond_int32_survives_in_the_cpu_form(kind: str) -> None:
     model = biased(kind)
     feeds = [{name: array * np.float32(1e-6) for name, array in feed.items()} for feed in feeds_for(model)]
     reference = answers(model, feeds[:4], fused=False)
-    done = quantized(model, Form.ONNXRUNTIME, feeds).model
+    done = quantized(model, ONNXRUNTIME, feeds).model
     assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > 30
 
 
@@ -394,7 +396,7 @@ def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     """With switches, one op in uint8 and the others in float: the noise of quantizing that op alone."""
     model = MODELS["shared_along_two_axes"]()
     feeds = feeds_for(model, 2)
-    placement = place_for_cpu(model, keep_float={"b": "", "y": ""})
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={"b": "", "y": ""})
     ranges = {
         name: TensorRange(float(found.min()), float(found.max()), float(found.min()), float(found.max()), 9.0, "seen")
         for name, found in {"x": np.concatenate([feed["x"] for feed in feeds])}.items()
@@ -402,6 +404,6 @@ def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     known = CalibrationTable(ranges, "test", 1, True, "", "")
     (found,) = measure(model, placement, known, feeds, among={"a"})
     alone = model.clone()
-    insert_for_cpu(alone, placement, known)
+    insert(alone, placement, known)
     wanted = relative_noise(answers(model, feeds, fused=False), answers(alone, feeds, fused=False))
     assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)

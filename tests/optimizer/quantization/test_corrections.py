@@ -20,11 +20,10 @@ from optimizer.quantization.corrections.input_rows import InputRows
 from optimizer.quantization.corrections.rounding import Variant, round_weights
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
-from optimizer.quantization.fake_quantize import quantizers
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.patches import sample_rows
 from optimizer.quantization.placement import place
 from optimizer.quantization.rules.weighted import weighted_op
+from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.weights import WeightScales, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 from tests.optimizer.quantization.test_placement import HEAD
@@ -56,7 +55,7 @@ def test_concat_branches_are_brought_together_exactly() -> None:
     x = normal(1, 16, 8, 8, scale=1.0)
     model, before = unet_join(), run(unet_join(), x=x)
     ranges = table(x=3.0, r=400.0, skip=1.0, c=400.0)
-    assert not any(w.tensor == "w" for w in place(model, form=Form.TENSORRT, keep_float={}, table=ranges).weights)
+    assert not any(w.tensor == "w" for w in place(model, scheme=TENSORRT, keep_float={}, table=ranges).weights)
     result = EqualizeConcatBranches(ranges).apply(model)
     (note,) = result.values()
     assert "scaled by" in note
@@ -116,7 +115,7 @@ def test_equalization_is_exact_and_free_where_the_producer_takes_it(model, tenso
     shape = (1, 64, 32) if tensor == "n" else (4, 32, 6, 6)
     feeds = [{"x": normal(*shape, seed=i, scale=2.0)} for i in range(8)]
     changed, count = model(), len(list(model().graph))
-    points = place(changed, form=Form.TENSORRT, keep_float={}).activations
+    points = place(changed, scheme=TENSORRT, keep_float={}).activations
     result = EqualizeActivations([p for p in points if p.tensor == tensor], feeds).apply(changed)
     assert len(result) == 1, "this tensor gains from it"
     np.testing.assert_allclose(run(changed, **feeds[0]), run(model(), **feeds[0]), rtol=1e-3, atol=1e-3)
@@ -130,7 +129,7 @@ def test_equalization_lowers_the_error_of_outlier_channels() -> None:
     )
     feeds = outlier_feeds(8)
     before = run(model, **feeds[0])
-    points = place(model, form=Form.TENSORRT, keep_float={}).activations
+    points = place(model, scheme=TENSORRT, keep_float={}).activations
     (note,) = EqualizeActivations(points, feeds).apply(model).values()
     assert float(note.split(", ")[-1].split(" dB")[0]) > 6
     np.testing.assert_allclose(run(model, **feeds[0]), before, rtol=1e-3, atol=1e-3)
@@ -139,7 +138,7 @@ def test_equalization_lowers_the_error_of_outlier_channels() -> None:
 def test_a_shift_never_crosses_a_padded_convolution() -> None:
     model = activated("Clip(a, low, high)")
     model.graph[2].attributes["pads"] = ir.AttrInt64s("pads", [1, 1, 1, 1])
-    points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
+    points = [p for p in place(model, scheme=TENSORRT, keep_float={}).activations if p.tensor == "r"]
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(4)]
     assert not any("shifted" in note for note in EqualizeActivations(points, feeds).apply(model).values())
 
@@ -200,8 +199,8 @@ def test_gptq_removes_the_mean_error() -> None:
     model = activated("Relu(a)")
     feeds = [{"x": normal(4, 32, 6, 6, seed=i, scale=2.0)} for i in range(8)]
     ranges = table(x=8.0, r=2.0)  # clips: the mean of what comes out is wrong
-    placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
-    variant = Variant(placement, quantizers(model, placement, ranges))
+    placement = place(model, scheme=TENSORRT, keep_float={}, table=ranges)
+    variant = Variant(placement, placement.quantizers(model, ranges))
     found = {r.node: r for r in round_weights(InputRows(model, feeds), {"": variant}, feeds, WeightScales())[""]}
     bias = found["y"].weight.bias
     assert bias is not None and np.abs(bias).max() > 0.01
@@ -212,7 +211,7 @@ def test_sensitivity_names_the_node_that_hurts_and_the_budget_is_kept() -> None:
     model = activated("Relu(a)")
     feeds = [{"x": normal(4, 32, 6, 6, scale=2.0)}]
     ranges = table(x=8.0, r=0.05)  # the second conv's input is clipped to nothing
-    placement = place(model, form=Form.TENSORRT, keep_float={}, table=ranges)
+    placement = place(model, scheme=TENSORRT, keep_float={}, table=ranges)
     found = {item.node: item.noise for item in measure(model, placement, ranges, feeds)}
     assert found["y"] > 100 * found["a"]
     items = [Sensitivity(node, noise) for node, noise in found.items()]
@@ -258,7 +257,7 @@ def relu6_before_depthwise() -> ir.Model:
 def test_channels_are_equalized_under_relu6() -> None:
     model = relu6_before_depthwise()
     feeds = [{"x": normal(1, 8, 10, 10, seed=i, scale=1.0)} for i in range(16)]
-    points = [p for p in place(model, form=Form.TENSORRT, keep_float={}).activations if p.tensor == "r"]
+    points = [p for p in place(model, scheme=TENSORRT, keep_float={}).activations if p.tensor == "r"]
     before = [run(model, **feed) for feed in feeds]
     (note,) = EqualizeActivations(points, feeds).apply(model).values()
     assert float(note.split(", ")[-1].split(" dB")[0]) > 5

@@ -15,9 +15,9 @@ from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.float_results import chosen_results
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.cpu_qdq import insert_for_cpu
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.scheme import ONNXRUNTIME
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import normal, parse
 
@@ -51,7 +51,7 @@ def feeds(count: int = 8) -> list[dict[str, np.ndarray]]:
 
 def for_cpu(model: ir.Model, left: frozenset[Correction] = frozenset()) -> QuantizedModel:
     calibrated = Calibrator(feeds, batchable=False, methods=("mse", "minmax"))
-    settings = QuantizeSettings(form=Form.ONNXRUNTIME, costs={"a": 24 * 16 * 9 * 36}, corrections=ALL - left)
+    settings = QuantizeSettings(scheme=ONNXRUNTIME, costs={"a": 24 * 16 * 9 * 36}, corrections=ALL - left)
     return quantize(model, calibrated, settings)
 
 
@@ -97,9 +97,9 @@ def test_an_integer_convolution_is_the_one_that_is_dequantized(spatial: tuple[in
     feed = {"x": normal(1, 8, *spatial, seed=3, scale=1.0)}
     ranges = {name: TensorRange(-2, 4, -2, 4, 4, "test") for name in ("x", "a")}
     table = CalibrationTable(ranges, "test", 1, True, "", "")
-    placement = place_for_cpu(model, keep_float={}, table=table, float_results=frozenset({"a"}))
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=table, float_results=frozenset({"a"}))
     assert {point.tensor for point in placement.activations} == {"x"}
-    insert_for_cpu(model, placement, table)
+    insert(model, placement, table)
     assert "Conv" not in [node.op_type for node in model.graph] and model.graph.node("a").op_type == "ConvInteger"
     codes = np.clip(np.rint(feed["x"] / np.float32(6 / 255)) + 85, 0, 255) - 85
     weight = model.graph.initializers["a/uint8"].const_value.numpy().astype(np.float32) - 128
@@ -122,6 +122,6 @@ def test_a_transposed_convolution_stays_float_where_no_integer_kernel_is() -> No
             a = ConvTranspose(x, w) y = Relu(a) }}""",
         {"w": normal(16, 16, 3, 3)},
     )
-    placement = place_for_cpu(model, keep_float={})
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={})
     assert not placement.weights and placement.plan.nodes["a"].dtype is Dtype.FP32
     assert "no integer kernel" in placement.plan.nodes["a"].reason

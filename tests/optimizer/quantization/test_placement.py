@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from optimizer.precision import Dtype
-from optimizer.quantization.insertion_points import Form, Placement, Use
+from optimizer.quantization.insertion_points import Placement, Use
 from optimizer.quantization.placement import candidates, place
 from optimizer.quantization.rules.catalogue import Rule
+from optimizer.quantization.scheme import TENSORRT
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 
 HEAD = '<ir_version: 9, opset_import: ["" : 19]>'
 
 
 def placed(model, ranges=None, **keep) -> Placement:
-    return place(model, form=Form.TENSORRT, keep_float=keep, table=ranges)
+    return place(model, scheme=TENSORRT, keep_float=keep, table=ranges)
 
 
 def uses_of(placement: Placement) -> dict[str, tuple[Use, ...]]:
@@ -166,7 +167,7 @@ def test_rule_8_guard_unlike_ranges_keep_the_reader_in_high_precision() -> None:
 
 
 def test_candidates_name_the_branches_the_guard_will_ask_for() -> None:
-    assert set(candidates(concat_model(), Form.TENSORRT)) == {"a", "b", "c"}
+    assert set(candidates(concat_model(), TENSORRT)) == {"a", "b", "c"}
 
 
 def test_guard_a_sentinel_pad_is_not_quantized() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import prepare
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 
@@ -34,13 +34,13 @@ def net() -> ir.Model:
     return parse(NET, weights)
 
 
-@pytest.mark.parametrize("form", Form)
-def test_the_same_graphs_are_made_of_it(form: Form, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", (TENSORRT, ONNXRUNTIME), ids=lambda scheme: scheme.name)
+def test_the_same_graphs_are_made_of_it(scheme: Scheme, tmp_path: Path) -> None:
     feeds = [{"x": normal(1, 8, 12, 12, seed=seed, scale=1.0)} for seed in range(48)]
-    settings = QuantizeSettings(form=form, costs=COSTS)
+    settings = QuantizeSettings(scheme=scheme, costs=COSTS)
     made = prepare(net(), Calibrator(lambda: feeds, False, ("mse", "minmax")), settings, lambda _: None)
     assert made.chosen is not None and made.chosen.roundings
-    assert made.found or form is Form.ONNXRUNTIME  # where the CPU's form is of use, nothing is measured
+    assert made.found or scheme is ONNXRUNTIME  # where the CPU's form is of use, nothing is measured
     save_prepared(made, tmp_path)
     read = load_prepared(tmp_path, made.judged)
     assert read.settings == made.settings

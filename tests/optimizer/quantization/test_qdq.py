@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from calibration.table import CalibrationTable, TensorRange
 from graphs.errors import BadInput
 from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.cpu_qdq import insert_for_cpu
-from optimizer.quantization.insertion_points import Form, Use
+from optimizer.quantization.insertion_points import Use
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.weights import CODE_MAX, anchored, fp16_representable, mse_scales, quantize
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 from tests.optimizer.quantization.test_placement import HEAD, residual, residual_model
@@ -44,7 +44,7 @@ def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
 
 def tensorrt_form() -> ir.Model:
     model = residual_model()
-    insert(model, place(model, form=Form.TENSORRT, keep_float={}, table=RANGES), RANGES)
+    insert(model, place(model, scheme=TENSORRT, keep_float={}, table=RANGES), RANGES)
     return model
 
 
@@ -96,7 +96,7 @@ def pooled_model() -> ir.Model:
 def test_cpu_form_runs_in_integer_kernels_and_computes_nearly_the_same(tmp_path: Path) -> None:
     model = pooled_model()
     known = between(x=(-4, 4), r=(0, 3), z=(0, 4), b=(-3, 3), y=(-4, 4), out=(-3, 3), s=(-3, 3))
-    insert_for_cpu(model, place_for_cpu(model, keep_float={}, table=known), known)
+    insert(model, place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=known), known)
     assert sqnr(run(pooled_model()), run(model, fuse=True)) > 25
     fused = fused_ops(model, tmp_path)
     assert fused.count("QLinearConv") >= 3 and "QLinearAdd" in fused
@@ -117,9 +117,9 @@ def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: 
     model = summed_model("out = Flatten(t)", "float[1,16] out")
     known = between(x=(-4, 4), r=(0, 4), b=(-4, 4), s=(-4, 8), q=(0, 8), t=(0, 2))
     exact = run(model)
-    placement = place_for_cpu(model, keep_float={}, table=known)
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=known)
     assert "s" not in {point.tensor for point in placement.activations}  # the sum is quantized once, behind its ReLU
-    insert_for_cpu(model, placement, known)
+    insert(model, placement, known)
     assert sqnr(exact, run(model, fuse=True)) > 25
     ops = fused_ops(model, tmp_path)
     assert (ops.count("QuantizeLinear"), ops.count("DequantizeLinear")) == (1, 1)
@@ -128,13 +128,13 @@ def test_cpu_form_stays_integer_from_the_input_to_the_pooled_features(tmp_path: 
 
 def test_a_sum_that_only_a_pooled_result_reads_stays_float() -> None:
     known = table(x=4.0, r=4.0, b=4.0, s=8.0, q=8.0, t=2.0)
-    placement = place_for_cpu(summed_model("", "float[1,16,1,1] t"), keep_float={}, table=known)
+    placement = place_for_cpu(summed_model("", "float[1,16,1,1] t"), scheme=ONNXRUNTIME, keep_float={}, table=known)
     assert not {"s", "q", "t"} & {point.tensor for point in placement.activations}
 
 
 def test_cpu_form_never_quantizes_a_graph_output() -> None:
     model = residual_model()
-    placement = place_for_cpu(model, keep_float={}, table=RANGES)
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=RANGES)
     assert "out" not in {point.tensor for point in placement.activations}
     assert "rule 12" in placement.plan.nodes["out"].reason
 
@@ -150,7 +150,7 @@ def test_cpu_form_has_int32_biases_at_the_product_of_scales() -> None:
     model.graph.append(extra)
     model.graph.outputs.append(extra.outputs[0])
     ranges = table(x=4.0, y=4.0, a=4.0)
-    insert_for_cpu(model, place_for_cpu(model, keep_float={}, table=ranges), ranges)
+    insert(model, place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=ranges), ranges)
     codes, scale = (model.graph.initializers[f"a/bias/{part}"].const_value.numpy() for part in ("int32", "scale"))
     assert codes.dtype == np.int32
     np.testing.assert_allclose(codes * scale, normal(16, scale=1.0), atol=scale.max())
@@ -162,7 +162,7 @@ def test_an_fp16_model_gets_fp16_scales() -> None:
         {"w": normal(32, 64).astype(np.float16)},
     )
     ranges = table(x=4.0)
-    insert(model, place(model, form=Form.TENSORRT, keep_float={}, table=ranges), ranges)
+    insert(model, place(model, scheme=TENSORRT, keep_float={}, table=ranges), ranges)
     scales = [v.dtype for name, v in model.graph.initializers.items() if name.endswith("/scale")]
     assert scales == [ir.DataType.FLOAT16] * 2
 
@@ -173,7 +173,7 @@ def test_one_weight_along_two_axes_is_stored_twice() -> None:
         {"w": normal(32, 32)},
     )
     ranges = table(x=4.0, a=4.0)
-    insert(model, place(model, form=Form.TENSORRT, keep_float={}, table=ranges), ranges)
+    insert(model, place(model, scheme=TENSORRT, keep_float={}, table=ranges), ranges)
     axes = sorted(
         n.attributes["axis"].as_int() for n in model.graph if n.op_type == "DequantizeLinear" and "axis" in n.attributes
     )
@@ -188,7 +188,7 @@ def test_an_old_opset_is_refused() -> None:
     )
     ranges = table(x=1.0)
     with pytest.raises(BadInput, match="opset 13"):
-        insert(model, place(model, form=Form.TENSORRT, keep_float={}, table=ranges), ranges)
+        insert(model, place(model, scheme=TENSORRT, keep_float={}, table=ranges), ranges)
 
 
 def test_weights_are_quantized_only_when_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,5 +254,5 @@ def test_beside_integer_products_the_cpu_keeps_a_residual_sum_in_float() -> None
         }}""",
         {"gain": normal(32), "w": normal(32, 32), "v": normal(32, 32, seed=1)},
     )
-    placement = place_for_cpu(model, keep_float={}, table=table(n=3.0))
+    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=table(n=3.0))
     assert {p.tensor: set(p.uses) for p in placement.activations} == {"n": {Use("m", 0), Use("k", 0)}}

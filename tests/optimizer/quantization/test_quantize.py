@@ -16,8 +16,8 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.quantize import prepare, quantize
+from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 from tests.optimizer.quantization.test_corrections import normed
@@ -78,17 +78,17 @@ def recommender() -> ir.Model:
     )
 
 
-@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("scheme", (TENSORRT, for_this_cpu()), ids=lambda scheme: scheme.name)
 @pytest.mark.parametrize(
     ("model", "shape"), [(volume, (1, 1, 8, 8, 8)), (audio, (1, 1, 640)), (normed, (1, 64, 32)), (recommender, None)]
 )
-def test_every_family_survives_in_both_forms(model, shape, form: Form) -> None:
+def test_every_family_survives_in_both_forms(model, shape, scheme: Scheme) -> None:
     def sample(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         return rng.standard_normal(shape).astype(np.float32) if shape else rng.integers(0, 100, (4, 8))
 
     feeds = [{"x": sample(seed)} for seed in range(8)]
-    result = quantize(model(), calibrator(feeds), QuantizeSettings(form=form))
+    result = quantize(model(), calibrator(feeds), QuantizeSettings(scheme=scheme))
     assert result.placement.quantizes
     unseen = {"x": sample(99)}
     assert sqnr(run(model(), unseen), run(result.model, unseen)) > 25
@@ -183,11 +183,11 @@ def test_the_cpu_form_computes_what_it_was_simulated_to() -> None:
         {"w": rng.uniform(0.8, 1.0, (64, 32)).astype(np.float32)},
     )
     feeds = [{"x": np.random.default_rng(i).uniform(0.8, 1.0, (4, 64)).astype(np.float32)} for i in range(6)]
-    found = quantize(model, calibrator(feeds), QuantizeSettings(form=Form.ONNXRUNTIME))
+    found = quantize(model, calibrator(feeds), QuantizeSettings(scheme=for_this_cpu()))
     assert found.placement.quantizes
     fused = ort.InferenceSession(ir.to_proto(found.model).SerializeToString(), providers=["CPUExecutionProvider"])
     assert sqnr(run(found.model, feeds[0]), fused.run(None, feeds[0])[0]) > 35
-    assert found.placement.code_max in (63, 127)
+    assert found.placement.scheme.weights.highest in (63, 127)
 
 
 def test_what_is_exactly_zero_stays_so_where_a_norm_reads_it() -> None:

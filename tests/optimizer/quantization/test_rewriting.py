@@ -10,9 +10,9 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.quantization.corrections.equalization import EqualizeActivations
-from optimizer.quantization.insertion_points import Form
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import Step, rewritten
+from optimizer.quantization.scheme import TENSORRT
 from tests.optimizer.quantization.models import normal, parse
 from tests.optimizer.quantization.test_any_graph import HEAD, answers
 
@@ -84,7 +84,7 @@ def test_a_shift_that_makes_something_of_exact_zeros_is_undone() -> None:
     width = np.ones(32, np.float32)
     width[[3, 17]] = 3
     feeds = [{"x": normal(1, 48, 32, seed=k, scale=1.0) * width} for k in range(12)]
-    points = place(model, form=Form.TENSORRT, keep_float={}).activations
+    points = place(model, scheme=TENSORRT, keep_float={}).activations
     before = answers(model, feeds[:2], fused=False)
     alone = model.clone()
     assert EqualizeActivations(points, feeds).apply(alone), "it would pay"

@@ -11,7 +11,7 @@ import pytest
 
 from engines.batching import Batching
 from engines.profile import ShapeProfile
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.scheme import TENSORRT
 from optimizer.settings import Precision, Settings, Sparsity
 from optimizer.stages import keys
 from optimizer.stages.job import Cleaned
@@ -34,7 +34,7 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             imported=SimpleNamespace(digest="m"), inputs=inputs, settings=asked, tools={"onnx": "1"}, targets=[targets]
         )
         cleaned = Cleaned(graph, None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
-        calibrating = keys.calibration_key(job, cleaned, Form.TENSORRT)  # type: ignore[arg-type]
+        calibrating = keys.calibration_key(job, cleaned, TENSORRT)  # type: ignore[arg-type]
         typing = keys.typing_key(job, cleaned, "tensorrt", calibrating)  # type: ignore[arg-type]
         return calibrating, typing
 

@@ -9,7 +9,7 @@ import pytest
 from engines.onnxruntime.graph import simulated_outputs
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.insertion_points import Form
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.graph import type_by_structure, type_graph
@@ -31,8 +31,8 @@ def net() -> ir.Model:
     return parse(NET, {"w": conv_weight(32, 16)})
 
 
-def typed(precision: Precision, form: Form = Form.TENSORRT):
-    settings = QuantizeSettings(form=form, costs=COSTS)
+def typed(precision: Precision, scheme: Scheme = TENSORRT):
+    settings = QuantizeSettings(scheme=scheme, costs=COSTS)
     return type_graph(net(), precision, lambda _: FEEDS, settings, Calibrator(lambda: FEEDS, False, ("mse",)))
 
 
@@ -41,11 +41,11 @@ def code_types(model: ir.Model) -> set[ir.DataType | None]:
 
 
 @pytest.mark.parametrize(
-    ("form", "codes", "rest"),
-    [(Form.TENSORRT, ir.DataType.INT8, Dtype.FP16), (Form.ONNXRUNTIME, ir.DataType.UINT8, Dtype.FP32)],
+    ("scheme", "codes", "rest"),
+    [(TENSORRT, ir.DataType.INT8, Dtype.FP16), (ONNXRUNTIME, ir.DataType.UINT8, Dtype.FP32)],
 )
-def test_each_form_is_in_its_runtimes_dialect(form: Form, codes: ir.DataType, rest: Dtype) -> None:
-    found = typed(Precision.INT8, form)
+def test_each_form_is_in_its_runtimes_dialect(scheme: Scheme, codes: ir.DataType, rest: Dtype) -> None:
+    found = typed(Precision.INT8, scheme)
     assert code_types(found.model) == {codes}
     assert found.plan.nodes["a"].dtype is Dtype.INT8 and found.plan.nodes["y"].dtype is rest
     assert found.table is not None and "x" in found.table.tensors
