@@ -27,13 +27,9 @@ def together(
     """
     import sys
 
-    from graphs.errors import BadInput
     from graphs.files import to_json
     from optimizer.verbs.together import bench_together, render
 
-    for option, value in (("--copies", copies), ("--batch", batch), ("--rounds", rounds), ("--seconds", seconds)):
-        if value <= 0:
-            raise BadInput(f"{value} is too few", where=option, expected="above 0")
     found = bench_together(
         bundles,
         target=target,

@@ -31,6 +31,7 @@ from optimizer.bundle import Bundle
 from optimizer.events import Listener
 from optimizer.importing import import_model
 from optimizer.machine import cpu_name
+from optimizer.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings import Precision, Settings, Sparsity
 from optimizer.stages.inputs import Inputs, open_inputs
 from optimizer.version import tool_versions
@@ -80,6 +81,8 @@ def plaster_study(
 
     Raises ``BadInput`` for an unknown variant, task, or a target that does not run here.
     """
+    check_above_zero({"--batch": measuring.batch, "--seconds": measuring.seconds, "--bound": measuring.bound_ms})
+    check_not_negative({"--duration": measuring.duration})
     kinds = [_kind(name) for name in variants]
     published = published_results(task) if task else []
     target = _target(settings.targets)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.loadgen.settings import Scenario
 from benchmarks.report.model import read_report
 from benchmarks.submission.checker import check_submission
-from benchmarks.submission.checks import CheckedFolder
+from benchmarks.submission.checks import SYSTEM_TYPES, CheckedFolder
 from benchmarks.submission.compliance import TESTS
 from benchmarks.submission.documents import weights_of
 from benchmarks.submission.request import UNVERIFIED, SubmissionRequest
@@ -18,6 +18,7 @@ from benchmarks.submission.write import SubmissionOutcome, write_submission
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
+from optimizer.numbers_given import check_above_zero
 from optimizer.settings import choice
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ def make_submission(
     path: Path, out: Path, options: SubmissionOptions, say: Callable[[str], None] = lambda _: None
 ) -> tuple[SubmissionOutcome, CheckedFolder]:
     """Measure ``path``'s engine, write the folder ``out``, and check it. Raises ``BadInput`` for unusable options."""
+    check_above_zero(
+        {"--duration": options.duration, "--server-latency": options.server_latency_ms, "--qps": options.qps}
+    )
+    if options.system_type not in SYSTEM_TYPES:
+        known = ", ".join(SYSTEM_TYPES)
+        raise BadInput(f"unknown type {options.system_type!r}", where="--system-type", expected=f"one of {known}")
     bundle = Bundle(path)
     directory = bundle.engine_directory(options.target)
     if not options.evaluate:

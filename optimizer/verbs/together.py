@@ -13,6 +13,7 @@ from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
+from optimizer.numbers_given import check_above_zero
 from optimizer.verbs.usual_inputs import usual_inputs
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def bench_together(
     """Run each bundle's ``target`` engine ``copies`` times, all at once; on the CPU pinned to cores of their own, on a
     GPU one process per MIG instance. Inputs are seeded random ones: speed does not depend on their values.
 
-    Raises ``BadInput`` for fewer than two engines, and where the GPU has too few MIG instances.
+    Raises ``BadInput`` for fewer than two engines, numbers not above 0, and where the GPU has too few MIG instances.
     """
+    check_above_zero({"--copies": copies, "--batch": batch, "--rounds": rounds, "--seconds": seconds})
     chosen = [path for path in bundles for _ in range(copies)]
     if len(chosen) < 2:
         raise BadInput("one engine has no company", where="optimize together", fix="name more bundles, or --copies 2")

@@ -20,6 +20,7 @@ from benchmarks.workloads.opening import workload_place
 from benchmarks.workloads.registry import find_workload
 from engines.source import REMOTE, open_source
 from graphs.errors import BadInput
+from optimizer.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings import choice
 from optimizer.verbs.bench.subject import BenchSubject, find_subject
 from optimizer.verbs.usual_inputs import usual_inputs
@@ -68,16 +69,17 @@ class BenchSettings:
             raise BadInput("needs to know the task", where=option, fix="add --workload NAME --dataset DIR")
         if self.search and (self.accuracy or self.scenario not in ("server", "offline")):
             raise BadInput("searches rates and batches", where="--search", expected="--scenario server or offline")
-        for name, value in (
-            ("--duration", self.duration),
-            ("--qps", self.qps),
-            ("--server-latency", self.server_latency_ms),
-        ):
-            if value is not None and value <= 0:
-                raise BadInput(f"{value:g} is not above 0", where=name)
-        for name, count in (("--workers", self.workers), ("--max-batch", self.max_batch), ("--samples", self.samples)):
-            if count is not None and count < 1:
-                raise BadInput(f"{count} is too few", where=name, expected="1 or more")
+        check_above_zero(
+            {
+                "--duration": self.duration,
+                "--qps": self.qps,
+                "--server-latency": self.server_latency_ms,
+                "--workers": self.workers,
+                "--max-batch": self.max_batch,
+                "--samples": self.samples,
+            }
+        )
+        check_not_negative({"--max-wait": self.max_wait_ms})
 
     @property
     def name(self) -> str:
