@@ -25,6 +25,7 @@ _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 Ends: TypeAlias = NDArray[np.float64]
 """Least and largest value of each sample: [samples, 2]."""
 BLOCKS = 8
+"""Parts of the samples whose ends are compared with those of all: an eighth stands for few samples."""
 SETTLED = 1.3
 """Growth below which an input counts as settled: that of a normal variable from a hundred values to ten thousand is
 1.5, from ten thousand to a million 1.26, and what such tails clip is rare and small."""

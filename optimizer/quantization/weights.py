@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
 CODE_MAX = 127
+"""Largest int8 code; -128 is left out for weights, so that both ends mean the same (rule 2)."""
 _SMALLEST = float(np.finfo(np.float16).tiny)
+"""Smallest normal FP16 number: smaller scales would lose digits when the graph is typed."""
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
 _BITS = 11  # of an FP16 number's significand

@@ -49,7 +49,10 @@ ROWS = 4096
 MOST_WEIGHTS = 1 << 20
 """Elements of a weight that transforms are judged on."""
 JUDGING_MACS = 1e9
+"""Multiply-accumulates that judging one transform at one tensor may take, some hundredths of a second: rows are fewer
+where weights are large."""
 STORED_BYTES = 96 << 20
+"""Channel vectors captured in one run over the feeds."""
 WORTH_FREE = 0.95
 """A free transform is kept when it leaves at most this part of the error; one that costs a node must do better."""
 WORTH_NODE = 0.8
