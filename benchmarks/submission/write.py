@@ -27,7 +27,8 @@ from engines.errors import EngineError
 from engines.manifest import EngineManifest
 from engines.open import open_engine
 from graphs.errors import BadInput
-from graphs.files import write_json
+from graphs.files import unwritable, write_json
+from graphs.staging import staged
 
 SUMMARY_FILE = "mlperf_log_summary.txt"
 LOGS = (SUMMARY_FILE, DETAIL_FILE)
@@ -85,29 +86,34 @@ def write_submission(request: SubmissionRequest) -> SubmissionOutcome:
     go to ``OUT.full_logs``.
 
     Raises ``BadInput`` for a folder that exists, a metric that runs no sample, or an engine that cannot be opened;
-    ``EngineError`` where LoadGen's run failed. A folder that could not be finished is removed.
+    ``EngineError`` where LoadGen's run failed. Both folders appear when all is there, or not at all.
     """
     if request.out.exists() and any(request.out.iterdir()):
         raise BadInput("exists and is not empty", where=str(request.out), fix="choose another folder with -o")
     engine = EngineManifest.load(request.engine)
     named = replace(request, system=request.system or system_name(engine))
-    root = named.out / named.division / named.submitter
+    inside, full_logs = Path(named.division, named.submitter), named.out.with_name(f"{named.out.name}.full_logs")
     try:
-        with tempfile.TemporaryDirectory(prefix="submission-") as scratch:
-            return _write(named, engine, root, Path(scratch))
-    except BaseException:
-        shutil.rmtree(named.out, ignore_errors=True)
-        raise
+        with (
+            tempfile.TemporaryDirectory(prefix="submission-") as scratch,
+            staged(full_logs) as logs,
+            staged(named.out) as growing,
+        ):
+            outcome = _write(named, engine, growing / inside, logs, Path(scratch))
+    except OSError as error:
+        raise unwritable(named.out, error) from error
+    return replace(outcome, root=named.out / inside, full_logs=full_logs)
 
 
-def _write(request: SubmissionRequest, engine: EngineManifest, root: Path, scratch: Path) -> SubmissionOutcome:
+def _write(
+    request: SubmissionRequest, engine: EngineManifest, root: Path, full_logs: Path, scratch: Path
+) -> SubmissionOutcome:
     metric = TaskMetric.load(request.evaluate)
     request.say("recording the samples of the evaluation")
     with open_engine(request.engine) as opened:
         samples, direct = record_samples(metric, opened, scratch / "samples")
         specs = opened.inputs
     weights = request.weights or documents.weights_of(engine, engine.file, {}, [])
-    full_logs = request.out.with_name(f"{request.out.name}.full_logs")
     task = _Task(request, engine, specs, metric, samples, root, scratch, weights, full_logs)
     outcomes = [_scenario(task, scenario, direct) for scenario in request.scenarios]
     write_json(_made(root / "systems" / f"{request.system}.json"), _system(request, engine))

@@ -180,6 +180,20 @@ def test_a_metric_that_runs_nothing_is_refused_and_leaves_nothing(engine: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_not_finished_is_never_seen(engine: Path, tmp_path: Path) -> None:
+    """A run takes minutes: what a kill left looked like a folder, and stopped the next run as one in use."""
+    seen: list[bool] = []
+
+    def stop(text: str) -> None:
+        seen.append((tmp_path / "out").exists())
+        if "performance" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_submission(SubmissionRequest(engine, score, tmp_path / "out", "tiny", say=stop))
+    assert seen and not any(seen) and list(tmp_path.iterdir()) == []
+
+
 def test_every_check_is_in_the_documentation() -> None:
     page = (ROOT / "docs" / "submission.md").read_text()
     for check in CATALOGUE:
