@@ -27,8 +27,8 @@ class ServedEngine:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Every file the engine needs, by the name it must keep: an ONNX model refers to its data by name."""
-        return {name: self.folder / name for name in (self.manifest.file, *self.manifest.data_files)}
+        """Every file the engine needs, by the name it must keep."""
+        return {name: self.folder / name for name in self.manifest.files}
 
     @property
     def batches(self) -> bool:

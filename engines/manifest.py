@@ -13,8 +13,8 @@ from engines.errors import EngineElsewhere, EngineError
 from engines.layers import BuildMemory, LayerInfo
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
-from graphs.digests import sha256_file
 from graphs.files import read_json, write_json
+from graphs.model_files import files_digest
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 
@@ -27,12 +27,13 @@ SCHEMA = 1
 class EngineManifest:
     """An engine directory's description.
 
-    ``file`` is relative to the directory, ``file_digest`` its SHA-256 and ``bytes`` its size, external data not
-    counted (``data_files`` names that). ``backend_version`` is exact: TensorRT plans run only under the version that
-    built them, version-compatible ones under its major version. ``more_profiles`` are optimization profiles besides
-    ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is empty where the backend tells
-    nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes`` what else is worth knowing,
-    ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for all cores.
+    ``file`` is relative to the directory, as are the ``data_files`` beside it; ``file_digest`` is the digest and
+    ``bytes`` the size of all of them (``graphs.model_files``). ``backend_version`` is exact: TensorRT plans run only
+    under the version that built them, version-compatible ones under its major version. ``more_profiles`` are
+    optimization profiles besides ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is
+    empty where the backend tells nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes``
+    what else is worth knowing, ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for
+    all cores.
     """
 
     target: str
@@ -71,6 +72,11 @@ class EngineManifest:
     @property
     def sm(self) -> str:
         return "SM{}{}".format(*self.compute_capability) if self.compute_capability else ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file the engine needs, by the name it must keep: an ONNX model refers to its data by name."""
+        return (self.file, *self.data_files)
 
     @property
     def rebuild(self) -> str:
@@ -193,16 +199,15 @@ def _check_schema(manifest: EngineManifest, directory: Path) -> None:
 
 
 def _check_file(manifest: EngineManifest, directory: Path) -> None:
-    path = directory / manifest.file
-    size = path.stat().st_size if path.is_file() else None
+    paths = [directory / name for name in manifest.files]
+    for path in paths:
+        if not path.is_file():
+            expected = f"{manifest.bytes} bytes" if path == paths[0] else "the model's external data"
+            raise EngineError("missing", where=str(path), expected=expected, fix=manifest.rebuild)
+    size = sum(path.stat().st_size for path in paths)
     if size != manifest.bytes:
-        what = "missing" if size is None else f"damaged: {size} bytes"
-        raise EngineError(what, where=str(path), expected=f"{manifest.bytes} bytes", fix=manifest.rebuild)
-    for name in manifest.data_files:
-        if not (directory / name).is_file():
-            raise EngineError(
-                "missing", where=str(directory / name), expected="the model's external data", fix=manifest.rebuild
-            )
+        expected = f"{manifest.bytes} bytes{', external data included' if manifest.data_files else ''}"
+        raise EngineError(f"damaged: {size} bytes", where=str(paths[0]), expected=expected, fix=manifest.rebuild)
 
 
 def _elsewhere(manifest: EngineManifest) -> str:
@@ -212,8 +217,8 @@ def _elsewhere(manifest: EngineManifest) -> str:
 
 
 def check_digest(manifest: EngineManifest, directory: Path) -> None:
-    """Raise ``EngineError`` when the engine file is not byte for byte the one that was built. Reads the whole file."""
+    """Raise ``EngineError`` when the engine is not byte for byte the one that was built. Reads all its files."""
     path = directory / manifest.file
     _check_file(manifest, directory)
-    if sha256_file(path) != manifest.file_digest:
+    if files_digest([directory / name for name in manifest.files]) != manifest.file_digest:
         raise EngineError("changed since it was built", where=str(path), fix=manifest.rebuild)

@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -87,7 +88,12 @@ def model_digest(model: Path) -> str:
     With external data, that of the digests of the file and of every data file, in the order of their names: the names
     themselves are in the file.
     """
-    first, *others = (sha256_file(file) for file in _all_files(model))
+    return files_digest(_all_files(model))
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """The digest of a model, or of a plan, made of these files: the first one's own where it is alone."""
+    first, *others = map(sha256_file, files)
     return hashlib.sha256(b"".join(map(bytes.fromhex, (first, *others)))).hexdigest() if others else first
 
 

@@ -10,8 +10,7 @@ from engines.errors import BuildError, BuildFailure, EngineError
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.progress import BuildProgress, OnProgress
-from graphs.digests import sha256_file
-from graphs.model_files import place_model
+from graphs.model_files import model_bytes, model_digest, place_model
 
 MODEL_NAME = "model.onnx"
 
@@ -52,8 +51,8 @@ def build_onnxruntime(
         backend_version=onnxruntime.__version__,
         compute_capability=None,
         file=MODEL_NAME,
-        file_digest=sha256_file(file),
-        bytes=file.stat().st_size,
+        file_digest=model_digest(file),
+        bytes=model_bytes(file),
         precision=precision,
         profile=profile,
         inputs=inputs,

@@ -49,9 +49,24 @@ def test_external_data_stays_external_and_is_the_engines_own(tmp_path: Path, loc
     model = save_external(tmp_path / "source", location)
     manifest = build_cpu(model, tmp_path / "cpu")
     assert manifest.data_files == (location,)
+    assert manifest.bytes == model.stat().st_size + 16, "what the reports call the engine's size"
     (tmp_path / "source" / location).write_bytes(bytes(16))  # an edit of the user's file in place
     with open_engine(tmp_path / "cpu") as engine:
         np.testing.assert_array_equal(engine.infer({"x": np.zeros(4, np.float32)})["y"], [0, 1, 2, 3])
+
+
+def test_damaged_external_data_is_seen(tmp_path: Path) -> None:
+    manifest, data = build_cpu(save_external(tmp_path / "source"), tmp_path / "cpu"), tmp_path / "cpu" / "weights.bin"
+    check_digest(manifest, tmp_path / "cpu")
+    data.write_bytes(bytes(16))
+    with pytest.raises(EngineError, match="changed since"):
+        check_digest(manifest, tmp_path / "cpu")
+    data.write_bytes(bytes(15))
+    with pytest.raises(EngineError, match=r"damaged(.|\n)*external data included"):
+        open_engine(tmp_path / "cpu")
+    data.unlink()
+    with pytest.raises(EngineError, match=r"weights\.bin: missing"):
+        open_engine(tmp_path / "cpu")
 
 
 def test_missing_external_data_is_bad_input(tmp_path: Path) -> None:

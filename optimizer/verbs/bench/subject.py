@@ -12,7 +12,7 @@ from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
-from graphs.model_files import model_digest
+from graphs.model_files import model_bytes, model_digest
 from optimizer.bundle import MANIFEST, MODEL, Bundle
 from optimizer.importing.load import count_parameters
 from optimizer.precision import Dtype
@@ -67,7 +67,7 @@ def _facts(report: Report, precision: str) -> ModelFacts:
 def _bare_report(path: Path, files: list[Path]) -> Report:
     """A report of the shape that readers expect, for a model that went through no job."""
     models = [file for file in files if file.suffix == ".onnx"]
-    size = sum(file.stat().st_size for file in models)
+    size = sum(map(model_bytes, models))
     digest = model_digest(files[0]) if len(models) == len(files) == 1 else ""
     return Report(
         status="ok",

@@ -256,3 +256,22 @@ def test_beside_integer_products_the_cpu_keeps_a_residual_sum_in_float() -> None
     )
     placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=table(n=3.0))
     assert {p.tensor: set(p.uses) for p in placement.activations} == {"n": {Use("m", 0), Use("k", 0)}}
+
+
+def test_a_weight_may_be_a_constant_node() -> None:
+    """A graph that no cleaning pass has seen: the weight is typed, and no Constant is left that nobody reads."""
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 32] x) => (float[n, 48] y) { y = MatMul (x, w) }'
+    weight = normal(32, 48)
+    proto = onnx.parser.parse_model(text)
+    proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(weight)))
+    model = ir.from_proto(proto)
+    for node in model.graph:
+        node.name = node.outputs[0].name
+    ranges = table(x=3.0, y=3.0)
+    insert(model, place(model, scheme=TENSORRT, keep_float={}, table=ranges), ranges)
+    kinds = [node.op_type for node in model.graph]
+    assert sorted(kinds) == ["DequantizeLinear", "DequantizeLinear", "MatMul", "QuantizeLinear"]
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    x = np.clip(np.random.default_rng(0).standard_normal((8, 32)), -3, 3).astype(np.float32)
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert sqnr(x @ weight, session.run(None, {"x": x})[0]) > 30
