@@ -19,6 +19,7 @@ from engines.errors import EngineError
 from engines.onnxruntime.engine import is_large
 from graphs.errors import BadInput, EnginewrightError
 from graphs.macs import count_macs, total_macs
+from graphs.model_files import model_digest
 from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.equivalence import Answers, Equivalence
@@ -54,7 +55,7 @@ def clean(job: Job, folder: Path, events: Events) -> Cleaned:
     for warning in uncovered(job, observed, [profile, *more]):
         events.warn("clean", warning)
     costs = count_macs(found.model, sample)
-    return Cleaned(path, found.reference, profile, sample, total_macs(costs), found.notes, more)
+    return Cleaned(path, model_digest(path), found.reference, profile, sample, total_macs(costs), found.notes, more)
 
 
 def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:

@@ -44,10 +44,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The float graph: where it is, what its accuracy is judged against (None: the file as given), the profiles its
-    inputs get, its cost per sample."""
+    """The float graph: where it is, its ``model_digest``, what its accuracy is judged against (None: the file as given),
+    the profiles its inputs get, its cost per sample.
+    """
 
     path: Path
+    digest: str
     reference: Path | None
     profile: ShapeProfile
     sample_shapes: dict[str, Shape]

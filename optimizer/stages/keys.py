@@ -34,7 +34,7 @@ def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
     """The float graph, calibration samples, and what says how they are used: no target, budget or held-back sample."""
     return _key(
         job,
-        model_digest(cleaned.path),
+        cleaned.digest,
         to_json(cleaned.sample_shapes),
         job.inputs.calibration.digest,
         str(job.inputs.calibrated),
@@ -49,7 +49,7 @@ def observing_key(job: Job, cleaned: Cleaned) -> str:
     return _key(
         job,
         "observe",
-        model_digest(cleaned.path),
+        cleaned.digest,
         to_json(cleaned.sample_shapes),
         job.inputs.calibration.digest,
         repr(job.inputs.batching),
@@ -65,7 +65,7 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         job,
         form,
         *quantized,
-        model_digest(cleaned.path),
+        cleaned.digest,
         to_json([cleaned.sample_shapes, cleaned.notes]),
         job.imported.digest if cleaned.reference is None else model_digest(cleaned.reference),
         job.inputs.calibration.digest,

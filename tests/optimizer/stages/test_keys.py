@@ -21,7 +21,6 @@ from optimizer.stages.job import Cleaned
 def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     """The keys of calibration and of typing for a job that differs in what is given."""
     graph = tmp_path / "model.onnx"
-    graph.write_bytes(b"graph")
 
     def keys_of(asked: Settings, calibration: str = "a", held_back: str = "b", targets: str = "t4") -> tuple[str, str]:
         inputs = SimpleNamespace(
@@ -33,7 +32,7 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
         job = SimpleNamespace(
             imported=SimpleNamespace(digest="m"), inputs=inputs, settings=asked, tools={"onnx": "1"}, targets=[targets]
         )
-        cleaned = Cleaned(graph, None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
+        cleaned = Cleaned(graph, "float graph", None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
         calibrating = keys.calibration_key(job, cleaned, TENSORRT)  # type: ignore[arg-type]
         typing = keys.typing_key(job, cleaned, "tensorrt", calibrating)  # type: ignore[arg-type]
         return calibrating, typing
