@@ -44,8 +44,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The float graph: where it is, its ``model_digest``, what its accuracy is judged against (None: the file as given),
-    the profiles its inputs get, its cost per sample.
+    """The float graph: where it is, its ``model_digest``, what its accuracy is judged against (None: the file as
+    given), the profiles its inputs get, its cost per sample.
     """
 
     path: Path
