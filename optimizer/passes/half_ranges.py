@@ -13,6 +13,8 @@ from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_oper
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16 (IEEE 754 binary16): below it, digits are lost."""
+SMALLEST_SCALE = 2.0**-20
+"""A subnormal number with four bits left: what quantization writes (``quantization/weights``) is exact from here on."""
 LARGEST_OBSERVED = LARGEST / 2
 """Calibration sees a sample of the data: twice the range it saw has to fit."""
 MASK_FILL = FILL
@@ -98,8 +100,8 @@ def _scale_reason(node: ir.Node) -> str:
     scale = constant_array(node.inputs[1])
     if scale is None or scale.dtype != np.float32 or not scale.size:
         return ""
-    if np.any(scale < SMALLEST_NORMAL) or np.any(scale > LARGEST):
-        return f"scale {float(scale.min()):.3g} is not a normal FP16 number"
+    if np.any(scale < SMALLEST_SCALE) or np.any(scale > LARGEST):
+        return f"scale {float(scale.min()):.3g} is beyond what FP16 can hold"
     if _LARGEST_CODE * float(scale.max()) > LARGEST:
         return f"codes times scale {float(scale.max()):.3g} overflow FP16"
     return ""

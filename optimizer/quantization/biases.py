@@ -77,16 +77,26 @@ def _before_quantize(node: ir.Node) -> ir.Value | None:
     return None
 
 
+def least_weight_scales(node: ir.Node, data_scale: float) -> NDArray[np.float64]:
+    """The weight scales [channels] from which on the bias of ``node`` has int32 codes; one zero where it needs none."""
+    tensor = _constant_bias(node)
+    return np.zeros(1) if tensor is None else np.abs(as_float32(tensor)).astype(np.float64) / (_INT32_SAFE * data_scale)
+
+
+def _constant_bias(node: ir.Node) -> ir.TensorProtocol | None:
+    value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
+    return constant_tensor(value) if value is not None and value.name and _default_gemm(node) else None
+
+
 def quantize_bias(edits: GraphEdits, node: ir.Node, scale: NDArray[np.float64]) -> None:
     """Replace a constant float bias by int32 codes at ``scale`` [channels], data's times weight's, which kernels add
     exactly. One that has no such codes stays float, and its op too: see ``keep_biases_apart``.
     """
-    value = node.inputs[2] if node.op_type in _WITH_BIAS and len(node.inputs) > 2 else None
-    tensor = constant_tensor(value)
-    if value is None or tensor is None or not value.name:
+    tensor, value = _constant_bias(node), node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None or tensor is None:
         return
     bias = as_float32(tensor).astype(np.float64)
-    if bias.shape != scale.shape or (np.abs(bias) > _INT32_SAFE * scale).any() or not _default_gemm(node):
+    if bias.shape != scale.shape or (np.abs(bias) > _INT32_SAFE * scale).any():
         return
     codes = np.rint(bias / scale).astype(np.int32)
     name = f"{node.name}/bias"

@@ -113,6 +113,7 @@ class _Chains:
             self._base.notes,
             results={node: str(value.name) for node, value in self._results.items() if self._read_in_float(value)},
             float_results=self._float_results,
+            rounded=frozenset(str(value.name) for value in self._made_integer),
         )
 
     def _read_in_float(self, value: ir.Value) -> bool:

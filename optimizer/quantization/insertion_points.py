@@ -58,7 +58,8 @@ class Placement:
 
     ``tensors`` are all activations whose ranges the placement looks at: those of the points and those only guards read.
     ``results`` maps convolutions whose rounded result float ops read to that tensor, and ``float_results`` are those
-    whose result is written in float instead (schemes with integer results).
+    whose result is written in float instead; ``rounded`` are the tensors that integer kernels make (schemes with
+    integer results).
     """
 
     scheme: Scheme
@@ -69,6 +70,7 @@ class Placement:
     notes: tuple[str, ...] = field(default=())
     results: Mapping[str, str] = field(default_factory=dict)
     float_results: frozenset[str] = frozenset()
+    rounded: frozenset[str] = frozenset()
 
     def quantizers(self, model: ir.Model, table: CalibrationTable) -> dict[str, Affine]:
         """What each weighted node's data goes through: node name -> to codes and back."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
-from optimizer.quantization.biases import keep_biases_apart, quantize_bias
+from optimizer.quantization.biases import keep_biases_apart, least_weight_scales, quantize_bias
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
 from optimizer.quantization.integer_convolutions import write_integer_convolution
@@ -27,7 +28,9 @@ from optimizer.quantization.weights import (
     Floats,
     ScaleSearch,
     WeightScales,
+    as_float32,
     lazy_codes,
+    quantize,
 )
 
 MIN_OPSET = 19
@@ -68,6 +71,10 @@ def insert(
         data_scales |= {use.node: float(parameters[0]) for use in point.uses if use.index == 0}
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
+        readers = [use.node for use in weight.uses if use.node not in placement.float_results]
+        if scheme.integer_biases and len(readers) == 1:
+            least = least_weight_scales(nodes[readers[0]], data_scales[readers[0]])
+            known = _raised(values[weight.tensor], weight, search, known, scheme.weights.highest, least)
         scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, scheme.weights.highest)
         for node in (nodes[use.node] for use in weight.uses):
             if not scheme.integer_biases:
@@ -78,6 +85,32 @@ def insert(
         write_integer_convolution(edits, nodes[name])
     if scheme.integer_biases:
         keep_biases_apart(model)
+
+
+def _raised(
+    value: ir.Value,
+    point: WeightPoint,
+    search: ScaleSearch,
+    known: QuantizedWeight | None,
+    top: int,
+    least: NDArray[np.float64],
+) -> QuantizedWeight | None:
+    """``known``, or plain rounding where that is None, with scales of at least ``least`` and the codes for these.
+
+    A channel whose bias is 2^30 steps large has a product of which no digit is left in a float32 sum anyway: dead ones,
+    and what equalization scaled down. Left as they were, the bias and with it the whole op would stay float.
+    """
+    tensor = constant_tensor(value)
+    assert tensor is not None
+    scale = known.scale if known is not None else search(tensor, point.axis, top)
+    if least.shape != scale.shape or not (low := scale < least).any():
+        return known
+    higher = np.where(low, np.nextafter(least.astype(np.float32), np.float32(np.inf)), scale)
+    codes = quantize(as_float32(tensor), point.axis, higher, top)
+    if known is not None:
+        kept = np.moveaxis(codes, point.axis, 0)  # a view
+        kept[~low] = np.moveaxis(known.codes, point.axis, 0)[~low]
+    return QuantizedWeight(codes, higher, known.bias if known is not None else None)
 
 
 def _check_opset(model: ir.Model) -> None:

@@ -19,6 +19,7 @@ from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
 from optimizer.quantization.capture import ends_of, rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
+from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.fallback import (
     CHEAP,
@@ -47,9 +48,6 @@ SWEPT_MACS = 2e12
 """Multiply-accumulates a sensitivity sweep may take; beyond, none is left in high precision."""
 FEW_SWEPT_MACS = 2e10
 """And one of the ops that the CPU's form may leave out, once each; beyond, only the cheapest are looked at."""
-_PRODUCTS = frozenset({"MatMul", "Gemm"})
-"""Ops that the CPU's form may leave in float for accuracy. A convolution would break a chain that stays integer: with
-its depthwise ones in float MobileNetV2 took 1.3 times as long, for 1 % of its MACs."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,8 @@ class Prepared:
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
         if self.settings.scheme.integer_results and self.chosen.usable:
-            fallback = cheap_fallback(self.found, costs, self.chosen.noise or noise)
+            felt = felt_costs(self.model, self.chosen.placement, costs)
+            fallback = cheap_fallback(self.found, costs, felt, self.chosen.noise or noise)
         elif self.settings.scheme.integer_results:
             fallback = choose_fallback(found, costs, spent, replace(allowance, share=0.0))
         else:
@@ -270,14 +269,11 @@ def _measure(
     total, placement = sum(settings.costs.values()), chosen.placement
     among: frozenset[str] | None = None
     if settings.scheme.integer_results and chosen.usable:
-        products = frozenset(
-            name
-            for name, node in placement.plan.nodes.items()
-            if node.dtype is Dtype.INT8 and node.op_type in _PRODUCTS
-        )
-        among = cheap_ops(settings.costs, FEW) & products
+        integer = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
+        felt = felt_costs(model, placement, settings.costs)
+        among = cheap_ops(felt, FEW, total) & integer
         if len(among) * total > FEW_SWEPT_MACS:
-            among = cheap_ops(settings.costs, CHEAP) & products
+            among = cheap_ops(felt, CHEAP, total) & integer
         if not among:
             return []
     elif settings.scheme.integer_results:
@@ -288,6 +284,8 @@ def _measure(
     if not placement.quantizes or ops * total > SWEPT_MACS:
         return []
     count = sample_count(ops, total, len(feeds))
+    if among is not None:
+        count = max(min(count, int(FEW_SWEPT_MACS / (ops * total))), 1)
     return measure(
         model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, scales=chosen.scales, among=among
     )

@@ -12,22 +12,25 @@ Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
 CODE_MAX = 127
 """Largest int8 code; -128 is left out for weights, so that both ends mean the same (rule 2)."""
-_SMALLEST = float(np.finfo(np.float16).tiny)
-"""Smallest normal FP16 number: smaller scales would lose digits when the graph is typed."""
+SMALLEST = 2.0**-20
+"""Smallest scale: a subnormal FP16 number with four bits of its own left. A scale is as good for being moved by a
+thirtieth, since the codes are found for the number it became; NVIDIA's GPUs compute with FP16 subnormals at full speed
+(CUDA's flush to zero is for FP32 alone), and TensorRT widens the scales of products to FP32. Cut off at the smallest
+normal number, 2^-14, weights below 0.008 lost codes."""
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
-_BITS = 11  # of an FP16 number's significand
+_BITS, _LAST = 11, -24  # of an FP16 number's significand; the exponent of the last bit of a subnormal one
 _IN_CACHE = 1 << 16
 """Elements worked on at a time: with a temporary as large, what a core's second-level cache holds (512 KiB)."""
 
 
 def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
-    """Positive scales moved to the nearest normal FP16 value, or a power of two times one where they are larger, so
-    that typing the graph FP16 changes no scale.
+    """Positive scales moved to the nearest FP16 value, or a power of two times one where they are larger, so that
+    typing the graph FP16 changes no scale.
     """
-    clipped = np.clip(np.asarray(scales, np.float64), _SMALLEST, _LARGEST)
-    significand, exponent = np.frexp(clipped)
-    moved: Floats = np.ldexp(np.rint(significand * 2.0**_BITS), exponent - _BITS).astype(np.float32)
+    clipped = np.clip(np.asarray(scales, np.float64), SMALLEST, _LARGEST)
+    last = np.maximum(np.frexp(clipped)[1] - _BITS, _LAST)
+    moved: Floats = np.ldexp(np.rint(np.ldexp(clipped, -last)), last).astype(np.float32)
     return moved
 
 

@@ -18,6 +18,8 @@ from optimizer.quantization.corrections.sensitivity import Sensitivity
 
 LEAST_PART = 0.01
 """Ops that cause less of the noise than this are not worth a change of precision."""
+AUDIBLE_PART = 0.04
+"""And in the CPU's form, where each breaks a chain, less than this: 0.2 dB."""
 USABLE = 0.01
 """Relative noise power (20 dB) that is reached for beyond the default budget."""
 RUINED = 10**-1.5
@@ -32,8 +34,11 @@ RATE = 2.0
 """Decibels that each hundredth of the MACs beyond the default budget must buy where the model is of use without it."""
 INAUDIBLE = 1e-4
 """Relative noise power (40 dB) below which a decibel buys nothing."""
-FEW, NEARLY_ALL = 0.05, 0.75
-"""And the part that it leaves out where a few ops cause that part of the noise: 6 dB for a twentieth of the MACs."""
+FEW, NEARLY_ALL = 0.1, 0.75
+"""And the part that it leaves out where a few ops cause that part of the noise: 6 dB for a tenth of the MACs."""
+NEAR_TYPED, CPU_RATE = 10**0.25, 0.5
+"""The CPU's form should come within 2.5 dB of what TensorRT's reaches by leaving ops out, if every hundredth of the
+MACs that this costs, 3 % of the time, buys half a decibel."""
 NEARLY = 10**0.1
 """A cheaper set within 1 dB of the best that can be reached is preferred to it."""
 _STEPS = 1000
@@ -74,21 +79,44 @@ def choose_fallback(
     return Fallback(wider, left) if left * NEARLY < remaining else Fallback(chosen, remaining)
 
 
-def cheap_ops(costs: Mapping[str, int], share: float) -> frozenset[str]:
-    """Ops that take at most ``share`` of all MACs each."""
-    most = share * sum(costs.values())
-    return frozenset(node for node, cost in costs.items() if 0 < cost <= most)
+def cheap_ops(costs: Mapping[str, int], share: float, total: int) -> frozenset[str]:
+    """Ops that cost at most ``share`` of the ``total`` MACs each."""
+    return frozenset(node for node, cost in costs.items() if 0 < cost <= share * total)
 
 
-def cheap_fallback(found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float) -> Fallback:
+def cheap_fallback(
+    found: Sequence[Sensitivity], costs: Mapping[str, int], felt: Mapping[str, int], noise: float
+) -> Fallback:
     """What the CPU's form leaves out, beside the ``noise`` of all: what matters within ``CHEAP`` of the MACs; or within
-    ``FEW``, where that takes nearly all noise away, and half of what ``CHEAP`` leaves at least.
+    ``FEW``, where that takes nearly all noise away, and half of what ``CHEAP`` leaves at least; or as much as comes
+    ``NEAR_TYPED`` to what TensorRT's form reaches with its larger budget, where that is worth its price. ``costs`` are
+    MACs by node, ``felt`` what they are on a CPU.
     """
-    total = sum(costs.values())
-    cheap, few = (best_fallback(found, costs, budget=share * total, total=noise) for share in (CHEAP, FEW))
+    total, share, noise = sum(costs.values()), Allowance().share, max(noise, sum(item.noise for item in found))
+    cheap, few = (
+        best_fallback(found, felt, budget=part * total, total=noise, least=AUDIBLE_PART) for part in (CHEAP, FEW)
+    )
     taken, more = sum(cheap.values()), sum(few.values())
     chosen, part = (few, more) if more >= NEARLY_ALL and 1 - more <= (1 - taken) / 2 else (cheap, taken)
+    typed = 1 - sum(best_fallback(found, costs, budget=share * total, total=noise).values())
+    if 1 - part > NEAR_TYPED * typed:
+        near = _nearest(found, felt, noise, target=NEAR_TYPED * typed * noise, budget=FEW * total)
+        gain = _decibels(noise * (1 - part)) - _decibels(noise * (1 - sum(near.values())))
+        if gain >= CPU_RATE * 100 * (sum(felt[node] for node in near) - sum(felt[node] for node in chosen)) / total:
+            chosen, part = near, sum(near.values())
     return Fallback(chosen, max(noise * (1 - part), 0.0))
+
+
+def _nearest(
+    found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float, *, target: float, budget: float
+) -> dict[str, float]:
+    """The cheapest set that brings ``noise`` to ``target``, or the best there is within ``budget``."""
+    items = _affordable(found, costs, budget, AUDIBLE_PART * noise)
+    if not items:
+        return {}
+    filled = _knapsack(items, costs, budget)
+    chosen = next((indices for removed, indices in filled if noise - removed <= target), filled[-1][1])
+    return _parts(items, chosen, noise)
 
 
 def _bargain(

@@ -35,9 +35,9 @@ from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.sampling import Samples, spread
 from optimizer.quantization.settings import QuantizeSettings, placed
 
-NEAR = 10**0.15
+NEAR, NEAR_OF_FEW = 10**0.15, 10**0.05
 """Noise relative to that with all results in float that is near enough: 1.5 dB, half of what the CPU form may lie below
-the typed one."""
+the typed one; and 0.5 dB of few samples, which do not tell where a result will end."""
 SWEPT_MACS = 2e10
 """Multiply-accumulates that measuring every result once may take; beyond, all stay as they are."""
 LEAST_PART = 0.05
@@ -45,7 +45,7 @@ LEAST_PART = 0.05
 BIT = 0.25
 """Part of the noise (6 dB, one bit) that must go for work to be spent that is felt; less is bought only if it costs
 ``FEW`` of the MACs: the Fourier transform of Silero's front is a third of them, for 4 dB at 38 dB. Of few samples
-more is bought: they do not tell where a result will end, which one in float need not know."""
+any gain is taken."""
 
 
 def float_results(
@@ -62,7 +62,8 @@ def float_results(
     feeds = spread(samples.feeds, sample_count(len(placement.results), total, len(samples.feeds)))
     measured = partial(measure_results, model, placement, chosen.table, feeds)
     found, notes = attempt("measuring what rounding of results costs", measured, list[Sensitivity]())
-    names = chosen_results(found, settings.costs, noise, enough, least=1.0 if samples.few else BIT)
+    least, near = (1.0, NEAR_OF_FEW) if samples.few else (BIT, NEAR)
+    names = chosen_results(found, settings.costs, noise, enough, least, near)
     if not names:
         return unchanged, notes
     wider = replace(settings, float_results=frozenset(names))
@@ -96,13 +97,18 @@ def measure_results(
 
 
 def chosen_results(
-    found: Sequence[Sensitivity], costs: Mapping[str, int], noise: float, enough: float, least: float = BIT
+    found: Sequence[Sensitivity],
+    costs: Mapping[str, int],
+    noise: float,
+    enough: float,
+    least: float = BIT,
+    near: float = NEAR,
 ) -> list[str]:
     """Of the convolutions ``found`` those to write in float, where all noise is ``noise``: most noise for least work
-    first, until what is left is ``NEAR`` what all in float would leave, or ``enough``. Work that is felt is spent where
+    first, until what is left is ``near`` what all in float would leave, or ``enough``. Work that is felt is spent where
     at most ``least`` of the noise is left.
     """
-    target = max(NEAR * max(noise - sum(item.noise for item in found), 0.0), enough)
+    target = max(near * max(noise - sum(item.noise for item in found), 0.0), enough)
     worth = sorted(
         (item for item in found if item.noise >= LEAST_PART * noise),
         key=lambda item: -item.noise / max(costs.get(item.node, 0), 1),

@@ -212,7 +212,7 @@ def test_scales_survive_fp16_and_codes_stay_in_range(magnitude: float, seed: int
         assert (scale > 0).all() and np.isfinite(scale).all()
         halved = np.ldexp(scale, -np.maximum(np.frexp(scale)[1] - 16, 0))  # as typing does where FP16 overflows
         np.testing.assert_array_equal(halved, halved.astype(np.float16).astype(np.float32))
-        assert (127 * 1.001 * scale >= 0.59 * np.abs(weight).max(axis=1)).all(), "no scale is cut off"
+        assert (127 * 1.04 * scale >= 0.59 * np.abs(weight).max(axis=1)).all(), "no scale is cut off"
         codes = quantize(weight, 0, scale)
         assert codes.dtype == np.int8 and codes.min() >= -127
 
@@ -234,6 +234,30 @@ def test_an_all_zero_channel_keeps_a_valid_scale() -> None:
     weight[1] = 1
     assert (full_range(weight) > 0).all()
     assert not quantize(weight, 0, full_range(weight))[0].any()
+
+
+def test_small_weights_keep_their_codes() -> None:
+    """Scales used to be cut off at FP16's smallest normal number: of weights of 0.0005 eight codes were left."""
+    weight = normal(8, 64, scale=2e-4)
+    scale = mse_scales(weight, 0)
+    np.testing.assert_array_equal(scale, scale.astype(np.float16).astype(np.float32))
+    noise = np.square(quantize(weight, 0, scale) * scale[:, None] - weight).sum()
+    assert -10 * np.log10(noise / np.square(weight).sum()) > 38
+
+
+def test_a_channel_whose_bias_has_no_codes_gets_a_larger_scale_and_the_op_stays_integer(tmp_path: Path) -> None:
+    weight, bias = conv_weight(16, 16, 3), np.full(16, 0.5, np.float32)
+    weight[3], bias[3] = weight[3] * 1e-6, 40.0
+    model = parse(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[1,16,8,8] x, float[16,16,3,3] w, float[16] b) => (float[1,16,6,6] y) { a = Conv(x, w, b) y = Tanh(a) }""",
+        {"w": weight, "b": bias},
+    )
+    known = between(x=(-1e-3, 1e-3), a=(-50.0, 50.0))
+    insert(model, place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=known), known)
+    assert "QLinearConv" in fused_ops(model, tmp_path)
+    stored = model.graph.initializers["w/int8"].const_value.numpy()
+    assert np.abs(stored[[0, 1, 2]]).max() == 127 and not stored[3].any()
 
 
 def test_anchored_scales_make_the_anchor_a_code() -> None:
