@@ -99,8 +99,8 @@ def bench(
     if json:
         sys.stdout.buffer.write(to_json(report))
     else:
-        from rich.console import Console
+        from optimizer.cli.printing import console
 
-        render(report, Console())
+        render(report, console())
     valid = all(run.valid for runs in report.loadgen.values() for run in runs.values())
     return 0 if report.verdict.ok else 3 if valid else 1

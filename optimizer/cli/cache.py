@@ -55,16 +55,16 @@ def cache(
 def _print(kept: EngineCache, action: str, removed: int) -> None:
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
 
     from benchmarks.report.formats import size
+    from optimizer.cli.printing import console
 
-    console, entries = Console(), kept.entries()
+    out, entries = console(), kept.entries()
     if action != "list":
-        console.print(f"removed {removed} entr{'y' if removed == 1 else 'ies'}", highlight=False)
+        out.print(f"removed {removed} entr{'y' if removed == 1 else 'ies'}", highlight=False)
     total = sum(entry.bytes for entry in entries)
-    console.print(f"{kept.root}: {len(entries)} entries, {size(total)} of {size(kept.limit)}", highlight=False)
+    out.print(f"{kept.root}: {len(entries)} entries, {size(total)} of {size(kept.limit)}", highlight=False)
     if not entries:
         return
     table = Table(
@@ -74,4 +74,4 @@ def _print(kept: EngineCache, action: str, removed: int) -> None:
         used = datetime.fromtimestamp(entry.used).isoformat(sep=" ", timespec="minutes")
         name = "damaged" if entry.damaged else entry.target or "–"
         table.add_row(name, entry.precision, entry.library, size(entry.bytes), used, entry.key[:12])
-    console.print(table)
+    out.print(table)

@@ -19,15 +19,17 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
 
         sys.stdout.buffer.write(to_json(found))
         return 0
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    console.print(f"[bold]{found.cpu}[/bold], {found.cores} cores, {found.memory_gb:.0f} GB, Python {found.python}")
+    from optimizer.cli.printing import console
+
+    out = console()
+    machine = f", {found.cores} cores, {found.memory_gb:.0f} GB, Python {found.python}"
+    out.print(Text.assemble((found.cpu, "bold"), machine))
     table = Table("can", "how, or what is missing", box=None, pad_edge=False)
     for ability in found.abilities:
-        mark = "[green]yes[/green]" if ability.available else "[yellow]no[/yellow] "
-        table.add_row(f"{mark} {ability.name}", escape(ability.detail))
-    console.print(table)
+        mark = ("yes ", "green") if ability.available else ("no  ", "yellow")
+        table.add_row(Text.assemble(mark, ability.name), ability.detail)
+    out.print(table)
     return 0

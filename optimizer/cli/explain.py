@@ -32,7 +32,7 @@ def explain(
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
-        from rich.console import Console
+        from optimizer.cli.printing import console
 
-        render(found, Console())
+        render(found, console())
     return 0

@@ -45,9 +45,9 @@ def inspect(
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
-        from rich.console import Console
+        from optimizer.cli.printing import console
 
-        render(found, Console(), top)
+        render(found, console(), top)
     return 0
 
 
@@ -63,7 +63,7 @@ def _layers(bundle: Path, target: str, json: bool) -> int:
     if json:
         sys.stdout.buffer.write(to_json(table))
     else:
-        from rich.console import Console
+        from optimizer.cli.printing import console
 
-        render_layers(table, Console())
+        render_layers(table, console())
     return 0

@@ -77,7 +77,7 @@ def plaster(
     if json:
         sys.stdout.buffer.write(to_json(study))
     else:
-        from rich.console import Console
+        from optimizer.cli.printing import console
 
-        show_study(study, Console(), folder)
+        show_study(study, console(), folder)
     return 0

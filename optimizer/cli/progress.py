@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich.text import Text
 
+from optimizer.cli.printing import console
 from optimizer.events import Detail, Event, Note, Progress, StageFinished, StageResumed, StageStarted
 
 
@@ -48,10 +49,8 @@ class ProgressView(ProgressLines):
 
     def __init__(self, verbose: bool = False) -> None:
         super().__init__()
-        from rich.console import Console
-
         self._verbose = verbose
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._title, self._since, self._detail = "starting", time.perf_counter(), ""
         self._status = self._console.status(self)
 
@@ -81,4 +80,4 @@ class ProgressView(ProgressLines):
             super().__call__(event)
 
     def _line(self, text: str) -> None:
-        self._console.print(f"[{time.perf_counter() - self._start:6.1f} s] {text}", markup=False, highlight=False)
+        self._console.print(f"[{time.perf_counter() - self._start:6.1f} s] {text}")

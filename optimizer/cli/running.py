@@ -35,11 +35,10 @@ def run_job(
     if as_json:
         sys.stdout.buffer.write(to_json(result.report))
     else:
-        from rich.console import Console
-
         from benchmarks.report.text import summarise
+        from optimizer.cli.printing import console
 
-        summarise(result.report, Console(), bundle=result.bundle)
+        summarise(result.report, console(), bundle=result.bundle)
     return EXIT_CODES[result.report.status]
 
 

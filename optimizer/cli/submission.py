@@ -47,21 +47,20 @@ def submission(
     """
     import sys
 
-    from rich.console import Console
-
     from benchmarks.submission.checker import check_submission
     from graphs.errors import BadInput
     from graphs.files import to_json
+    from optimizer.cli.printing import console
     from optimizer.settings import listed
     from optimizer.verbs.submission import SubmissionOptions, make_submission, render_check, render_outcome
 
-    console = Console()
+    out_console = console()
     if check:
         checked = check_submission(path)
         if json:
             sys.stdout.buffer.write(to_json(checked))
         else:
-            render_check(checked, console)
+            render_check(checked, out_console)
         return 0 if checked.passed else 1
     if out is None:
         raise BadInput("nowhere to write", where="optimize submission", fix="give a folder with -o")
@@ -84,6 +83,6 @@ def submission(
     if json:
         sys.stdout.buffer.write(to_json({"outcome": outcome, "checks": checked}))
     else:
-        render_outcome(outcome, console)
-        render_check(checked, console)
+        render_outcome(outcome, out_console)
+        render_check(checked, out_console)
     return 0 if checked.passed else 1

@@ -23,9 +23,11 @@ def render(report: Report, console: Console) -> None:
 
 
 def _run(title: str, run: LoadgenSummary, console: Console) -> None:
-    verdict = "[green]VALID[/green]" if run.valid else "[red]INVALID[/red]"
+    from rich.text import Text
+
+    verdict = ("VALID", "green") if run.valid else ("INVALID", "red")
     value = f"{run.value:,.2f}" if run.value is not None else "no value"
-    console.print(f"{title}: {verdict}  {run.metric} {value} {run.unit}")
+    console.print(Text.assemble(f"{title}: ", verdict, f"  {run.metric} {value} {run.unit}"))
     if run.p50 is not None:
         tail = f"  p90 {run.p90:.3f} ms  p99 {run.p99:.3f} ms" if run.p90 and run.p99 else ""
         console.print(f"p50 {run.p50:.3f} ms{tail}  {run.samples:,} samples")

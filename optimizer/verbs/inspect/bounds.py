@@ -98,11 +98,11 @@ def _layer(time: LayerTime, total: float, batch: int) -> LayerBound:
 def render_bounds(found: TargetBounds, console: Console, top: int = 10) -> None:
     """Print the whole-model prediction and the ``top`` layers by time."""
     from rich.table import Table
+    from rich.text import Text
 
     p = found.prediction
-    console.print(
-        f"\n[bold]{found.target}[/bold]  {p.gpu}, {found.precision}: PREDICTED, not measured", highlight=False
-    )
+    said = f"  {p.gpu}, {found.precision}: PREDICTED, not measured"
+    console.print(Text.assemble("\n", (found.target, "bold"), said))
     latency, rate = formats.milliseconds(p.latency_ms), formats.rate(p.throughput)
     console.print(f"latency {latency} ± {p.latency_error_percent:.0f} % at batch 1", highlight=False)
     console.print(f"throughput {rate} ± {p.error_percent:.0f} % at batch {p.batch}, {p.bound} bound", highlight=False)

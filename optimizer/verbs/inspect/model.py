@@ -153,10 +153,11 @@ def _limits(model: ir.Model) -> list[str]:
 def render(found: Inspection, console: Console, top: int = 10) -> None:
     """Print it as a short page; ``top`` layers per target."""
     from rich.table import Table
+    from rich.text import Text
 
     if not found.ops:
         raise BadInput("the graph is empty", where=found.name)
-    console.print(f"[bold]{found.name}[/bold]  opset {found.opset}  {found.bytes / 1e6:.1f} MB")
+    console.print(Text.assemble((found.name, "bold"), f"  opset {found.opset}  {found.bytes / 1e6:.1f} MB"))
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.sample_shapes.items())
     console.print(f"{found.parameters:,} parameters", highlight=False)
     console.print(f"{count(found.flops)} FLOPs for one sample: {shapes}", highlight=False)
