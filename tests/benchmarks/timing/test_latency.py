@@ -13,6 +13,8 @@ from benchmarks.measurement import summarize_latency
 from benchmarks.timing.latency import measure_latency
 from engines.engine import TensorSpec, batchable
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 
 class Sleeping:
     """Takes ``seconds`` per call; writes its name into ``log``."""
@@ -37,7 +39,7 @@ def test_engines_take_turns_and_their_ratio_holds() -> None:
     log: list[str] = []
     engines: Any = {"a": Sleeping(0.002, log, "a"), "b": Sleeping(0.006, log, "b")}
     found = measure_latency(engines, FEED, seconds=0.15, min_runs=10)
-    assert 1.8 < found["b"].p50 / found["a"].p50 < 3.3
+    assert found["b"].p50 / found["a"].p50 == pytest.approx(3.0, rel=0.01)
     assert found["a"].n >= 10 and found["b"].n >= 10
     turns = [name for name, before in zip(log[7:], log[6:], strict=False) if name != before]
     assert len(turns) >= 3, "bursts alternate"
@@ -46,7 +48,7 @@ def test_engines_take_turns_and_their_ratio_holds() -> None:
 def test_a_slow_engine_stops_early_and_says_how_many_runs() -> None:
     engines: Any = {"slow": Sleeping(0.1)}
     found = measure_latency(engines, FEED, seconds=0.1, min_runs=100, warmup_runs=1)
-    assert 3 <= found["slow"].n <= 5
+    assert found["slow"].n == 4, "four times the seconds asked for"
 
 
 def test_a_feed_is_repeated_to_a_batch() -> None:
