@@ -170,17 +170,15 @@ def test_usage_error_is_exit_2(optimize: Command) -> None:
     assert optimize("cnn.onnx", "--no-such-option").returncode == 2
 
 
-@pytest.mark.parametrize("stage", ["save_model", "build_engine", "write_pages"])
+@pytest.mark.parametrize("stage", ["cleaning.save_model", "cpu_engine.build_engine", "chain.write_pages"])
 def test_a_full_disk_is_named_and_leaves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    from optimizer.stages import chain
-
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(chain, stage, full)
+    monkeypatch.setattr(f"optimizer.stages.{stage}", full)
     with pytest.raises(SystemExit) as exit_:
         main([*MODEL, "--loadgen", "none"])
     assert exit_.value.code == 2
