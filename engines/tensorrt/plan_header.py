@@ -14,7 +14,9 @@ from pathlib import Path
 from engines.errors import EngineError
 from engines.targets.target import RTX_CAPABILITIES
 
-_TAGS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
+_TAGS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx", b"ptrt": "tensorrt"}
+"""The last is the engine inside the others' frame: taken where it stands alone, but its fields are not known."""
+_FRAMELESS = b"ptrt"
 _FIELDS = struct.Struct("<4sIIIQ4B4sI")
 """Tag, layout of what follows, number of sections, 0, bytes of the plan, version, the tag again, bits of GPUs."""
 _LAYOUT = 0
@@ -44,7 +46,7 @@ def read_header(plan: Path) -> PlanHeader:
         what = what if library is None else f"is cut off after {len(start)} bytes"
         raise EngineError(what, where=str(plan), expected=f"one of the tags {', '.join(map(str, _TAGS))}")
     _, layout, _, _, size, *version, _, gpus = _FIELDS.unpack(start)
-    if layout != _LAYOUT:
+    if layout != _LAYOUT or start[:4] == _FRAMELESS:
         return PlanHeader(library)
     spoken = ".".join(map(str, version))
     if library == "tensorrt":

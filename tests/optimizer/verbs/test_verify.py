@@ -19,7 +19,7 @@ from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.gpus_here import Gpu
 from engines.targets.target import TARGETS
 from engines.tensorrt.library import installed
-from engines.tensorrt.plan_header import read_header
+from engines.tensorrt.plan_header import PlanHeader, read_header
 from graphs.digests import sha256_file
 from graphs.files import write_json
 from optimizer.bundle import BundleManifest
@@ -197,6 +197,8 @@ def test_the_header_of_a_full_tensorrt_plan(tmp_path: Path) -> None:
     plan.write_bytes(struct.pack("<4sIIIQ4B", b"ftrt", 0, 1, 0, 99, 10, 13, 0, 35) + bytes(64))
     header = read_header(plan)
     assert (header.library, header.version, header.bytes, header.capabilities) == ("tensorrt", "10.13.0.35", None, ())
+    plan.write_bytes(b"ptrt" + bytes(64))
+    assert read_header(plan) == PlanHeader("tensorrt"), "without a frame nothing else is known"
 
 
 def test_an_engine_that_the_report_speaks_of_and_nobody_finds_fails(
