@@ -1,7 +1,10 @@
 """What every test process needs."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import settings
 
@@ -14,3 +17,6 @@ os.environ[STRICT] = "1"
 # How long an example takes is the machine's affair.
 settings.register_profile("enginewright", deadline=None)
 settings.load_profile("enginewright")
+# Nothing that a test makes is kept for the user's own runs, nor taken from them.
+os.environ["ENGINEWRIGHT_CACHE"] = tempfile.mkdtemp(prefix="enginewright-tests-")
+atexit.register(shutil.rmtree, os.environ["ENGINEWRIGHT_CACHE"], ignore_errors=True)

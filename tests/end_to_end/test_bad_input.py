@@ -178,6 +178,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(folder / ".cache"))
     monkeypatch.setattr(f"optimizer.stages.{stage}", full)
     with pytest.raises(SystemExit) as exit_:
         main([*MODEL, "--loadgen", "none"])
