@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from engines.tensorrt.library import installed
 
 ROOT = Path(__file__).resolve().parents[2]
-HANG = 'import time\nprint(\'{"stage": "timing kernels", "done": 1, "total": 9}\', flush=True)\ntime.sleep(30)\n'
+HANG = 'import time\nprint(\'{"stage": "timing kernels", "done": 1, "total": 9}\', flush=True)\ntime.sleep(600)\n'
 BUILDS = """
 import sys
 from pathlib import Path
@@ -50,8 +49,6 @@ def test_ctrl_c_does_not_wait_for_builds(tmp_path: Path) -> None:
             if len(at_work) == 2:
                 break
         job.send_signal(signal.SIGINT)
-        asked = time.monotonic()
-        _, errors = job.communicate(timeout=60)
+        _, errors = job.communicate(timeout=60)  # its builders take ten minutes
     assert "KeyboardInterrupt" in errors
-    assert time.monotonic() - asked < 10, "it waited for builders that take 30 s"
     assert list((tmp_path / "bundle" / "engines").iterdir()) == [], "nothing half-written is left"
