@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ SINGLE_FILE_BYTES = 256_000_000
 """Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it."""
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""``ir.save`` puts references to the new file in the place of the weights while it writes."""
+
+
 def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_FILE_BYTES) -> list[Path]:
     """Write ``model`` to ``path``, its weights to ``<name>.data`` beside it when they exceed ``single_file_bytes``.
 
@@ -31,7 +36,7 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
         if weight_bytes(model) <= single_file_bytes:
             partial.write_bytes(serialized(model))
             return [path]
-        with staged_file(data) as partial_data:  # in place before the model that names it
+        with _ONE_AT_A_TIME, staged_file(data) as partial_data:  # in place before the model that names it
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
             release_weights(model)
             _rename_location(partial, data.name)
@@ -40,7 +45,9 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
 
 def serialized(model: ir.Model) -> bytes:
     """The model as one message, external weights included: for models that protobuf can hold (``weight_bytes``)."""
-    data: bytes = ir.to_proto(_in_memory(model)).SerializeToString()
+    with _ONE_AT_A_TIME:
+        copy = _in_memory(model)
+    data: bytes = ir.to_proto(copy).SerializeToString()
     return data
 
 
@@ -88,15 +95,14 @@ def _os_error(error: BaseException | None) -> OSError | None:
 
 
 @contextmanager
-def stored(model: ir.Model | Path) -> Iterator[Path]:
+def stored(model: ir.Model) -> Iterator[Path]:
     """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself.
 
-    Raises ``BadInput`` where that folder cannot be written or is full.
+    May be called from several threads. Raises ``BadInput`` where that folder cannot be written or is full.
     """
-    with tempfile.TemporaryDirectory(prefix="enginewright-calibration-") as folder:
+    with tempfile.TemporaryDirectory(prefix="enginewright-graph-") as folder:
         path = Path(folder) / "model.onnx"
-        source = ir.load(model) if isinstance(model, Path) else model
-        with _writing(path, "set TMPDIR to a folder with more"):
-            ir.save(source, path, external_data="model.data")
-        release_weights(source)
+        with _ONE_AT_A_TIME, _writing(path, "set TMPDIR to a folder with more"):
+            ir.save(model, path, external_data="model.data")
+        release_weights(model)
         yield path
