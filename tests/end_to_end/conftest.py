@@ -41,6 +41,12 @@ def cnn() -> onnx.ModelProto:
     return model
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes from another test, also where the command runs in this process."""
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / ".cache"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A working directory with ``cnn.onnx`` and ``data.npz`` (48 samples)."""
