@@ -31,6 +31,12 @@ def _gives_statistics(node: ir.Node) -> bool:
     return any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
 
 
+def _of_unknown_size(node: ir.Node) -> bool:
+    """Whether the size of what comes out is known only when the graph runs."""
+    shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
+    return shape is None or not all(isinstance(size, int) for size in shape)
+
+
 _SPELT: dict[str, Callable[[ir.Node], bool]] = {
     "Attention": _always,
     "LinearAttention": _always,
@@ -39,6 +45,7 @@ _SPELT: dict[str, Callable[[ir.Node], bool]] = {
     "CenterCropPad": _always,
     "NegativeLogLikelihoodLoss": _always,
     "LayerNormalization": _gives_statistics,
+    "EyeLike": _of_unknown_size,
 }
 
 
@@ -83,6 +90,8 @@ def _body(node: ir.Node, opset: int) -> ir.Function | None:
         schema: Any = onnx.defs.get_schema(node.op_type, opset)  # its stubs lack what concerns functions
     except onnx.defs.SchemaError:
         return None
+    if node.op_type == "EyeLike":
+        return _eye_like(node, opset)
     for name, attribute in schema.attributes.items():
         if name not in node.attributes and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
@@ -104,6 +113,31 @@ def _body(node: ir.Node, opset: int) -> ir.Function | None:
     body: ir.Function = ir.from_proto(function)
     body.opset_imports[""] = opset
     return body
+
+
+def _eye_like(node: ir.Node, opset: int) -> ir.Function | None:
+    """Where a row's number, moved by ``k``, is the column's: the standard gives this operator no body."""
+    k, dtype = node.attributes.get("k"), node.attributes.get("dtype")
+    source = node.inputs[0].dtype if node.inputs[0] is not None else None
+    to = ir.DataType(dtype.as_int()) if dtype is not None else source
+    if to is None:
+        return None
+    text = f"""<opset_import: ["" : {opset}], domain: "{_DOMAIN}"> EyeLike (x) => (y) {{
+        zero = Constant<value_int = 0>()
+        one = Constant<value_int = 1>()
+        k = Constant<value_int = {k.as_int() if k is not None else 0}>()
+        columns_axis = Constant<value_ints = [1]>()
+        size = Shape(x)
+        rows = Gather(size, zero)
+        columns = Gather(size, one)
+        row = Range(zero, rows, one)
+        moved = Add(row, k)
+        down = Unsqueeze(moved, columns_axis)
+        across = Range(zero, columns, one)
+        same = Equal(down, across)
+        y = Cast<to = {to.value}>(same)
+    }}"""
+    return ir.serde.deserialize_function(onnx.parser.parse_function(text))
 
 
 def _give_outputs(function: onnx.FunctionProto, count: int) -> None:

@@ -51,6 +51,17 @@ g (float[2,3,4,8] x, bool c) => (float[2,3,4,8] y) {
     >
 }
 """
+EYE = """
+<ir_version: 8, opset_import: ["" : 21]>
+g (float[n,5] x) => (float[n,5] y, int64[n,5] z, int32[n,n] w) {
+    [eye] e = EyeLike<k=-1>(x)
+    y = Add(x, e)
+    [whole] z = EyeLike<dtype=7>(x)
+    t = Transpose(x)
+    p = MatMul(x, t)
+    [square] w = EyeLike<dtype=6, k=2>(p)
+}
+"""
 PLAIN_NORM = """
 <ir_version: 8, opset_import: ["" : 21]>
 g (float[2,4,8] x, float[8] s) => (float[2,4,8] y) { [norm] y = LayerNormalization(x, s) }
@@ -74,6 +85,24 @@ def test_what_is_spelt_out_computes_the_same(text: str) -> None:
     onnx.checker.check_model(ir.to_proto(model))
     found = compare_graphs(given, model, _feeds(given))
     assert found.same, found.why
+
+
+def test_an_identity_of_unknown_size_is_spelt_out() -> None:
+    model = ir.from_onnx_text(EYE)
+    given = model.clone()
+    assert SpellOut().apply(model).modified == 3
+    onnx.checker.check_model(ir.to_proto(model))
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((rows, 5)).astype(np.float32)} for rows in (1, 3, 7)]
+    found = compare_graphs(given, model, feeds)
+    assert found.same, found.why
+
+
+def test_an_identity_of_known_size_stays() -> None:
+    model = ir.from_onnx_text(EYE.replace("n,", "4,").replace("[4,n]", "[4,4]"))
+    given = [node for node in model.graph if node.op_type == "EyeLike"][:2]
+    SpellOut().apply(model)
+    assert [node.op_type for node in given] == ["EyeLike", "EyeLike"]
 
 
 def test_a_norm_that_gives_no_statistics_stays() -> None:
