@@ -21,7 +21,8 @@ class Explanation:
     """The plan of a bundle's ``model.onnx`` or of the graph one engine runs, or of one node; ``notes`` tell what the
     passes did. ``apart`` names the engines that run another graph: their plans are their own.
 
-    ``engines`` says in a line per target what became of the plan, ``layers`` which kernels of each run the one node.
+    ``macs`` are all of the graph's, whatever ``nodes`` are shown. ``engines`` says in a line per target what became of
+    the plan, ``layers`` which kernels of each run the one node.
     """
 
     nodes: dict[str, NodePrecision]
@@ -29,6 +30,7 @@ class Explanation:
     engines: dict[str, str] = field(default_factory=dict)
     layers: dict[str, list[LayerInfo]] = field(default_factory=dict)
     apart: list[str] = field(default_factory=list)
+    macs: int = 0
 
 
 def explain_bundle(path: Path, node: str | None, target: str | None = None) -> Explanation:
@@ -37,15 +39,17 @@ def explain_bundle(path: Path, node: str | None, target: str | None = None) -> E
     """
     bundle = Bundle(path)
     plan = bundle.plan(target)
-    tables = {name: found.layers for name, found in manifests(bundle).items() if found.layers}
+    engines = manifests(bundle).items()
+    tables = {name: found.layers for name, found in engines if found.layers and target in (None, name)}
+    macs = sum(found.macs for found in plan.nodes.values())
     if node is None:
-        engines = {name: counts_line(count_layers(rows)) for name, rows in tables.items() if target in (None, name)}
+        counts = {name: counts_line(count_layers(rows)) for name, rows in tables.items()}
         apart = [name for name in bundle.targets() if target is None and bundle.plan(name) != plan]
-        return Explanation(plan.nodes, plan.notes, engines, apart=apart)
+        return Explanation(plan.nodes, plan.notes, counts, apart=apart, macs=macs)
     if node not in plan.nodes:
         raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
     layers = {target: layers_of_nodes(rows).get(node, []) for target, rows in tables.items()}
-    return Explanation({node: plan.nodes[node]}, [], layers=layers)
+    return Explanation({node: plan.nodes[node]}, [], layers=layers, macs=macs)
 
 
 def _close(node: str, plan: PrecisionPlan) -> str:
@@ -59,7 +63,7 @@ def render(found: Explanation, console: Console) -> None:
     """Print the rows: node, op, dtype, share of MACs, reason."""
     from rich.table import Table
 
-    total = sum(node.macs for node in found.nodes.values()) or 1
+    total = found.macs or 1
     table = Table("node", "op", "dtype", "MACs", "why", box=None, pad_edge=False)
     for name, node in found.nodes.items():
         share = f"{100 * node.macs / total:.1f} %" if node.macs else ""

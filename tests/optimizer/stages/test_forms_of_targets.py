@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
 import optimizer.stages.chain as chain
 import optimizer.stages.cpu as cpu
@@ -19,7 +21,7 @@ from optimizer.bundle import Bundle
 from optimizer.events import Detail, Event, StageResumed, StageStarted
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.build import BuildOutcome
-from optimizer.verbs.explain import explain_bundle
+from optimizer.verbs.explain import explain_bundle, render
 from tests.end_to_end.conftest import cnn
 
 
@@ -109,6 +111,9 @@ def test_each_form_has_its_own_plan_and_table(job: Path) -> None:
     assert set(tables[0]) != set(tables[1])  # outputs are quantized for the CPU alone
     assert explain_bundle(out, None).apart == ["cpu"]
     assert explain_bundle(out, None, "cpu").nodes == bundle.plan("cpu").nodes
+    stream = StringIO()
+    render(explain_bundle(out, "Conv_first", "cpu"), Console(file=stream, width=120))
+    assert "Conv_first" in stream.getvalue() and " 8.6 %" in stream.getvalue()  # of all, though one node is shown
 
 
 def test_a_half_precision_asked_for_is_typed_though_the_cpu_stays_fp32(job: Path) -> None:
