@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from engines.engine import TensorSpec
@@ -26,7 +26,7 @@ def check_engine(manifest: EngineManifest, directory: Path, graph: Path) -> list
     """
     check_digest(manifest, directory)
     _check_target(manifest, directory)
-    check_io(manifest, directory, list(declared_types(graph)))
+    check_io(manifest, directory, declared_types(graph))
     if manifest.backend == "onnxruntime":
         return []
     header = _check_header(manifest, directory / manifest.file)
@@ -44,12 +44,11 @@ def _check_target(manifest: EngineManifest, directory: Path) -> None:
         raise EngineError(f"says {here}", where=where, expected=f"{known.sm or 'no GPU'}, as {known.title} has")
 
 
-def check_io(manifest: EngineManifest, directory: Path, names: Sequence[str]) -> None:
+def check_io(manifest: EngineManifest, directory: Path, names: Collection[str]) -> None:
     """``names`` are the inputs and outputs of the graph, or of the engine once it is open. Raises ``EngineError``."""
     where = str(directory / "engine.json")
-    described = [spec.name for spec in (*manifest.inputs, *manifest.outputs)]
-    if names and sorted(described) != sorted(names):
-        odd = sorted(set(described) ^ set(names))
+    described = {spec.name for spec in (*manifest.inputs, *manifest.outputs)}
+    if names and (odd := sorted(described.symmetric_difference(names))):
         raise EngineError(
             f"inputs and outputs are not the graph's: {', '.join(map(repr, odd))}", where=where, fix=manifest.rebuild
         )
