@@ -11,6 +11,7 @@ import onnx_ir as ir
 from optimizer.attempt import attempt, attempt_on
 from optimizer.equivalence import Equivalence
 from optimizer.importing.names import name_nodes
+from optimizer.passes.activation_first import ActivationFirst
 from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.fold_affine import FoldAffine
 from optimizer.passes.fold_batch_norm import FoldBatchNorm
@@ -42,6 +43,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         UnrollSingleStep(),
         RemoveRedundant(),
         InferShapes(),
+        ActivationFirst(),
         RuntimeTypes(),
     )
 

@@ -117,9 +117,16 @@ class _Chains:
         )
 
     def _read_in_float(self, value: ir.Value) -> bool:
-        """Whether a float op reads what an integer kernel rounded."""
-        readers = {str(use.node.name) for use in value.uses()}
-        return not value.is_graph_output() and not readers <= self._integer | self._added.keys()
+        """Whether a float op reads what an integer kernel rounded, as it is or moved."""
+        if value.is_graph_output():
+            return False
+        for node in value.consumers():
+            if node.op_type in _SAME_SCALE and node.name in self._added:
+                if self._read_in_float(node.outputs[0]):
+                    return True
+            elif node.name not in self._integer and node.name not in self._added:
+                return True
+        return False
 
     def _mark(self, value: ir.Value, rule: Rule) -> None:
         if not value.is_graph_output():

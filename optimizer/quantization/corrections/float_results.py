@@ -32,6 +32,7 @@ from optimizer.quantization.corrections.sensitivity import (
 )
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
+from optimizer.quantization.rules.commuting import moves_values
 from optimizer.quantization.sampling import Samples, spread
 from optimizer.quantization.settings import QuantizeSettings, placed
 
@@ -83,11 +84,11 @@ def measure_results(
     edits, values = GraphEdits(work.graph), values_by_name(work.graph)
     switches = add_switches(edits, len(placement.results))
     ranges = {point.tensor: point.range_name for point in placement.activations}
-    joined = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
+    rounding = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
     for index, (node, tensor) in enumerate(placement.results.items()):
         value = values[tensor]
         parameters = placement.scheme.activations.parameters(value, table.tensors[ranges[tensor]])
-        readers = [use for use in value.uses() if use.node.name not in joined]
+        readers = [use for use in value.uses() if use.node.name not in rounding or moves_values(use.node)]
         same = edits.node("Identity", [value], f"{node}/same", f"{tensor}/same", ir.DataType.FLOAT, value.shape)
         made = choice(edits, node, (switches, index), value, rounding_pair(edits, value, parameters, node), [same])
         after(edits.graph, value, made)
