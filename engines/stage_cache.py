@@ -46,14 +46,14 @@ class StageCache(ContentCache):
         entry = self.root / STAGES / key
         shutil.rmtree(destination, ignore_errors=True)
         try:
-            _copy_out(entry, destination)
+            with staged(destination) as staging:  # a run killed here must not find half a stage that looks done
+                _copy_out(entry, staging)
         except (BadInput, FileNotFoundError):  # absent, damaged, or evicted at this moment
             shutil.rmtree(entry, ignore_errors=True)
         except OSError:  # no room for the copy: the entry is as good as before
             pass
         else:
             return True
-        shutil.rmtree(destination, ignore_errors=True)
         return False
 
     def store(self, key: str, directory: Path, what: str) -> None:

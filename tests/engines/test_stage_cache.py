@@ -82,3 +82,22 @@ def test_many_small_entries_do_not_have_their_sizes_added_up_at_every_store(
     os.utime(tmp_path / "cache" / "stages.looked", (1, 1))
     cache.store("d", left, "")
     assert evictions == ["a", "d"]
+
+
+def test_a_run_killed_while_taking_an_entry_finds_nothing_of_it(
+    tmp_path: Path, left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = StageCache(tmp_path / "cache")
+    cache.store("key", left, "")
+    copied = []
+
+    def killed(source: Path, destination: Path) -> None:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(destination)
+        destination.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr("engines.stage_cache.shutil.copyfile", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.fetch("key", tmp_path / "out")
+    assert copied and not (tmp_path / "out").exists()
