@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from calibration.table import CalibrationTable
 from optimizer.passes.fold_affine import FoldAffine
 from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.half_precision import HalfPrecision
@@ -18,8 +19,13 @@ from optimizer.passes.scale_products import ScaleProducts
 from optimizer.passes.signed_codes import SignedCodes
 from optimizer.passes.sparsity import Sparsity
 from optimizer.passes.unroll_step import UnrollSingleStep
+from optimizer.quantization.cpu_placement import place_for_cpu
+from optimizer.quantization.placement import place
+from optimizer.quantization.qdq import insert
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.simulation.extremes import Extremes
 from optimizer.simulation.float_twin import float_twin
+from tests.optimizer.quantization.models import table
 
 CONV = """
 g (float[1, 16, 4, 4] x) => (float[1, 16, 4, 4] y)
@@ -69,6 +75,19 @@ def scaled(model: ir.Model) -> None:
     ScaleProducts(Extremes({"c": 1e5, "c2": 1e5, "x": 1e5, "n": 1e5, "r": 1e5})).apply(model)
 
 
+def ranges(model: ir.Model) -> CalibrationTable:
+    made = [str(value.name) for node in model.graph for value in node.outputs]
+    return table(**dict.fromkeys(["x", *made], 4.0))
+
+
+def for_tensorrt(model: ir.Model) -> None:
+    insert(model, place(model, scheme=TENSORRT, keep_float={}, table=ranges(model)), ranges(model))
+
+
+def for_cpu(model: ir.Model) -> None:
+    insert(model, place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={}, table=ranges(model)), ranges(model))
+
+
 PASSES: list[tuple[str, Callable[[ir.Model], object]]] = [
     (CONV, lambda model: FoldBatchNorm().apply(model)),
     (CONV, lambda model: FoldAffine().apply(model)),
@@ -76,6 +95,8 @@ PASSES: list[tuple[str, Callable[[ir.Model], object]]] = [
     (CONV, half),
     (CONV, twin),
     (CONV, scaled),
+    (CONV, for_tensorrt),
+    (CONV, for_cpu),
     (LSTM, lambda model: UnrollSingleStep().apply(model)),
     (LSTM, twin),
     (CODES, lambda model: SignedCodes().apply(model)),
