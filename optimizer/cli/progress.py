@@ -34,7 +34,7 @@ class ProgressLines:
         elif isinstance(event, StageStarted):
             self._titles[event.stage] = event.title
         elif isinstance(event, StageResumed):
-            self._line(f"{event.title}: kept from the earlier run")
+            self._line(f"{event.title}: kept from an earlier run")
         elif isinstance(event, StageFinished):
             self._line(f"{self._titles[event.stage]}  {event.seconds:.1f} s")
         elif isinstance(event, Note):
