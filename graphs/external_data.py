@@ -12,8 +12,8 @@ from pathlib import Path, PureWindowsPath
 import onnx
 import onnx_ir as ir
 
-from graphs.domains import is_standard
 from graphs.errors import BadInput
+from graphs.operators import is_standard
 from graphs.walk import graphs_of, nodes_of
 
 SMALL_BYTES = 4096

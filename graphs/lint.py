@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 from graphs.weighted import is_weighted, output_axis
 
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}

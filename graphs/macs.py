@@ -12,16 +12,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from graphs.domains import is_standard
+from graphs.operators import MOVING, is_standard
 from graphs.shapes import static_shape, with_shapes
 from graphs.weighted import INTEGER_PRODUCTS, RECURRENT_GATES, operands
 
 Shapes = Mapping[str, Sequence[int]]
 
-_TRANSPARENT = {
-    *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Gather", "Split", "Expand"),
-    *("Cast", "Identity"),
-}
+_TRANSPARENT = MOVING | {"Cast"}
 _INT8 = {ir.DataType.INT8, ir.DataType.UINT8}
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.optimizer import fold_constants
 
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 
 _UNKNOWN_DIMENSION = 128
 """What a dimension counts as where memory is estimated and it is not known; chosen."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Their data is input 0, their weight input 1."""

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from graphs.constants import constant_tensor
-from graphs.domains import is_standard
 from graphs.errors import BadInput
+from graphs.operators import is_standard
 
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}
 """Domains ONNX Runtime has kernels for; TensorRT has none of them."""

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import Array, constant_array, constant_tensor, only_consumer
-from graphs.domains import is_standard
 from graphs.edits import GraphEdits, bypass
+from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
 

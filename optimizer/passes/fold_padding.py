@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.constants import constant_array
-from graphs.domains import is_standard
 from graphs.edits import bypass
+from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 
 

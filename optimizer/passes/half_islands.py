@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 from graphs.shapes import deals_in_containers
 from optimizer.passes.half_ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
 from optimizer.passes.half_types import half_slots

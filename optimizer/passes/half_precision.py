@@ -13,8 +13,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
-from graphs.domains import is_standard
 from graphs.edits import GraphEdits, drop_unused_initializers
+from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots

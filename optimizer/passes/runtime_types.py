@@ -11,7 +11,7 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.graph import running
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 from graphs.shapes import infer_shapes
 from graphs.taps import cut_at
 from optimizer.passes.base import PassResult

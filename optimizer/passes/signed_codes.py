@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
-from graphs.domains import is_standard
 from graphs.edits import GraphEdits, set_constant_input
+from graphs.operators import MOVING, is_standard
 from optimizer.passes.base import PassResult
 
 
@@ -29,8 +29,8 @@ class _Kind:
 
 
 _SIGNED, _UNSIGNED = _Kind(ir.DataType.INT8, 0), _Kind(ir.DataType.UINT8, 128)
-_MOVES = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Identity", "MaxPool", "Expand", "Tile"}
-"""What hands codes on from its first input as they are, or by their order."""
+_MOVES = MOVING - {"Split"}
+"""What hands codes on from its first input as they are, or by their order, to one output."""
 
 
 class SignedCodes:
@@ -82,6 +82,11 @@ def _codes_of(node: ir.Node) -> ir.Value | None:
     return node.inputs[0] if node.op_type == "DequantizeLinear" else None
 
 
+def _hands_on(node: ir.Node) -> bool:
+    """Whether the codes of its first input come out of the one output of ``node``; a MaxPool may also give places."""
+    return node.op_type in _MOVES and len(node.outputs) == 1
+
+
 def _together(codes: ir.Value) -> set[ir.Value]:
     """All tensors that hold the same codes, moved about."""
     group, pending = set[ir.Value](), [codes]
@@ -91,10 +96,10 @@ def _together(codes: ir.Value) -> set[ir.Value]:
             continue
         group.add(value)
         producer = value.producer()
-        if producer is not None and producer.op_type in _MOVES and producer.inputs[0] is not None:
+        if producer is not None and _hands_on(producer) and producer.inputs[0] is not None:
             pending.append(producer.inputs[0])
         for user, index in value.uses():
-            if user.op_type in _MOVES and index == 0 and len(user.outputs) == 1:
+            if _hands_on(user) and index == 0:
                 pending.append(user.outputs[0])
     return group
 
@@ -102,11 +107,7 @@ def _together(codes: ir.Value) -> set[ir.Value]:
 def _fits(value: ir.Value, given: _Kind) -> bool:
     """Whether ``value`` is made, and read, by what can as well have the codes signed."""
     producer = value.producer()
-    made = (
-        constant_tensor(value) is not None
-        if producer is None
-        else producer.op_type in _MOVES or _around(producer, given)
-    )
+    made = constant_tensor(value) is not None if producer is None else _hands_on(producer) or _around(producer, given)
     if producer is not None and producer.op_type == "Constant":
         made = False  # cleaning has made initializers of them
     readers = value.uses()
@@ -115,7 +116,7 @@ def _fits(value: ir.Value, given: _Kind) -> bool:
         and value.dtype in (given.dtype, None)
         and not value.is_graph_input()
         and not value.is_graph_output()
-        and all(index == 0 and (user.op_type in _MOVES or _around(user, given)) for user, index in readers)
+        and all(index == 0 and (_hands_on(user) or _around(user, given)) for user, index in readers)
     )
 
 

@@ -17,8 +17,8 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from graphs.constants import constant_array
-from graphs.domains import is_standard
 from graphs.edits import bypass, drop_unused_initializers
+from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 
 

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from graphs.domains import is_standard
+from graphs.operators import is_standard
 from graphs.shapes import infer_shapes
 from optimizer.passes.base import PassResult
 

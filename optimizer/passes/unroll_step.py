@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
-from graphs.domains import is_standard
 from graphs.edits import GraphEdits
+from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import InferShapes
 

@@ -13,8 +13,8 @@ from collections import defaultdict
 import numpy as np
 import onnx_ir as ir
 
-from graphs.domains import is_standard
 from graphs.free_names import FreeNames
+from graphs.operators import is_standard
 from optimizer.simulation.composites import expand_composites
 
 HALF_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

@@ -80,7 +80,7 @@ def test_only_the_costlier_branch_counts() -> None:
 
 QDQ = """g (float[N, 4] x) => (float[N, 4] y)
 <int8[4, 4] w = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3, 2}}, float[4, 4] f = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3, 2}},
- float s = {{0.5}}, {kind} z = {{0}}, int8 wz = {{0}}, int64[2] p = {{-1, 4}}> {{
+ float s = {{0.5}}, {kind} z = {{0}}, int8 wz = {{0}}, int64[2] p = {{-1, 4}}, int64[2] twice = {{2, 1}}, int64[4] image = {{1, 1, 4, 4}}> {{
     q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) v = DequantizeLinear(w, s, wz) {body} }}"""
 
 
@@ -93,6 +93,8 @@ QDQ = """g (float[N, 4] x) => (float[N, 4] y)
         ("a = MatMul(d, v) y = MatMul(a, f)", 0.5),
         ("r = Reshape(d, p) t = Transpose(v) h = Cast<to = 1>(t) y = MatMul(r, h)", 1.0),
         ("c = Concat<axis = 0>(d, d) y = MatMul(c, v)", 1.0),
+        ("t = Tile(d, twice) y = MatMul(t, v)", 1.0),
+        ("u = Reshape(d, image) b = SpaceToDepth<blocksize = 2>(u) r = Reshape(b, p) y = MatMul(r, v)", 1.0),
         ("c = Concat<axis = 0>(d, x) y = MatMul(c, v)", 0.0),
         ("r = Relu(d) y = MatMul(r, v)", 0.0),
         ("y = Add(d, d)", 0.0),

@@ -6,14 +6,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from graphs.domains import is_standard
+from graphs.operators import MOVING, is_standard
 
-COMMUTING = frozenset(
-    {
-        "MaxPool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat", "Split",
-        "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Identity", "Dropout",
-    }
-)  # fmt: skip
+COMMUTING = MOVING | {"Concat"}
 AVERAGING = frozenset({"AveragePool", "GlobalAveragePool"})
 
 

@@ -31,6 +31,18 @@ READ_AS_CODES = """g (float[2,4] x) => (float[2,4] y, uint8[2,4] c) <float s = {
     [q] c = QuantizeLinear(x, s, z)
     [dq] y = DequantizeLinear(c, s, z)
 }"""
+WITH_PLACES = """g (float[2,4] x) => (float[1,2,2] y, int64[1,2,2] where)
+<float s = {0.05}, uint8 z = {128}, int64[3] row = {1,2,4}> {
+    [q] c = QuantizeLinear(x, s, z)
+    r = Reshape(c, row)
+    m, where = MaxPool<kernel_shape = [2], strides = [2]>(r)
+    [dq] y = DequantizeLinear(m, s, z)
+}"""
+CHOSEN = """g (float[2,4] x) => (float[2,2] y) <float s = {0.05}, uint8 z = {128}, int64[2] places = {3, 1}> {
+    [q] c = QuantizeLinear(x, s, z)
+    m = Gather<axis = 1>(c, places)
+    [dq] y = DequantizeLinear(m, s, z)
+}"""
 ONE_OF_TWO = """g (float[2,4] x) => (float[2,4] y, float[2,4] t) <float s = {0.05}, uint8 z = {128}, uint8 o = {3}> {
     [q] c = QuantizeLinear(x, s, z)
     [dq] y = DequantizeLinear(c, s, z)
@@ -39,7 +51,17 @@ ONE_OF_TWO = """g (float[2,4] x) => (float[2,4] y, float[2,4] t) <float s = {0.0
 
 
 @pytest.mark.parametrize(
-    ("text", "changed"), [(PAIR, 1), (MOVED, 1), (WEIGHT, 1), (OTHER_ZERO, 0), (READ_AS_CODES, 0), (ONE_OF_TWO, 0)]
+    ("text", "changed"),
+    [
+        (PAIR, 1),
+        (MOVED, 1),
+        (WEIGHT, 1),
+        (OTHER_ZERO, 0),
+        (READ_AS_CODES, 0),
+        (ONE_OF_TWO, 0),
+        (WITH_PLACES, 0),
+        (CHOSEN, 1),
+    ],
 )
 def test_codes_are_signed_where_all_agree(text: str, changed: int) -> None:
     model = ir.from_onnx_text(HEAD + text)
