@@ -9,6 +9,7 @@ from importlib import util
 
 from engines.targets.gpus_here import Gpu, detect_gpus
 from engines.targets.target import TARGETS
+from engines.tensorrt.library import installed
 from optimizer.machine import cpu_name
 from optimizer.version import tool_versions
 
@@ -76,8 +77,8 @@ def _abilities(gpus: list[Gpu], tools: dict[str, str]) -> list[Ability]:
         ),
         Ability(
             "run version-compatible plans with the TensorRT lean runtime",
-            bool(gpus) and util.find_spec("tensorrt_lean") is not None,
-            "pip install tensorrt-lean" if util.find_spec("tensorrt_lean") is None else _gpu_detail(gpus, full, tools),
+            bool(gpus) and installed("tensorrt_lean"),
+            _gpu_detail(gpus, full, tools) if installed("tensorrt_lean") else "pip install tensorrt-lean",
         ),
         Ability(
             "check Triton configurations against the real protocol",
