@@ -51,6 +51,14 @@ def test_a_bargain_is_taken_beyond_the_default_budget() -> None:
     assert set(fallback.nodes) == {item.node for item in front}
 
 
+def test_little_is_not_bought_dearly_where_a_model_is_nearly_usable() -> None:
+    """From 18.9 dB, 1.6 dB that would take it past 20 for 15 % of the MACs; for 4 % they are taken."""
+    found = [Sensitivity(f"conv{k}", 0.0043) for k in range(3)]
+    for cost, taken in ((15, set()), (4, {"conv0"})):
+        costs = {"conv0": cost, "conv1": 40, "conv2": 40, "rest": 20 - cost}
+        assert set(choose_fallback(found, costs, 10, Allowance()).nodes) == taken
+
+
 def test_nothing_is_spent_where_it_does_not_help() -> None:
     found = [Sensitivity("cheap", 0.05), Sensitivity("dear", 1.0)]
     fallback = choose_fallback(found, {"cheap": 10, "dear": 90}, spent=0, allowance=Allowance())
