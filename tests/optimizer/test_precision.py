@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.accuracy.compare import Accuracy
 from engines.build_request import BuildRequest
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
@@ -14,6 +15,8 @@ from optimizer.events import Events
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision, Settings
 from optimizer.stages import build
+from optimizer.stages.forms import TypedForm
+from optimizer.stages.proof import Proof
 
 
 def plan(**nodes: tuple[Dtype, int]) -> PrecisionPlan:
@@ -38,6 +41,7 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
 
     monkeypatch.setattr(build, "build_engine", record)
     settings = Settings(precision=Precision.AUTO, jobs=1)
+    form = TypedForm(tmp_path / "model.onnx", plan(a=(dtype, 1)), 0.0, Proof(Accuracy(1, {})))
     build.build_targets(
         tmp_path / "model.onnx",
         [TARGETS["t4"]],
@@ -46,6 +50,6 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
         sparse_weights=False,
         settings=settings,
         events=Events(),
-        plan=plan(a=(dtype, 1)),
+        typed=form,
     )
     assert [request.precision for request in asked] == [dtype.value]
