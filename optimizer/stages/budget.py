@@ -53,10 +53,10 @@ def within_budget(
             expected = quantized.expected
             if quantized.fallen_back not in [earlier.left_out for earlier in tried]:
                 form = make(quantized)
-                if form.proof.ok:
+                if form.check.ok:
                     return form
-                say(f"with {form.int8_mac_share:.0%} of the MACs in int8: {'; '.join(form.proof.reasons)}")
+                say(f"with {form.int8_mac_share:.0%} of the MACs in int8: {'; '.join(form.check.reasons)}")
                 tried.append(_Tried(form, quantized.fallen_back))
-    least = min(item.form.proof.drop for item in tried)
-    near = (item.form for item in tried if item.form.proof.drop <= NEARLY * max(least, 0.0))
+    least = min(item.form.check.drop for item in tried)
+    near = (item.form for item in tried if item.form.check.drop <= NEARLY * max(least, 0.0))
     return next(near, tried[-1].form)

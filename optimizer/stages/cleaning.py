@@ -95,7 +95,7 @@ def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> t
         answers = Answers.of(path, feeds, fuse_qdq=False)
     except EngineError as error:
         raise sample_at_fault(job) or BadInput(
-            f"ONNX Runtime, which runs the model for calibration and proof, does not run it: {refusal.what}",
+            f"ONNX Runtime, which runs the model for calibration and checks, does not run it: {refusal.what}",
             where=str(given),
             fix="check that the data fits the model, or export it with operators ONNX Runtime has",
         ) from error

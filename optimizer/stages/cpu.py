@@ -20,7 +20,7 @@ from engines.engine import Engine, Feed, TensorSpec
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
 from optimizer.attempt import attempt
-from optimizer.stages.proof import Proof
+from optimizer.stages.accuracy_check import AccuracyCheck
 
 LEAST_GAIN = 1.02
 """How many times faster than FP32 the INT8 engine must be to ship; chosen, above what two equal engines differ by in an
@@ -74,7 +74,7 @@ class _Timed:
 
 def choose_cpu_form(
     forms: Mapping[str, Path],
-    proof: Proof | None,
+    check: AccuracyCheck | None,
     feed: Feed,
     specs: Sequence[TensorSpec],
     profile: ShapeProfile,
@@ -91,7 +91,7 @@ def choose_cpu_form(
     untimed = _Timed(1, feed, {}, {}, None)
     try:
         timed, notes = attempt("timing of the CPU engine", lambda: _time(engines, feed, specs, profile), untimed)
-        form, why = _decide(forms, timed.throughput, proof) if asked not in forms else (asked, f"{asked} was asked for")
+        form, why = _decide(forms, timed.throughput, check) if asked not in forms else (asked, f"{asked} was asked for")
         energy, failed = attempt(
             "energy of the CPU engine", lambda: measure_energy(engines[form], timed.many, counter_for(None)), None
         )
@@ -131,11 +131,13 @@ def _rate(timed: Latency, batch: int) -> Throughput:
     return Throughput(samples_per_s=1e3 * batch / timed.p50, batch=batch, n=timed.n, cv=timed.cv)
 
 
-def _decide(forms: Mapping[str, Path], throughput: Mapping[str, Throughput], proof: Proof | None) -> tuple[str, str]:
+def _decide(
+    forms: Mapping[str, Path], throughput: Mapping[str, Throughput], check: AccuracyCheck | None
+) -> tuple[str, str]:
     if "int8" not in forms:
         return "fp32", ""
-    if proof is not None and not proof.ok:
-        return "fp32", f"INT8 for this CPU is over the accuracy budget: {'; '.join(proof.reasons)}"
+    if check is not None and not check.ok:
+        return "fp32", f"INT8 for this CPU is over the accuracy budget: {'; '.join(check.reasons)}"
     if "int8" not in throughput:
         return "fp32", "INT8 could not be timed on this CPU"
     gain = throughput["int8"].samples_per_s / throughput["fp32"].samples_per_s

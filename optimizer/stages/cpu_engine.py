@@ -21,11 +21,11 @@ from optimizer.stages.shipping import describe_cpu
 def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> CpuChoice:
     """Choose among the CPU's forms and leave the engine, its plan and its ranges in ``bundle/engines/cpu``."""
     candidates, folder = forms.on_cpu(), bundle / "engines" / CPU.name
-    feed, proof = next(job.inputs.held_back.samples()), forms.int8.proof if forms.int8 is not None else None
+    feed, check = next(job.inputs.held_back.samples()), forms.int8.check if forms.int8 is not None else None
     paths = {name: form.path for name, form in candidates.items()}
     asked = job.settings
     choice = choose_cpu_form(
-        paths, proof, feed, job.specs, cleaned.profile, asked.cpu_form, _why_no_int8(asked.precision)
+        paths, check, feed, job.specs, cleaned.profile, asked.cpu_form, _why_no_int8(asked.precision)
     )
     build_engine(
         BuildRequest(

@@ -10,7 +10,7 @@ from calibration.table import CalibrationTable
 from engines.targets.target import Backend, Target
 from optimizer.precision import PrecisionPlan
 from optimizer.settings import Precision
-from optimizer.stages.proof import Proof
+from optimizer.stages.accuracy_check import AccuracyCheck
 
 TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"
 
@@ -19,13 +19,13 @@ TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"
 class TypedForm:
     """One graph at ``path``; ``table`` holds the ranges of its Q/DQ, None where it has none of ours.
 
-    ``proof`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
+    ``check`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
     """
 
     path: Path
     plan: PrecisionPlan
     int8_mac_share: float
-    proof: Proof
+    check: AccuracyCheck
     table: CalibrationTable | None = None
 
 
@@ -52,7 +52,7 @@ class TypedForms:
     @property
     def not_finite(self) -> tuple[str, ...]:
         """Outputs that hold NaN or infinity in the model as given."""
-        outputs = next(self.all()).proof.accuracy.outputs
+        outputs = next(self.all()).check.accuracy.outputs
         return tuple(name for name, output in outputs.items() if not output.finite)
 
     @property

@@ -22,7 +22,7 @@ from optimizer.stages.batching import found_batching, freeze, has_open_axis, tol
 from optimizer.stages.index_limits import index_limits, integer_bounds, size_inputs
 
 HELD_BACK = 64
-"""Samples of --data that are kept for the proof and not calibrated on."""
+"""Samples of --data that are kept for the accuracy check and not calibrated on."""
 EVALUATED = 2048
 """Samples of --eval-data that accuracy is measured on at most; chosen to bound the time it takes."""
 SYNTHETIC_SAMPLES = 96

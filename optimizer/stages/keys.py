@@ -97,13 +97,13 @@ def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
 
 
 def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
-    """The CPU's forms and proofs, the first held-back sample, profile, and this machine."""
+    """The CPU's forms and checks, the first held-back sample, profile, and this machine."""
     digests = [f"{name}={model_digest(form.path)}" for name, form in forms.on_cpu().items()]
-    proofs = [[form.proof.ok, form.proof.reasons] for form in forms.on_cpu().values()]
+    checks = [[form.check.ok, form.check.reasons] for form in forms.on_cpu().values()]
     return _key(
         job,
         *digests,
-        to_json([proofs, cleaned.profile, forms.not_finite, forms.typed is None]),
+        to_json([checks, cleaned.profile, forms.not_finite, forms.typed is None]),
         job.inputs.held_back.digest,
         repr(job.inputs.batching),
         job.settings.digest("cpu_form"),

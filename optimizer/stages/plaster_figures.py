@@ -14,7 +14,7 @@ from optimizer.stages.findings import Findings
 from optimizer.stages.forms import CPU_INT8
 from optimizer.stages.target_rows import fidelity, simulated_how
 
-LEARNING = "import to built engines with nothing cached, calibration and proof included, measuring left out"
+LEARNING = "import to built engines with nothing cached, calibration and accuracy check included, measuring left out"
 
 
 def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
@@ -30,9 +30,9 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
         ),
         latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency.get(cpu.form) if cpu else None),
         accuracy=figures.accuracy(
-            fidelity(shown.proof.accuracy),
-            shown.proof.task,
-            shown.proof.accuracy.samples,
+            fidelity(shown.check.accuracy),
+            shown.check.task,
+            shown.check.accuracy.samples,
             "the CPU engine, measured"
             if shown is found.on_cpu
             else f"the typed graph, {simulated_how(found.requested)}",

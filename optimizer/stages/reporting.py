@@ -25,8 +25,8 @@ def assemble(found: Findings) -> Report:
     """The report of a run."""
     targets = {target.name: target_row(target, found) for target in found.targets}
     shipped, typed = _shipped_forms(found), found.forms.typed
-    over_budget = [reason for form in shipped for reason in form.proof.reasons]
-    unused = typed.proof.reasons if typed is not None and typed not in shipped else []
+    over_budget = [reason for form in shipped for reason in form.check.reasons]
+    unused = typed.check.reasons if typed is not None and typed not in shipped else []
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
     status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
@@ -97,7 +97,7 @@ def _shipped_forms(found: Findings) -> list[TypedForm]:
 
 
 def _accuracy(found: Findings) -> AccuracySummary:
-    proof = found.main.proof
+    check = found.main.check
     return AccuracySummary(
-        proof.accuracy.samples, fidelity(proof.accuracy), proof.task, found.max_drop, found.held_back
+        check.accuracy.samples, fidelity(check.accuracy), check.task, found.max_drop, found.held_back
     )

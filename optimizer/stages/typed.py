@@ -28,13 +28,13 @@ from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.settings import Precision, Sparsity
+from optimizer.stages.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
 from optimizer.stages.budget import within_budget
 from optimizer.stages.calibrated import calibrated
 from optimizer.stages.float_graph import FloatGraph
 from optimizer.stages.forms import TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
-from optimizer.stages.proof import Form, Proof, Prover
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.typed.graph import GraphTyper, TypedGraph
 from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
@@ -84,7 +84,7 @@ class FormMaker:
         return TypedForms(typed, int8, fp32, sparse=self._settings.sparsity is Sparsity.TWO_FOUR)
 
     def _for_tensorrt(self) -> TypedForm:
-        stage = self._typing("tensorrt", "type the graph and prove it against FP32", TypedForm, TENSORRT)
+        stage = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
         prepared = self._prepared_for(stage, TENSORRT)
         observed = None if self._runner.available(stage) else self._observed()
         return self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))
@@ -104,7 +104,7 @@ class FormMaker:
 
     def _for_cpu(self) -> tuple[TypedForm | None, TypedForm]:
         scheme = for_this_cpu()
-        stage = self._typing("cpu", "prove the CPU's forms against FP32", CpuForms, scheme)
+        stage = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, scheme)
         prepared = self._prepared_for(stage, scheme)
         found = self._runner.run(stage, lambda folder: self._cpu_forms(_Files(folder), prepared))
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
@@ -130,21 +130,21 @@ class FormMaker:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         make = partial(self._typed_form, self._typer(observed), files)
         form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
-        if not form.proof.ok and self._settings.precision is Precision.AUTO:
+        if not form.check.ok and self._settings.precision is Precision.AUTO:
             form = make(None)
         files.keep(form.path)
-        if form.table is not None and (differs := self._prover.plain_difference(form.path)):
+        if form.table is not None and (differs := self._checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
         return form
 
     def _typed_form(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
-        """What ``typer`` makes of ``quantized``, and its proof."""
+        """What ``typer`` makes of ``quantized``, and its accuracy check."""
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
         for finding in lint(ir.load(path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
-        self._show("proving model.onnx against FP32")
-        return self._described(path, typed, self._prover.prove(Form(path, simulated=True)))
+        self._show("model.onnx beside FP32")
+        return self._described(path, typed, self._checker.check(BackendForm(path, simulated=True)))
 
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
@@ -159,8 +159,8 @@ class FormMaker:
     def _cpu_int8(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel) -> TypedForm:
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
-        self._show("proving the INT8 form for this CPU against FP32")
-        return self._described(path, typed, self._prover.prove(Form(path, simulated=False)))
+        self._show("the INT8 graph for this CPU beside FP32")
+        return self._described(path, typed, self._checker.check(BackendForm(path, simulated=False)))
 
     def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
@@ -176,26 +176,28 @@ class FormMaker:
             reasons = {name: node.reason for name, node in why_not.nodes.items()}
             nodes = {name: replace(node, reason=reasons.get(name, reason)) for name, node in plan.nodes.items()}
             plan = PrecisionPlan(nodes, [*plan.notes, *why_not.notes])
-        self._show("proving the float graph against the model as given")
+        self._show("the float graph beside the model as given")
         alone = not needs_typed(self._job.targets, asked)
-        proof = self._prover.prove_float(path, with_task=alone)  # its metric is the report's only where nothing else is
-        return self._described(path, TypedGraph(model, plan), proof)
+        check = self._checker.check_float(
+            path, with_task=alone
+        )  # its metric is the report's only where nothing else is
+        return self._described(path, TypedGraph(model, plan), check)
 
-    def _described(self, path: Path, typed: TypedGraph, proof: Proof) -> TypedForm:
+    def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck) -> TypedForm:
         written = ir.load(path)
         plan = with_given_int8(typed.plan, written)
         plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
-        return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), proof, typed.table)
+        return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), check, typed.table)
 
     def _typer(self, observed: Observed | None = None) -> GraphTyper:
         graph = self._graph
         return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs, observed)
 
     @cached_property
-    def _prover(self) -> Prover:
+    def _checker(self) -> AccuracyChecker:
         settings, reference = self._settings, self._cleaned.reference or self._job.imported.path
         return self._stack.enter_context(
-            Prover(reference, self._job.inputs.held_back, settings.evaluate, settings.max_drop)
+            AccuracyChecker(reference, self._job.inputs.held_back, settings.evaluate, settings.max_drop)
         )
 
     def _show(self, step: str) -> None:

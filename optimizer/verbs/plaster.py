@@ -177,7 +177,7 @@ def _prepare(
         learning=Learning(
             _making_seconds(result.report) + serving,
             cached,
-            cold_why="import, calibration, typing, proof, build, load",
+            cold_why="import, calibration, typing, accuracy check, build, load",
             cached_why="the same weights again: bundle found, engine loaded",
         ),
         notes=[*notes, *result.report.verdict.reasons],

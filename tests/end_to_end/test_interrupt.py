@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Command, command, environment
 ARGUMENTS = ("cnn.onnx", "--data", "data.npz", "--target", "cpu,a100", "--duration", "2")
 
 
-@pytest.mark.parametrize("after", ["clean the graph", "prove it against FP32", "build engines", "measure the CPU"])
+@pytest.mark.parametrize("after", ["clean the graph", "check its accuracy", "build engines", "measure the CPU"])
 def test_interrupted_runs_resume(folder: Path, optimize: Command, after: str) -> None:
     process = subprocess.Popen(
         command(*ARGUMENTS), cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True, bufsize=1

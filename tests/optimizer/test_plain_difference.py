@@ -12,7 +12,7 @@ from engines.engine import TensorSpec
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.scheme import TENSORRT
-from optimizer.stages.proof import Prover
+from optimizer.stages.accuracy_check import AccuracyChecker
 from tests.optimizer.quantization.test_any_graph import biased, feeds_for, quantized
 
 
@@ -26,8 +26,8 @@ def test_a_bias_that_onnxruntime_rewrites_is_told_and_one_kept_apart_is_not(tmp_
     ir.save(found, typed)
     specs = (TensorSpec("x", "float32", (2, 64, 8, 8)),)
     held_back = cast(Any, SimpleNamespace(specs=specs, samples=lambda: iter(feeds[:2])))
-    with Prover(original, held_back, None, 0.01) as prover:
-        assert "default session" in prover.plain_difference(typed)
+    with AccuracyChecker(original, held_back, None, 0.01) as checker:
+        assert "default session" in checker.plain_difference(typed)
         keep_biases_apart(found)
         ir.save(found, typed)
-        assert prover.plain_difference(typed) == ""
+        assert checker.plain_difference(typed) == ""

@@ -30,8 +30,8 @@ class Graph:
 def tried(graph: Graph, drops: dict[str, float], budget: float = 0.01) -> SimpleNamespace:
     def make(quantized: SimpleNamespace) -> SimpleNamespace:
         nodes = "".join(sorted(quantized.fallen_back))
-        proof = SimpleNamespace(ok=drops[nodes] <= budget, drop=drops[nodes], reasons=["over"])
-        return SimpleNamespace(nodes=nodes, proof=proof, int8_mac_share=1.0)
+        check = SimpleNamespace(ok=drops[nodes] <= budget, drop=drops[nodes], reasons=["over"])
+        return SimpleNamespace(nodes=nodes, check=check, int8_mac_share=1.0)
 
     return within_budget(graph, make, lambda _: None)
 

@@ -13,9 +13,9 @@ from calibration.table import CalibrationTable, TensorRange
 from graphs.saving import save_model
 from optimizer.bundle import Bundle, BundleManifest, Workspace
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.stages.accuracy_check import AccuracyCheck
 from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import TypedForm, TypedForms
-from optimizer.stages.proof import Proof
 from optimizer.stages.shipping import describe_cpu, ship
 from tests.optimizer.quantization.models import parse
 
@@ -29,7 +29,9 @@ def form(folder: Path, value: float, dtype: Dtype, *, external: bool = False) ->
     save_model(model, folder / "model.onnx", single_file_bytes=0 if external else 1 << 20)
     plan = PrecisionPlan({"add": NodePrecision(dtype, "as made", "Add", 8)})
     table = CalibrationTable({"x": TensorRange(-value, value, -value, value, value, "mse")}, "mse", 1, True, "m", "d")
-    return TypedForm(folder / "model.onnx", plan, 0.0, Proof(Accuracy(1, {})), table if dtype is Dtype.INT8 else None)
+    return TypedForm(
+        folder / "model.onnx", plan, 0.0, AccuracyCheck(Accuracy(1, {})), table if dtype is Dtype.INT8 else None
+    )
 
 
 def choice(name: str) -> CpuChoice:

@@ -27,7 +27,7 @@ ALIKE_DB = 60.0
 
 
 @dataclass(frozen=True)
-class Form:
+class BackendForm:
     """One ONNX form of the model; ``simulated`` runs it as hardware would: every half-precision tensor rounds and
     overflows, Q/DQ are executed in float."""
 
@@ -36,7 +36,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Proof:
+class AccuracyCheck:
     """What held-back samples and the user's metric say of one form."""
 
     accuracy: Accuracy
@@ -46,7 +46,7 @@ class Proof:
     reasons: list[str] = field(default_factory=list)
 
 
-class Prover:
+class AccuracyChecker:
     """Runs forms beside the model as given; FP32's own task score is taken once.
 
     A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
@@ -69,7 +69,7 @@ class Prover:
                 self._reference.infer(feed)
             self._reference.close_engine()
 
-    def __enter__(self) -> Prover:
+    def __enter__(self) -> AccuracyChecker:
         return self
 
     def __exit__(
@@ -77,20 +77,20 @@ class Prover:
     ) -> None:
         self._reference.close()
 
-    def prove(self, form: Form) -> Proof:
+    def check(self, form: BackendForm) -> AccuracyCheck:
         """Run the form and FP32 side by side and judge the form by the budget."""
         opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
         with opened as engine:
             return self._judged(form.path, engine, with_task=True)
 
-    def prove_float(self, path: Path, *, with_task: bool) -> Proof:
+    def check_float(self, path: Path, *, with_task: bool) -> AccuracyCheck:
         """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
         metric, which takes as long as on FP32 itself, only where asked.
         """
         with OnnxRuntimeEngine(path, lean=True) as engine:
             return self._judged(path, engine, with_task=with_task)
 
-    def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> Proof:
+    def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> AccuracyCheck:
         self._last = path, RecordedEngine(engine, most=1)
         accuracy = compare(self._reference.rewind(), {"form": self._last[1]}, self._feeds())["form"]
         task = None
@@ -137,7 +137,7 @@ def _floats_db(accuracy: Accuracy) -> float:
     return min((output.sqnr_db for output in accuracy.outputs.values() if output.floats), default=ALIKE_DB)
 
 
-def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Proof:
+def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> AccuracyCheck:
     """Within budget when the task metric loses at most ``max_drop`` of its FP32 value, or, where there is no task
     metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``. Outputs that are no floats are
     decisions drawn from these (labels, places of the best): they are judged, by agreement, where there is nothing else.
@@ -150,7 +150,7 @@ def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Pro
                 f"{task.metric} fell from {task.fp32:.4f} to {task.optimized:.4f}, {100 * drop:.2f} % where "
                 f"{100 * max_drop:.2f} % are allowed"
             )
-        return Proof(accuracy, task, drop, not reasons, reasons)
+        return AccuracyCheck(accuracy, task, drop, not reasons, reasons)
     floats = {name: output.cosine for name, output in accuracy.outputs.items() if output.floats}
     figure = "cosine similarity" if floats else "agreement"
     judged = floats or {name: output.agreement for name, output in accuracy.outputs.items()}
@@ -161,4 +161,4 @@ def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Pro
             f"output {worst!r} has {figure} {judged[worst]:.4f} to FP32 where at least {1 - max_drop:.4f} is asked "
             "(no --evaluate given)"
         )
-    return Proof(accuracy, None, drop, not reasons, reasons)
+    return AccuracyCheck(accuracy, None, drop, not reasons, reasons)
