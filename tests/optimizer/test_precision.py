@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from optimizer.stages.proof import Proof
 
 from benchmarks.accuracy.compare import Accuracy
 from engines.build_request import BuildRequest
@@ -16,7 +17,6 @@ from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision, Settings
 from optimizer.stages import build
 from optimizer.stages.forms import TypedForm
-from optimizer.stages.proof import Proof
 
 
 def plan(**nodes: tuple[Dtype, int]) -> PrecisionPlan:
