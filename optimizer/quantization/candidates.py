@@ -24,6 +24,7 @@ from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 from optimizer.quantization.weights import WeightScales
 
 SEARCHED = "output search"
+WITH_BIASES = ", biases corrected"
 JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 
@@ -85,6 +86,7 @@ class _Choice:
         self._settings, self._asked = settings, settings.corrections
         self._rows = InputRows(model, samples.feeds, seed=settings.seed)
         self._scales = WeightScales()
+        self._biased = Correction.BIAS in settings.corrections
         self.notes: list[str] = []
 
     def made(self, tables: dict[str, CalibrationTable]) -> Candidate:
@@ -132,7 +134,7 @@ class _Choice:
         less = self._judge.clearly_less(best, plain.quantize, noise, self._samples.judged)
         if less is None:
             return found, noise
-        self._asked = self._asked - {Correction.BIAS}
+        self._biased = False
         self.notes.append(f"biases left as they are, their correction adds error: {in_db(less)} without it")
         return {best: plain}, less
 
@@ -145,6 +147,9 @@ class _Choice:
         samples = self._samples
         close = {name: plain[name].table for name in close_to_best(noise)}
         solved = self._rounded(close, samples.fit)
+        if not self._biased and Correction.BIAS in self._asked:  # what plain rounding's errors did not bear these may
+            again = self._rounded(close, samples.fit, biased=True)
+            solved |= {f"{name}{WITH_BIASES}": candidate for name, candidate in again.items()}
         after, before, enough = self._noise(solved, samples.unseen), noise, CLEARLY
         if after:
             self.notes.append(f"and after rounding by least squares: {in_db(after)}")
@@ -159,7 +164,8 @@ class _Choice:
             return plain, noise
         if samples.unseen is not samples.judged:
             best = next(iter(after))
-            solved = self._rounded({best: close[best]}, samples.feeds)
+            table = {best: solved[best].table}
+            solved = self._rounded(table, samples.feeds, biased=self._biased or best.endswith(WITH_BIASES))
             after = self._noise(solved, samples.judged)
         return (solved, after) if after else (plain, noise)
 
@@ -169,9 +175,16 @@ class _Choice:
         return noise
 
     def _rounded(
-        self, tables: Mapping[str, CalibrationTable], feeds: Sequence[Feed], *, solve: bool = True
+        self,
+        tables: Mapping[str, CalibrationTable],
+        feeds: Sequence[Feed],
+        *,
+        solve: bool = True,
+        biased: bool | None = None,
     ) -> dict[str, Candidate]:
-        """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected."""
+        """A candidate per table: weights rounded for its ranges (by least squares, or plainly) and biases corrected, or
+        as decided so far.
+        """
         placements = {name: placed(self._model, self._settings, table) for name, table in tables.items()}
         variants = {
             name: Variant(placement, placement.quantizers(self._model, tables[name]))
@@ -185,7 +198,7 @@ class _Choice:
             feeds,
             self._scales,
             solve=solve and Correction.ROUNDING in self._asked,
-            biased=Correction.BIAS in self._asked,
+            biased=self._biased if biased is None else biased,
             notes=self.notes,
         )
         roundings: dict[str, list[Rounding]] = {}
