@@ -125,6 +125,11 @@ def _size(dim: int | ir.SymbolicDim, symbols: Mapping[str, int]) -> int:
     return dim if isinstance(dim, int) else symbols.get(str(dim.value), 1)
 
 
+def activation_bytes(model: ir.Model) -> int:
+    """About what all activations of the main graph take together for one sample, none in another's place."""
+    return sum(nominal_bytes(value) for node in model.graph for value in node.outputs)
+
+
 def nominal_bytes(value: ir.Value) -> int:
     """About what one sample's ``value`` takes, as float32: a first axis of unknown length counts one, others 128; one
     without a shape 24 MiB.

@@ -13,7 +13,7 @@ from engines.engine import Array, Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
 from engines.parallel import in_turn
 from graphs.saving import stored
-from graphs.shapes import nominal_bytes
+from graphs.shapes import activation_bytes
 
 Graph: TypeAlias = "ir.Model | Path | bytes"
 """In memory, in a file, or serialized."""
@@ -48,8 +48,7 @@ def running_many(model: ir.Model, count: int) -> Iterator[Run]:
     """``model`` ready to run about ``count`` feeds, Q/DQ computed in float: several feeds at once, each on a core of
     its own, which wastes least, where their activations together stay below ``SIDE_BY_SIDE_BYTES``.
     """
-    values = (value for node in model.graph for value in node.outputs)
-    cores, activations = available_cores(), max(sum(map(nominal_bytes, values)), 1)
+    cores, activations = available_cores(), max(activation_bytes(model), 1)
     workers = max(min(cores, count, SIDE_BY_SIDE_BYTES // activations), 1)
     with running(model, threads=max(cores // workers, 1), fuse_qdq=False) as engine:
         yield lambda feeds: in_turn(engine.infer, feeds, workers)

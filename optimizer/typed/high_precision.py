@@ -13,6 +13,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
+from graphs.shapes import activation_bytes
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
@@ -33,6 +34,8 @@ SEARCHED_MACS = 2e10
 """And of one run of the samples on which typed graphs are simulated."""
 JOINED = 8
 """Samples that run at once."""
+JOINED_BYTES = 64 << 20
+"""Activations of those: all may be held until they are read, some of them three times."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ class HighPrecision:
 
     @property
     def _joined(self) -> int:
-        return int(min(max(SEARCHED_MACS / self._macs, 1), JOINED))
+        fit = JOINED_BYTES // max(activation_bytes(self.model), 1)
+        return int(max(min(SEARCHED_MACS / self._macs, JOINED, fit), 1))
 
     @property
     def _macs(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from optimizer.stages.proof import Proof
 
 from benchmarks.accuracy.compare import Accuracy
 from engines.build_request import BuildRequest
@@ -16,6 +15,7 @@ from optimizer.events import Events
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision, Settings
 from optimizer.stages import build
+from optimizer.stages.accuracy_check import AccuracyCheck
 from optimizer.stages.forms import TypedForm
 
 
@@ -41,7 +41,7 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
 
     monkeypatch.setattr(build, "build_engine", record)
     settings = Settings(precision=Precision.AUTO, jobs=1)
-    form = TypedForm(tmp_path / "model.onnx", plan(a=(dtype, 1)), 0.0, Proof(Accuracy(1, {})))
+    form = TypedForm(tmp_path / "model.onnx", plan(a=(dtype, 1)), 0.0, AccuracyCheck(Accuracy(1, {})))
     build.build_targets(
         tmp_path / "model.onnx",
         [TARGETS["t4"]],
