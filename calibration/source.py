@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -65,6 +65,35 @@ class Indexed(Protocol):
         ...
 
 
+Source = TypeVar("Source", bound=SampleSource)
+
+
+class Wrapping(Generic[Source]):
+    """What stands before another source and says of itself what that says."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        return self._source.specs
+
+    @property
+    def digest(self) -> str:
+        return self._source.digest
+
+    @property
+    def description(self) -> str:
+        return self._source.description
+
+    @property
+    def synthetic(self) -> bool:
+        return self._source.synthetic
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+
 class Sample(dict[str, Array]):
     """A feed that knows ``where`` it was read: a file, and the sample's number in it."""
 
@@ -96,39 +125,37 @@ def batches(samples: Iterable[Feed], size: int, specs: Sequence[TensorSpec]) -> 
         yield join(group, batched)
 
 
-class Part:
+class Part(Wrapping[SampleSource]):
     """The samples of a source at chosen positions: how data is split into calibration and held-back."""
 
     def __init__(self, source: SampleSource, positions: Sequence[int], role: str) -> None:
-        self._source, self._positions, self._role = source, frozenset(positions), role
-
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        return self._source.specs
+        super().__init__(source)
+        self._positions, self._role = sorted(set(positions)), role
 
     @property
     def digest(self) -> str:
-        taken = digest_of([repr(sorted(self._positions))])
+        taken = digest_of([repr(self._positions)])
         return f"{self._source.digest}/{self._role}:{len(self)}:{taken[:16]}"
 
     @property
     def description(self) -> str:
         return f"{len(self)} {self._role} samples of {self._source.description}"
 
-    @property
-    def synthetic(self) -> bool:
-        return self._source.synthetic
-
     def __len__(self) -> int:
         return len(self._positions)
 
     def samples(self) -> Iterator[Feed]:
+        return self.samples_at(range(len(self)))
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]:
+        """Only these of its samples, in order; the others are not decoded where the source is ``Indexed``."""
+        wanted = {self._positions[index] for index in indices}
         if isinstance(self._source, Indexed):
-            yield from self._source.samples_at(self._positions)
+            yield from self._source.samples_at(wanted)
             return
-        last = max(self._positions, default=-1)
+        last = max(wanted, default=-1)
         for position, sample in enumerate(islice(self._source.samples(), last + 1)):
-            if position in self._positions:
+            if position in wanted:
                 yield sample
 
 

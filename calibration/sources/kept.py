@@ -7,41 +7,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from calibration.source import Sample, SampleSource
-from engines.engine import Feed, TensorSpec
+from calibration.source import Indexed, Sample, SampleSource, Wrapping
+from engines.engine import Feed
 
 KEPT_BYTES = 128 << 20
 """Of each part of the data: 200 images of 224 x 224 in float32, or all of most token sets. Chosen, not measured."""
 
 
-class KeptSource:
-    """``source``, of which the first ``limit`` bytes of samples are read once; what follows is read at every pass.
-    Whoever takes a sample must leave its arrays as they are.
+class KeptSource(Wrapping[SampleSource]):
+    """``source``, of which the first ``limit`` bytes of samples are kept; what follows is read at every pass, that
+    alone where the source is ``Indexed``. Whoever takes a sample must leave its arrays as they are.
     """
 
     def __init__(self, source: SampleSource, limit: int = KEPT_BYTES) -> None:
-        self._source, self._limit = source, limit
+        super().__init__(source)
+        self._limit = limit
         self._kept: list[Feed] = []
         self._bytes, self._full = 0, False
-
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        return self._source.specs
-
-    @property
-    def digest(self) -> str:
-        return self._source.digest
-
-    @property
-    def description(self) -> str:
-        return self._source.description
-
-    @property
-    def synthetic(self) -> bool:
-        return self._source.synthetic
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def samples(self) -> Iterator[Feed]:
         """Every sample, in the order of ``source``."""
@@ -51,9 +33,14 @@ class KeptSource:
             position += 1
         if position == len(self):
             return
-        for number, sample in enumerate(islice(self._source.samples(), position, None), position):
+        for number, sample in enumerate(self._from(position), position):
             self._keep(number, sample)
             yield sample
+
+    def _from(self, position: int) -> Iterator[Feed]:
+        if isinstance(self._source, Indexed):
+            return self._source.samples_at(range(position, len(self)))
+        return islice(self._source.samples(), position, None)
 
     def _keep(self, number: int, sample: Feed) -> None:
         if self._full or number != len(self._kept):

@@ -6,41 +6,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from calibration.source import OpenedSource, place_of
-from engines.engine import Feed, TensorSpec
+from calibration.source import OpenedSource, Wrapping, place_of
+from engines.engine import Feed
 from graphs.errors import BadInput
 
 
-class WithinLimits:
+class WithinLimits(Wrapping[OpenedSource]):
     """``source`` with every sample checked: input name -> size of the axis that its values index (0 .. size - 1, or
     from the end with negative ones). Raises ``BadInput`` for the first sample that holds another value.
     """
 
     def __init__(self, source: OpenedSource, limits: Mapping[str, int]) -> None:
-        self._source, self._limits = source, limits
-
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        return self._source.specs
-
-    @property
-    def digest(self) -> str:
-        return self._source.digest
-
-    @property
-    def description(self) -> str:
-        return self._source.description
-
-    @property
-    def synthetic(self) -> bool:
-        return self._source.synthetic
+        super().__init__(source)
+        self._limits = limits
 
     @property
     def notes(self) -> tuple[str, ...]:
         return self._source.notes
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def samples(self) -> Iterator[Feed]:
         return self._checked(self._source.samples())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 import numpy as np
@@ -43,6 +43,21 @@ def test_three_passes(limit: int, read: int) -> None:
     kept = KeptSource(source, limit)
     assert [numbers(kept.samples()) for _ in range(3)] == [list(range(6))] * 3
     assert source.read == read
+
+
+class Indexed(Counting):
+    """The same, read at chosen places without the others."""
+
+    def samples_at(self, indices: Collection[int]) -> Iterator[Feed]:
+        self.read += len(indices)
+        yield from ({"x": np.full(10, number, np.float32)} for number in sorted(indices))
+
+
+def test_what_is_kept_is_not_read_again_where_more_follows() -> None:
+    source = Indexed()
+    kept = KeptSource(source, 100)
+    assert [numbers(kept.samples()) for _ in range(3)] == [list(range(6))] * 3
+    assert source.read == 6 + 4 + 4
 
 
 def test_a_pass_goes_on_where_an_earlier_one_stopped() -> None:
