@@ -26,8 +26,9 @@ from calibration.statistics import (
 from calibration.summary import NonFinite, Observation, summarize
 from calibration.taps import Tap, add_taps
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
+from engines.parallel import available_cores
 from graphs.errors import BadInput
 
 Tensors = dict[str, TensorStatistics]

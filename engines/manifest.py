@@ -19,8 +19,8 @@ from graphs.model_files import files_digest
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 
 MANIFEST_NAME = "engine.json"
-SCHEMA = 1
-"""Version of the layout of engine.json."""
+SCHEMA = 2
+"""Version of engine.json; from 2 on, size and digest are of the data beside an ONNX model, too."""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,25 @@
-"""Independent pieces of work on all cores, in threads: numpy and ONNX Runtime let go of the interpreter."""
+"""The cores there are, and independent pieces of work on all of them, in threads: numpy and ONNX Runtime let go of the
+interpreter.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from engines.onnxruntime.engine import available_cores
-
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+def available_cores() -> int:
+    """Logical cores this process may run on (its affinity mask where the system has one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_parallel(

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.loadgen.curve import SearchSummary, SettingPoint
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, Scenario
-from engines.onnxruntime.engine import available_cores
+from engines.parallel import available_cores
 
 FIRST_BATCH, LARGEST_BATCH = 8, 512
 """Samples per batch: where the search starts, and where it ends even if throughput still grows."""

@@ -10,7 +10,7 @@ from benchmarks.samples.library import SampleLibrary
 from benchmarks.samples.task_store import TaskStore
 from benchmarks.task import Task, TaskSource
 from engines.engine import Engine
-from engines.onnxruntime.engine import available_cores
+from engines.parallel import available_cores
 from engines.source import REMOTE, open_source
 
 

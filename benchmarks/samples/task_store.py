@@ -8,7 +8,7 @@ from functools import cached_property
 
 from benchmarks.task import Task
 from engines.engine import Feed
-from engines.onnxruntime.engine import available_cores
+from engines.parallel import available_cores
 
 
 class TaskStore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
 from engines.onnxruntime.run import run_session
+from engines.parallel import available_cores
 from graphs.model_files import model_bytes
 
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
@@ -42,13 +42,6 @@ _NUMPY_NAMES = {
     **{name: name for name in ("float16", "bfloat16", "bool")},
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-
-
-def available_cores() -> int:
-    """Logical cores this process may run on (its affinity mask where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class OnnxRuntimeEngine(EngineBase):

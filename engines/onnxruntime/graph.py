@@ -10,8 +10,8 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
-from engines.parallel import in_turn
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.parallel import available_cores, in_turn
 from graphs.saving import stored
 from graphs.shapes import activation_bytes
 

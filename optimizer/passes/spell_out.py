@@ -1,4 +1,5 @@
-"""Operators that TensorRT's parser lacks, spelt out by the function body that the ONNX standard defines them with.
+"""Operators that TensorRT's parser lacks, spelt out by the function body that the ONNX standard defines them with, or
+by one of our own.
 
 Attention of opset 23 and newer becomes the products and the softmax that TensorRT fuses itself and that quantization
 can reach. Of 1,884 node tests of onnx 1.23 each operator here was refused by TensorRT-RTX 1.7 and taken in this form.
@@ -90,8 +91,8 @@ def _body(node: ir.Node, opset: int) -> ir.Function | None:
         schema: Any = onnx.defs.get_schema(node.op_type, opset)  # its stubs lack what concerns functions
     except onnx.defs.SchemaError:
         return None
-    if node.op_type == "EyeLike":
-        return _eye_like(node, opset)
+    if node.op_type in _OWN_BODIES:
+        return _OWN_BODIES[node.op_type](node, opset)
     for name, attribute in schema.attributes.items():
         if name not in node.attributes and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
@@ -138,6 +139,10 @@ def _eye_like(node: ir.Node, opset: int) -> ir.Function | None:
         y = Cast<to = {to.value}>(same)
     }}"""
     return ir.serde.deserialize_function(onnx.parser.parse_function(text))
+
+
+_OWN_BODIES: dict[str, Callable[[ir.Node, int], ir.Function | None]] = {"EyeLike": _eye_like}
+"""Of operators that the standard defines by no function."""
 
 
 def _give_outputs(function: onnx.FunctionProto, count: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ class KnownEnds:
     """Ends of channels that are known of a graph: what the form made first found out serves the next."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, str, int], tuple[Floats, Floats]] = {}
+        self._found: dict[tuple[Hashable, str, int], tuple[Floats, Floats]] = {}
         self._graphs: list[ir.Model] = []  # as long as they are held, their weights' ids are their own
 
     def of(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
@@ -37,14 +37,14 @@ class KnownEnds:
         return {name: self._found[graph, name, axis] for name, axis in axes.items()}
 
 
-def _contents(model: ir.Model) -> int:
+def _contents(model: ir.Model) -> Hashable:
     """Equal for copies that share their weights and nothing was done to."""
-    nodes = [
+    nodes = tuple(
         (node.op_type, *(v and v.name for v in (*node.inputs, *node.outputs)), str(node.attributes.values()))
         for node in model.graph
-    ]
-    weights = [(name, id(value.const_value)) for name, value in model.graph.initializers.items()]
-    return hash((tuple(nodes), tuple(weights)))
+    )
+    weights = tuple((name, id(value.const_value)) for name, value in model.graph.initializers.items())
+    return nodes, weights
 
 
 @dataclass(frozen=True)

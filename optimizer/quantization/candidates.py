@@ -24,7 +24,6 @@ from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 from optimizer.quantization.weights import WeightScales
 
 SEARCHED = "output search"
-WITH_BIASES = ", biases corrected"
 JUDGED_MACS = 1.5e10
 """Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
 
@@ -51,6 +50,11 @@ class Candidate:
         """The same without any change of a bias."""
         kept = [replace(rounding, weight=replace(rounding.weight, bias=None)) for rounding in self.roundings]
         return replace(self, roundings=kept)
+
+    @property
+    def biased(self) -> bool:
+        """Whether a bias is changed."""
+        return any(rounding.weight.bias is not None for rounding in self.roundings)
 
     @property
     def settled(self) -> dict[str, QuantizedWeight]:
@@ -149,7 +153,7 @@ class _Choice:
         solved = self._rounded(close, samples.fit)
         if not self._biased and Correction.BIAS in self._asked:  # what plain rounding's errors did not bear these may
             again = self._rounded(close, samples.fit, biased=True)
-            solved |= {f"{name}{WITH_BIASES}": candidate for name, candidate in again.items()}
+            solved |= {f"{name}, biases corrected": candidate for name, candidate in again.items()}
         after, before, enough = self._noise(solved, samples.unseen), noise, CLEARLY
         if after:
             self.notes.append(f"and after rounding by least squares: {in_db(after)}")
@@ -165,7 +169,7 @@ class _Choice:
         if samples.unseen is not samples.judged:
             best = next(iter(after))
             table = {best: solved[best].table}
-            solved = self._rounded(table, samples.feeds, biased=self._biased or best.endswith(WITH_BIASES))
+            solved = self._rounded(table, samples.feeds, biased=solved[best].biased)
             after = self._noise(solved, samples.judged)
         return (solved, after) if after else (plain, noise)
 

@@ -177,10 +177,8 @@ class FormMaker:
             nodes = {name: replace(node, reason=reasons.get(name, reason)) for name, node in plan.nodes.items()}
             plan = PrecisionPlan(nodes, [*plan.notes, *why_not.notes])
         self._show("the float graph beside the model as given")
-        alone = not needs_typed(self._job.targets, asked)
-        check = self._checker.check_float(
-            path, with_task=alone
-        )  # its metric is the report's only where nothing else is
+        alone = not needs_typed(self._job.targets, asked)  # else the report's metric is another form's
+        check = self._checker.check_float(path, with_task=alone)
         return self._described(path, TypedGraph(model, plan), check)
 
     def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck) -> TypedForm:

@@ -18,7 +18,7 @@ from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
-from optimizer.typed.islands import HalfTyped, IslandSearch, relative_noise, typed_by_rules
+from optimizer.typed.islands import HalfTyped, IslandSearch, typed_by_rules, worst_noise
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,
@@ -85,7 +85,7 @@ class HighPrecision:
 
     def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
         search = self._search
-        noise = relative_noise(search.wanted, simulated_outputs(model, search.feeds)) if table else 0.0
+        noise = worst_noise(search.wanted, simulated_outputs(model, search.feeds)) if table else 0.0
         return search.type(model, extremes, noise)
 
     def observe(self) -> Observed:

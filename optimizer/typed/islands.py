@@ -87,7 +87,7 @@ class IslandSearch:
 
     def _typed(self, model: ir.Model, extremes: Extremes, keep: Mapping[str, str]) -> HalfTyped:
         typed = typed_by_rules(model, self._dtype, extremes, keep)
-        return replace(typed, noise=relative_noise(self.wanted, answers(typed.model, self.feeds)))
+        return replace(typed, noise=worst_noise(self.wanted, answers(typed.model, self.feeds)))
 
     def _losses(self, model: ir.Model, typed: ir.Model, extremes: Extremes) -> _Losses:
         return _Losses(local_sqnr(model, typed, self.feeds, extremes.fills), first_not_finite(model, typed, self.feeds))
@@ -187,7 +187,7 @@ def answers(typed: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
     return simulated_outputs(twin, feeds)
 
 
-def relative_noise(wanted: Answers, found: Answers) -> float:
+def worst_noise(wanted: Answers, found: Answers) -> float:
     """Noise over signal of the worst float output; infinite where values are not finite that should be."""
     worst = 0.0
     for name in wanted[0] if wanted else ():

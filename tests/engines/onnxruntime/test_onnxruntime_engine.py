@@ -12,7 +12,8 @@ import pytest
 import engines
 from engines.engine import Engine, TensorSpec
 from engines.errors import EngineError
-from engines.onnxruntime.engine import OnnxRuntimeEngine, available_cores
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.parallel import available_cores
 
 QDQ = """
 agraph (float[batch,4] x) => (float[batch,4] y)

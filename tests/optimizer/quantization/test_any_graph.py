@@ -6,23 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
-from calibration.table import CalibrationTable, TensorRange
-from optimizer.passes.half_precision import HalfPrecision
-from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.corrections.sensitivity import measure, relative_noise
-from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.qdq import insert
-from optimizer.quantization.quantize import QuantizedModel, quantize
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme, for_this_cpu
-from optimizer.quantization.settings import QuantizeSettings
+from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from tests.optimizer.quantization.models import conv_weight, normal, parse
+from tests.optimizer.quantization.running import answers, feeds_for, quantized, sqnr_db
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 HEAD23 = '<ir_version: 10, opset_import: ["" : 23]>'
@@ -274,43 +263,6 @@ MODELS: dict[str, Model] = {
 } | {"relu": relu_between(), "clip": relu_between("Clip(a, zero, six)"), "lower": relu_between("Clip(a, zero)")}
 
 
-def feeds_for(model: ir.Model, count: int = 12) -> list[dict[str, np.ndarray]]:
-    return [{str(v.name): some(v, 100 + n) for v in model.graph.inputs} for n in range(count)]
-
-
-def some(value: ir.Value, seed: int) -> np.ndarray:
-    assert value.shape is not None
-    if value.dtype is ir.DataType.UINT8:
-        return np.random.default_rng(seed).integers(0, 256, value.shape.numpy(), np.uint8)
-    return normal(*value.shape.numpy(), seed=seed, scale=1.0)
-
-
-def answers(model: ir.Model, feeds: list[dict[str, np.ndarray]], *, fused: bool) -> list[dict[str, np.ndarray]]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    if not fused:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    proto = ir.to_proto(model)
-    onnx.checker.check_model(proto, full_check=True)
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return [dict(zip(names, session.run(None, feed), strict=True)) for feed in feeds]
-
-
-def sqnr_db(reference: list[dict[str, np.ndarray]], found: list[dict[str, np.ndarray]]) -> float:
-    return float(-10 * np.log10(max(relative_noise(reference, found), 1e-12)))
-
-
-def quantized(model: ir.Model, scheme: Scheme, feeds: list[dict[str, np.ndarray]]) -> QuantizedModel:
-    calibrator = Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax"))
-    costs = {str(node.name): 1000 for node in model.graph if node.op_type in ("Conv", "Gemm", "MatMul")}
-    return quantize(
-        model,
-        calibrator,
-        QuantizeSettings(scheme=scheme, costs=costs, allowance=Allowance(0.0 if len(costs) < 3 else 0.3)),
-    )
-
-
 @pytest.mark.parametrize("scheme", (TENSORRT, for_this_cpu()), ids=lambda scheme: scheme.name)
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_quantized_and_right_in_every_runtime(name: str, scheme: Scheme) -> None:
@@ -324,86 +276,3 @@ def test_it_is_quantized_and_right_in_every_runtime(name: str, scheme: Scheme) -
     assert sqnr_db(reference, simulated) > 25
     fused = answers(done.model, feeds[:4], fused=True)
     assert sqnr_db(reference, fused) > sqnr_db(reference, simulated) - 1
-
-
-def test_a_power_that_depends_on_how_many_boxes_there_are() -> None:
-    """A sample whose shape changed is wholly wrong, one without boxes says nothing, widths may differ."""
-    boxes = [np.ones((1, rows, 4), np.float32) for rows in (3, 0, 2)]
-    wanted = [{"boxes": array} for array in boxes]
-    assert relative_noise(wanted, wanted) == 0
-    fewer = [{"boxes": boxes[0][:, :2]}, *wanted[1:]]
-    assert relative_noise(wanted, fewer) == pytest.approx(12 / 20)
-    wide = [{"y": np.ones((2, width), np.float32)} for width in (5, 9)]
-    assert relative_noise(wide, [{"y": 1.1 * answer["y"]} for answer in wide]) == pytest.approx(0.01, rel=1e-3)
-
-
-def test_values_that_are_not_finite_count_only_where_the_reference_is() -> None:
-    wanted = [{"y": np.array([[1.0, -np.inf, np.nan, 2.0]], np.float32)}]
-    same = [{"y": np.array([[1.0, -np.inf, 5.0, 2.0]], np.float32)}]
-    broken = [{"y": np.array([[1.0, -np.inf, 5.0, np.nan]], np.float32)}]
-    assert relative_noise(wanted, same) == 0
-    assert np.isfinite(found := relative_noise(wanted, broken)) and found > 1e3
-
-
-def biased(kind: str) -> ir.Model:
-    """A result with a large bias that is quantized again, in the three ops that have one."""
-    first = {
-        "Conv": "a = Conv <pads=[1,1,1,1]> (x, w, b)",
-        "Relu": "c = Conv <pads=[1,1,1,1]> (x, w, b) a = Relu(c)",
-        "Gemm": "f = Flatten <axis=2> (x) a = Gemm <transB=1> (f, w, b)",
-    }[kind]
-    gemm = kind == "Gemm"
-    return parse(
-        f"""{HEAD} g (float{"[64,64]" if gemm else "[2,64,8,8]"} x, float{"[64,64]" if gemm else "[64,64,3,3]"} w, float[64] b, float{"[64,32]" if gemm else "[32,64,1,1]"} v) => (float y) {{
-            {first.replace("f = Flatten <axis=2> (x) ", "").replace("(f,", "(x,")}
-            z = {"MatMul" if gemm else "Conv"}(a, v)
-            y = Tanh(z)
-        }}""".replace("float y", "float[64,32] y" if gemm else "float[2,32,8,8] y"),
-        {
-            "w": normal(64, 64) if gemm else conv_weight(64, 64),
-            "b": normal(64, scale=20.0),
-            "v": normal(64, 32, scale=0.01) if gemm else conv_weight(32, 64, 1) / 10,
-        },
-    )
-
-
-@pytest.mark.parametrize("half", [True, False], ids=["float16", "float32"])
-@pytest.mark.parametrize("kind", ["Conv", "Relu", "Gemm"])
-def test_large_biases_survive_in_plain_onnxruntime(kind: str, half: bool) -> None:
-    model = biased(kind)
-    feeds = feeds_for(model)
-    reference = answers(model, feeds[:4], fused=False)
-    done = quantized(model, TENSORRT, feeds).model
-    if half:
-        HalfPrecision().apply(done)
-    before = sqnr_db(reference, answers(done, feeds[:4], fused=False))
-    assert keep_biases_apart(done) == half, "float16 has no codes for these biases, int32 has"
-    assert sqnr_db(reference, answers(done, feeds[:4], fused=False)) == pytest.approx(before, abs=0.1)
-    assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > before - 1
-
-
-@pytest.mark.parametrize("kind", ["Conv", "Relu", "Gemm"])
-def test_a_bias_beyond_int32_survives_in_the_cpu_form(kind: str) -> None:
-    """Data of 1e-6 and a bias of 20: its codes at the product's scale wrap around in ONNX Runtime."""
-    model = biased(kind)
-    feeds = [{name: array * np.float32(1e-6) for name, array in feed.items()} for feed in feeds_for(model)]
-    reference = answers(model, feeds[:4], fused=False)
-    done = quantized(model, ONNXRUNTIME, feeds).model
-    assert sqnr_db(reference, answers(done, feeds[:4], fused=True)) > 30
-
-
-def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
-    """With switches, one op in uint8 and the others in float: the noise of quantizing that op alone."""
-    model = MODELS["shared_along_two_axes"]()
-    feeds = feeds_for(model, 2)
-    placement = place_for_cpu(model, scheme=ONNXRUNTIME, keep_float={"b": "", "y": ""})
-    ranges = {
-        name: TensorRange(float(found.min()), float(found.max()), float(found.min()), float(found.max()), 9.0, "seen")
-        for name, found in {"x": np.concatenate([feed["x"] for feed in feeds])}.items()
-    }
-    known = CalibrationTable(ranges, "test", 1, True, "", "")
-    (found,) = measure(model, placement, known, feeds, among={"a"})
-    alone = model.clone()
-    insert(alone, placement, known)
-    wanted = relative_noise(answers(model, feeds, fused=False), answers(alone, feeds, fused=False))
-    assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)
