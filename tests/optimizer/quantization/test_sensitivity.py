@@ -13,8 +13,6 @@ from optimizer.quantization.scheme import ONNXRUNTIME
 from tests.optimizer.quantization.running import answers, feeds_for
 from tests.optimizer.quantization.test_any_graph import shared_along_two_axes
 
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
-
 
 def test_a_power_that_depends_on_how_many_boxes_there_are() -> None:
     """A sample whose shape changed is wholly wrong, one without boxes says nothing, widths may differ."""
