@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -73,11 +73,13 @@ def run_isolated(work: Callable[[], int]) -> int:
         return work()
     log = Path(tempfile.mkstemp(prefix="enginewright-", suffix=".log")[1])
     kills, parent = kernel_kills(), os.getpid()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there is somebody to pass them on
     try:
         child = os.fork()
         if child == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             _be_the_child(work, parent, log)
-        status, forwarded = _wait(child)
+        status, forwarded = _wait(child, held)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         ended_by = os.WTERMSIG(status)
@@ -87,12 +89,15 @@ def run_isolated(work: Callable[[], int]) -> int:
             return 128 + ended_by
         raise _ending(ended_by, kernel_kills() > kills, log)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         if log.exists() and not log.stat().st_size:
             log.unlink()
 
 
-def _wait(child: int) -> tuple[int, set[int]]:
-    """The child's status, and the signals that were passed on to it. After Ctrl-C its time is up in ``PATIENCE_S``."""
+def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
+    """The child's status, and the signals that were passed on to it, from now on those that ``mask`` does not hold
+    back. After Ctrl-C its time is up in ``PATIENCE_S``.
+    """
     forwarded: set[int] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
@@ -106,6 +111,7 @@ def _wait(child: int) -> tuple[int, set[int]]:
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lose_patience)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         return os.waitpid(child, 0)[1], forwarded
     finally:

@@ -46,6 +46,18 @@ def ended(work: str, folder: Path) -> tuple[int, str]:
     return process.returncode, errors
 
 
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    """``optimize explain BUNDLE | head`` told of an internal error."""
+    work = "from optimizer.cli.printing import console; [console().print('x' * 70) for _ in range(20_000)]"
+    process = started(work, tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "working\n"
+    process.stdout.close()
+    assert process.wait(timeout=30) == 1
+    assert process.stderr.read() == ""
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_exit_code_is_the_commands(tmp_path: Path) -> None:
     assert ended("pass", tmp_path) == (3, "")
     assert not list(tmp_path.iterdir())
@@ -87,6 +99,17 @@ def test_a_signal_reaches_the_work(tmp_path: Path, number: signal.Signals, code:
     _, errors = process.communicate(timeout=10)
     assert process.returncode == code
     assert "crashed" not in errors and "Traceback" not in errors
+
+
+def test_a_signal_while_the_work_is_started_is_not_lost(tmp_path: Path) -> None:
+    """The command has forked, and is not yet ready to pass on what it gets: it was ended, the work was not."""
+    slow = "wait = isolated._wait\nisolated._wait = lambda *given: (time.sleep(0.5), wait(*given))[1]"
+    process = started("time.sleep(30)", tmp_path, f"import time\nfrom optimizer.cli import isolated\n{slow}")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
 
 
 def test_ctrl_c_does_not_wait_for_native_code(tmp_path: Path) -> None:
