@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
@@ -14,18 +15,18 @@ from optimizer.events import Events
 from optimizer.stages import keys
 from optimizer.stages.build import BuildOutcome, build_targets
 from optimizer.stages.cleaning import clean
-from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.cpu_engine import built_cpu, make_cpu_engine
 from optimizer.stages.data_check import check_data
 from optimizer.stages.findings import gathered
-from optimizer.stages.forms import TypedForms
+from optimizer.stages.forms import TypedForm, TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
 from optimizer.stages.prediction import predict_targets
 from optimizer.stages.publish import write_pages
+from optimizer.stages.record import EngineRecord
 from optimizer.stages.reporting import assemble
 from optimizer.stages.runner import Stage, StageRunner
-from optimizer.stages.shipping import ship
+from optimizer.stages.shipping import ship, shipped_on_cpu
 from optimizer.stages.typed import FormMaker
 
 
@@ -45,17 +46,17 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
     builds, predictions = _for_gpus(job, cleaned, forms, runner, workspace.path, events)
-    cpu, loadgen = None, dict[str, dict[str, LoadgenResult]]()
+    records, shipped = dict[str, EngineRecord](), dict[str, TypedForm]()
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
-        cpu = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
+        records[CPU.name] = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
+        shipped[CPU.name] = shipped_on_cpu(forms, records[CPU.name])
         builds = [*builds, built_cpu(workspace.path)]
-        if job.settings.loadgen:
-            loadgen = _under_load(job, runner, workspace.path, events)
+    loadgen = _under_load(job, list(records), runner, workspace.path, events)
     held_back = job.inputs.held_back.description + checked.held_back_note
-    found = gathered(job, cleaned, forms, builds, cpu, loadgen, predictions, held_back, workspace, events)
+    found = gathered(job, cleaned, forms, builds, records, shipped, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
-    write_pages(report, found.main.plan, cpu, workspace.path)
-    ship(forms, cpu, workspace.path)
+    write_pages(report, found.main.plan, records, workspace.path)
+    ship(forms, records.get(CPU.name), workspace.path)
     return report
 
 
@@ -104,25 +105,29 @@ def _for_gpus(
 
 def _for_cpu(
     job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
-) -> CpuChoice:
+) -> EngineRecord:
     title, key = "measure the CPU engine against FP32", keys.cpu_key(job, cleaned, forms)
-    stage = Stage("cpu", title, CpuChoice, key, leaves=(bundle / "engines" / CPU.name,))
+    stage = Stage("cpu", title, EngineRecord, key, leaves=(bundle / "engines" / CPU.name,))
     cpu = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
     for note in cpu.notes:
         events.warn("cpu", note)
     return cpu
 
 
-def _under_load(job: Job, runner: StageRunner, bundle: Path, events: Events) -> dict[str, dict[str, LoadgenResult]]:
+def _under_load(
+    job: Job, targets: Sequence[str], runner: StageRunner, bundle: Path, events: Events
+) -> dict[str, dict[str, LoadgenResult]]:
+    """Every scenario that was asked for, on every engine that runs here."""
     settings = job.settings
-    key = keys.loadgen_key(job, bundle / "engines" / CPU.name)
+    if not settings.loadgen or not targets:
+        return {}
+    key = keys.loadgen_key(job, [bundle / "engines" / name for name in targets])
     title = f"measure with MLPerf LoadGen: {', '.join(settings.loadgen)}"
     stage = Stage("loadgen", title, dict[str, dict[str, LoadgenResult]], key, leaves=(bundle / "loadgen",))
 
     def work(folder: Path) -> dict[str, dict[str, LoadgenResult]]:
-        found = measure_scenarios(
-            bundle, CPU.name, settings.loadgen, settings.duration, job.inputs.held_back, folder, events
+        return measure_scenarios(
+            bundle, targets, settings.loadgen, settings.duration, job.inputs.held_back, folder, events
         )
-        return {CPU.name: found}
 
     return runner.run(stage, work)

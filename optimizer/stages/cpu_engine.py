@@ -12,13 +12,14 @@ from engines.targets.target import CPU
 from optimizer.attempt import attempt
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome, outcome
-from optimizer.stages.cpu import CpuChoice, choose_cpu_form
+from optimizer.stages.cpu import choose_cpu_form
 from optimizer.stages.forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.record import EngineRecord
 from optimizer.stages.shipping import describe_cpu
 
 
-def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> CpuChoice:
+def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> EngineRecord:
     """Choose among the CPU's forms and leave the engine, its plan and its ranges in ``bundle/engines/cpu``."""
     candidates, folder = forms.on_cpu(), bundle / "engines" / CPU.name
     feed, check = next(job.inputs.held_back.samples()), forms.int8.check if forms.int8 is not None else None

@@ -17,15 +17,16 @@ from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.machine import cpu_name
 from optimizer.stages.build import BuildOutcome
-from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import TypedForm, TypedForms
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.shipping import shipped_on_cpu
+from optimizer.stages.record import EngineRecord
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a run found out, stage by stage. ``on_cpu`` is the form that the CPU's engine shipped in."""
+    """All that a run found out, stage by stage. ``records`` are of the targets that run here, by name; ``shipped`` says
+    for each of them which form its engine ships in.
+    """
 
     model: ModelSummary
     requested: str
@@ -35,8 +36,8 @@ class Findings:
     max_drop: float
     targets: Sequence[Target]
     builds: Mapping[str, BuildOutcome]
-    cpu: CpuChoice | None
-    on_cpu: TypedForm | None
+    records: Mapping[str, EngineRecord]
+    shipped: Mapping[str, TypedForm]
     loadgen: Mapping[str, Mapping[str, LoadgenResult]]
     timings: Mapping[str, float]
     kept: Sequence[str]
@@ -54,7 +55,7 @@ class Findings:
     @property
     def main(self) -> TypedForm:
         """The form of ``model.onnx``, which precision and accuracy of the report are those of."""
-        return self.forms.main(self.on_cpu)
+        return self.forms.main(self.shipped)
 
 
 def gathered(
@@ -62,7 +63,8 @@ def gathered(
     cleaned: Cleaned,
     forms: TypedForms,
     builds: Sequence[BuildOutcome],
-    cpu: CpuChoice | None,
+    records: Mapping[str, EngineRecord],
+    shipped: Mapping[str, TypedForm],
     loadgen: Mapping[str, Mapping[str, LoadgenResult]],
     predictions: Mapping[str, Prediction],
     held_back: str,
@@ -81,8 +83,8 @@ def gathered(
         max_drop=job.settings.max_drop,
         targets=job.targets,
         builds={build.target: build for build in builds},
-        cpu=cpu,
-        on_cpu=shipped_on_cpu(forms, cpu) if cpu is not None else None,
+        records=records,
+        shipped=shipped,
         loadgen=loadgen,
         timings=events.timings,
         kept=events.kept,

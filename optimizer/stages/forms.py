@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.table import CalibrationTable
-from engines.targets.target import Backend, Target
+from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.stages.accuracy_check import AccuracyCheck
@@ -61,11 +61,14 @@ class TypedForms:
         form = self.typed or self.int8
         return form.table if form is not None else None
 
-    def main(self, on_cpu: TypedForm | None) -> TypedForm:
-        """The form of ``model.onnx``: TensorRT's, or, where no target runs that, the one that ships ``on_cpu``."""
-        found = self.typed or on_cpu
-        assert found is not None  # a job has a target
-        return found
+    def main(self, shipped: Mapping[str, TypedForm]) -> TypedForm:
+        """The form of ``model.onnx``: TensorRT's, or, where no target runs that, the one that ships on the CPU. Where
+        an engine of it runs here (``shipped``, by target), with what was measured on that.
+        """
+        if self.typed is None:
+            return shipped[CPU.name]
+        path = self.typed.path
+        return next((form for form in shipped.values() if form.path == path), self.typed)
 
 
 def needs_typed(targets: Sequence[Target], precision: Precision) -> bool:

@@ -5,6 +5,7 @@ What every stage depends on beside: library versions and this program's code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from engines.targets.gpus_here import detect_gpus
@@ -111,11 +112,11 @@ def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     )
 
 
-def loadgen_key(job: Job, engine: Path) -> str:
-    """The engine, what it is fed, scenarios and their duration, and this machine."""
+def loadgen_key(job: Job, engines: Sequence[Path]) -> str:
+    """The engines that run here, what they are fed, scenarios and their duration, and this machine."""
     return _key(
         job,
-        (engine / "engine.json").read_bytes(),
+        *((engine / "engine.json").read_bytes() for engine in engines),
         job.inputs.held_back.digest,
         job.settings.digest("loadgen", "duration"),
         cpu_name(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from benchmarks.loadgen.run import run_loadgen
@@ -23,21 +23,22 @@ LIBRARY_SAMPLES = 64
 
 def measure_scenarios(
     bundle: Path,
-    target: str,
+    targets: Sequence[str],
     scenarios: Sequence[str],
     duration: float,
     held_back: SampleSource,
     scratch: Path,
     events: Events,
-) -> dict[str, LoadgenResult]:
-    """Run each scenario in a process of its own; the raw logs go to ``bundle/loadgen/<target>/<scenario>``.
+) -> dict[str, dict[str, LoadgenResult]]:
+    """Run every scenario on every target's engine, each in a process of its own; the raw logs go to
+    ``bundle/loadgen/<target>/<scenario>``.
 
     ``log_dir`` of a result is relative to the bundle. A scenario that cannot be run costs its result and a warning.
     """
     nothing: tuple[str, ...] = ()
     samples, notes = attempt("LoadGen's samples", lambda: _saved(held_back, scratch / "samples"), nothing)
-    results: dict[str, LoadgenResult] = {}
-    for scenario in scenarios if samples else ():
+    results: dict[str, dict[str, LoadgenResult]] = {target: {} for target in targets}
+    for target, scenario in product(targets, scenarios) if samples else ():
         events.emit(Detail("loadgen", f"{target}: {scenario}"))
         logs = Path("loadgen", target, scenario)
         request = LoadgenRequest(
@@ -49,7 +50,7 @@ def measure_scenarios(
         result, failed = attempt(f"LoadGen {scenario}", partial(_run, request), None)
         notes += failed
         if result is not None:
-            results[scenario] = replace(result, log_dir=str(logs))
+            results[target][scenario] = replace(result, log_dir=str(logs))
     for note in notes:
         events.warn("loadgen", note)
     return results

@@ -20,30 +20,33 @@ LEARNING = "import to built engines with nothing cached, calibration and accurac
 def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
     """Figures of the CPU's engine where there is one; None where nothing was measured here."""
     runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(CPU.name, {}).items()}
-    cpu, measured_form = found.cpu, found.on_cpu if found.cpu and found.cpu.form == CPU_INT8 else None
-    shown = measured_form or found.main
+    record = found.records.get(CPU.name)
+    on_cpu = found.shipped[CPU.name] if record and record.form == CPU_INT8 else None
+    shown = on_cpu or found.main
     measured = targets.get(CPU.name)
     sized = measured.engine_bytes if measured else _smallest(targets)
     return Plaster(
         programmability=figures.programmability(
             {name: _native(name, target, found) for name, target in targets.items()}, found.flags
         ),
-        latency=figures.latency(runs.get(Scenario.SINGLE_STREAM.value), cpu.latency.get(cpu.form) if cpu else None),
+        latency=figures.latency(
+            runs.get(Scenario.SINGLE_STREAM.value), record.latency.get(record.form) if record else None
+        ),
         accuracy=figures.accuracy(
             fidelity(shown.check.accuracy),
             shown.check.task,
             shown.check.accuracy.samples,
             "the CPU engine, measured"
-            if shown is found.on_cpu
+            if shown is found.shipped.get(CPU.name)
             else f"the typed graph, {simulated_how(found.requested)}",
         ),
-        size=figures.size(found.model.bytes, sized, cpu.memory if cpu else None, "no engine runs here"),
+        size=figures.size(found.model.bytes, sized, record.memory if record else None, "no engine runs here"),
         throughput=figures.throughput(
             runs.get(Scenario.OFFLINE.value),
-            cpu.throughput[cpu.form].samples_per_s if cpu and cpu.throughput else None,
-            cpu.batch if cpu else None,
+            record.throughput[record.form].samples_per_s if record and record.throughput else None,
+            record.batch if record else None,
         ),
-        energy=figures.energy(cpu.energy if cpu else None),
+        energy=figures.energy(record.energy if record else None),
         rate_of_learning=figures.rate_of_learning(Learning(_learning_seconds(found), cold_why=LEARNING)),
     )
 
@@ -53,7 +56,7 @@ def _smallest(targets: Mapping[str, TargetSummary]) -> int | None:
 
 
 def _native(name: str, target: TargetSummary, found: Findings) -> NativeOps:
-    form = (found.forms.int8 or found.on_cpu) if name == CPU.name else found.main
+    form = (found.forms.int8 or found.shipped.get(CPU.name)) if name == CPU.name else found.main
     planned = {node: precision.dtype.value for node, precision in (form or found.main).plan.nodes.items()}
     if target.status == "skipped":
         return refused(len(planned), target.reason)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.report.extras import Extras, NodeRow
 from benchmarks.report.model import Report, write_report
 from benchmarks.report.page import render_page
 from engines.manifest import EngineManifest
-from engines.targets.target import CPU
 from graphs.files import write_atomically
 from optimizer.precision import PrecisionPlan
-from optimizer.stages.cpu import CpuChoice
+from optimizer.stages.record import EngineRecord
 
 
-def write_pages(report: Report, plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> None:
+def write_pages(report: Report, plan: PrecisionPlan, records: Mapping[str, EngineRecord], bundle: Path) -> None:
     """Write ``report.json`` and ``report.html`` into the bundle."""
     write_report(bundle / "report.json", report)
-    page = render_page(report, _extras(plan, cpu, bundle))
+    page = render_page(report, _extras(plan, records, bundle))
     write_atomically(bundle / "report.html", page.encode())
 
 
-def _extras(plan: PrecisionPlan, cpu: CpuChoice | None, bundle: Path) -> Extras:
+def _extras(plan: PrecisionPlan, records: Mapping[str, EngineRecord], bundle: Path) -> Extras:
     manifests = {path.parent.name: EngineManifest.load(path.parent) for path in bundle.glob("engines/*/engine.json")}
     return Extras(
         nodes=[
             NodeRow(name, node.op_type, node.dtype.value, node.reason, node.macs, node.cost_db)
             for name, node in plan.nodes.items()
         ],
-        latencies={CPU.name: cpu.latency} if cpu else {},
-        op_times={CPU.name: cpu.op_times} if cpu else {},
+        latencies={name: record.latency for name, record in records.items()},
+        op_times={name: record.op_times for name, record in records.items()},
         layers={name: manifest.layers for name, manifest in sorted(manifests.items()) if manifest.layers},
     )

@@ -12,7 +12,6 @@ from benchmarks.report.model import (
     Report,
     Status,
 )
-from engines.targets.target import Backend
 from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.findings import Findings
@@ -26,7 +25,8 @@ def assemble(found: Findings) -> Report:
     targets = {target.name: target_row(target, found) for target in found.targets}
     shipped, typed = _shipped_forms(found), found.forms.typed
     over_budget = [reason for form in shipped for reason in form.check.reasons]
-    unused = typed.check.reasons if typed is not None and typed not in shipped else []
+    used = {form.path for form in shipped}
+    unused = typed.check.reasons if typed is not None and typed.path not in used else []
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
     status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
@@ -88,12 +88,12 @@ def peak_rss_mb() -> float:
 
 
 def _shipped_forms(found: Findings) -> list[TypedForm]:
-    """What engines were made of: the typed graph where a target built it, and the CPU's own form."""
-    built = any(
-        found.builds[target.name].engine for target in found.targets if target.backend is not Backend.ONNXRUNTIME
-    )
-    forms = (found.forms.typed if built else None, found.on_cpu)
-    return [form for form in forms if form is not None]
+    """What engines were made of: the typed graph where one was built of it for another machine, and the form of every
+    engine that runs here, judged by what was measured on it.
+    """
+    elsewhere = any(found.builds[target.name].engine for target in found.targets if target.name not in found.shipped)
+    typed = [found.forms.typed] if elsewhere and found.forms.typed is not None else []
+    return [*typed, *found.shipped.values()]
 
 
 def _accuracy(found: Findings) -> AccuracySummary:

@@ -15,17 +15,17 @@ from graphs.files import write_json
 from graphs.model_files import external_files, place_model
 from optimizer.bundle import MODEL, PLAN, TABLE
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import CPU_FP32, TypedForm, TypedForms
+from optimizer.stages.record import EngineRecord
 
 
-def describe_cpu(forms: TypedForms, choice: CpuChoice, bundle: Path) -> None:
+def describe_cpu(forms: TypedForms, choice: EngineRecord, bundle: Path) -> None:
     """Plan and ranges of the CPU's engine, beside it."""
     form = shipped_on_cpu(forms, choice)
     _describe(bundle / "engines" / CPU.name, form.plan, form.table)
 
 
-def ship(forms: TypedForms, choice: CpuChoice | None, bundle: Path) -> None:
+def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:
     """Leave ``model.onnx`` at the top of the bundle: the typed graph, or, where there is no other form, that of the
     CPU's engine. The ranges of an INT8 form that was measured and not shipped are kept: they are what calibration has
     found. The typed graph is moved, for a large one is gigabytes: nothing but publishing may follow.
@@ -41,7 +41,7 @@ def ship(forms: TypedForms, choice: CpuChoice | None, bundle: Path) -> None:
         _describe(bundle, shipped_on_cpu(forms, choice).plan, forms.table)
 
 
-def shipped_on_cpu(forms: TypedForms, choice: CpuChoice) -> TypedForm:
+def shipped_on_cpu(forms: TypedForms, choice: EngineRecord) -> TypedForm:
     """The form of the CPU's engine; where that is FP32 instead of an INT8 form, its plan says why."""
     form = forms.on_cpu()[choice.form]
     if choice.form != CPU_FP32 or forms.int8 is None:

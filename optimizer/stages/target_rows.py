@@ -6,12 +6,13 @@ from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
 from benchmarks.report.model import OutputFidelity, Percentiles, TargetSummary
-from engines.targets.target import CPU, Target
+from engines.targets.target import Target
 from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
-from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.findings import Findings
+from optimizer.stages.forms import CPU_FP32
+from optimizer.stages.record import EngineRecord
 from optimizer.typed.high_precision import HIGH_DTYPE
 
 MEASURED = "measured on the engine itself"
@@ -23,8 +24,8 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
     prediction = found.predictions.get(target.name)
     if build.engine is None:
         return TargetSummary(build.backend, "skipped", build.reason, title=target.title, prediction=prediction)
-    if target is CPU and found.cpu is not None:
-        return _cpu_target(build, found.cpu, found)
+    if (record := found.records.get(target.name)) is not None:
+        return _measured_row(target, build, record, found)
     typed = found.main
     return TargetSummary(
         backend=build.backend,
@@ -62,29 +63,30 @@ def _sparsity_note(target: Target, backend: str) -> str:
     return "weights are 2:4 and the build is marked sparse"
 
 
-def _cpu_target(build: BuildOutcome, cpu: CpuChoice, found: Findings) -> TargetSummary:
-    form = found.on_cpu
-    timed = cpu.form in cpu.latency and cpu.form in cpu.throughput
+def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, found: Findings) -> TargetSummary:
+    """A target whose engine runs here."""
+    form, timed = record.form, record.timed
+    fp32 = timed and CPU_FP32 in record.latency and CPU_FP32 in record.throughput
     return TargetSummary(
         backend=build.backend,
         status="measured" if timed else "built",
-        reason="" if timed else "; ".join(cpu.notes),
+        reason="" if timed else "; ".join(record.notes),
         engine=build.engine,
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
-        latency_ms=Percentiles.of(cpu.latency[cpu.form]) if timed else None,
-        throughput=cpu.throughput[cpu.form].samples_per_s if timed else None,
-        speedup_vs_fp32=cpu.speedup,
-        kept_precision=cpu.form,
-        why=cpu.why,
-        title=CPU.title,
-        batch=cpu.batch,
-        accuracy=fidelity(form.check.accuracy) if form else None,
+        latency_ms=Percentiles.of(record.latency[form]) if timed else None,
+        throughput=record.throughput[form].samples_per_s if timed else None,
+        speedup_vs_fp32=record.speedup,
+        kept_precision=form,
+        why=record.why,
+        title=target.title,
+        batch=record.batch,
+        accuracy=fidelity(found.shipped[target.name].check.accuracy),
         accuracy_how=MEASURED,
-        fp32_latency_ms=Percentiles.of(cpu.latency["fp32"]) if timed else None,
-        fp32_throughput=cpu.throughput["fp32"].samples_per_s if timed else None,
+        fp32_latency_ms=Percentiles.of(record.latency[CPU_FP32]) if fp32 else None,
+        fp32_throughput=record.throughput[CPU_FP32].samples_per_s if fp32 else None,
         fp32_bytes=found.model.bytes,
-        steadiness=cpu.steadiness,
+        steadiness=record.steadiness,
     )
 
 

@@ -49,7 +49,7 @@ def test_each_measurement_that_fails_is_named(tmp_path, monkeypatch):
 
 def test_an_engine_that_cannot_be_timed_is_still_an_engine(tmp_path, monkeypatch):
     monkeypatch.delenv(STRICT)
-    monkeypatch.setattr(cpu, "measure_latency", failing)
+    monkeypatch.setattr(cpu, "time_forms", failing)
     found = choice(tmp_path)
     assert found.form == "fp32" and found.speedup is None and not found.latency
     assert "timing of the CPU engine (the counter is gone)" in found.notes[0]

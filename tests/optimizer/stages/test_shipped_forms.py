@@ -24,6 +24,6 @@ def test_a_graph_that_no_engine_was_built_of_is_not_judged(engines: dict[str, st
         targets=[TARGETS[name] for name in engines],
         builds={name: SimpleNamespace(engine=engine) for name, engine in engines.items()},
         forms=SimpleNamespace(typed="typed"),
-        on_cpu="cpu" if "cpu" in engines else None,
+        shipped={"cpu": "cpu"} if "cpu" in engines else {},
     )
     assert _shipped_forms(found) == judged

@@ -14,8 +14,8 @@ from graphs.saving import save_model
 from optimizer.bundle import Bundle, BundleManifest, Workspace
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.stages.accuracy_check import AccuracyCheck
-from optimizer.stages.cpu import CpuChoice
 from optimizer.stages.forms import TypedForm, TypedForms
+from optimizer.stages.record import EngineRecord
 from optimizer.stages.shipping import describe_cpu, ship
 from tests.optimizer.quantization.models import parse
 
@@ -34,8 +34,8 @@ def form(folder: Path, value: float, dtype: Dtype, *, external: bool = False) ->
     )
 
 
-def choice(name: str) -> CpuChoice:
-    return CpuChoice(name, "INT8 ran at 0.90x of FP32", 1, {}, {}, [])
+def choice(name: str) -> EngineRecord:
+    return EngineRecord(name, "INT8 ran at 0.90x of FP32", 1, {}, {}, [])
 
 
 def added(path: Path) -> float:

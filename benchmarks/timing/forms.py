@@ -1,0 +1,57 @@
+"""The forms one engine could ship in, timed against each other in one run: a sample at a time, and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.batching import repeat_to_batch, sample_count
+from benchmarks.measurement import Latency, Throughput
+from benchmarks.timing.latency import measure_latency
+from benchmarks.timing.steady import Steadiness, measure_steady
+from engines.batching import batched_names
+from engines.engine import Engine, Feed, TensorSpec
+from engines.profile import ShapeProfile
+
+LONGEST_BATCH_MS = 250.0
+"""A batch that takes longer is not tried: slow models gain nothing from one and would measure for minutes."""
+
+
+@dataclass(frozen=True)
+class TimedForms:
+    """Every form, by name, timed on one sample and on a batch of ``batch`` samples, ``many``."""
+
+    batch: int
+    many: Feed
+    latency: dict[str, Latency]
+    throughput: dict[str, Throughput]
+    steadiness: Steadiness | None
+
+
+def untimed(feed: Feed) -> TimedForms:
+    """Nothing was timed; ``feed`` is one sample."""
+    return TimedForms(1, feed, {}, {}, None)
+
+
+def time_forms(
+    engines: Mapping[str, Engine], feed: Feed, specs: Sequence[TensorSpec], profile: ShapeProfile, *, seconds: float
+) -> TimedForms:
+    """Time every engine for ``seconds`` on ``feed``, one sample, and for ``seconds`` on the batch that ``profile`` is
+    tuned for; in turns, so that a slow moment falls on all. The first is what the others are compared with.
+    """
+    latency = measure_latency(engines, feed, seconds=seconds)
+    many = repeat_to_batch(specs, feed, _batch(profile, specs, next(iter(latency.values())))) or feed
+    batch = sample_count(specs, many)
+    steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=seconds, min_runs=5)
+    throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
+    return TimedForms(batch, many, latency, throughput, steady.steadiness)
+
+
+def _batch(profile: ShapeProfile, specs: Sequence[TensorSpec], baseline: Latency) -> int:
+    """The profile's usual batch, or one for a model so slow that a batch would take too long."""
+    usual = max((profile.inputs[name].opt[0] for name in batched_names(specs) if name in profile.inputs), default=1)
+    return usual if usual * baseline.p50 <= LONGEST_BATCH_MS else 1
+
+
+def _rate(timed: Latency, batch: int) -> Throughput:
+    return Throughput(samples_per_s=1e3 * batch / timed.p50, batch=batch, n=timed.n, cv=timed.cv)
