@@ -71,7 +71,7 @@ def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
             islands[node] = reason
     if rules.dtype == ir.DataType.FLOAT16:
         _reach_back(nodes, islands, rules.extremes)
-        _widen(nodes, islands)
+    _widen(nodes, islands, divisions=rules.dtype == ir.DataType.FLOAT16)
     _join_quantizers(nodes, islands)
     return islands
 
@@ -111,13 +111,13 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
     return ""
 
 
-def _widen(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
+def _widen(nodes: list[ir.Node], islands: dict[ir.Node, str], *, divisions: bool) -> None:
     """Divisions by an FP32 result, and nodes with FP32 on all sides, join the island they touch."""
     for _ in range(3):
         for node in nodes:
             if node in islands or node.op_type in _NO_MAKERS:
                 continue
-            if node.op_type == "Div" and _computed_wide(node.inputs[1], islands):
+            if divisions and node.op_type == "Div" and _computed_wide(node.inputs[1], islands):
                 islands[node] = "divides by an FP32 result"
             elif _enclosed(node, islands):
                 islands[node] = "between FP32 nodes"
@@ -164,11 +164,15 @@ def _computed_wide(value: ir.Value | None, islands: Mapping[ir.Node, str]) -> bo
 
 
 def _enclosed(node: ir.Node, islands: Mapping[ir.Node, str]) -> bool:
-    if not any(value.dtype == ir.DataType.FLOAT for value in node.outputs):
-        return False
+    """Whether every float that ``node`` reads or makes is FP32 on its other side: half precision would only round it.
+
+    A node without float operands (a Cast of integers or doubles) or without float results (a comparison, a Cast back)
+    is closed on that side.
+    """
     sources = [v.producer() for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT and _varies(v)]
-    sinks = [user for value in node.outputs for user, _ in value.uses()]
-    if not sources or not sinks or any(value.is_graph_output() for value in node.outputs):
+    made = [value for value in node.outputs if value.dtype == ir.DataType.FLOAT]
+    sinks = [user for value in made for user, _ in value.uses()]
+    if not (sources or sinks) or any(value.is_graph_output() for value in made):
         return False
     return all(source in islands for source in sources) and all(sink in islands for sink in sinks)
 

@@ -233,6 +233,13 @@ def sample(count: int, seed: int) -> list[Case]:
     return random.Random(seed).sample(found, count)
 
 
+def _shard(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not 0 <= int(number) < int(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: expected 0/2 or 1/2, say")
+    return int(number), int(parts)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are not run again")
@@ -241,16 +248,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", nargs="*", choices=list(LEAST_DB), default=list(LEAST_DB))
     parser.add_argument("--target", nargs="*", default=["cpu", "t4"])
     parser.add_argument("--stride", type=int, default=1, help="every n-th test")
+    parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="K/N", help="the K-th of N parts, from 0")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that long; run again to go on")
     asked = parser.parse_args(arguments)
     warm_up()
     done = set() if asked.only else {(row.name, row.precision) for row in read(asked.out)}
     end = time.monotonic() + asked.seconds
+    part_number, parts = asked.shard
     for precision in asked.precision:
         # the expanded tests say the same in more nodes
         ordered = sorted(cases(asked.kind), key=lambda case: "expanded" in case.name)
         for number, case in enumerate(ordered):
             chosen = any(part in case.name for part in asked.only) if asked.only else number % asked.stride == 0
+            chosen = chosen and number // asked.stride % parts == part_number
             if not chosen or (case.name, precision) in done or time.monotonic() > end:
                 continue
             row = run(case, precision, asked.target)

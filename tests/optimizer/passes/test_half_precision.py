@@ -386,3 +386,18 @@ def test_a_recurrent_net_with_lengths_stays_fp32() -> None:
         model = parse(text.format(lens=lens))
         HalfPrecision().apply(model)
         assert type_of(model, "GRU") == dtype
+
+
+@pytest.mark.parametrize("dtype", [HALF, BRAIN])
+def test_casts_between_an_fp32_node_and_another_type_do_not_round(dtype: ir.DataType) -> None:
+    """Thresholds of trees, say: 1.2 must not become 1.2002 on its way from float64 to a node that stays FP32."""
+    model = parse(
+        """g (double[N] x) => (double[N] y, bool[N] z) <int64 axis = {0}, float bound = {1.2}> {
+            [given] a = Cast<to=1>(x) [sum] b = CumSum(a, axis) [back] y = Cast<to=11>(b) [test] z = LessOrEqual(b, bound) }"""
+    )
+    typing = HalfPrecision(dtype, keep={"sum": "asked for"})
+    typing.apply(model)
+    assert typing.kept.keys() == {"given", "sum", "back", "test"}
+    y, z = run(model, x=np.array([1.2, 2.4], np.float64))
+    np.testing.assert_allclose(y, [1.2, 3.6], rtol=1e-6)
+    assert z.tolist() == [True, False]
