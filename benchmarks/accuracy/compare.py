@@ -27,6 +27,9 @@ SQNR_CAP_DB = 200.0
 KEPT_BYTES = 16 << 20
 """Outputs that may depend on the data in length are kept up to this size, to be compared anew when they do."""
 
+LEAST_FILL = 65504.0
+"""The last number of float16, the smallest of what any type may hold in place of infinity."""
+
 
 @dataclass(frozen=True)
 class OutputAccuracy:
@@ -134,7 +137,8 @@ class _Kept:
 
 
 class OutputNoise:
-    """Running sums of one output. Where FP32 itself is not finite (a mask of -inf), an equal value is no error.
+    """Running sums of one output. Where FP32 itself is not finite (a mask of -inf), an equal value is no error; nor is
+    one runtime's lowest number where another has -inf.
 
     ``open_axes`` are those whose length may depend on the data. Where both the reference's own length does and a
     candidate's differs, rows are found again (``found_rows``) instead of compared place by place.
@@ -162,6 +166,7 @@ class OutputNoise:
             )
             self._agreement.disagree(reference)
             return
+        reference, candidate = _with_infinite_fills(reference, candidate)
         if reference.dtype.kind not in "fiub":  # strings and the like: decisions only
             self._agreement.add(reference, candidate)
             return
@@ -240,6 +245,22 @@ class OutputNoise:
 def _known_to_numpy(array: Array) -> Array:
     """bfloat16 and the 8-bit floats, which numpy counts as no numbers, in float32."""
     return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def _with_infinite_fills(reference: Array, candidate: Array) -> tuple[Array, Array]:
+    """Both with infinities where the reference holds the last number of its type, or infinity, and the candidate that
+    of any type: what hides a score, in one runtime's words and in the other's (ONNX Runtime's Attention has -3.4e38
+    where the standard says -inf).
+    """
+    if reference.dtype.kind != "f" or candidate.dtype.kind != "f" or not reference.size:
+        return reference, candidate
+    limit = np.finfo(reference.dtype).max
+    if -limit < reference.min() and reference.max() < limit:
+        return reference, candidate
+    fills = np.abs(reference) >= limit
+    alike = fills & (np.abs(candidate) >= LEAST_FILL) & (np.signbit(candidate) == np.signbit(reference))
+    reference = np.where(fills, np.copysign(np.inf, reference), reference)
+    return reference, np.where(alike, np.copysign(np.inf, candidate), candidate)
 
 
 def _shape(array: Array) -> str:

@@ -98,6 +98,16 @@ def test_infinities_that_fp32_has_too_are_no_error() -> None:
     assert output.sqnr_db == SQNR_CAP_DB
 
 
+@pytest.mark.parametrize(("hidden", "right"), [(-np.inf, True), (-65504.0, True), (-30000.0, False), (np.inf, False)])
+def test_the_lowest_number_of_a_type_hides_as_infinity_does(hidden: float, right: bool) -> None:
+    """ONNX Runtime's Attention fills masked scores with float32's lowest number where the standard has -inf."""
+    reference = Computed(lambda x: np.where(x > 3, np.finfo(np.float32).min, x))
+    candidate = Computed(lambda x: np.where(x > 3, np.float32(hidden), x))
+    x = np.arange(8, dtype=np.float32).reshape(1, 8)
+    found = compare(reference, {"c": candidate}, [{"x": x}])["c"].outputs["y"]
+    assert (found.sqnr_db == SQNR_CAP_DB and found.agreement == 1.0 and not found.failure) is right
+
+
 def test_another_shape_is_a_failure_and_disagrees() -> None:
     output = accuracy(lambda x: x, lambda x: x[:, :-1], X)
     assert "shape 4x7 where FP32 gives 4x8 (sample 0)" in output.failure
