@@ -1,4 +1,4 @@
-"""Fitting one sample to the model's inputs: names, dtypes, shapes and finite values, or one clear error."""
+"""Fitting one sample to the model's inputs: names, dtypes, shapes and numbers, or one clear error."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def check_names(found: Iterable[str], specs: Sequence[TensorSpec], where: str) -
 def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> Sample:
     """``sample`` with each array in its input's own dtype, C-contiguous, keys in the order of ``specs``.
 
-    Raises ``BadInput`` naming ``where`` and the input: wrong shape, a conversion that would lose values, NaN or
-    infinity, or two axes of the same ONNX symbol with different lengths (TensorRT requires them equal: "Named
+    Raises ``BadInput`` naming ``where`` and the input: wrong shape, a conversion that would lose values, NaN,
+    or two axes of the same ONNX symbol with different lengths (TensorRT requires them equal: "Named
     Dimensions", TensorRT developer guide).
     """
     batched = batched_names(specs)
@@ -68,7 +68,7 @@ def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
             fix="store samples along the first axis, each with the model's own shape",
         )
     converted = convert(array, spec, where)
-    _check_finite(converted, where)
+    _check_numbers(converted, where)
     return np.require(converted, requirements="C")
 
 
@@ -131,17 +131,20 @@ def _refused(found: np.dtype[Any], spec: TensorSpec, where: str, why: str) -> Ba
     )
 
 
-def _check_finite(array: Array, where: str) -> None:
+def _check_numbers(array: Array, where: str) -> None:
+    """No NaN. Infinities are let through: masks of attention hold them, and where one reaches a tensor that a range is
+    taken of, calibration names it.
+    """
     if _kind(array.dtype) != "f":
         return
-    finite = np.isfinite(array)
-    if finite.all():
+    missing = np.isnan(array)
+    if not missing.any():
         return
-    index = tuple(int(i) for i in np.argwhere(~finite)[0])
+    index = tuple(int(i) for i in np.argwhere(missing)[0])
     raise BadInput(
-        f"{array.size - int(finite.sum())} of {array.size} values are NaN or infinite, the first at {list(index)}",
+        f"{int(missing.sum())} of {array.size} values are NaN, the first at {list(index)}",
         where=where,
-        expected="finite values: ranges cannot be taken from NaN",
+        expected="numbers (infinities are taken, as in masks): neither ranges nor accuracy can be had of NaN",
         fix="repair or leave out this sample",
     )
 

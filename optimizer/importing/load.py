@@ -16,6 +16,7 @@ import onnx_ir.passes.common as common
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, load_small, settle_constants
 from graphs.model_files import model_bytes, model_digest, read_message
+from optimizer.importing.batchwise import count_steps_first
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations
 from optimizer.importing.float32 import compute_in_float32
@@ -123,6 +124,7 @@ def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
         notes += compute_in_float32(model)
     notes += bring_down(model)
     normalize_equations(model)
+    notes += count_steps_first(model)
     name_nodes(model)
     return notes
 

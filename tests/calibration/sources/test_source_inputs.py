@@ -52,12 +52,16 @@ def test_refuses_lossy_conversion(values, wanted, words):
         fit_sample({"x": values}, [TensorSpec("x", wanted, ("n", 2))], "d")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_finite_names_place_and_index(bad):
+def test_nan_names_place_and_index():
     values = np.zeros((1, 2, 2), np.float32)
-    values[0, 1, 0] = bad
+    values[0, 1, 0] = np.nan
     with pytest.raises(BadInput, match=r"d: 'x'.*1 of 4 values.*\[0, 1, 0\]"):
         fit_sample({"x": values}, [TensorSpec("x", "float32", ("n", 2, 2))], "d")
+
+
+def test_a_mask_may_hold_infinities():
+    values = np.array([[[0, -np.inf], [0, np.inf]]], np.float32)
+    assert np.array_equal(fit_sample({"x": values}, [TensorSpec("x", "float32", ("n", 2, 2))], "d")["x"], values)
 
 
 def test_one_symbol_has_one_length():

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer.equivalence import compare_graphs
@@ -144,3 +145,29 @@ def test_training_mode_is_said(flag: int, count: int, tmp_path: Path) -> None:
         [norm] a{", m, v" if flag else ""} = BatchNormalization <training_mode = {flag}> (x, w, w, w, w)  [drop] y = Dropout(a, r, t) }}"""
     notes = [note for note in imported(text, tmp_path).notes if "training mode" in note]
     assert notes == [] if not count else notes[0].startswith("2 nodes are in training mode (norm, drop)")
+
+
+@pytest.mark.parametrize(("op", "gates", "states"), [("LSTM", 4, ["h0", "c0"]), ("GRU", 3, ["h0"]), ("RNN", 1, ["h0"])])
+def test_recurrent_nets_that_count_samples_first_count_steps_first(
+    op: str, gates: int, states: list[str], tmp_path: Path
+) -> None:
+    """No runtime has ``layout = 1``; the onnx package's reference has."""
+    inputs = ", ".join(f"float[2, 1, 3] {name}" for name in states)
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2, 5, 4] x, {inputs}) => (float[2, 5, 1, 3] y, float[2, 1, 3] h) {{
+            [net] y, h = {op} <hidden_size = 3, layout = 1> (x, w, r, , , {", ".join(states)}) }}"""
+    model = onnx.parser.parse_model(text)
+    weights = {"w": normal(1, gates * 3, 4), "r": normal(1, gates * 3, 3)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    feed = {"x": normal(2, 5, 4), **{name: normal(2, 1, 3) for name in states}}
+    found = imported(model, tmp_path)
+    with OnnxRuntimeEngine(ir.to_proto(found.model).SerializeToString()) as engine:
+        answer = engine.infer(feed)
+    y, h = ReferenceEvaluator(model).run(None, feed)
+    np.testing.assert_allclose(answer["y"], y, atol=1e-5)
+    np.testing.assert_allclose(answer["h"], h, atol=1e-5)
+    assert any("counts steps first" in note for note in found.notes)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
