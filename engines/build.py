@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from engines.build_request import BuildRequest
 from engines.cache import EngineCache
+from engines.engine import TensorSpec
 from engines.manifest import EngineManifest
 from engines.onnxruntime.build import build_onnxruntime
 from engines.profile import check_profile
@@ -64,8 +66,11 @@ def _with_what_is_known(manifest: EngineManifest, request: BuildRequest) -> Engi
     inputs, outputs = manifest.inputs, manifest.outputs
     if request.batching is not None:
         inputs, outputs = request.batching.of_inputs(inputs), request.batching.of_outputs(outputs)
-    outputs = tuple(replace(spec, finite=spec.name not in request.not_finite) for spec in outputs)
-    return replace(manifest, inputs=inputs, outputs=outputs)
+    return replace(manifest, inputs=_finite(inputs, request), outputs=_finite(outputs, request))
+
+
+def _finite(specs: Sequence[TensorSpec], request: BuildRequest) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, finite=spec.name not in request.not_finite) for spec in specs)
 
 
 def _cache(cache: EngineCache | bool) -> EngineCache | None:

@@ -20,7 +20,7 @@ class BuildRequest:
     are those of ``engines.tensorrt.options`` and concern TensorRT only. ``library`` overrides the choice of
     ``choose_library``. ``time_limit_s`` and ``memory_limit_mb`` (the builder's own pages, mapped weights not counted)
     end a build that takes more. ``batching`` is what is known of axis 0, ``not_finite`` the outputs that hold NaN or
-    infinity in the model as given: both for the manifest.
+    infinity in the model as given, and the inputs that may hold NaN: both for the manifest.
     """
 
     model: Path

@@ -29,7 +29,8 @@ class TensorSpec:
     A dimension is an int, or the ONNX symbol (``"batch"``) where it is dynamic; an unnamed dynamic one is ``"?"``.
     ``batch`` says whether axis 0 counts independent samples, as found out by running the model
     (``calibration.batch_probe``) or told by the user; None where nobody has looked. ``finite`` is False for an output
-    that was seen to hold NaN or infinity in the model as given: then it may in an engine, too.
+    that was seen to hold NaN or infinity in the model as given: then it may in an engine, too; and for an input whose
+    missing values the model itself tells from numbers.
     """
 
     name: str

@@ -52,7 +52,8 @@ def fit_sample(sample: Feed, specs: Sequence[TensorSpec], where: str) -> Sample:
 
 def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
     """One array as ``spec`` wants it; where samples are batchable its first axis must have length one."""
-    if 0 in array.shape and shape_fits(array.shape, spec, empty=True):
+    empty = any(length == 0 and isinstance(want, str) for length, want in zip(array.shape, spec.shape, strict=False))
+    if empty and shape_fits(array.shape, spec, empty=True):
         raise BadInput(
             f"a sample has shape {shape_text(array.shape)}: with an axis of length 0 it is empty",
             where=where,
@@ -68,7 +69,8 @@ def fit_array(array: Array, spec: TensorSpec, where: str, joins: bool) -> Array:
             fix="store samples along the first axis, each with the model's own shape",
         )
     converted = convert(array, spec, where)
-    _check_numbers(converted, where)
+    if spec.finite:
+        _check_numbers(converted, where)
     return np.require(converted, requirements="C")
 
 

@@ -85,7 +85,7 @@ def _for_gpus(
             more_profiles=cleaned.more_profiles,
             typed=typed,
             batching=job.inputs.batching,
-            not_finite=forms.not_finite,
+            not_finite=(*forms.not_finite, *job.inputs.not_finite),
         ),
     )
     title = "predict what the GPUs that are not here should reach"

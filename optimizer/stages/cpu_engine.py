@@ -36,7 +36,7 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             out=folder,
             precision=choice.form,
             batching=job.inputs.batching,
-            not_finite=forms.not_finite,
+            not_finite=(*forms.not_finite, *job.inputs.not_finite),
         )
     )
     describe_cpu(forms, choice, bundle)

@@ -20,6 +20,7 @@ from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
 from optimizer.stages.index_limits import index_limits, integer_bounds, size_inputs
+from optimizer.stages.missing_values import takes_missing_values
 
 HELD_BACK = 64
 """Samples of --data that are kept for the accuracy check and not calibrated on."""
@@ -45,6 +46,11 @@ class Inputs:
         """The model's inputs, with what is known of their first axis."""
         return self.calibration.specs
 
+    @property
+    def not_finite(self) -> tuple[str, ...]:
+        """Inputs that may hold NaN."""
+        return tuple(spec.name for spec in self.specs if not spec.finite)
+
 
 def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
     """The graph's inputs as tensor specs; unnamed dynamic dimensions are ``"?"``."""
@@ -60,7 +66,7 @@ def model_outputs(model: ir.Model) -> tuple[TensorSpec, ...]:
 
 def _spec(value: ir.Value) -> TensorSpec:
     assert value.shape is not None and value.dtype is not None and value.name is not None  # import has checked
-    return TensorSpec(value.name, value.dtype.numpy().name, _dims(value))
+    return TensorSpec(value.name, value.dtype.numpy().name, _dims(value), finite=not takes_missing_values(value))
 
 
 def _dims(value: ir.Value) -> tuple[int | str, ...]:

@@ -64,6 +64,14 @@ def test_a_mask_may_hold_infinities():
     assert np.array_equal(fit_sample({"x": values}, [TensorSpec("x", "float32", ("n", 2, 2))], "d")["x"], values)
 
 
+def test_an_axis_that_the_model_gives_no_length_may_be_empty_and_no_other():
+    """No axes to reduce over, written as an input int64 [0]."""
+    none = np.zeros(0, np.int64)
+    assert fit_sample({"x": none}, [TensorSpec("x", "int64", (0,))], "d")["x"].shape == (0,)
+    with pytest.raises(BadInput, match="it is empty"):
+        fit_sample({"x": none}, [TensorSpec("x", "int64", ("n",), False)], "d")
+
+
 def test_one_symbol_has_one_length():
     specs = [TensorSpec("ids", "int64", ("n", "seq")), TensorSpec("mask", "int64", ("n", "seq"))]
     with pytest.raises(BadInput, match=r"axis 1 of 'mask' has length 4, but 'ids' has 3"):
