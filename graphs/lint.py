@@ -37,6 +37,12 @@ class Rule(str, Enum):
     PAIR = "pair"
     ONE_SIDED = "one-sided"
     TYPE_MISMATCH = "type-mismatch"
+    OPERATOR = "operator"
+    OPSET = "opset"
+    MISREAD = "misread"
+    NOT_CONSTANT = "not-constant"
+    DTYPE = "dtype"
+    SHAPE = "shape"
 
 
 @dataclass(frozen=True)

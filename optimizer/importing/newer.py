@@ -69,14 +69,14 @@ def _says_the_same(node: ir.Node, version: int) -> bool:
     if node.op_type == "Mod" and not node.attributes.get_int("fmod", 0) and _is_float(node.inputs[0]):
         return False  # a remainder of floats that takes the divisor's sign came with 28
     gained = set(node.attributes) - set(old.attributes)
-    return all(_is_default(node, name, new) for name in gained) and _typed(node, old)
+    return all(is_default(node, name, new) for name in gained) and _typed(node, old)
 
 
 def _is_float(value: ir.Value | None) -> bool:
     return value is not None and value.dtype is not None and value.dtype.is_floating_point()
 
 
-def _is_default(node: ir.Node, name: str, schema: OpSchema) -> bool:
+def is_default(node: ir.Node, name: str, schema: OpSchema) -> bool:
     """Whether leaving the attribute out says what it says: its default, or the type that the node has anyway."""
     value = node.attributes[name].value
     if name == "output_dtype" and len(node.inputs) > 1 and node.inputs[1] is not None:

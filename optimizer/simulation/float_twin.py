@@ -60,7 +60,7 @@ class _Twin:
                 if _is_half(value) and graph is main:
                     self._read_through(value, self._cast_at_start(graph, value))
                 else:
-                    _widen_type(value)
+                    widen_type(value)
             for value in list(graph.initializers.values()):
                 if _is_half(value) and not value.is_graph_input():
                     self._initializer(graph, value)
@@ -75,16 +75,16 @@ class _Twin:
             self._read_through(value, self._cast_at_start(graph, value))
             return
         value.meta[_TYPED_AS] = value.dtype
-        value.const_value = _as_float(tensor, value.name)
+        value.const_value = as_float(tensor, value.name)
         value.type = ir.TensorType(_FLOAT)
 
     def _node(self, node: ir.Node) -> None:
         """Let ``node`` compute in FP32 and round what it makes where that is half precision."""
-        _widen_attributes(node)
+        widen_attributes(node)
         exact = node.op_type in EXACT and is_standard(node)
         for output in (output for output in node.outputs if output.name):  # one left out has no name
             dtype, is_tensor = output.dtype, isinstance(output.type, ir.TensorType)
-            _widen_type(output)
+            widen_type(output)
             if dtype in HALF_TYPES and is_tensor:
                 assert dtype is not None
                 result = output if exact else self._rounded(node, output, dtype)
@@ -153,16 +153,18 @@ def _is_half(value: ir.Value) -> bool:
     return value.dtype in HALF_TYPES
 
 
-def _widen_attributes(node: ir.Node) -> None:
+def widen_attributes(node: ir.Node) -> None:
+    """Types and tensors that attributes of ``node`` hold: FP32 in place of half precision."""
     for name, attribute in list(node.attributes.items()):
         if attribute.type == ir.AttributeType.INT and name in _TYPE_ATTRIBUTES:
             if attribute.as_int() in {dtype.value for dtype in HALF_TYPES}:
                 node.attributes[name] = ir.AttrInt64(name, _FLOAT.value)
         elif attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in HALF_TYPES:
-            node.attributes[name] = ir.AttrTensor(name, _as_float(attribute.as_tensor(), None))
+            node.attributes[name] = ir.AttrTensor(name, as_float(attribute.as_tensor(), None))
 
 
-def _widen_type(value: ir.Value) -> None:
+def widen_type(value: ir.Value) -> None:
+    """The type of ``value``, a tensor's or a container's: FP32 in place of half precision."""
     if value.type is not None:
         value.type = _widened(value.type)
 
@@ -173,5 +175,6 @@ def _widened(kind: ir.TypeProtocol) -> ir.TypeProtocol:
     return ir.TensorType(_FLOAT) if kind.dtype in HALF_TYPES else kind
 
 
-def _as_float(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol:
+def as_float(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol:
+    """The same numbers in FP32."""
     return ir.Tensor(tensor.numpy().astype(np.float32), name=name)
