@@ -20,7 +20,10 @@ class BuildRequest:
     are those of ``engines.tensorrt.options`` and concern TensorRT only. ``library`` overrides the choice of
     ``choose_library``. ``time_limit_s`` and ``memory_limit_mb`` (the builder's own pages, mapped weights not counted)
     end a build that takes more. ``batching`` is what is known of axis 0, ``not_finite`` the outputs that hold NaN or
-    infinity in the model as given, and the inputs that may hold NaN: both for the manifest.
+    infinity in the model as given, and the inputs that may hold NaN: both for the manifest. ``node_types`` say what
+    each node of ``model`` computes in (``"fp32"``, ``"fp16"``, ``"int8"``), for libraries whose networks do not take
+    their types from the graph (``Capabilities.strongly_typed`` is False: TensorRT 8); a node that is not named is left
+    to the builder.
     """
 
     model: Path
@@ -37,6 +40,7 @@ class BuildRequest:
     more_profiles: tuple[ShapeProfile, ...] = ()
     batching: Batching | None = None
     not_finite: tuple[str, ...] = ()
+    node_types: dict[str, str] = field(default_factory=dict)
 
     @property
     def profiles(self) -> tuple[ShapeProfile, ...]:

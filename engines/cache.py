@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -32,7 +32,8 @@ _POLL_S = 0.2
 class CacheKey:
     """Everything a plan depends on; two builds with equal keys give interchangeable plans.
 
-    ``model`` is ``model_files.model_digest``: the ONNX bytes and their external data.
+    ``model`` is ``model_files.model_digest``: the ONNX bytes and their external data. ``node_types`` are stated where
+    the graph's own types are not the network's (TensorRT 8).
     """
 
     model: str
@@ -43,6 +44,7 @@ class CacheKey:
     library_version: str
     compute_capability: tuple[int, int] | None
     schema: int = SCHEMA
+    node_types: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
@@ -50,8 +52,8 @@ class CacheKey:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One kept engine, or what a stage left (``target`` is empty then, and ``library`` says what it is): ``key`` is the
-    digest it lies under, ``bytes`` its size, ``used`` seconds since 1970.
+    """One kept engine, or what a stage left (``target`` is empty then, and ``library`` says what it is): ``key`` is
+    the digest it lies under, ``bytes`` its size, ``used`` seconds since 1970.
 
     ``damaged`` entries have no readable manifest; a build that meets one makes it anew.
     """

@@ -10,9 +10,10 @@ from engines.cuda.open import open_runtime
 from engines.errors import EngineError
 from engines.manifest import EngineManifest, check_runs_here
 from engines.open import library_for, runtime_here
+from engines.tensorrt.differences import serialized
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.runtime.plan import deserialize
-from engines.tensorrt.runtime.refit import refit, serialized
+from engines.tensorrt.runtime.refit import refit
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import unwritable
@@ -38,7 +39,7 @@ def refit_engine(directory: Path, model: Path, *, cuda_runtime: str | None = Non
     _, engine = deserialize(library, directory / manifest.file, plugins=plugin_libraries(manifest.options))
     refit(library, engine, model)
     try:
-        return _replace(manifest, directory, serialized(library, engine), model.name)
+        return _replace(manifest, directory, memoryview(serialized(library, engine)), model.name)
     except OSError as error:
         raise unwritable(directory, error, "free some, or copy the engine to where there is more") from error
 

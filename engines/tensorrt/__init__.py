@@ -1,1 +1,1 @@
-"""The TensorRT backend: one adapter over `tensorrt` >= 10.12 / 11 and TensorRT-RTX."""
+"""The TensorRT backend: one adapter over `tensorrt` 8.5 to 11 and TensorRT-RTX."""

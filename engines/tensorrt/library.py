@@ -1,9 +1,9 @@
-"""Find the TensorRT library of this machine and probe what it can do.
+"""Find the TensorRT library of this machine.
 
-Two libraries share one Python surface: ``tensorrt`` (10.12 and later, 11.x; needs a GPU to build) and TensorRT-RTX
-(module ``tensorrt_rtx``, or ``tensorrt_rtx_bindings`` as its wheel installs it; builds ahead of time with no GPU).
-What differs between them and between versions is asked of the module itself (``Capabilities``), never derived from a
-version number, so that nothing else in the product has to know which one it talks to.
+Two libraries share one Python surface: ``tensorrt`` (8.5 to 11; needs a GPU to build) and TensorRT-RTX (module
+``tensorrt_rtx``, or ``tensorrt_rtx_bindings`` as its wheel installs it; builds ahead of time with no GPU). What
+differs between them and between versions is asked of the module itself (``capabilities``), so that nothing else in
+the product has to know which one it talks to.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from engines.errors import BuildError, BuildFailure
 from engines.targets.target import LibraryName, Target
+from engines.tensorrt.capabilities import Capabilities, probe
 
 LogReceiver: TypeAlias = Callable[[str, str], None]
 """Called with (severity name: ERROR, WARNING, INFO, VERBOSE, INTERNAL_ERROR; message)."""
@@ -38,26 +39,8 @@ _TITLES: dict[LibraryName, str] = {
     "tensorrt_rtx": "TensorRT-RTX",
     "tensorrt_lean": "TensorRT lean runtime",
 }
-_OLDEST_TENSORRT = (10, 12)  # the first release in which explicit types replaced the precision flags
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What one library offers; every field was asked of the module with ``hasattr``.
-
-    ``compute_capability_targets`` are the GPUs it builds for ahead of time (``"SM80"``), empty where it builds only
-    for the GPU at hand. ``timing_cache`` is False on TensorRT-RTX, whose timing cache calls are no-ops. ``plugins``
-    tells whether custom operators can be loaded from libraries.
-    """
-
-    needs_strongly_typed_flag: bool
-    compute_capability_targets: tuple[str, ...]
-    runtime_cache: bool
-    cuda_graph_strategy: bool
-    engine_validity: bool
-    progress_monitor: bool
-    timing_cache: bool
-    plugins: bool = False
+_OLDEST_TENSORRT = (8, 5)
+"""The first release with ``execute_async_v3`` and tensors by name, which running a plan stands on."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +59,8 @@ class Library:
 
 @dataclass(frozen=True)
 class LibraryChoice:
-    """The library that builds for a target here; ``name`` None means skip, and ``reason`` says why and what to run."""
+    """The library that builds for a target here; ``name`` None means skip, and ``reason`` says why and what to
+    run."""
 
     name: LibraryName | None
     reason: str
@@ -126,7 +110,7 @@ def _load(name: LibraryName) -> Library:
         raise BuildError(
             BuildFailure.MISSING_LIBRARY,
             f"{module_name} {version} is too old",
-            expected=f"{module_name} >= 10.12, the first with explicit types only",
+            expected=f"{module_name} >= {'.'.join(map(str, _OLDEST_TENSORRT))}, the first that runs tensors by name",
             fix=_INSTALL[name],
         )
     return Library(module, name, version, probe(module, name))
@@ -144,28 +128,6 @@ def load_runtime(name: LibraryName, *, version_compatible: bool = False) -> Libr
 
 def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-
-
-def probe(module: ModuleType, name: LibraryName) -> Capabilities:
-    """Ask a TensorRT module what it offers."""
-    runtime_config = getattr(module, "IRuntimeConfig", object)
-    config = getattr(module, "IBuilderConfig", object)  # the lean runtime builds nothing
-    return Capabilities(
-        needs_strongly_typed_flag=hasattr(getattr(module, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED"),
-        compute_capability_targets=_compute_capabilities(module),
-        runtime_cache=hasattr(runtime_config, "create_runtime_cache"),
-        cuda_graph_strategy=hasattr(runtime_config, "cuda_graph_strategy"),
-        engine_validity=hasattr(module.Runtime, "get_engine_validity"),
-        progress_monitor=hasattr(module, "IProgressMonitor"),
-        timing_cache=name == "tensorrt" and hasattr(config, "create_timing_cache"),
-        plugins=name == "tensorrt" and hasattr(module, "init_libnvinfer_plugins"),
-    )
-
-
-def _compute_capabilities(module: ModuleType) -> tuple[str, ...]:
-    if not hasattr(getattr(module, "IBuilderConfig", None), "set_compute_capability"):
-        return ()
-    return tuple(name for name in module.ComputeCapability.__members__ if name.startswith("SM"))
 
 
 def choose_library(target: Target, native: Target | None) -> LibraryChoice:

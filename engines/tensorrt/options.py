@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from engines.targets.target import Target
+from engines.tensorrt.capabilities import has
 from engines.tensorrt.library import Library
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
@@ -25,11 +26,13 @@ Apply: TypeAlias = Callable[[Any, Any, Any], str]
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its allowed values in words, how they are read (``ValueError``), and how one is set."""
+    """One option: its allowed values in words, how they are read (``ValueError``), how one is set, and the names that a
+    library must have for it (as in ``capabilities``)."""
 
     form: str
     read: Callable[[str], Any]
     apply: Apply
+    needs: tuple[str, ...] = ()
 
 
 def _switch(value: str) -> bool:
@@ -52,14 +55,14 @@ def _flag(name: str) -> Option:
         (config.set_flag if value else config.clear_flag)(flag)
         return "" if config.get_flag(flag) == value else "the library keeps its own value"
 
-    return Option("on or off", _switch, apply)
+    return Option("on or off", _switch, apply, (f"BuilderFlag.{name}",))
 
 
 def _integer(attribute: str, low: int, high: int) -> Option:
     def apply(module: Any, config: Any, value: int) -> str:
         return _set(config, attribute, value)
 
-    return Option(f"an integer from {low} to {high}", _within(low, high), apply)
+    return Option(f"an integer from {low} to {high}", _within(low, high), apply, (f"IBuilderConfig.{attribute}",))
 
 
 def _pool(name: str) -> Option:
@@ -69,7 +72,7 @@ def _pool(name: str) -> Option:
         kept = config.get_memory_pool_limit(pool)
         return "" if kept == value << 20 else f"the library keeps {kept >> 20} MiB"
 
-    return Option("an integer, MiB", _within(1, 1 << 20), apply)
+    return Option("an integer, MiB", _within(1, 1 << 20), apply, (f"MemoryPoolType.{name}",))
 
 
 def _set(config: Any, attribute: str, value: Any) -> str:
@@ -85,6 +88,9 @@ def _hardware(value: str) -> str:
 
 def _hardware_level(module: Any, config: Any, value: str) -> str:
     return _set(config, "hardware_compatibility_level", getattr(module.HardwareCompatibilityLevel, value))
+
+
+_DLA_NAMES = ("IBuilderConfig.DLA_core", "IBuilderConfig.default_device_type", "BuilderFlag.GPU_FALLBACK")
 
 
 def _dla(module: Any, config: Any, value: int) -> str:
@@ -116,10 +122,15 @@ OPTIONS: dict[str, Option] = {
     "version_compatible": _flag("VERSION_COMPATIBLE"),
     "exclude_lean_runtime": _flag("EXCLUDE_LEAN_RUNTIME"),
     "hardware_compatible": Option(
-        "on (Ampere and later), same (compute capability) or off", _hardware, _hardware_level
+        "on (Ampere and later), same (compute capability) or off",
+        _hardware,
+        _hardware_level,
+        ("HardwareCompatibilityLevel", "IBuilderConfig.hardware_compatibility_level"),
     ),
     "weight_streaming": _flag("WEIGHT_STREAMING"),
-    "dla_core": Option("the number of a DLA core, 0 to 3", _within(0, 3), _dla),
+    "dla_core": Option(
+        "the number of a DLA core, 0 to 3", _within(0, 3), _dla, ("IBuilderConfig.DLA_core", "BuilderFlag.GPU_FALLBACK")
+    ),
     "plugins": Option(f"plugin libraries, separated by {os.pathsep!r}", _paths, _elsewhere),
 }
 _UNUSED_BY_RTX = {
@@ -140,6 +151,7 @@ def check_options(options: Mapping[str, str], library: Library | None = None) ->
         option = _find(name, library)
         if option is not None:
             _read(name, option, value)
+            _check_known(name, option, library)
             _check_files(name, value)
 
 
@@ -198,6 +210,11 @@ def _read(name: str, option: Option, text: str) -> Any:
         return option.read(text)
     except (ValueError, KeyError):
         raise BadInput(f"builder option {name}={text} cannot be read", expected=option.form) from None
+
+
+def _check_known(name: str, option: Option, library: Library | None) -> None:
+    if library is not None and not all(has(library.module, needed) for needed in option.needs):
+        raise BadInput(f"{name} is not an option of {library.title}", fix="leave it out, or build with a newer one")
 
 
 def _check_files(name: str, value: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError
+from engines.tensorrt.differences import load_plugin_library, plugin_registry
 from engines.tensorrt.library import Library, process_logger
 
 
@@ -18,8 +19,8 @@ def load_plugins(library: Library, owner: Any, plugins: Iterable[str]) -> None:
     if not library.capabilities.plugins:
         return
     library.module.init_libnvinfer_plugins(process_logger(library), "")
-    registry = owner.get_plugin_registry()
+    registry = plugin_registry(library, owner)
     for path in plugins:
         if not Path(path).is_file():
             raise EngineError("no such plugin library", where=path, expected="the one the engine was built with")
-        registry.load_library(path)
+        load_plugin_library(library, registry, path)

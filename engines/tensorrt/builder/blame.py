@@ -25,6 +25,16 @@ class BlamedGraph:
     model: Path
 
     @cached_property
+    def makers(self) -> dict[str, str]:
+        """Which node makes a tensor, by names, subgraphs included."""
+        return {output: node.name for node in nodes_of(self._graph) for output in node.output if output and node.name}
+
+    def at(self, index: int) -> tuple[str, str]:
+        """Name and op type of the graph's node of that number, as parsers before TensorRT 9 say which; else empty."""
+        nodes = self._graph.node
+        return (nodes[index].name, nodes[index].op_type) if 0 <= index < len(nodes) else ("", "")
+
+    @cached_property
     def _nodes(self) -> dict[str, onnx.NodeProto]:
         return {node.name: node for node in nodes_of(self._graph)}
 

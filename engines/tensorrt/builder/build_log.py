@@ -10,13 +10,15 @@ message that lists the whole engine, one layer a line::
 
     I/O Tensors:
 
-TensorRT 10 writes ``Format/Datatype: Row major linear FP16 format`` where 11 and TensorRT-RTX write ``Datatype: Half``.
+TensorRT 10 writes ``Format/Datatype: Row major linear FP16 format`` where 11 and TensorRT-RTX write ``Datatype: Half``,
+and 8 writes ``INT8`` where 10 writes ``Int8``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from engines.layers import BuildMemory, LayerInfo, Role
 
@@ -24,19 +26,20 @@ SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
 """Layer kinds that launch no kernel."""
 
 _TYPES = {
-    "Float": "float32",
-    "FP32": "float32",
-    "Half": "float16",
-    "FP16": "float16",
-    "BFloat16": "bfloat16",
-    "BF16": "bfloat16",
-    "FP8": "float8",
-    "FP4": "float4",
-    "E8M0": "float8_e8m0",
+    "float": "float32",
+    "fp32": "float32",
+    "half": "float16",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "fp8": "float8",
+    "fp4": "float4",
+    "e8m0": "float8_e8m0",
 }
 _LAYER = re.compile(r"Name: (?P<name>.*?), LayerType: (?P<kind>[\w./ -]+), Inputs: \[")
 _TACTIC = re.compile(r"TacticName: (?P<tactic>.*?), StreamId: ")
-_DATATYPE = re.compile(r"Datatype: (\w+)(?=[,}\s])|Format/Datatype: [^}]*?\b(FP32|FP16|BF16|FP8|FP4|Int\w+|Bool)\b")
+_IN_WORDS = re.compile(r"\b(FP32|FP16|BF16|FP8|FP4|U?INT\d+|Bool)\b", re.IGNORECASE)
+"""A type in the words for a format: ``Thirty-two wide channel vectorized row major Int8 format``."""
+_DATATYPE = re.compile(r"[^/]Datatype: (\w+)(?=[,}\s])|Format/Datatype: ([^}]*)")
 _METADATA = re.compile(r"Metadata: (.*)$")
 _ONNX_SEPARATOR = re.compile(r"\][\x1e\x1f]?\[ONNX Layer: ")  # a node name may itself hold brackets
 _SUBGRAPH = " | sub_graph"
@@ -49,6 +52,27 @@ _MEMORY = {
 }
 
 
+@dataclass(frozen=True)
+class LayerRoles:
+    """What a layer is there for, told from the graph's Q and DQ nodes by name."""
+
+    quantizers: frozenset[str] = frozenset()
+    dequantizers: frozenset[str] = frozenset()
+
+    def of(self, kind: str, nodes: Collection[str]) -> Role:
+        """The role of a layer of that kind that executes ``nodes``."""
+        if kind in SYNCHRONISATION:
+            return "sync"
+        if not nodes:
+            return "reformat"
+        quantizes, dequantizes = self.quantizers.intersection(nodes), self.dequantizers.intersection(nodes)
+        if set(nodes) - quantizes - dequantizes:
+            return "compute"
+        if quantizes and dequantizes:
+            return "round trip"
+        return "quantize" if quantizes else "dequantize"
+
+
 def read_layers(
     messages: Iterable[str], quantizers: Collection[str] = (), dequantizers: Collection[str] = ()
 ) -> tuple[LayerInfo, ...]:
@@ -56,16 +80,16 @@ def read_layers(
 
     ``quantizers`` and ``dequantizers`` name the graph's Q and DQ nodes, by which layers of nothing else are told.
     """
-    kinds: dict[str, Role] = {**dict.fromkeys(quantizers, "quantize"), **dict.fromkeys(dequantizers, "dequantize")}
+    roles = LayerRoles(frozenset(quantizers), frozenset(dequantizers))
     for message in messages:
         start = message.find("Layers:\nName: ")
         if start >= 0:
             body = message[start + len("Layers:\n") :].partition("\nI/O Tensors:")[0].partition("\nBindings:")[0]
-            return tuple(layer for line in body.split("\n") if (layer := _read_layer(line, kinds)) is not None)
+            return tuple(layer for line in body.split("\n") if (layer := _read_layer(line, roles)) is not None)
     return ()
 
 
-def _read_layer(line: str, kinds: Mapping[str, Role]) -> LayerInfo | None:
+def _read_layer(line: str, roles: LayerRoles) -> LayerInfo | None:
     match = _LAYER.match(line)
     if match is None:
         return None
@@ -79,19 +103,8 @@ def _read_layer(line: str, kinds: Mapping[str, Role]) -> LayerInfo | None:
         outputs=_types(_section(line, "Outputs")),
         tactic=tactic["tactic"] if tactic else "",
         onnx_nodes=nodes,
-        role=_role(match["kind"], nodes, kinds),
+        role=roles.of(match["kind"], nodes),
     )
-
-
-def _role(kind: str, nodes: tuple[str, ...], kinds: Mapping[str, Role]) -> Role:
-    if kind in SYNCHRONISATION:
-        return "sync"
-    if not nodes:
-        return "reformat"
-    found = {kinds.get(node, "compute") for node in nodes}
-    if "compute" in found:
-        return "compute"
-    return found.pop() if len(found) == 1 else "round trip"
 
 
 def _section(line: str, title: str) -> str:
@@ -106,8 +119,15 @@ def _section(line: str, title: str) -> str:
 
 
 def _types(section: str) -> tuple[str, ...]:
-    names = (plain or legacy for plain, legacy in _DATATYPE.findall(section))
-    return tuple(_TYPES.get(name, name.lower()) for name in names)
+    return tuple(type_named(plain or legacy) for plain, legacy in _DATATYPE.findall(section))
+
+
+def type_named(words: str) -> str:
+    """A type as every version writes it, ``"Half"``, ``"Row major linear FP16 format"`` or ``"INT8"``, by numpy's name;
+    words that hold none stay as they are."""
+    found = _IN_WORDS.search(words)
+    name = (found[1] if found else words).lower()
+    return _TYPES.get(name, name)
 
 
 def onnx_nodes(metadata: str) -> tuple[str, ...]:

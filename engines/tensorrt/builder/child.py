@@ -18,8 +18,9 @@ from typing import IO
 import msgspec
 
 from engines.errors import BuildError, BuildFailure
-from engines.tensorrt.builder.build_plan import BuildMessages, build_plan
+from engines.tensorrt.builder.build_plan import build_plan
 from engines.tensorrt.builder.exits import RAW_LOG_NAME
+from engines.tensorrt.builder.messages import BuildMessages
 from engines.tensorrt.builder.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
 from graphs.errors import EnginewrightError
 from graphs.files import read_json, write_atomically, write_json

@@ -83,6 +83,7 @@ def _key(job: _Job) -> CacheKey:
         library=job.library.name,
         library_version=job.library.version,
         compute_capability=job.request.target.compute_capability,
+        node_types={} if job.library.capabilities.strongly_typed else job.request.node_types,
     )
 
 
@@ -128,6 +129,7 @@ def _build_plan(job: _Job, cache: EngineCache | None) -> EngineManifest:
             timing_cache=_timing_path(job, cache),
             options=job.options,
             precision=request.precision,
+            node_types={} if library.capabilities.strongly_typed else request.node_types,
         ),
         limits=Limits(request.time_limit_s, request.memory_limit_mb),
         on_progress=_estimating(job, history.estimate(job.model, size, *_where(job)) if history else None),

@@ -19,7 +19,8 @@ class PlanRequest:
     ``model`` and ``plan`` are absolute paths; ``sm`` is the compute capability the plan is for (``"SM80"``), stated to
     libraries that build ahead of time. ``timing_cache`` is a file read before and rewritten after a build by full
     TensorRT. ``options`` are the names of ``engines.tensorrt.options``. ``precision`` is what the user asked for, for
-    advice that fits; types live in the graph.
+    advice that fits; types live in the graph, and for a weakly typed library (TensorRT 8) in ``node_types``: what each
+    ONNX node of ``model`` computes in, ``"fp32"``, ``"fp16"`` or ``"int8"``.
     """
 
     model: str
@@ -31,6 +32,7 @@ class PlanRequest:
     timing_cache: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     precision: str = ""
+    node_types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

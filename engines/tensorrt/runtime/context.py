@@ -11,6 +11,7 @@ from typing import Any
 from engines.cuda.runtime import DeviceMemory, Stream
 from engines.errors import EngineError
 from engines.profile import Shape
+from engines.tensorrt.differences import activation_bytes, give_activations, new_context
 from engines.tensorrt.library import Library, listening
 from graphs.files import write_atomically
 
@@ -132,7 +133,7 @@ class ContextFactory:
     @property
     def activation_bytes(self) -> int:
         """Device memory a caller-managed context needs; the most over all profiles."""
-        return int(self._engine.device_memory_size_v2)
+        return activation_bytes(self._library, self._engine)
 
     def create(self, activations: DeviceMemory | None) -> ExecutionContext:
         """A new context; with ``activations`` it works in that memory and allocates none."""
@@ -144,20 +145,20 @@ class ContextFactory:
                 fix="use fewer slots or a smaller maximum shape",
             )
         if activations is not None:
-            context.set_device_memory(activations.address, activations.nbytes)
+            give_activations(self._library, context, activations.address, activations.nbytes)
         return ExecutionContext(context, self._where)
 
     def _new(self, caller_memory: bool) -> Any:
-        if self._config is not None:
+        if self._library.capabilities.runtime_cache and self._config is not None:
             return self._engine.create_execution_context(self._config)
-        strategy = self._library.module.ExecutionContextAllocationStrategy
-        return self._engine.create_execution_context(strategy.USER_MANAGED if caller_memory else strategy.STATIC)
+        return new_context(self._library, self._engine, caller_memory=caller_memory)
 
     def _rtx_config(self) -> Any:
+        assert self._library.capabilities.runtime_cache
         trt, config = self._library.module, self._engine.create_runtime_config()
         # EAGER: specialised kernels from the first run on. LAZY would answer with slow fallback kernels at first.
         config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        if self._rtx_graphs:
+        if self._rtx_graphs and self._library.capabilities.cuda_graph_strategy:
             config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self._cache = config.create_runtime_cache()
         self._load_cache()
@@ -165,6 +166,7 @@ class ContextFactory:
         return config
 
     def _load_cache(self) -> None:
+        assert self._library.capabilities.runtime_cache
         if self._cache_file is None or not self._cache_file.is_file():
             return
         self._cached = self._cache_file.read_bytes()
@@ -173,7 +175,7 @@ class ContextFactory:
 
     def save_cache(self) -> None:
         """Write the compiled kernels next to the plan. A folder that cannot be written costs time, not the run."""
-        if self._cache is None or self._cache_file is None:
+        if not self._library.capabilities.runtime_cache or self._cache is None or self._cache_file is None:
             return
         content = bytes(self._cache.serialize())
         if content == self._cached:

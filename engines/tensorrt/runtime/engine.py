@@ -204,5 +204,5 @@ def load_plan(
         open_runtime(cuda_runtime, device) if cuda_runtime is None or isinstance(cuda_runtime, str) else cuda_runtime
     )
     owner, engine = deserialize(trt, plan, host_code=chosen.host_code, plugins=plugins)
-    stream_weights(engine, chosen.weights_mb, plan)
+    stream_weights(trt, engine, chosen.weights_mb, plan)
     return TensorRtEngine(engine, trt, runtime, chosen, plan, owner=owner, owns_runtime=owns)

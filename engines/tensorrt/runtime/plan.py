@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError
+from engines.tensorrt.differences import allow_host_code
 from engines.tensorrt.library import Library, listening, process_logger
 from engines.tensorrt.plugins import load_plugins
 
@@ -29,7 +30,7 @@ def deserialize(
     ``plugins`` are libraries with the custom operators of the plan.
     """
     owner = library.module.Runtime(process_logger(library))
-    owner.engine_host_code_allowed = host_code
+    allow_host_code(library, owner, host_code)
     load_plugins(library, owner, plugins)
     messages: list[str] = []
     with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
@@ -53,14 +54,14 @@ def deserialize(
     return owner, engine
 
 
-def stream_weights(engine: Any, budget_mb: int | None, plan: Path) -> None:
+def stream_weights(library: Library, engine: Any, budget_mb: int | None, plan: Path) -> None:
     """Keep at most ``budget_mb`` MiB of weights on the GPU and stream the rest; None keeps all there.
 
     Raises ``EngineError`` for a plan that cannot stream. To be called before a context is made.
     """
     if budget_mb is None:
         return
-    if int(engine.streamable_weights_size) == 0:
+    if not library.capabilities.weight_streaming or int(engine.streamable_weights_size) == 0:
         raise EngineError(
             "the plan's weights cannot be streamed",
             where=str(plan),

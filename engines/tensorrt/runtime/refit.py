@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from engines.engine import Array
 from engines.errors import EngineError
 from engines.tensorrt.library import Library, listening, process_logger
 
@@ -20,23 +25,37 @@ def refit(library: Library, engine: Any, model: Path) -> None:
     errors: list[str] = []
     with listening(lambda level, text: errors.append(text) if "ERROR" in level else None):
         refitter = library.module.Refitter(engine, process_logger(library))
-        parser = library.module.OnnxParserRefitter(refitter, process_logger(library))
-        read = parser.refit_from_file(str(model))
-        messages = [str(parser.get_error(index).desc()) for index in range(parser.num_errors)]
-        if not read:
-            raise _misfit(model, [*messages, *errors])
+        kept = _parsed(library, refitter, model, errors) or _by_name(library, refitter, model)
         missing = list(refitter.get_missing_weights())
         if missing:
             raise _misfit(model, [f"it lacks {', '.join(missing[:_SHOWN])}"])
         if not refitter.refit_cuda_engine():
             raise _misfit(model, errors)
+        del kept  # read until now
 
 
-def serialized(library: Library, engine: Any) -> memoryview:
-    """The plan of an engine with its weights, those of a stripped one included."""
-    config = engine.create_serialization_config()
-    config.clear_flag(library.module.SerializationFlag.EXCLUDE_WEIGHTS)
-    return memoryview(engine.serialize_with_config(config))
+def _parsed(library: Library, refitter: Any, model: Path, errors: list[str]) -> bool:
+    """Let the library's parser read the weights; False where it has none for that (before TensorRT 10)."""
+    if not library.capabilities.onnx_refitter:
+        return False
+    parser = library.module.OnnxParserRefitter(refitter, process_logger(library))
+    read = parser.refit_from_file(str(model))
+    messages = [str(parser.get_error(index).desc()) for index in range(parser.num_errors)]
+    if not read:
+        raise _misfit(model, [*messages, *errors])
+    return True
+
+
+def _by_name(library: Library, refitter: Any, model: Path) -> list[Array]:
+    """Give the engine its weights by the names the parser gave them, the initializers' own; returns what must live
+    until the refit is done. Weights that the engine folded from several have names of their own, and stay missing."""
+    wanted, kept = set(refitter.get_all_weights()), []
+    for tensor in onnx.load(model).graph.initializer:
+        if tensor.name in wanted:
+            kept.append(np.ascontiguousarray(numpy_helper.to_array(tensor)))
+            if not refitter.set_named_weights(tensor.name, library.module.Weights(kept[-1])):
+                raise _misfit(model, [f"{tensor.name} was refused"])
+    return kept
 
 
 def _misfit(model: Path, reasons: list[str]) -> EngineError:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from engines.tensorrt import library
-from engines.tensorrt.library import Capabilities, Library
+from engines.tensorrt.capabilities import Capabilities
+from engines.tensorrt.library import Library
 from tests.engines.cuda.fake_cuda import FakeCuda
 
 Shape = tuple[int, ...]
@@ -202,5 +203,7 @@ def fake_library(*, rtx: bool = False) -> Library:
     module.ExecutionContextAllocationStrategy = Strategy
     module.CudaGraphStrategy = Enum("CudaGraphStrategy", "DISABLED WHOLE_GRAPH_CAPTURE")
     module.DynamicShapesKernelSpecializationStrategy = Enum("Specialization", "LAZY EAGER NONE")
-    capabilities = Capabilities(False, (), rtx, rtx, rtx, rtx, True, not rtx)
+    capabilities = Capabilities(
+        runtime_cache=rtx, cuda_graph_strategy=rtx, engine_validity=rtx, timing_cache=True, plugins=not rtx
+    )
     return Library(module, "tensorrt_rtx" if rtx else "tensorrt", "0", capabilities)

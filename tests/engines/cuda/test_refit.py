@@ -15,7 +15,8 @@ from engines.manifest import EngineManifest, Runtime, check_digest
 from engines.profile import ShapeProfile
 from engines.refit import refit_engine
 from engines.tensorrt import library as library_module
-from engines.tensorrt.library import Capabilities, Library
+from engines.tensorrt.capabilities import Capabilities
+from engines.tensorrt.library import Library
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 
@@ -56,7 +57,7 @@ class World:
             get_missing_weights=lambda: self.missing, refit_cuda_engine=lambda: self.accepts
         )
         module.OnnxParserRefitter = lambda refitter, logger: self
-        return Library(module, "tensorrt", "11.4.0", Capabilities(False, (), False, False, False, False, True, True))
+        return Library(module, "tensorrt", "11.4.0", Capabilities(timing_cache=True, plugins=True))
 
     def refit_from_file(self, path: str) -> bool:
         self.read = path

@@ -38,13 +38,13 @@ def test_copies_and_compute_have_streams_of_their_own(tmp_path: Path) -> None:
 
 def test_weights_are_streamed_where_the_plan_can(tmp_path: Path) -> None:
     engine = SimpleNamespace(streamable_weights_size=1 << 30, weight_streaming_budget_v2=-1)
-    stream_weights(engine, None, tmp_path)
+    stream_weights(fake_library(), engine, None, tmp_path)
     assert engine.weight_streaming_budget_v2 == -1
-    stream_weights(engine, 256, tmp_path)
+    stream_weights(fake_library(), engine, 256, tmp_path)
     assert engine.weight_streaming_budget_v2 == 256 << 20
     engine.streamable_weights_size = 0
     with pytest.raises(EngineError, match="cannot be streamed") as caught:
-        stream_weights(engine, 256, tmp_path)
+        stream_weights(fake_library(), engine, 256, tmp_path)
     assert "weight_streaming=on" in caught.value.fix
 
 

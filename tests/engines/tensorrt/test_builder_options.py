@@ -14,7 +14,8 @@ from engines.build import BuildRequest, build_engine
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile, ShapeRange, parse_shape_profiles
 from engines.targets.target import TARGETS
-from engines.tensorrt.library import Library, load_library, probe, process_logger
+from engines.tensorrt.capabilities import probe
+from engines.tensorrt.library import Library, load_library, process_logger
 from engines.tensorrt.options import OPTIONS, apply_options, check_options, options_with_digests, target_options
 from graphs.errors import BadInput
 

@@ -10,7 +10,8 @@ import pytest
 from engines.errors import BuildError
 from engines.profile import ShapeProfile
 from engines.tensorrt.builder import build_plan as builder
-from engines.tensorrt.builder.build_plan import BuildMessages, build_plan
+from engines.tensorrt.builder.build_plan import build_plan
+from engines.tensorrt.builder.messages import BuildMessages
 from engines.tensorrt.builder.request import PlanRequest, StepDone
 from engines.tensorrt.library import load_library, process_logger
 from engines.tensorrt.options import apply_options

@@ -7,7 +7,8 @@ import pytest
 from engines.errors import BuildError, BuildFailure
 from engines.targets.target import TARGETS
 from engines.tensorrt import library
-from engines.tensorrt.library import choose_library, listening, load_library, probe, process_logger
+from engines.tensorrt.capabilities import probe
+from engines.tensorrt.library import choose_library, listening, load_library, process_logger
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -49,12 +50,12 @@ def test_choice(
 
 def test_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old = ModuleType("tensorrt")
-    old.__version__ = "8.6.1"  # type: ignore[attr-defined]
+    old.__version__ = "8.4.3.1"  # type: ignore[attr-defined]
     monkeypatch.setattr(library, "_module_name", lambda name: "tensorrt")
     monkeypatch.setattr(library.importlib, "import_module", lambda name: old)
     library._load.cache_clear()
     try:
-        with pytest.raises(BuildError, match=r"tensorrt 8\.6\.1 is too old"):
+        with pytest.raises(BuildError, match=r"tensorrt 8\.4\.3\.1 is too old"):
             load_library("tensorrt")
     finally:
         library._load.cache_clear()
@@ -74,7 +75,7 @@ def test_a_library_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPa
 def test_capabilities_come_from_the_module_and_not_from_its_version() -> None:
     bare = SimpleNamespace(IBuilderConfig=object, ICudaEngine=object, Runtime=object)
     found = probe(bare, "tensorrt")  # type: ignore[arg-type]
-    assert not found.needs_strongly_typed_flag
+    assert not found.strongly_typed_flag
     assert found.compute_capability_targets == ()
     assert not found.engine_validity
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engines.tensorrt.builder.timing import TimingCache, timing_cache
-from engines.tensorrt.library import Capabilities, Library
+from engines.tensorrt.capabilities import Capabilities
+from engines.tensorrt.library import Library
 
 
 class Config:
@@ -75,6 +76,6 @@ def test_what_the_library_refuses_is_dropped_with_a_warning(kept: TimingCache) -
 
 
 def test_rtx_keeps_none() -> None:
-    nothing = Capabilities(False, (), True, True, True, True, timing_cache=False)
+    nothing = Capabilities(timing_cache=False)
     library = Library(SimpleNamespace(), "tensorrt_rtx", "1.7", nothing)  # type: ignore[arg-type]
     assert timing_cache(library, "somewhere", "SM80") is None
