@@ -22,7 +22,7 @@ from graphs.tensorrt8.lint import lint_tensorrt8
 from graphs.tensorrt8.operators import IR_VERSION, OPSET
 from optimizer.precision import Dtype
 from optimizer.tensorrt8.opset import drop_defaults
-from optimizer.tensorrt8.precisions import node_precisions
+from optimizer.tensorrt8.precisions import node_precisions, rounded_nodes
 from optimizer.tensorrt8.quantizers import quantizers_in_fp32
 from optimizer.tensorrt8.rewriting import rewrite
 from optimizer.tensorrt8.rules import RULES
@@ -34,12 +34,14 @@ _TYPES = frozenset({Rule.DTYPE, Rule.SCALE_TYPE, Rule.QUANTIZED_TYPE, Rule.ZERO_
 @dataclass(frozen=True)
 class Lowered:
     """``model`` for TensorRT 8's parser. ``precisions``: node of it -> what that computes in, for every node on floats
-    but Q, DQ and Cast; a node that was written out hands its own on to its parts. ``notes`` say what was changed.
+    but Q, DQ and Cast; a node that was written out hands its own on to its parts. ``rounded``: nodes whose results may
+    be FP16, INT8 products included. ``notes`` say what was changed.
     """
 
     model: ir.Model
     notes: tuple[str, ...]
     precisions: Mapping[str, Dtype]
+    rounded: frozenset[str] = frozenset()
 
 
 def lower_for_tensorrt8(model: ir.Model) -> Lowered:
@@ -58,7 +60,7 @@ def lowered_as_far_as_possible(model: ir.Model) -> Lowered:
     """The same where nothing is refused: for who asks ``lint_tensorrt8`` himself what is left."""
     copy = model.clone()
     infer_shapes(copy)
-    before = node_precisions(copy)
+    before, rounded = node_precisions(copy), rounded_nodes(copy)
     notes = [*widen(copy), *quantizers_in_fp32(copy)]
     rewritten = rewrite(copy, RULES)
     drop_defaults(copy)
@@ -69,8 +71,9 @@ def lowered_as_far_as_possible(model: ir.Model) -> Lowered:
     names = {str(node.name) for node in copy.graph.all_nodes()}
     sources = {name: rewritten.sources.get(name, name) for name in names}
     precisions = {name: before[source] for name, source in sources.items() if source in before}
+    halves = frozenset(name for name, source in sources.items() if source in rounded)
     notes += [f"{count} {op} written in the form of opset {OPSET}" for op, count in sorted(rewritten.changed.items())]
-    return Lowered(copy, tuple(notes), precisions)
+    return Lowered(copy, tuple(notes), precisions, halves)
 
 
 def refusal(findings: list[LintFinding]) -> BuildError:

@@ -18,6 +18,12 @@ _BETWEEN = frozenset({"QuantizeLinear", "DequantizeLinear", "Cast", "Constant"})
 """Operators that compute in no precision: they lead from one to another."""
 
 
+def rounded_nodes(model: ir.Model) -> frozenset[str]:
+    """Nodes whose results are FP16: what may be computed so beside the graph; products in INT8 among them."""
+    nodes = (node for node in model.graph.all_nodes() if node.op_type not in _BETWEEN)
+    return frozenset(str(node.name) for node in nodes if any(v.dtype == ir.DataType.FLOAT16 for v in node.outputs))
+
+
 def node_precisions(model: ir.Model) -> dict[str, Dtype]:
     """Node -> precision, branches and bodies included, for every node that reads or makes floats."""
     found: dict[str, Dtype] = {}

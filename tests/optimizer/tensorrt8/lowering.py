@@ -19,7 +19,12 @@ from optimizer.tensorrt8.lowering import Lowered, lowered_as_far_as_possible
 
 
 def model_of(text: str, opset: int = 21) -> ir.Model:
+    """Constants called ``half_...`` are float16, which the text form cannot say."""
     model = ir.from_onnx_text(f'<ir_version: 10, opset_import: ["" : {opset}]>\n{text}')
+    for name, value in model.graph.initializers.items():
+        if name.startswith("half_") and value.const_value is not None:
+            value.const_value = ir.tensor(value.const_value.numpy().astype(np.float16), name=name)
+            value.type = ir.TensorType(ir.DataType.FLOAT16)
     name_nodes(model)
     infer_shapes(model)
     return model

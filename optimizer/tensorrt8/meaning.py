@@ -1,0 +1,50 @@
+"""Does the lowered graph mean what the typed one means? Both are run in FP32, where nothing but rounding may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from benchmarks.accuracy.compare import OutputNoise
+from engines.engine import Feed
+from engines.onnxruntime.graph import simulated_outputs
+from graphs.taps import cut_at
+from optimizer.equivalence import NEAR_DB, Equivalence, compare_graphs
+from optimizer.tensorrt8.lowering import Lowered
+from optimizer.tensorrt8.widening import widen
+
+_FLOAT = ir.DataType.FLOAT
+
+
+def same_meaning(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> Equivalence:
+    """Compare the typed graph, its half precision taken for FP32, with the lowered one on ``feeds``, Q/DQ in float.
+
+    A code of INT8 at the edge of two falls either way for an error in the last bit: ``near`` is what to ask for.
+    Raises ``EngineError`` where the typed graph does not run.
+    """
+    return compare_graphs(_wide(typed), lowered.model, feeds, fuse_qdq=False)
+
+
+def first_difference(typed: ir.Model, lowered: Lowered, feed: Feed) -> str:
+    """The first node, in graph order, whose result differs in more than rounding; empty where none in the main graph
+    does.
+    """
+    wide = _wide(typed)
+    kept = {value.name for node in lowered.model.graph for value in node.outputs if value.dtype == _FLOAT}
+    makers = {str(v.name): str(node.name) for node in wide.graph for v in node.outputs if v.name in kept}
+    wanted, found = (simulated_outputs(cut_at(model, makers), [feed])[0] for model in (wide, lowered.model))
+    for name, maker in makers.items():
+        noise = OutputNoise()
+        noise.add(np.asarray(wanted[name]), np.asarray(found[name]), 0)
+        measured = noise.result()
+        if measured.failure or measured.sqnr_db < NEAR_DB["float32"]:
+            return maker
+    return ""
+
+
+def _wide(typed: ir.Model) -> ir.Model:
+    copy = typed.clone()
+    widen(copy)
+    return copy
