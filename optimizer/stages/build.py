@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from calibration.source import SampleSource
 from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
@@ -22,6 +23,7 @@ from optimizer.events import Detail, Events
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Settings
 from optimizer.stages.forms import TypedForm
+from optimizer.stages.lowering import readable
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ def build_targets(
     typed: TypedForm | None = None,
     batching: Batching | None = None,
     not_finite: tuple[str, ...] = (),
+    held_back: SampleSource | None = None,
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
 
     Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``typed`` is the form
     behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a node that a target
-    refuses has the type it has.
+    refuses has the type it has. Where a library takes another form of the graph, that is proved on ``held_back``.
     """
     plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
@@ -79,7 +82,7 @@ def build_targets(
             batching=batching,
             not_finite=not_finite,
         )
-        return _build_one(request, events, plan, stop)
+        return _build_one(request, events, plan, stop, held_back)
 
     outcomes = _side_by_side(build, gpu, settings.parallel_builds)
     if len(gpu) == len(targets):
@@ -118,7 +121,9 @@ def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
         raise BadInput(f"no asked target takes this model ({names}): {outcomes[0].reason}")
 
 
-def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event) -> BuildOutcome:
+def _build_one(
+    request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event, held_back: SampleSource | None
+) -> BuildOutcome:
     target = request.target
 
     def show(progress: BuildProgress) -> None:
@@ -128,7 +133,8 @@ def _build_one(request: BuildRequest, events: Events, plan: PrecisionPlan | None
         events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s{usual}"))
 
     try:
-        manifest = build_engine(request, show)
+        with readable(request, held_back, events) as asked:
+            manifest = build_engine(asked, show)
     except BuildError as error:
         if error.failure is BuildFailure.CANCELLED:
             raise

@@ -86,6 +86,7 @@ def _for_gpus(
             typed=typed,
             batching=job.inputs.batching,
             not_finite=(*forms.not_finite, *job.inputs.not_finite),
+            held_back=job.inputs.held_back,
         ),
     )
     title = "predict what the GPUs that are not here should reach"
