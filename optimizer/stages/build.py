@@ -133,8 +133,8 @@ def _build_one(
         events.emit(Detail("build", f"{target.name}: {progress.stage}  {progress.elapsed_s:.0f} s{usual}"))
 
     try:
-        with readable(request, held_back, events) as asked:
-            manifest = build_engine(asked, show)
+        with readable(request, held_back, events) as taken:
+            manifest = build_engine(taken, show)
     except BuildError as error:
         if error.failure is BuildFailure.CANCELLED:
             raise
