@@ -51,6 +51,7 @@ def open_engine(
         settings=gpu,
         cuda_runtime=cuda_runtime,
         plugins=plugin_libraries(manifest.options),
+        version_compatible=manifest.has("version_compatible"),
     )
     plan.learn(manifest.inputs, manifest.outputs)
     return plan

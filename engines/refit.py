@@ -36,7 +36,12 @@ def refit_engine(directory: Path, model: Path, *, cuda_runtime: str | None = Non
     check_runs_here(manifest, directory, runtime_here(manifest))
     library = library_for(manifest)
     open_runtime(cuda_runtime)  # makes a CUDA context, or says what is missing
-    _, engine = deserialize(library, directory / manifest.file, plugins=plugin_libraries(manifest.options))
+    _, engine = deserialize(
+        library,
+        directory / manifest.file,
+        plugins=plugin_libraries(manifest.options),
+        version_compatible=manifest.has("version_compatible"),
+    )
     refit(library, engine, model)
     try:
         return _replace(manifest, directory, memoryview(serialized(library, engine)), model.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any, TypeAlias
 from engines.errors import BuildError, BuildFailure
 from engines.targets.target import LibraryName, Target
 from engines.tensorrt.capabilities import Capabilities, probe
+from engines.tensorrt.cuda_wheels import load_cuda_wheels
 
 LogReceiver: TypeAlias = Callable[[str, str], None]
 """Called with (severity name: ERROR, WARNING, INFO, VERBOSE, INTERNAL_ERROR; message)."""
@@ -39,6 +41,8 @@ _TITLES: dict[LibraryName, str] = {
     "tensorrt_rtx": "TensorRT-RTX",
     "tensorrt_lean": "TensorRT lean runtime",
 }
+_CUDA_LIBRARY = re.compile(r"lib(?:cublas|cudnn|cudart)\w*\.so")
+"""What an import names that fails for want of CUDA's libraries."""
 _OLDEST_TENSORRT = (8, 5)
 """The first release with ``execute_async_v3`` and tensors by name, which running a plan stands on."""
 
@@ -100,7 +104,7 @@ def load_library(prefer: LibraryName | None = None) -> Library:
 def _load(name: LibraryName) -> Library:
     module_name = _module_name(name) or name
     try:
-        module = importlib.import_module(module_name)
+        module = _imported(module_name)
     except (ImportError, OSError) as error:
         raise BuildError(
             BuildFailure.MISSING_LIBRARY, f"{module_name} cannot be imported: {error}", fix=_INSTALL[name]
@@ -114,6 +118,15 @@ def _load(name: LibraryName) -> Library:
             fix=_INSTALL[name],
         )
     return Library(module, name, version, probe(module, name))
+
+
+def _imported(module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        if not _CUDA_LIBRARY.search(str(error)) or not load_cuda_wheels():
+            raise
+        return importlib.import_module(module_name)
 
 
 def load_runtime(name: LibraryName, *, version_compatible: bool = False) -> Library:

@@ -26,8 +26,8 @@ Apply: TypeAlias = Callable[[Any, Any, Any], str]
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its allowed values in words, how they are read (``ValueError``), how one is set, and the names that a
-    library must have for it (as in ``capabilities``)."""
+    """One option: its allowed values in words, how they are read (``ValueError``), how one is set, and the names that
+    a library must have for it (as in ``capabilities``)."""
 
     form: str
     read: Callable[[str], Any]

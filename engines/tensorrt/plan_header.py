@@ -15,7 +15,8 @@ from engines.errors import EngineError
 from engines.targets.target import RTX_CAPABILITIES
 
 _TAGS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx", b"ptrt": "tensorrt"}
-"""The last is the engine inside the others' frame: taken where it stands alone, but its fields are not known."""
+"""The last is the engine inside the others' frame. It stands alone in plans of TensorRT 8.5, whose library has no
+other tag; its fields are not known."""
 _FRAMELESS = b"ptrt"
 _FIELDS = struct.Struct("<4sIIIQ4B4sI")
 """Tag, layout of what follows, number of sections, 0, bytes of the plan, version, the tag again, bits of GPUs."""
@@ -25,9 +26,9 @@ _LAYOUT = 0
 
 @dataclass(frozen=True)
 class PlanHeader:
-    """``library`` is ``"tensorrt"`` or ``"tensorrt_rtx"``, ``version`` all four numbers (``"1.7.1.116"``), empty where
-    the layout is not known. ``bytes`` is the length the plan gives itself and ``capabilities`` the GPUs it is for; only
-    TensorRT-RTX says either: else None and empty.
+    """``library`` is ``"tensorrt"`` or ``"tensorrt_rtx"``, ``version`` all four numbers (``"1.7.1.116"``), empty
+    where the layout is not known. ``bytes`` is the length the plan gives itself and ``capabilities`` the GPUs it is
+    for; only TensorRT-RTX says either: else None and empty.
     """
 
     library: str

@@ -12,6 +12,7 @@ from typing import Any
 
 from engines.layers import LayerInfo
 from engines.tensorrt.builder.build_log import LayerRoles, onnx_nodes, type_named
+from engines.tensorrt.differences import new_context
 from engines.tensorrt.library import Library, process_logger
 
 NamedNodes = Callable[[str], tuple[str, ...]]
@@ -25,7 +26,19 @@ def inspect(library: Library, plan: Any) -> str:
     if engine is None:
         return ""
     inspector = engine.create_engine_inspector()
+    context = new_context(library, engine, caller_memory=True)
+    if context is not None:  # for a dynamic plan types are told for concrete shapes only
+        _set_usual_shapes(library, engine, context)
+        inspector.execution_context = context
     return str(inspector.get_engine_information(library.module.LayerInformationFormat.JSON))
+
+
+def _set_usual_shapes(library: Library, engine: Any, context: Any) -> None:
+    modes = library.module.TensorIOMode
+    for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
+        if engine.get_tensor_mode(name) == modes.INPUT and -1 in tuple(engine.get_tensor_shape(name)):
+            _, usual, _ = engine.get_tensor_profile_shape(name, 0)
+            context.set_input_shape(name, tuple(usual))
 
 
 def read_inspection(text: str, roles: LayerRoles, named: NamedNodes) -> tuple[LayerInfo, ...]:

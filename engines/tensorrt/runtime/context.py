@@ -13,6 +13,7 @@ from engines.errors import EngineError
 from engines.profile import Shape
 from engines.tensorrt.differences import activation_bytes, give_activations, new_context
 from engines.tensorrt.library import Library, listening
+from engines.tensorrt.runtime.layout import IoLayout
 from graphs.files import write_atomically
 
 _log = logging.getLogger(__name__)
@@ -21,12 +22,15 @@ _log = logging.getLogger(__name__)
 class ExecutionContext:
     """An ``IExecutionContext`` that remembers what it was told, and says why TensorRT refused a thing.
 
-    TensorRT forbids two executions of one context in flight, so a context belongs to one slot.
+    TensorRT forbids two executions of one context in flight, so a context belongs to one slot. ``first_profile`` is
+    the engine's number of the context's own profile 0; None where contexts share profiles.
     """
 
-    def __init__(self, context: Any, where: str) -> None:
+    def __init__(self, context: Any, where: str, first_profile: int | None = None) -> None:
         self._context, self._where = context, where
-        self._profile = 0  # a new context starts with profile 0
+        self._first = first_profile or 0
+        # A new context starts with profile 0 of the engine; where none is shared, only the very first one does.
+        self._profile = 0 if first_profile is None else -1
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
         self._output_shapes: dict[str, Shape] = {}  # empty: to be asked again
@@ -35,7 +39,7 @@ class ExecutionContext:
         if profile == self._profile:
             return
         with _heard() as errors:
-            accepted = self._context.set_optimization_profile_async(profile, stream.handle)
+            accepted = self._context.set_optimization_profile_async(self._first + profile, stream.handle)
         if not accepted:
             raise self._refused(f"optimization profile {profile} was refused", "", errors)
         stream.synchronise()  # the switch may copy; TensorRT leaves the ordering to the caller
@@ -118,17 +122,36 @@ class ContextFactory:
     ``own_graphs`` says that the caller captures CUDA graphs: then activation memory is the caller's, shared by the
     contexts of a slot, because a context must not change after capture and so every captured shape needs its own
     (TensorRT documentation, "CUDA Graphs"). TensorRT-RTX captures by itself, and keeps the kernels it compiled in
-    ``runtime_cache`` so that the next start does not compile them again.
+    ``runtime_cache`` so that the next start does not compile them again. Before TensorRT 8.6 each context of a
+    dynamic plan needs profiles of its own: there are as many contexts as the plan has copies of them, and none to
+    spare for captured shapes, so that such a plan runs without graphs.
     """
 
-    def __init__(self, library: Library, engine: Any, where: str, *, graphs: bool, runtime_cache: Path | None) -> None:
+    def __init__(
+        self,
+        library: Library,
+        engine: Any,
+        layout: IoLayout,
+        where: str,
+        *,
+        graphs: bool,
+        runtime_cache: Path | None,
+    ) -> None:
         self._library, self._engine, self._where = library, engine, where
+        self._own_profiles = layout.dynamic and not library.capabilities.shared_profiles
+        self._profiles, self._copies = len(layout.profiles), layout.copies
+        self._made = 0
         self._rtx_graphs = graphs and library.capabilities.cuda_graph_strategy
-        self.own_graphs = graphs and not self._rtx_graphs
+        self.own_graphs = graphs and not self._rtx_graphs and not self._own_profiles
         self._cache_file = runtime_cache
         self._cache: Any = None
         self._cached = b""
         self._config: Any = self._rtx_config() if library.capabilities.runtime_cache else None
+
+    @property
+    def most(self) -> int | None:
+        """How many contexts there can be at once; None for any number."""
+        return self._copies if self._own_profiles else None
 
     @property
     def activation_bytes(self) -> int:
@@ -136,7 +159,7 @@ class ContextFactory:
         return activation_bytes(self._library, self._engine)
 
     def create(self, activations: DeviceMemory | None) -> ExecutionContext:
-        """A new context; with ``activations`` it works in that memory and allocates none."""
+        """A new context; with ``activations`` it works in that memory and allocates none. Each that is made stays."""
         context = self._new(activations is not None)
         if context is None:
             raise EngineError(
@@ -146,7 +169,9 @@ class ContextFactory:
             )
         if activations is not None:
             give_activations(self._library, context, activations.address, activations.nbytes)
-        return ExecutionContext(context, self._where)
+        first = self._made * self._profiles if self._own_profiles else None
+        self._made += 1
+        return ExecutionContext(context, self._where, first)
 
     def _new(self, caller_memory: bool) -> Any:
         if self._library.capabilities.runtime_cache and self._config is not None:

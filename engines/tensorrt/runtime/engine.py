@@ -1,7 +1,9 @@
-"""A TensorRT or TensorRT-RTX plan running on a GPU, behind the ``Engine`` protocol, with several batches in flight."""
+"""A TensorRT or TensorRT-RTX plan running on a GPU, behind the ``Engine`` protocol, with several batches in
+flight."""
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from engines.tensorrt.runtime.layout import IoLayout, choose_profile, read_layou
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
 from engines.tensorrt.runtime.slot import DeviceTimes, Slot
 
+_log = logging.getLogger(__name__)
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
 
 
@@ -31,10 +34,11 @@ RUNTIME_CACHE_SUFFIX = ".runtime-cache"
 class GpuSettings:
     """How a plan runs.
 
-    ``slots`` batches may be in flight; ``graphs`` replays captured CUDA graphs (off where the CUDA runtime has none);
-    ``runtime_cache`` keeps TensorRT-RTX's compiled kernels in ``PLAN.runtime-cache``; ``host_code`` lets a
-    version-compatible plan load the lean runtime it carries, which is code from the plan: only for plans you trust;
-    ``weights_mb`` bounds the weights kept on the GPU, MiB, the rest is streamed (plans built with weight_streaming).
+    ``slots`` batches may be in flight, or as many as a plan of TensorRT 8.5 has copies of its profiles for;
+    ``graphs`` replays captured CUDA graphs (off where the CUDA runtime has none); ``runtime_cache`` keeps
+    TensorRT-RTX's compiled kernels in ``PLAN.runtime-cache``; ``host_code`` lets a version-compatible plan load the
+    lean runtime it carries, which is code from the plan: only for plans you trust; ``weights_mb`` bounds the weights
+    kept on the GPU, MiB, the rest is streamed (plans built with weight_streaming).
     """
 
     slots: int = 1
@@ -80,6 +84,7 @@ class TensorRtEngine(EngineBase):
         self._contexts = ContextFactory(
             library,
             engine,
+            self._layout,
             str(plan),
             graphs=settings.graphs and (runtime.supports_graphs or library.capabilities.cuda_graph_strategy),
             runtime_cache=plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX) if settings.runtime_cache else None,
@@ -87,7 +92,7 @@ class TensorRtEngine(EngineBase):
         self._slots: list[Slot] = []
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         try:
-            for _ in range(max(1, settings.slots)):
+            for _ in range(_slots(settings.slots, self._contexts.most, plan)):
                 self._slots.append(Slot(runtime, self._layout, self._contexts))
         except BaseException:
             self._release()
@@ -183,6 +188,12 @@ class TensorRtEngine(EngineBase):
         self._slots.clear()
 
 
+def _slots(asked: int, most: int | None, plan: Path) -> int:
+    if most is not None and asked > most:
+        _log.warning("%s runs %d batches at once, not %d: it has profiles for no more", plan, most, asked)
+    return max(1, min(asked, most or asked))
+
+
 def load_plan(
     plan: Path,
     library: LibraryName | None = None,
@@ -191,11 +202,13 @@ def load_plan(
     cuda_runtime: str | CudaRuntime | None = None,
     device: int = 0,
     plugins: Sequence[str] = (),
+    version_compatible: bool = False,
 ) -> TensorRtEngine:
     """Deserialize ``plan`` and make it ready to run on GPU ``device``.
 
-    Raises ``EngineError`` with what is missing (driver, GPU, package) or why TensorRT refused the plan, and
-    ``BuildError(MISSING_LIBRARY)`` where neither TensorRT nor TensorRT-RTX is installed.
+    ``version_compatible`` says that it was built to run under later versions, too. Raises ``EngineError`` with what
+    is missing (driver, GPU, package) or why TensorRT refused the plan, and ``BuildError(MISSING_LIBRARY)`` where
+    neither TensorRT nor TensorRT-RTX is installed.
     """
     chosen = settings or GpuSettings()
     trt = load_library(library)
@@ -203,6 +216,8 @@ def load_plan(
     runtime = (
         open_runtime(cuda_runtime, device) if cuda_runtime is None or isinstance(cuda_runtime, str) else cuda_runtime
     )
-    owner, engine = deserialize(trt, plan, host_code=chosen.host_code, plugins=plugins)
+    owner, engine = deserialize(
+        trt, plan, host_code=chosen.host_code, plugins=plugins, version_compatible=version_compatible
+    )
     stream_weights(trt, engine, chosen.weights_mb, plan)
     return TensorRtEngine(engine, trt, runtime, chosen, plan, owner=owner, owns_runtime=owns)

@@ -17,20 +17,28 @@ class IoLayout:
     """Inputs, outputs and optimization profiles of an engine.
 
     ``host`` names the shape tensors, which TensorRT reads from (or writes to) host memory. Every profile covers every
-    input, static ones with min = opt = max.
+    input, static ones with min = opt = max. A plan may hold all of them several times over (``copies``), for
+    libraries whose contexts share none: then ``profiles`` are the first of them, and copy ``k`` of profile ``p`` has
+    the number ``k * len(profiles) + p`` in the engine.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     profiles: tuple[ShapeProfile, ...]
     host: frozenset[str] = frozenset()
+    copies: int = 1
+
+    @property
+    def dynamic(self) -> bool:
+        return any(spec.dynamic for spec in self.inputs)
 
     def largest(self, profile: int) -> dict[str, Shape]:
         return {name: shapes.max for name, shapes in self.profiles[profile].inputs.items()}
 
 
 def read_layout(trt: Any, engine: Any, where: str) -> IoLayout:
-    """The layout of an ``ICudaEngine``; ``EngineError`` for I/O that plain arrays cannot carry. ``where``: the plan."""
+    """The layout of an ``ICudaEngine``; ``EngineError`` for I/O that plain arrays cannot carry. ``where``: the
+    plan."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     specs = {name: _spec(trt, engine, name, where) for name in names}
     inputs = tuple(specs[n] for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT)
@@ -38,7 +46,14 @@ def read_layout(trt: Any, engine: Any, where: str) -> IoLayout:
     host = frozenset(n for n in names if engine.get_tensor_location(n) == trt.TensorLocation.HOST)
     count = max(1, int(engine.num_optimization_profiles))
     profiles = tuple(ShapeProfile({s.name: _range(engine, s, index) for s in inputs}) for index in range(count))
-    return IoLayout(inputs, outputs, profiles, host)
+    distinct = _period(profiles)
+    return IoLayout(inputs, outputs, profiles[:distinct], host, count // distinct)
+
+
+def _period(profiles: tuple[ShapeProfile, ...]) -> int:
+    """The least number of profiles that the others repeat, in order."""
+    count = len(profiles)
+    return next((n for n in range(1, count) if count % n == 0 and profiles == profiles[:n] * (count // n)), count)
 
 
 def _spec(trt: Any, engine: Any, name: str, where: str) -> TensorSpec:

@@ -62,7 +62,11 @@ SEEDS: dict[str, dict[str, str]] = {
         "tensor": "ITensor",
         "profile": "IOptimizationProfile",
     },
-    "builder/inspection.py": {"engine": "ICudaEngine", "inspector": "EngineInspector"},
+    "builder/inspection.py": {
+        "engine": "ICudaEngine",
+        "inspector": "EngineInspector",
+        "context": "IExecutionContext",
+    },
     "builder/layer_types.py": {"config": "IBuilderConfig", "layer": "ILayer", "output": "ITensor"},
     "builder/node_layers.py": {"network": "INetworkDefinition", "layer": "ILayer", "out": "ITensor"},
     "builder/parsing.py": {

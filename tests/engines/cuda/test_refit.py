@@ -86,7 +86,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(refit_module, "runtime_here", lambda manifest: Runtime("tensorrt", "11.4.0", (8, 0)))
     monkeypatch.setattr(refit_module, "library_for", lambda manifest: library)
     monkeypatch.setattr(refit_module, "open_runtime", lambda name: None)
-    monkeypatch.setattr(refit_module, "deserialize", lambda library, plan, plugins: (None, world))
+    monkeypatch.setattr(refit_module, "deserialize", lambda library, plan, **_: (None, world))
     folder = tmp_path / "a100"
     folder.mkdir()
     (folder / "engine.plan").write_bytes(b"plan")
