@@ -6,7 +6,7 @@ Every other library takes the typed graph as it is.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -16,19 +16,14 @@ import onnx_ir as ir
 
 from calibration.source import SampleSource
 from engines.build_request import BuildRequest
-from engines.engine import Feed
-from engines.errors import BuildError, BuildFailure, EngineError
 from engines.targets.gpus_here import native_target
 from engines.tensorrt.library import choose_library, load_library
-from graphs.errors import in_a_line
 from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.events import Events
-from optimizer.tensorrt8.lowering import Lowered, lower_for_tensorrt8
-from optimizer.tensorrt8.meaning import first_difference, same_meaning
+from optimizer.tensorrt8.lowering import lower_for_tensorrt8
+from optimizer.tensorrt8.meaning import STAGE, prove
 
-STAGE = "lower"
-"""What it is called in events."""
 _SAMPLES = 2
 """Samples that the lowered graph is run on: its nodes are a few kinds, each rewritten in one way. Chosen."""
 
@@ -58,29 +53,3 @@ def readable(request: BuildRequest, held_back: SampleSource | None, events: Even
 def _is_weakly_typed(request: BuildRequest) -> bool:
     name = request.library or choose_library(request.target, native_target()).name
     return name is not None and not load_library(name).capabilities.strongly_typed
-
-
-def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
-    """Raise ``BuildError`` where the lowered graph computes something else, naming the first node that does."""
-    try:
-        found = same_meaning(typed, lowered, feeds)
-    except EngineError as error:
-        raise _not_proved(f"the typed graph does not run in FP32: {in_a_line(error)}", "") from error
-    if not found.near:
-        raise _not_proved(found.why, _where(typed, lowered, feeds))
-
-
-def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
-    try:
-        return next((where for feed in feeds if (where := first_difference(typed, lowered, feed))), "")
-    except EngineError:
-        return ""
-
-
-def _not_proved(why: str, where: str) -> BuildError:
-    return BuildError(
-        BuildFailure.OTHER,
-        f"stage {STAGE!r}: the graph written for TensorRT 8 does not compute what model.onnx does: {why}",
-        where=where,
-        fix="build with TensorRT 10 or later",
-    )

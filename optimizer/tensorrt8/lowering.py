@@ -68,7 +68,7 @@ def lowered_as_far_as_possible(model: ir.Model) -> Lowered:
     _drop_dead_nodes(copy)
     drop_unused_initializers(copy)
     infer_shapes(copy)
-    names = {str(node.name) for node in copy.graph.all_nodes()}
+    names = [str(node.name) for node in copy.graph.all_nodes()]
     sources = {name: rewritten.sources.get(name, name) for name in names}
     precisions = {name: before[source] for name, source in sources.items() if source in before}
     halves = frozenset(name for name, source in sources.items() if source in rounded)

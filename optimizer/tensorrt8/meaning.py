@@ -9,12 +9,16 @@ import onnx_ir as ir
 
 from benchmarks.accuracy.compare import OutputNoise
 from engines.engine import Feed
+from engines.errors import BuildError, BuildFailure, EngineError
 from engines.onnxruntime.graph import simulated_outputs
+from graphs.errors import in_a_line
 from graphs.taps import cut_at
 from optimizer.equivalence import NEAR_DB, Equivalence, compare_graphs
 from optimizer.tensorrt8.lowering import Lowered
 from optimizer.tensorrt8.widening import widen
 
+STAGE = "lower"
+"""What writing the graph for TensorRT 8 is called in events and errors."""
 _FLOAT = ir.DataType.FLOAT
 
 
@@ -48,3 +52,29 @@ def _wide(typed: ir.Model) -> ir.Model:
     copy = typed.clone()
     widen(copy)
     return copy
+
+
+def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
+    """Raise ``BuildError`` where the lowered graph computes something else, naming the first node that does."""
+    try:
+        found = same_meaning(typed, lowered, feeds)
+    except EngineError as error:
+        raise _not_proved(f"the typed graph does not run in FP32: {in_a_line(error)}", "") from error
+    if not found.near:
+        raise _not_proved(found.why, _where(typed, lowered, feeds))
+
+
+def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
+    try:
+        return next((where for feed in feeds if (where := first_difference(typed, lowered, feed))), "")
+    except EngineError:
+        return ""
+
+
+def _not_proved(why: str, where: str) -> BuildError:
+    return BuildError(
+        BuildFailure.OTHER,
+        f"stage {STAGE!r}: the graph written for TensorRT 8 does not compute what model.onnx does: {why}",
+        where=where,
+        fix="build with TensorRT 10 or later",
+    )

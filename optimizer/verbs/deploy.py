@@ -12,8 +12,9 @@ from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_atomically
 from optimizer.bundle import Bundle
+from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 
-SYSTEMS = ("triton", "kserve")
+SYSTEMS = ("triton", "kserve", "tensorrt8")
 REPOSITORY, SERVICE = "repository", "inference-service.yaml"
 """What ``kserve`` writes: the models to upload, and the manifest that names where they then lie."""
 
@@ -24,13 +25,16 @@ def deploy_bundle(
     """Write ``out`` for ``system`` and return its files. ``targets`` default to all of the bundle, ``name`` to the
     bundle's; ``storage_uri`` is where KServe's cluster finds the repository once it is uploaded.
 
-    Raises ``BadInput`` for an unknown system, and whatever ``write_triton_repository`` refuses.
+    Raises ``BadInput`` for an unknown system, and whatever ``write_triton_repository`` and ``write_tensorrt8_folder``
+    refuse.
     """
     if system not in SYSTEMS:
         raise BadInput(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
     bundle = Bundle(path)
+    if system == "tensorrt8":
+        return write_tensorrt8_folder(bundle, out)
     chosen = tuple(targets) or tuple(bundle.targets())
     model = name or path.resolve().name.removesuffix(".optimized")
     if system == "triton":

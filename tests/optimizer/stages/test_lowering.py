@@ -22,6 +22,7 @@ from optimizer.events import Events, Note
 from optimizer.settings import Settings
 from optimizer.stages import build, lowering
 from optimizer.stages.build import build_targets
+from optimizer.tensorrt8.lowering import Lowered
 from tests.optimizer.tensorrt8.lowering import model_of
 
 TEXT = (
@@ -78,7 +79,7 @@ def test_other_libraries_get_the_typed_graph(tmp_path: Path, monkeypatch: pytest
 def test_a_graph_that_means_something_else_is_not_built(
     tmp_path: Path, weakly_typed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(model: ir.Model) -> lowering.Lowered:
+    def broken(model: ir.Model) -> Lowered:
         found = lower(model)
         mean = next(node for node in found.model.graph if node.name == "mean")
         mean.op_type = "ReduceMax"
