@@ -15,6 +15,9 @@ from onnx.defs import OpSchema, SchemaError
 from optimizer.importing.versions import OPSET
 from optimizer.passes.spell_out import spell_out
 
+PREVIEW = "ai.onnx.preview"
+"""ONNX's domain for operators that may join the standard (FlexAttention): no runtime has them yet."""
+
 
 def bring_down(model: ir.Model) -> list[str]:
     """Write out and lower what can be, in place; returns notes."""
@@ -53,9 +56,16 @@ def _is_newer(op_type: str) -> bool:
 def _expand(model: ir.Model) -> set[str]:
     """Write out every operator that came after 21 and has a function, then those in its function; returns names."""
     done: set[str] = set()
-    while spelt := spell_out(model, lambda node: node.domain == "" and _is_newer(node.op_type)):
+    while spelt := spell_out(model, _has_a_body_only):
         done |= set(spelt)
+    if not any(node.domain == PREVIEW for graph in model.graphs() for node in graph):
+        model.opset_imports.pop(PREVIEW, None)
     return done
+
+
+def _has_a_body_only(node: ir.Node) -> bool:
+    """Whether a node is of ONNX's own, and of no operator that runtimes have."""
+    return node.domain == PREVIEW or (node.domain == "" and _is_newer(node.op_type))
 
 
 def _says_the_same(node: ir.Node, version: int) -> bool:

@@ -7,7 +7,7 @@ can reach. Of 1,884 node tests of onnx 1.23 each operator here was refused by Te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx
@@ -70,7 +70,7 @@ def spell_out(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:
     infer_shapes(model)  # a body may depend on the types of the inputs
     spelt: list[str] = []
     for node in found:
-        body = _body(node, model.opset_imports.get("", 0))
+        body = _body(node, model.opset_imports)
         if body is not None:
             spelt.append(node.op_type)
             _call(model, node, body, len(spelt))
@@ -85,19 +85,21 @@ def _is_spelt(node: ir.Node) -> bool:
     return is_standard(node) and node.op_type in _SPELT and _SPELT[node.op_type](node)
 
 
-def _body(node: ir.Node, opset: int) -> ir.Function | None:
+def _body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | None:
     """The operator's body in the model's opset; it may depend on the node's attributes and on its inputs' types."""
+    opset = opsets.get("", 0)
+    own = opset if node.domain == "" else opsets.get(node.domain, 0)
     try:
-        schema: Any = onnx.defs.get_schema(node.op_type, opset)  # its stubs lack what concerns functions
+        schema: Any = onnx.defs.get_schema(node.op_type, own, node.domain)  # its stubs lack what concerns functions
     except onnx.defs.SchemaError:
         return None
-    if node.op_type in _OWN_BODIES:
+    if node.op_type in _OWN_BODIES and node.domain == "":
         return _OWN_BODIES[node.op_type](node, opset)
     for name, attribute in schema.attributes.items():
         if name not in node.attributes and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
-    version = _version(schema, opset)
-    if version < _LIKE_TODAYS:
+    version = _version(schema, own)
+    if not version or (node.domain == "" and version < _LIKE_TODAYS):
         return None
     if schema.has_context_dependent_function:
         types = [_type(value) for value in node.inputs]
@@ -110,6 +112,8 @@ def _body(node: ir.Node, opset: int) -> ir.Function | None:
     else:
         return None
     function = onnx.FunctionProto.FromString(serialized)
+    if any(entry.domain == "" and entry.version > opset for entry in function.opset_import):
+        return None  # written in operators that the model's opset has not
     _give_outputs(function, len(node.outputs))
     body: ir.Function = ir.from_proto(function)
     body.opset_imports[""] = opset
@@ -180,7 +184,11 @@ def _type(value: ir.Value | None) -> bytes | None:
 def _call(model: ir.Model, node: ir.Node, body: ir.Function, number: int) -> None:
     """Make the node a call of a function of its own, which is inlined afterwards."""
     name = f"{node.op_type}_{number}"
-    function = ir.Function(_DOMAIN, name, graph=body.graph, attributes=list(body.attributes.values()))
+    for attribute in list(node.attributes.values()):
+        if attribute.type == ir.AttributeType.GRAPH:  # the body was made for it and holds its nodes
+            node.attributes.pop(attribute.name)
+    read = [attribute for attribute in body.attributes.values() if attribute.type != ir.AttributeType.GRAPH]
+    function = ir.Function(_DOMAIN, name, graph=body.graph, attributes=read)
     model.functions[function.identifier()] = function
     model.opset_imports[_DOMAIN] = 1
     for index, output in enumerate(node.outputs):  # what is left out would be without a name inside the graph, too

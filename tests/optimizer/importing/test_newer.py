@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer.equivalence import compare_graphs
 from optimizer.importing import import_model
 
@@ -80,3 +81,21 @@ def test_swish_which_no_runtime_has(tmp_path: Path) -> None:
     model, _ = imported(text, tmp_path)
     plain = '<ir_version: 10, opset_import: ["" : 21]> g (float[2, 4] x) => (float[2, 4] y) <float a = {2}> { b = Mul(a, x) s = Sigmoid(b) y = Mul(x, s) }'
     assert compare_graphs(onnx.parser.parse_model(plain).SerializeToString(), model, [{"x": X}]).same
+
+
+def test_flex_attention_is_written_out_with_its_own_graph(tmp_path: Path) -> None:
+    """ONNX Runtime has no operator of ONNX's preview domain: numpy says what is right."""
+    model, notes = imported(
+        """<ir_version: 13, opset_import: ["" : 26, "ai.onnx.preview" : 1]>
+        g (float[1, 2, 3, 8] q, float[1, 2, 3, 8] k) => (float[1, 2, 3, 8] y) {
+            y = ai.onnx.preview.FlexAttention <score_mod = m (float[B, H, L, S] s) => (float[B, H, L, S] o) { o = Tanh(s) }> (q, k, k)
+        }""",
+        tmp_path,
+    )
+    q, k = G.standard_normal((2, 1, 2, 3, 8)).astype(np.float32)
+    raised = np.exp(np.tanh(q @ k.swapaxes(2, 3) / np.sqrt(8)))
+    wanted = raised / raised.sum(axis=3, keepdims=True) @ k
+    with OnnxRuntimeEngine(ir.to_proto(model).SerializeToString()) as engine:
+        np.testing.assert_allclose(engine.infer({"q": q, "k": k})["y"], wanted, atol=1e-5)
+    assert "FlexAttention written out as the operators it consists of" in notes
+    assert dict(model.opset_imports) == {"": 21}
