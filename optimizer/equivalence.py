@@ -37,6 +37,7 @@ class Equivalence:
     ``near`` is weaker than ``same``: what differs is little enough to be rounding that grew. ``worst`` names the output
     that differs most, with its ``sqnr_db`` and ``max_abs`` error; ``why`` is empty, or says in a sentence what differs.
     ``skipped`` names outputs that say nothing: the reference differs from itself there from run to run.
+    ``overflows`` names an output that is NaN or infinite where the reference is finite.
     """
 
     same: bool
@@ -46,6 +47,7 @@ class Equivalence:
     why: str = ""
     near: bool = True
     skipped: tuple[str, ...] = ()
+    overflows: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,15 @@ def _judge(name: str, pairs: Sequence[tuple[Array, Array]]) -> Equivalence:
     measured = noise.result()
     kind = pairs[0][0].dtype.name
     why = _difference(name, kind, measured)
-    return Equivalence(not why, name, measured.sqnr_db, measured.max_abs, why, not why or _near(kind, measured))
+    overflows = name if measured.failure and any(_overflows(*pair) for pair in pairs) else ""
+    near = not why or _near(kind, measured)
+    return Equivalence(not why, name, measured.sqnr_db, measured.max_abs, why, near, overflows=overflows)
+
+
+def _overflows(expected: Array, found: Array) -> bool:
+    if expected.shape != found.shape or expected.dtype.kind != "f":
+        return False
+    return bool(np.any(np.isfinite(expected) & ~np.isfinite(found)))
 
 
 def _near(kind: str, measured: OutputAccuracy) -> bool:

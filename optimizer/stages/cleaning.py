@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
@@ -64,7 +65,8 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     """
     given, imported = job.imported.path, job.imported.model
     feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
-    answers, reference = _reference(job, feeds, work, events)
+    reference = _reference(job, feeds, work, events)
+    answers = reference.answers
     first: list[bool] = []
 
     def check(model: ir.Model) -> Equivalence:
@@ -73,42 +75,56 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
         return found
 
     cleaned = clean_and_prove(imported, check)
-    if not (first and first[0]) and reference is None:  # a pass is at fault, or the import before it
+    if not (first and first[0]) and not reference.widened:  # a pass is at fault, or the import before it
         own = _answers_of_imported(job, answers, events)
         if own is not answers:
             cleaned = clean_and_prove(imported, partial(_compare, own))
     for fault in cleaned.faults:
         events.note("clean", fault)
-    return CleanGraph(cleaned.model, reference, cleaned.notes)
+    return CleanGraph(cleaned.model, reference.path, cleaned.notes)
 
 
-def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> tuple[Answers, Path | None]:
-    """What the model answers: the file as given (None) where ONNX Runtime runs it, else the graph as imported."""
-    given, imported = job.imported.path, job.imported.model
+@dataclass(frozen=True)
+class _Reference:
+    """What the model answers, by the graph in ``path`` (None: the file as given). ``widened``: by the imported graph,
+    float32 throughout, for ONNX Runtime runs no other; there is nothing that this graph could be compared with."""
+
+    answers: Answers
+    path: Path | None = None
+    widened: bool = False
+
+
+def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> _Reference:
+    """The file as given where ONNX Runtime runs it, else the graph as imported: in its own float types if it can be."""
+    given = job.imported.path
     try:
-        return Answers.of(given, feeds, fuse_qdq=False), None
+        return _Reference(Answers.of(given, feeds, fuse_qdq=False))
     except EngineError as error:
         refusal = error
     path = work / "imported.onnx"
-    save_model(imported, path)
-    try:
-        answers = Answers.of(path, feeds, fuse_qdq=False)
-    except EngineError as error:
-        raise sample_at_fault(job) or BadInput(
-            f"ONNX Runtime, which runs the model for calibration and checks, does not run it: {refusal.what}",
-            where=str(given),
-            fix="check that the data fits the model, or export it with operators ONNX Runtime has",
-        ) from error
-    events.note(
-        "clean",
-        f"ONNX Runtime does not run the file as given ({refusal.what}): what was imported could not be compared with "
-        "it, and is what accuracy is judged against",
-    )
-    return answers, path
+    for widened in (False, True):
+        save_model(job.imported.model if widened else import_model(given, widen=False).model, path)
+        try:
+            answers = Answers.of(path, feeds, fuse_qdq=False)
+        except EngineError:
+            continue
+        events.note(
+            "clean",
+            f"ONNX Runtime does not run the file as given ({refusal.what}): what was imported could not be compared "
+            "with it, and is what accuracy is judged against",
+        )
+        return _Reference(answers, path, widened)
+    raise sample_at_fault(job) or BadInput(
+        f"ONNX Runtime, which runs the model for calibration and checks, does not run it: {refusal.what}",
+        where=str(given),
+        fix="check that the data fits the model, or export it with operators ONNX Runtime has",
+    ) from refusal
 
 
 def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:
-    """The imported graph's own answers, after a look at whether those are the file's."""
+    """The imported graph's own answers, after a look at whether those are the file's. Raises ``BadInput`` where
+    float32 cannot hold them.
+    """
     found = _compare(answers, job.imported.model)
     if found.near:
         return answers
@@ -120,6 +136,14 @@ def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:
             where=str(given),
             expected="the same answers before and after import, on the first calibration samples",
             fix="export the model with opset 21; please report this one, for the fault is in enginewright's import",
+        )
+    if found.overflows:
+        raise BadInput(
+            f"in float32, which engines compute in, output {found.overflows!r} is NaN or infinite on a sample where the "
+            "model's own float64 is finite",
+            where=str(given),
+            expected=f"numbers within float32's {np.finfo(np.float32).max:.3g}",
+            fix="scale the data or the model, or leave out samples that hold such numbers",
         )
     events.warn("clean", f"the model does not compute in FP32 what it does in its own float type: {found.why}")
     return Answers.of(job.imported.model, answers.feeds, fuse_qdq=False)

@@ -61,11 +61,22 @@ def test_a_file_that_no_runtime_opens_is_judged_as_imported(tmp_path: Path) -> N
     assert any("does not run the file as given" in note for note in notes)
 
 
-def test_what_float32_cannot_hold_is_warned_of(tmp_path: Path) -> None:
+def test_digits_that_float32_has_not_are_warned_of(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]> g (double[N, 3] x) => (double[N, 3] y)
-    <double k = {1e200}> { a = Mul(x, k)  y = Div(a, k) }"""
+    <double k = {1e9}> { a = Add(x, k)  y = Sub(a, k) }"""
     notes = run(text, tmp_path, x=np.random.default_rng(0).standard_normal((8, 3)))
     assert any("does not compute in FP32 what it does in its own float type" in note for note in notes)
+
+
+@pytest.mark.parametrize("opset", [6, 17])
+def test_numbers_that_float32_has_not_are_bad_input(opset: int, tmp_path: Path) -> None:
+    """ONNX Runtime runs no file of opset 6: what was imported is then run in float64 first."""
+    text = f"""<ir_version: 3, opset_import: ["" : {opset}]> g (double[N, 3] x, double[N, 3] k) => (double[N, 3] y) {{
+        a = Mul(x, k)  y = Div(a, k) }}"""
+    x = np.random.default_rng(0).standard_normal((8, 3))
+    assert run(text, tmp_path, x=x, k=x)
+    with pytest.raises(BadInput, match=r"output 'y' is NaN or infinite(.|\n)*float64 is finite"):
+        run(text, tmp_path, x=x, k=np.full_like(x, 1e200))
 
 
 def test_types_that_do_not_fit_are_bad_input(tmp_path: Path) -> None:
