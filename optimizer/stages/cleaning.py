@@ -139,8 +139,8 @@ def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:
         )
     if found.overflows:
         raise BadInput(
-            f"in float32, which engines compute in, output {found.overflows!r} is NaN or infinite on a sample where the "
-            "model's own float64 is finite",
+            f"in float32, which engines compute in, output {found.overflows!r} is NaN or infinite where the model's "
+            "own float64 is finite",
             where=str(given),
             expected=f"numbers within float32's {np.finfo(np.float32).max:.3g}",
             fix="scale the data or the model, or leave out samples that hold such numbers",
