@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, through NVML; none without a driver."""
+"""The NVIDIA GPUs of this machine, through NVML or the CUDA driver; none without a driver."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.targets.boards import words_of
+from engines.targets.cuda_driver import cuda_devices
 from engines.targets.nvml import opened
 from engines.targets.target import TARGETS, Target, gpu_target
 
@@ -26,10 +27,11 @@ class Gpu:
 
 
 def detect_gpus() -> list[Gpu]:
-    """Every GPU that NVML sees, in the order of the bus; an empty list without a driver."""
+    """Every GPU that NVML sees, in the order of the bus, or where there is no NVML (Jetson) those that CUDA sees; an
+    empty list without a driver."""
     with opened() as nvml:
         if nvml is None:
-            return []
+            return _without_nvml()
         return [
             Gpu(
                 index,
@@ -41,6 +43,13 @@ def detect_gpus() -> list[Gpu]:
             )
             for index, device in enumerate(nvml.devices())
         ]
+
+
+def _without_nvml() -> list[Gpu]:
+    return [
+        Gpu(index, device.name, device.compute_capability, device.memory_bytes >> 20, device.driver)
+        for index, device in enumerate(cuda_devices())
+    ]
 
 
 def used_gpu(gpus: Sequence[Gpu] | None = None) -> Gpu | None:
@@ -72,8 +81,9 @@ def native_target(gpus: Sequence[Gpu] | None = None) -> Target | None:
 
 def target_of(gpu: Gpu) -> Target:
     """The known target whose name is one word of the GPU's or two (``"Tesla T4"`` is ``t4``, ``"RTX 4090"``
-    ``rtx4090``), else one of its own (``sm86``)."""
+    ``rtx4090``, ``"Jetson Xavier NX"`` ``xavier_nx``), else one of its own (``sm86``)."""
     words, capability = words_of(gpu.name), gpu.compute_capability
     alike = (target for target in TARGETS.values() if target.compute_capability == capability)
+    named = [target for target in alike if target.name.replace("_", "") in words]
     unlisted = gpu_target("sm{}{}".format(*capability), gpu.name, capability)
-    return next((target for target in alike if target.name in words), unlisted)
+    return max(named, key=lambda target: len(target.name), default=unlisted)

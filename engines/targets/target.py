@@ -14,10 +14,14 @@ from enum import Enum
 from typing import Literal, TypeAlias
 
 from engines.targets.boards import GPUS, GpuRates, words_of
+from engines.targets.builders import Builders, builders_of
 from graphs.errors import BadInput
 
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 """GPUs that TensorRT-RTX builds plans for ahead of time: its ``ComputeCapability`` in that order (1.7.1)."""
+
+INT8_TENSOR_CORES = (7, 2)
+"""The first compute capability with them (TensorRT 8.5.3 support matrix, "Hardware and Precision")."""
 
 SPARSE_TENSOR_CORES = (8, 0)
 """The first compute capability with them (NVIDIA A100 Tensor Core GPU architecture white paper)."""
@@ -59,9 +63,19 @@ class Target:
         return GPUS.get(self.board)
 
     @property
+    def builders(self) -> Builders:
+        """Which releases of full TensorRT build for it."""
+        return builders_of(self.compute_capability)
+
+    @property
     def rtx(self) -> bool:
         """Whether TensorRT-RTX builds plans for it ahead of time with no GPU."""
         return self.compute_capability in RTX_CAPABILITIES
+
+    @property
+    def int8_tensor_cores(self) -> bool:
+        """Whether its tensor cores multiply INT8; without, INT8 is slower than FP16 (V100)."""
+        return self.compute_capability is not None and self.compute_capability >= INT8_TENSOR_CORES
 
     @property
     def sparse_tensor_cores(self) -> bool:
@@ -94,7 +108,12 @@ TARGETS: dict[str, Target] = {
         _listed("a30", "NVIDIA A30 (Ampere)", "a30"),
         _listed("a6000", "NVIDIA RTX A6000 (Ampere)", "rtx-a6000"),
         _listed("rtx3090", "NVIDIA GeForce RTX 3090 (Ampere)", "rtx3090"),
-        _listed("orin", "NVIDIA Jetson Orin (Ampere)", "orin-agx"),
+        _listed("orin", "NVIDIA Jetson AGX Orin (Ampere)", "orin-agx"),
+        _listed("orin_nx", "NVIDIA Jetson Orin NX (Ampere)", "orin-nx"),
+        _listed("orin_nano", "NVIDIA Jetson Orin Nano (Ampere)", "orin-nano"),
+        _listed("xavier", "NVIDIA Jetson AGX Xavier (Volta)", "xavier-agx"),
+        _listed("xavier_nx", "NVIDIA Jetson Xavier NX (Volta)", "xavier-nx"),
+        _listed("v100", "NVIDIA V100 (Volta)", "v100-sxm"),
         _listed("l40s", "NVIDIA L40S (Ada)", "l40s"),
         _listed("rtx4090", "NVIDIA GeForce RTX 4090 (Ada)", "rtx4090"),
         _listed("rtx5090", "NVIDIA GeForce RTX 5090 (Blackwell)", "rtx5090"),

@@ -150,6 +150,7 @@ def choose_library(target: Target, native: Target | None) -> LibraryChoice:
     elsewhere TensorRT-RTX builds ahead of time for the targets it knows.
     """
     there = f"optimize MODEL.onnx --target {target.name}"
+    builders = target.builders
     at_hand = native is not None and native.compute_capability == target.compute_capability
     if at_hand and installed("tensorrt"):
         return LibraryChoice("tensorrt", f"a GPU of {target.title} is here")
@@ -158,11 +159,31 @@ def choose_library(target: Target, native: Target | None) -> LibraryChoice:
     if target.rtx:
         return LibraryChoice(None, f"TensorRT-RTX is not installed: {_INSTALL['tensorrt_rtx']}, then `{there}`")
     if at_hand:
-        return LibraryChoice(None, f"TensorRT is not installed: {_INSTALL['tensorrt']}, then `{there}`")
+        return LibraryChoice(None, f"TensorRT is not installed: {builders.install}, then `{there}`")
+    if builders.jetson:
+        return LibraryChoice(
+            None,
+            f"plans for {target.title} ({target.sm}) are built on the device itself ({builders.install}); there run: "
+            f"{there}",
+        )
     return LibraryChoice(
         None,
-        f"{target.title} ({target.sm}) has no ahead-of-time builder; on such a machine run: "
-        f"{_INSTALL['tensorrt']} && {there}",
+        f"{target.title} ({target.sm}) has no ahead-of-time builder ({builders.releases} builds for it, on that GPU); "
+        f"there run: {builders.install} && {there}",
+    )
+
+
+def require_builder(library: Library, target: Target) -> None:
+    """Raise ``BuildError`` where this release of full TensorRT does not build for ``target``: it would say so in its
+    log only, or fail at the first kernel."""
+    if library.name != "tensorrt" or target.builders.builds(library.version):
+        return
+    raise BuildError(
+        BuildFailure.MISSING_LIBRARY,
+        f"{library.title} does not build for {target.title} ({target.sm})",
+        where=f"target {target.name}",
+        expected=target.builders.releases,
+        fix=target.builders.install,
     )
 
 

@@ -19,7 +19,7 @@ from engines.targets.gpus_here import native_target
 from engines.tensorrt.builder.child import LOG_NAME
 from engines.tensorrt.builder.process import Limits, build_in_child
 from engines.tensorrt.builder.request import PlanBuilt, PlanRequest
-from engines.tensorrt.library import Library, choose_library, load_library
+from engines.tensorrt.library import Library, choose_library, load_library, require_builder
 from engines.tensorrt.options import check_options, options_with_digests, target_options
 from graphs.digests import sha256_file
 from graphs.model_files import model_bytes, model_digest
@@ -67,11 +67,16 @@ def build_tensorrt(
 
 def _library(request: BuildRequest) -> Library:
     if request.library is not None:
-        return load_library(request.library)
+        return _fit(load_library(request.library), request)
     choice = choose_library(request.target, native_target())
     if choice.name is None:
         raise BuildError(BuildFailure.MISSING_LIBRARY, choice.reason, where=f"target {request.target.name}")
-    return load_library(choice.name)
+    return _fit(load_library(choice.name), request)
+
+
+def _fit(library: Library, request: BuildRequest) -> Library:
+    require_builder(library, request.target)
+    return library
 
 
 def _key(job: _Job) -> CacheKey:
@@ -175,6 +180,7 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         sparse_weights=request.sparse_weights,
         options=job.options,
         notes=(
+            *_int8_notes(request),
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),
         ),
@@ -189,6 +195,12 @@ def _changed_types(model: Path, built: PlanBuilt) -> tuple[str, ...]:
     specs = (*built.inputs, *built.outputs)
     changed = [spec for spec in specs if declared.get(spec.name, spec.dtype) != spec.dtype]
     return tuple(f"{s.name!r} is {declared[s.name]} in the model and {s.dtype} in the plan" for s in changed)
+
+
+def _int8_notes(request: BuildRequest) -> tuple[str, ...]:
+    if request.precision != "int8" or request.target.int8_tensor_cores:
+        return ()
+    return (f"{request.target.title} has no INT8 tensor cores: --precision fp16 is faster there",)
 
 
 def _sparsity_notes(request: BuildRequest, library: Library, built: PlanBuilt) -> tuple[str, ...]:

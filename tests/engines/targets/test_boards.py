@@ -25,6 +25,7 @@ def test_every_row_has_a_source_and_dense_rates_that_fit_its_generation(name: st
     gpu = GPUS[name]
     assert len(gpu.source) > 10 and gpu.sms > 0 and gpu.bandwidth > 0 and gpu.watts > 0
     ratio = 4 if name.startswith(("rtx3090", "rtx4090", "rtx5090")) else 2  # GeForce: half rate with FP32 accumulation
+    ratio = 0.5 if gpu.capability == (7, 0) else ratio  # V100's tensor cores have no INT8
     assert gpu.int8 == pytest.approx(ratio * gpu.fp16, rel=0.02)
     assert bool(gpu.tf32) == (gpu.capability >= (8, 0)) and bool(gpu.fp8) == (gpu.capability >= (8, 9))
     assert gpu.base_mhz is None or gpu.base_mhz <= gpu.rated_mhz
@@ -33,6 +34,7 @@ def test_every_row_has_a_source_and_dense_rates_that_fit_its_generation(name: st
 def test_the_dense_rate_is_a_power_of_two_per_multiprocessor_and_cycle() -> None:
     """Tensor cores do 2048, 4096, … INT8 operations per cycle: a sparse figure in the table would show as the next."""
     expected = {"t4": 2048, "a100-sxm-80gb": 4096, "a10": 2048, "l4": 2048, "h100-sxm": 8192, "orin-agx": 4096}
+    expected |= {"xavier-agx": 2048, "xavier-nx": 2048}
     for name, rate in expected.items():
         gpu = GPUS[name]
         assert gpu.int8 * 1e6 / (gpu.sms * gpu.rated_mhz) == pytest.approx(rate, rel=0.03), name
@@ -41,8 +43,8 @@ def test_the_dense_rate_is_a_power_of_two_per_multiprocessor_and_cycle() -> None
 def test_names_of_targets_and_boards() -> None:
     assert rates_of("A100").name == "a100-sxm-80gb"
     assert rates_of("a100-pcie-40gb").bandwidth == 1555
-    with pytest.raises(BadInput, match=r"no peak rates are known for 'v100'[\s\S]*a100-pcie-40gb"):
-        rates_of("v100")
+    with pytest.raises(BadInput, match=r"no peak rates are known for 'p100'[\s\S]*a100-pcie-40gb"):
+        rates_of("p100")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,10 @@ def test_names_of_targets_and_boards() -> None:
         ("NVIDIA L4", (8, 9), "l4"),
         ("NVIDIA RTX A6000", (8, 6), "rtx-a6000"),
         ("NVIDIA GeForce RTX 3060", (8, 6), None),
-        ("Tesla V100-SXM2-16GB", (7, 0), None),
+        ("Tesla V100-SXM2-16GB", (7, 0), "v100-sxm"),
+        ("Tesla V100-PCIE-32GB", (7, 0), "v100-pcie"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", (7, 2), "xavier-nx"),
+        ("Tesla P100-PCIE-16GB", (6, 0), None),
     ],
 )
 def test_a_drivers_name_finds_its_board(driver: str, capability: tuple[int, int], name: str | None) -> None:

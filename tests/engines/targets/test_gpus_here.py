@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from engines.targets import cuda_driver
 from engines.targets.gpus_here import Gpu, detect_gpus, native_target, target_of, used_gpu
 
 
@@ -31,7 +35,12 @@ def nvml(**functions) -> SimpleNamespace:
         ("NVIDIA GeForce RTX 4090 Laptop GPU", (8, 9), "sm89"),
         ("NVIDIA RTX A6000", (8, 6), "a6000"),
         ("NVIDIA A30", (8, 0), "a30"),
-        ("Tesla V100-SXM2-16GB", (7, 0), "sm70"),
+        ("Tesla V100-SXM2-16GB", (7, 0), "v100"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", (7, 2), "xavier_nx"),
+        ("NVIDIA Jetson AGX Xavier", (7, 2), "xavier"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", (8, 7), "orin"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", (8, 7), "orin_nano"),
+        ("Tesla P100-PCIE-16GB", (6, 0), "sm60"),
     ],
 )
 def test_target_of_a_gpu(name: str, capability: tuple[int, int], target: str) -> None:
@@ -52,8 +61,44 @@ def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         raise NvmlError("NVML Shared Library Not Found")
 
     monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlInit=fail))
+    monkeypatch.setattr(cuda_driver, "_LIBRARY", "libno-such-driver.so.1")
     assert detect_gpus() == []
     assert native_target() is None
+
+
+DRIVER = """
+#include <string.h>
+int cuInit(unsigned flags) { return %d; }
+int cuDriverGetVersion(int *version) { *version = 11040; return 0; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGet(int *device, int index) { *device = 7 + index; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Xavier", size); return device != 7; }
+int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 7 : 2; return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)8 << 30; return 0; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "board", "found"),
+    [(0, "NVIDIA Jetson Xavier NX Developer Kit\0", "xavier_nx"), (0, "", "xavier"), (100, "", None)],
+)
+def test_a_jetson_has_no_nvml_and_is_found_by_its_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int, board: str, found: str | None
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for a driver of our own")
+    (tmp_path / "cuda.c").write_text(DRIVER % fails)
+    library = tmp_path / f"libcuda{fails}.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(tmp_path / "cuda.c")], check=True)
+    (tmp_path / "model").write_text(board)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(cuda_driver, "_LIBRARY", str(library))
+    monkeypatch.setattr(cuda_driver, "_DEVICE_TREE", tmp_path / "model")
+    native = native_target(detect_gpus())
+    assert (native.name if native else None) == found
+    if native is not None:
+        assert detect_gpus() == [Gpu(0, board.strip("\0") or "Xavier", (7, 2), 8192, "CUDA 11.4")]
 
 
 def test_reads_gpus_from_nvml(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from engines.errors import BuildError, BuildFailure
 from engines.targets.target import TARGETS
 from engines.tensorrt import library
-from engines.tensorrt.capabilities import probe
-from engines.tensorrt.library import choose_library, listening, load_library, process_logger
+from engines.tensorrt.capabilities import Capabilities, probe
+from engines.tensorrt.library import (
+    Library,
+    choose_library,
+    listening,
+    load_library,
+    process_logger,
+    require_builder,
+)
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -48,6 +61,48 @@ def test_choice(
         assert "pip install" in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            "v100",
+            "TensorRT 8.5 to 10.4 builds for it, on that GPU); there run: pip install 'tensorrt<10.5'",
+        ),
+        ("xavier_nx", "built on the device itself (JetPack 5 brings TensorRT 8.5); there run: optimize MODEL.onnx"),
+        ("orin_nano", "built on the device itself (JetPack 5 or 6 brings TensorRT 8.5 or later)"),
+        ("b200", "TensorRT 10.8 or later builds for it"),
+    ],
+)
+def test_what_builds_elsewhere_is_said(monkeypatch: pytest.MonkeyPatch, target: str, words: str) -> None:
+    _installed(monkeypatch, "tensorrt", "tensorrt_rtx")
+    choice = choose_library(TARGETS[target], None)
+    assert choice.name is None
+    assert words in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "fix"),
+    [
+        ("v100", "10.4.0", ""),
+        ("v100", "8.5.3.1", ""),
+        ("v100", "10.13.3.9", "pip install 'tensorrt<10.5'"),
+        ("xavier_nx", "8.5.2.2", ""),
+        ("xavier_nx", "8.6.1", "JetPack 5"),
+        ("h100", "8.5.3.1", ""),
+        ("b200", "8.6.1", "enginewright[tensorrt]"),
+    ],
+)
+def test_a_release_that_does_not_build_for_a_gpu_is_refused(target: str, version: str, fix: str) -> None:
+    here: Any = Library(SimpleNamespace(), "tensorrt", version, Capabilities())  # type: ignore[arg-type]
+    if not fix:
+        require_builder(here, TARGETS[target])
+        return
+    with pytest.raises(BuildError, match=f"TensorRT {version} does not build for") as caught:
+        require_builder(here, TARGETS[target])
+    assert caught.value.failure is BuildFailure.MISSING_LIBRARY
+    assert fix in caught.value.fix
+
+
 def test_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old = ModuleType("tensorrt")
     old.__version__ = "8.4.3.1"  # type: ignore[attr-defined]
@@ -70,6 +125,29 @@ def test_a_library_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPa
     library._load.cache_clear()
     with pytest.raises(BuildError, match=r"libnvinfer\.so\.11"):
         load_library("tensorrt")
+
+
+def test_cuda_libraries_are_taken_from_their_wheels_where_the_loader_finds_none(tmp_path: Path) -> None:
+    """TensorRT 8.5's plugins want libcublas.so.11; its wheel puts that where no loader looks."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for a library")
+    folder = tmp_path / "nvidia" / "cublas" / "lib"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    for name, needs in (("libcublasLt.so.11", []), ("libcublas.so.11", ["-L", str(folder), "-l:libcublasLt.so.11"])):
+        options = ["-shared", f"-Wl,-soname,{name},--no-as-needed", "-o", str(folder / name), "-x", "c", os.devnull]
+        subprocess.run([compiler, *options, "-x", "none", *needs], check=True)
+    (tmp_path / "tensorrt_like.py").write_text(
+        "import ctypes\n"
+        "try: ctypes.CDLL('libcublas.so.11')\n"
+        "except OSError as error: raise ImportError(str(error)) from None\n"
+        "__version__ = '8.5.3.1'\n"
+    )
+    code = "from engines.tensorrt.library import _imported; print(_imported('tensorrt_like').__version__)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "8.5.3.1", done.stderr
 
 
 def test_capabilities_come_from_the_module_and_not_from_its_version() -> None:
