@@ -47,7 +47,11 @@ def open_source(
     if samples is not None and samples < 1:
         raise BadInput(f"{samples} samples asked for", expected="at least one")
     if not inputs:
-        raise BadInput("the model has no inputs, so no data can be fed")
+        raise BadInput(
+            "the model has no inputs: it answers the same whatever happens",
+            expected="a model with inputs that data can be fed to",
+            fix="take its outputs once, as constants, into the model that reads them",
+        )
     source: OpenedSource
     if data == "random":
         source = SyntheticSource(

@@ -13,27 +13,17 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
+from studies.breadth.onnx_tests import KINDS, Case, cases, fed, is_tensor, stored
 from studies.breadth.row import Outcome, Row, append, read
 from studies.breadth.trial import in_child, leave_out_measurements, own_cache, warm_up
 
-KINDS = {
-    "node": "node",
-    "simple": "simple",
-    "real": "light",
-    "pytorch-converted": "converted",
-    "pytorch-operator": "operator",
-}
-_RANDOM = ("bernoulli", "training_dropout", "random_uniform", "random_normal", "multinomial")
-"""Tests of what draws random numbers: their outputs are one draw of many."""
 LIMIT_S, LIMIT_OF_NETS_S = 120.0, 600.0
 """Wall time of one test, and of a net of Caffe2: a machine may have other work."""
 LEAST_DB = {"fp32": 80.0, "fp16": 35.0, "int8": 15.0}
@@ -45,78 +35,12 @@ LEAST_EQUAL = {"fp32": 0.999, "fp16": 0.9, "int8": 0.8}
 """Share of equal elements of integer and boolean outputs; a choice between near equals may fall the other way."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One test: a model, and inputs with the outputs that are right."""
-
-    kind: str
-    name: str
-    model: onnx.ModelProto
-    sets: list[tuple[list[Any], list[Any]]]
-    rtol: float
-    atol: float
-
-
-def cases(kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Case]:
-    """Every test of the onnx package that is installed; light nets too large to ship are left out."""
-    from onnx.backend.test.loader import load_model_tests
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for kind in kinds:
-            for test in load_model_tests(kind=kind):
-                if any(word in test.name for word in _RANDOM):
-                    continue
-                if test.model is not None:
-                    yield Case(KINDS[kind], test.name, test.model, test.data_sets, test.rtol, test.atol)
-                elif test.model_dir is not None:
-                    yield from _of_folder(KINDS[kind], test)
-                elif test.url and (file := Path(onnx.__file__).parents[1] / test.url).is_file():
-                    yield _light(KINDS[kind], test, file)
-
-
-def _light(kind: str, test: Any, file: Path) -> Case:
-    """A net whose weights are fills, as shipped: its input counts up from 0 to 1, as onnx's own runner has it."""
-    model = onnx.load(file)
-    taken = [value for value in model.graph.input if value.name in fed(model)]
-    shapes = [[d.dim_value for d in value.type.tensor_type.shape.dim] for value in taken]
-    inputs = [(np.arange(np.prod(s)).reshape(s) / np.prod(s)).astype(np.float32) for s in shapes]
-    output = onnx.load_tensor(file.with_name(f"{file.stem}_output_0.pb"))
-    return Case(kind, test.name, model, [(list(inputs), [output])], test.rtol, test.atol)
-
-
-def fed(model: onnx.ModelProto) -> list[str]:
-    """Names of the inputs that the data is for: those of weights are listed, too, in old models."""
-    weights = {weight.name for weight in model.graph.initializer}
-    return [value.name for value in model.graph.input if value.name not in weights]
-
-
-def _of_folder(kind: str, test: Any) -> Iterator[Case]:
-    folder = Path(test.model_dir)
-    if (folder / "model.onnx").is_file():
-        sets = [(_tensors(d, "input"), _tensors(d, "output")) for d in sorted(folder.glob("test_data_set_*"))]
-        yield Case(kind, test.name, onnx.load(folder / "model.onnx"), sets, test.rtol, test.atol)
-
-
-def _tensors(folder: Path, what: str) -> list[Any]:
-    files = sorted(folder.glob(f"{what}_*.pb"), key=lambda path: int(path.stem.partition("_")[2]))
-    found: list[Any] = []
-    for file in files:
-        tensor = onnx.TensorProto()
-        try:
-            tensor.ParseFromString(file.read_bytes())
-            found.append(numpy_helper.to_array(tensor))
-        except Exception:  # a sequence or an optional, in a message of its own
-            found.append(None)
-    return found
-
-
-def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4")) -> Row:
-    """One test at one precision."""
+def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4"), *, plans: bool = False) -> Row:
+    """One test at one precision; with ``plans`` the engines of GPU targets are built, too."""
     row = Row("backend", case.kind, case.name, Outcome.CRASHED, precision=precision)
     with tempfile.TemporaryDirectory(prefix="backend-") as work:
         began, limit = time.monotonic(), LIMIT_OF_NETS_S if case.kind == "light" else LIMIT_S
-        found = in_child(lambda: _tried(case, precision, targets, Path(work)), limit, Path(work) / "result.json")
+        found = in_child(lambda: _tried(case, precision, targets, Path(work), plans), limit, Path(work) / "result.json")
     reason = found.get("crash") or found.get("refused") or found.get("wrong") or ""
     outcome = next((o for key, o in _OUTCOMES.items() if found.get(key)), Outcome.WORKS)
     return Row(
@@ -134,22 +58,22 @@ def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4")) -> R
 _OUTCOMES = {"crash": Outcome.CRASHED, "wrong": Outcome.WRONG, "refused": Outcome.REFUSED}
 
 
-def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> dict[str, Any]:
+def _tried(case: Case, precision: str, targets: Sequence[str], work: Path, plans: bool = False) -> dict[str, Any]:
     from graphs.errors import BadInput, EnginewrightError, in_a_line
     from optimizer import optimize
 
     own_cache(work)
-    leave_out_measurements()
+    leave_out_measurements(plans=plans)
     onnx.save(case.model, work / "model.onnx")
     names = fed(case.model)
     (work / "data").mkdir()
     for number, (inputs, _) in enumerate(case.sets):
-        arrays = {n: stored(a) for n, a in zip(names, inputs, strict=False) if _is_tensor(a)}
+        arrays = {n: stored(a) for n, a in zip(names, inputs, strict=False) if is_tensor(a)}
         np.savez(work / "data" / f"{number:03}.npz", **arrays)  # type: ignore[arg-type]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            optimize(
+            report = optimize(
                 work / "model.onnx",
                 out=work / "bundle",
                 precision=precision,
@@ -159,24 +83,19 @@ def _tried(case: Case, precision: str, targets: Sequence[str], work: Path) -> di
                 max_drop=0.9,
                 jobs=1,
                 cpu_form="auto",
-            )
+            ).report
         except BadInput as error:
             return {"refused": in_a_line(error)}
         except EnginewrightError as error:
             return {"crash": f"exit {error.exit_code}: {in_a_line(error)}"}
     loud = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
-    return {"crash": f"numpy warning: {loud[0]}"} if loud else _judged(case, precision, work / "bundle", names)
-
-
-def _is_tensor(value: Any) -> bool:
-    """Sequences and optionals are lists or None; the product refuses such a model before its data is asked for."""
-    return isinstance(value, (np.ndarray, np.generic, onnx.TensorProto))
-
-
-def stored(value: Any) -> NDArray[Any]:
-    """What the data of a test holds, as an array. numpy files hold no bfloat16: data for such inputs is float32."""
-    array = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    if loud:
+        return {"crash": f"numpy warning: {loud[0]}"}
+    skipped = {name: target.reason for name, target in report.targets.items() if target.status == "skipped"}
+    return {
+        **_judged(case, precision, work / "bundle", names),
+        "refused": "; ".join(f"{name}: {reason}" for name, reason in skipped.items()),
+    }
 
 
 def _judged(case: Case, precision: str, bundle: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -285,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", nargs="*", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--precision", nargs="*", choices=list(LEAST_DB), default=list(LEAST_DB))
     parser.add_argument("--target", nargs="*", default=["cpu", "t4"])
+    parser.add_argument("--plans", action="store_true", help="build the engines of GPU targets, too")
     parser.add_argument("--stride", type=int, default=1, help="every n-th test")
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="K/N", help="the K-th of N parts, from 0")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that long; run again to go on")
@@ -295,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case, precision in _chosen(asked):
         if (case.name, precision) in done or time.monotonic() > end:
             continue
-        row = run(case, precision, asked.target)
+        row = run(case, precision, asked.target, plans=asked.plans)
         append(asked.out, row)
         if row.outcome is not Outcome.WORKS:
             print(f"{row.outcome.value:20} {precision} {row.name}: {row.reason[:300]}", flush=True)

@@ -24,7 +24,8 @@ from graphs.saving import serialized
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from studies.breadth.backend import KINDS, Case, cases, fault, fed, stored
+from studies.breadth.backend import fault
+from studies.breadth.onnx_tests import KINDS, Case, cases, fed, stored
 from studies.breadth.row import Outcome, Row, append
 
 

@@ -120,8 +120,10 @@ def own_cache(folder: Path) -> None:
     os.environ["ENGINEWRIGHT_CACHE"] = str(folder / "cache")
 
 
-def leave_out_measurements() -> None:
-    """In this process, which ends with the trial. GPU targets have their graph typed and proved, and no plan built."""
+def leave_out_measurements(*, plans: bool = False) -> None:
+    """In this process, which ends with the trial. GPU targets have their graph typed and proved, and no plan built
+    unless ``plans``.
+    """
     import benchmarks.timing.latency as latency
     import optimizer.stages.chain as chain
     import optimizer.stages.cpu as cpu
@@ -130,7 +132,8 @@ def leave_out_measurements() -> None:
 
     cpu.SECONDS = latency.BURST_SECONDS = 0.002
     vars(cpu_engine)["engine_memory"] = lambda *_, **__: None
-    vars(chain)["build_targets"] = _no_plans
+    if not plans:
+        vars(chain)["build_targets"] = _no_plans
     vars(publish)["render_page"] = lambda *_, **__: ""
 
 
