@@ -25,6 +25,9 @@ def inspect(
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Batch size to predict for.")] = 128,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the slowest layers to print.")] = 10,
+    tensorrt8: Annotated[
+        bool, typer.Option("--tensorrt8", help="Say what TensorRT 8.5 and 8.6 would not take, or what they get.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
     """Show what is in a model and what it costs.
@@ -41,7 +44,7 @@ def inspect(
     if layers:
         return _layers(model, layers, json)
     wanted = choice(Precision, precision, "--precision") if precision else None
-    found = inspect_model(model, targets=listed(target), precision=wanted, batch=batch)
+    found = inspect_model(model, targets=listed(target), precision=wanted, batch=batch, tensorrt8=tensorrt8)
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:

@@ -23,6 +23,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Pow": (activations.float_exponent,),
     "Sign": (activations.sign_of_integers,),
     "Relu": (activations.relu_of_integers,),
+    "ArgMax": (activations.place_among_integers,),
+    "ArgMin": (activations.place_among_integers,),
     "GridSample": (moved.grid_sample_modes,),
     "Shape": (moved.shape_part,),
     "ScatterElements": (moved.no_reduction,),

@@ -100,6 +100,19 @@ def sign_of_integers(spot: Spot) -> bool:
     return True
 
 
+def place_among_integers(spot: Spot) -> bool:
+    """The place of the largest (least) integer is that of the first that equals it, as a one among zeros."""
+    node, data = spot.node, spot.data()
+    if data.dtype not in _INTEGERS:
+        return False
+    axis = node.attributes.get_int("axis", 0)
+    extreme = spot.do(node.op_type.replace("Arg", "Reduce"), data, axes=[axis], keepdims=1)
+    equal = spot.compared("Equal", data, extreme)
+    node.op_type = "ArgMax"
+    spot.set_input(0, spot.do("Cast", equal, dtype=_FLOAT, to=_FLOAT.value))
+    return True
+
+
 def relu_of_integers(spot: Spot) -> bool:
     """An activation takes floats; the larger of two integers is there."""
     data = spot.data()

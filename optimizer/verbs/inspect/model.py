@@ -28,6 +28,7 @@ from optimizer.stages.inputs import model_inputs
 from optimizer.typed.high_precision import HIGH_DTYPE
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
+from optimizer.verbs.inspect.tensorrt8 import tensorrt8_limits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,11 +63,17 @@ class Inspection:
 
 
 def inspect_model(
-    path: Path, *, targets: Sequence[str] = (), precision: Precision | None = None, batch: int = OFFLINE_BATCH
+    path: Path,
+    *,
+    targets: Sequence[str] = (),
+    precision: Precision | None = None,
+    batch: int = OFFLINE_BATCH,
+    tensorrt8: bool = False,
 ) -> Inspection:
     """Look at an ONNX file or the graph and engines of a bundle, and at what bounds its layers on ``targets``.
 
-    ``precision`` types a float model as the main job would; None takes the graph's own types. Raises ``BadInput`` where
+    ``precision`` types a float model as the main job would; None takes the graph's own types. ``tensorrt8``: the limits
+    say also what TensorRT 8 would refuse. Raises ``BadInput`` where
     it cannot be read, for a GPU whose rates are not known, and for a precision the graph cannot take any more.
     """
     boards = {name: rates_of(name) for name in targets}
@@ -96,7 +103,7 @@ def inspect_model(
         top_nodes={name: cost.macs for name, cost in ranked if cost.macs},
         quantize_nodes=ops["QuantizeLinear"] + ops["DequantizeLinear"],
         int8_mac_share=int8_mac_share(model, shapes),
-        limits=_limits(model),
+        limits=[*_limits(model), *(tensorrt8_limits(model) if tensorrt8 else ())],
         notes=list(imported.notes),
         targets=_bounds(model, specs, shapes, boards, precision, batch) if boards else {},
         engines={name: summarise(found) for name, found in engines.items()},

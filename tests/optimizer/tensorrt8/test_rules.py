@@ -102,6 +102,19 @@ def test_integers_through_float_operators() -> None:
     same("g (int32[3] x) => (int32[3] y) { y = Relu(x) }", {"x": x.astype(np.int32)}, gone=["Relu"])
 
 
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("attributes", ["axis = 1, keepdims = 0", "axis = -1, select_last_index = 1", "axis = 0"])
+def test_the_place_of_an_extreme_integer(op: str, attributes: str) -> None:
+    """Of numbers, too, that floats do not tell apart."""
+    x = np.array([[1, 1 << 30, (1 << 30) + 1, (1 << 30) + 1], [-7, -7, 3, -(1 << 30)]], np.int32)
+    same(
+        f"g (int32[2, 4] x) => (int64[...] y) {{ y = {op}<{attributes}>(x) }}".replace(
+            "[...]", "[A, B]" if "keepdims" not in attributes else "[A]"
+        ),
+        {"x": x},
+    )
+
+
 def test_cast_like_is_a_cast() -> None:
     text = "g (float[3] x, int32[1] like) => (int32[3] y) { y = CastLike(x, like) }"
     same(text, {"x": normal(3) * 5, "like": np.zeros(1, np.int32)}, gone=["CastLike"])
