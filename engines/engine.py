@@ -30,7 +30,8 @@ class TensorSpec:
     ``batch`` says whether axis 0 counts independent samples, as found out by running the model
     (``calibration.batch_probe``) or told by the user; None where nobody has looked. ``finite`` is False for an output
     that was seen to hold NaN or infinity in the model as given: then it may in an engine, too; and for an input whose
-    missing values the model itself tells from numbers.
+    missing values the model itself tells from numbers. ``declared`` is the model's own type where an engine binds
+    another (TensorRT has no float64, and 8.x no int64): a feed may be of either, a result is of the model's.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     batch: bool | None = None
     finite: bool = True
+    declared: str = ""
 
     @property
     def dynamic(self) -> bool:
@@ -137,7 +139,9 @@ class EngineBase(ClosedOnExit):
 
 
 def told(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """``specs`` with what ``known`` ones of the same names say of axis 0 and of finite values."""
+    """``specs`` with what ``known`` ones of the same names say of axis 0, finite values and the model's own types."""
     by_name = {spec.name: spec for spec in known}
     found = [(spec, by_name.get(spec.name, spec)) for spec in specs]
-    return tuple(replace(spec, batch=known.batch, finite=known.finite) for spec, known in found)
+    return tuple(
+        replace(spec, batch=known.batch, finite=known.finite, declared=known.declared) for spec, known in found
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from time import perf_counter
 
 from engines.build_request import BuildRequest
 from engines.cache import CacheKey, EngineCache
+from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
 from engines.history import BuildHistory, BuildRecord, Estimate
 from engines.layers import layer_notes
@@ -159,7 +160,7 @@ def _timing_path(job: _Job, cache: EngineCache | None) -> str | None:
 
 
 def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
-    request, library = job.request, job.library
+    request, library, types = job.request, job.library, declared_types(job.request.model)
     return EngineManifest(
         target=request.target.name,
         backend="tensorrt_rtx" if library.name == "tensorrt_rtx" else "tensorrt",
@@ -171,8 +172,8 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         precision=request.precision,
         profile=request.profile,
         more_profiles=request.more_profiles,
-        inputs=built.inputs,
-        outputs=built.outputs,
+        inputs=_with_declared(built.inputs, types),
+        outputs=_with_declared(built.outputs, types),
         layers=built.layers,
         memory=built.memory,
         build_seconds=round(built.parse_seconds + built.build_seconds, 3),
@@ -184,14 +185,19 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),
         ),
-        ignored=(*job.notes, *built.notes, *_changed_types(request.model, built)),
+        ignored=(*job.notes, *built.notes, *_changed_types(types, built)),
         warnings=built.warnings[:_WARNINGS_KEPT],
     )
 
 
-def _changed_types(model: Path, built: PlanBuilt) -> tuple[str, ...]:
+def _with_declared(specs: tuple[TensorSpec, ...], types: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    """``specs`` with the graph's own types where the plan's are others."""
+    own = ((spec, types.get(spec.name, spec.dtype)) for spec in specs)
+    return tuple(replace(spec, declared=dtype) if dtype != spec.dtype else spec for spec, dtype in own)
+
+
+def _changed_types(declared: Mapping[str, str], built: PlanBuilt) -> tuple[str, ...]:
     """Inputs and outputs that the plan binds with another type than the graph declares; TensorRT says nothing of it."""
-    declared = declared_types(model)
     specs = (*built.inputs, *built.outputs)
     changed = [spec for spec in specs if declared.get(spec.name, spec.dtype) != spec.dtype]
     return tuple(f"{s.name!r} is {declared[s.name]} in the model and {s.dtype} in the plan" for s in changed)

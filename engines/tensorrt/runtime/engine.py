@@ -21,6 +21,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, load_library
+from engines.tensorrt.runtime.bound_types import bound, declared
 from engines.tensorrt.runtime.context import ContextFactory
 from engines.tensorrt.runtime.layout import IoLayout, choose_profile, read_layout
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
@@ -121,7 +122,7 @@ class TensorRtEngine(EngineBase):
         self._require_flying(flight)
         try:
             flight.times = flight.slot.wait()
-            return flight.slot.outputs()
+            return declared(flight.slot.outputs(), self._outputs)
         finally:
             self._free.put(flight.slot)
 
@@ -136,6 +137,7 @@ class TensorRtEngine(EngineBase):
             self._free.put(flight.slot)
 
     def _start(self, feed: Mapping[str, Any], timeout_s: float, *, copy_out: bool) -> Flight:
+        feed = bound(feed, self._inputs)
         self._check(feed)
         feed = {self._bindings[name]: value for name, value in feed.items()}
         shapes = {name: tuple(int(extent) for extent in value.shape) for name, value in feed.items()}
