@@ -1,7 +1,7 @@
 """Opset conversion, upwards, without loading weights and with subgraphs included.
 
 Opset 21 is where graphs are brought to: FP16 scales in Q/DQ need 19 and block quantization 21, ONNX Runtime 1.20 and
-TensorRT 10.12 and newer all read it. A newer model keeps its opset.
+TensorRT 10 and newer all read it. A newer model keeps its opset.
 
 Each node is brought from its own opset to 21 by the ``adapters``: onnx's converter changes what Resize-10, Upsample,
 Softmax and others compute, enters no subgraph, and starts at opset 7 for many operators.
