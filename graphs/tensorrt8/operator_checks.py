@@ -126,6 +126,31 @@ def _recurrent(node: ir.Node) -> Found:
             yield Rule.OPERATOR, "its two directions have different activations"
 
 
+def _hidden_size(node: ir.Node) -> Found:
+    if "hidden_size" not in node.attributes:
+        yield Rule.MISREAD, "it does not say its hidden_size, and the parser asks for it"
+
+
+def _scan(node: ir.Node) -> Found:
+    """Axes are counted from the back of eight."""
+    for name in ("scan_input_axes", "scan_output_axes"):
+        if any(axis < 0 for axis in node.attributes.get_ints(name, ())):
+            yield Rule.MISREAD, f"its {name} are negative: the parser counts them from the eighth axis"
+
+
+def _norm_of_one_or_two(node: ir.Node) -> Found:
+    p = node.attributes.get_int("p", 2)
+    if p not in (1, 2):
+        yield Rule.OPERATOR, f"its p is {p}, the parser takes 1 or 2"
+
+
+def _output_shape(node: ir.Node) -> Found:
+    data = _input(node, 0)
+    known = data is not None and data.shape is not None and all(isinstance(size, int) for size in list(data.shape)[2:])
+    if "output_shape" in node.attributes and not known:
+        yield Rule.MISREAD, "it names its output_shape and its data's is dynamic: the parser pads by a size of -1"
+
+
 def _resize(node: ir.Node) -> Found:
     mode = node.attributes.get_string("mode", "nearest")
     transformed = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
@@ -277,6 +302,10 @@ def _catalogue() -> dict[str, tuple[Check, ...]]:
         (("LSTM", "GRU", "RNN"), plain("layout", 0, _IGNORED)),
         (("LSTM",), plain("input_forget", 0, "which the parser refuses")),
         (("LSTM", "GRU", "RNN"), _recurrent),
+        (("LSTM", "GRU", "RNN"), _hidden_size),
+        (("Scan",), _scan),
+        (("LpPool", "LpNormalization"), _norm_of_one_or_two),
+        (("ConvTranspose",), _output_shape),
         (("DepthToSpace", "SpaceToDepth", "GridSample"), ranks(4)),
         (("GridSample",), _grid_sample),
         (("Gemm", "EyeLike"), ranks(2)),

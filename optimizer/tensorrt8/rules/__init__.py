@@ -30,6 +30,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ScatterElements": (moved.no_reduction,),
     "ScatterND": (moved.no_reduction,),
     "Constant": (moved.constant_as_tensor,),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (moved.hidden_size,)),
+    "Scan": (moved.scan_axes_from_the_front,),
     "Pad": (shaping.pad_all_axes,),
     "Split": (shaping.split_sizes,),
     "Resize": (shaping.resize_all_axes,),

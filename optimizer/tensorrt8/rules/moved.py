@@ -70,6 +70,30 @@ def no_reduction(spot: Spot) -> bool:
     return True
 
 
+def hidden_size(spot: Spot) -> bool:
+    """What the recurrence weights [directions, gates * size, size] tell, written down: the parser asks for it."""
+    weights = spot.input(2)
+    size = weights.shape[2] if weights is not None and weights.shape is not None else None
+    if "hidden_size" in spot.node.attributes or not isinstance(size, int):
+        return False
+    spot.node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", size)
+    return True
+
+
+def scan_axes_from_the_front(spot: Spot) -> bool:
+    """Negative axes of a Scan, which the parser counts from the eighth, by the ranks of what is scanned and stacked."""
+    node, changed = spot.node, False
+    states = len(node.inputs) - node.attributes.get_int("num_scan_inputs", 0)
+    for name, values in (("scan_input_axes", node.inputs[states:]), ("scan_output_axes", node.outputs[states:])):
+        axes = list(node.attributes.get_ints(name, ()))
+        ranks = [None if value is None or value.shape is None else len(value.shape) for value in values]
+        counted = [axis + rank if axis < 0 and rank else axis for axis, rank in zip(axes, ranks, strict=False)]
+        if counted != axes:
+            node.attributes[name] = ir.AttrInt64s(name, counted)
+            changed = True
+    return changed
+
+
 def constant_as_tensor(spot: Spot) -> bool:
     """Constants of single numbers and lists: the parser copies the bits of a float where an integer belongs."""
     node = spot.node

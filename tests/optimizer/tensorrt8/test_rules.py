@@ -11,7 +11,7 @@ from graphs.constants import constant_array
 from graphs.lint import Rule
 from optimizer.precision import Dtype
 from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
-from tests.optimizer.tensorrt8.lowering import model_of, node_of, normal, operators, refusals, same
+from tests.optimizer.tensorrt8.lowering import lowered, model_of, node_of, normal, operators, refusals, same
 
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
@@ -233,6 +233,34 @@ def test_rules_reach_into_bodies() -> None:
                     else_branch = e () => (float[2, 1] q) { q = ReduceMax(x, axes) }>
     }"""
     same(text, {"x": normal(2, 3), "c": np.array(True)})
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_nets_say_their_size(op: str, gates: int) -> None:
+    text = f"g (float[3, 2, 4] x, float[1, {5 * gates}, 4] w, float[1, {5 * gates}, 5] r) => (float[3, 1, 2, 5] y) {{ [net] y = {op}(x, w, r) }}"
+    found = lowered(text)
+    assert node_of(found.model, op).attributes.get_int("hidden_size", 0) == 5 and refusals(text) == []
+
+
+def test_a_scan_counts_its_axes_from_the_front() -> None:
+    """The parser counts negative ones from the eighth axis."""
+    text = """g (float[2] s, float[2, 5] x) => (float[2] t, float[2, 5] y) {
+        t, y = Scan<num_scan_inputs = 1, scan_input_axes = [-1], scan_output_axes = [-1],
+                    body = b (float[2] a, float[2] u) => (float[2] c, float[2] d) { c = Add(a, u) d = Mul(a, u) }>(s, x)
+    }"""
+    found = same(text, {"s": normal(2), "x": normal(2, 5)})
+    assert list(node_of(found.model, "Scan").attributes.get_ints("scan_input_axes", ())) == [1]
+
+
+def test_a_loop_that_may_end_early_and_gathers_rows_is_refused() -> None:
+    """As many rows as the trip count says come out there, computed or not."""
+    text = """g (int64 n, bool go, float[2] x) => (float[2] t, float[K, 2] rows) {
+        [loop] t, rows = Loop(n, go, x) <body = b (int64 i, bool on, float[2] s) => (bool more, float[2] r, float[2] row)
+            { more = MORE row = Identity(s) r = Add(s, s) }>
+    }"""
+    assert refusals(text.replace("MORE", "Identity(on)")) == []
+    assert refusals(text.replace("MORE", "Not(on)")) == [(Rule.MISREAD, "loop")]
+    assert refusals(text.replace("MORE", "Identity(on)").replace("Loop(n,", "Loop(,")) == [(Rule.MISREAD, "loop")]
 
 
 def test_lowering_leaves_the_graph_as_it_was() -> None:
