@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from optimizer.settings import Precision
-from studies.tensorrt8.random_graphs import REFUSED, TAKEN, UNUSABLE, trial
+from studies.tensorrt8.judging import REFUSED, TAKEN, UNUSABLE
+from studies.tensorrt8.random_graphs import trial
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
