@@ -100,4 +100,4 @@ def _tried(manifest: EngineManifest, plan: Path) -> list[str]:
     trial = try_plan(name, plan, plugin_libraries(manifest.options))
     if trial.faults:
         raise EngineError(f"{library.title} refuses the plan: {trial.faults[0]}", where=str(plan), fix=manifest.rebuild)
-    return [f"{library.title} reads its frame"]
+    return [f"{library.title} {'reads its frame' if trial.started else 'does not start here to read it'}"]

@@ -209,6 +209,14 @@ def process_logger(library: Library) -> Any:
 
 
 @contextmanager
+def errors_heard() -> Iterator[list[str]]:
+    """The errors TensorRT logs meanwhile: it answers False or None and keeps the reason for its log."""
+    errors: list[str] = []
+    with listening(lambda level, text: errors.append(text) if "ERROR" in level else None):
+        yield errors
+
+
+@contextmanager
 def listening(receiver: LogReceiver) -> Iterator[None]:
     """Send every TensorRT message of this process to ``receiver`` while the context is open."""
     _receivers.append(receiver)

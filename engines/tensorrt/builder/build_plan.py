@@ -25,9 +25,10 @@ from engines.tensorrt.builder.request import PlanBuilt, PlanRequest, StepDone
 from engines.tensorrt.builder.timing import timing_cache
 from engines.tensorrt.dtypes import TENSORRT_TYPES, type_name
 from engines.tensorrt.io_names import own_name
-from engines.tensorrt.library import Library, listening, load_library, process_logger
+from engines.tensorrt.library import Library, listening, load_library
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.plugins import load_plugins
+from engines.tensorrt.starting import new_builder
 
 OnStep: TypeAlias = Callable[[StepDone], None]
 
@@ -56,7 +57,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
     """
     library = load_library(request.library)
     with listening(messages.receive):
-        builder = library.module.Builder(process_logger(library))
+        builder = new_builder(library)
         load_plugins(library, builder, plugin_libraries(request.options))
         started = time.perf_counter()
         on_step(StepDone(PARSING))

@@ -202,6 +202,12 @@ BUILDER_RULES = (
         fix="drop the option version_compatible, or install the TensorRT lean runtime",
     ),
     _rule(
+        r"Unable to load library: (?P<library>lib(?:cublas|cudnn)[\w.]*)",
+        BuildFailure.MISSING_LIBRARY,
+        "TensorRT takes kernels from {library}, which is not installed",
+        fix="pip install 'enginewright[tensorrt8]' (Python 3.10), which brings it",
+    ),
+    _rule(
         r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\)|requires? a CUDA device",
         BuildFailure.OTHER,
         "this kind of plan (refit, strip_plan) cannot be built without a GPU",

@@ -13,7 +13,8 @@ from typing import Any
 from engines.layers import LayerInfo
 from engines.tensorrt.builder.build_log import LayerRoles, onnx_nodes, type_named
 from engines.tensorrt.differences import new_context
-from engines.tensorrt.library import Library, process_logger
+from engines.tensorrt.library import Library
+from engines.tensorrt.starting import new_runtime
 
 NamedNodes = Callable[[str], tuple[str, ...]]
 """The ONNX nodes in a layer's name, for versions whose layers carry no metadata."""
@@ -21,7 +22,7 @@ NamedNodes = Callable[[str], tuple[str, ...]]
 
 def inspect(library: Library, plan: Any) -> str:
     """The inspector's JSON for a serialized plan; empty where it cannot be loaded here."""
-    runtime = library.module.Runtime(process_logger(library))
+    runtime = new_runtime(library)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         return ""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from engines.cuda.runtime import DeviceMemory, Stream
 from engines.errors import EngineError
 from engines.profile import Shape
 from engines.tensorrt.differences import activation_bytes, give_activations, new_context
-from engines.tensorrt.library import Library, listening
+from engines.tensorrt.library import Library, errors_heard
 from engines.tensorrt.runtime.layout import IoLayout
 from graphs.files import write_atomically
 
@@ -38,7 +37,7 @@ class ExecutionContext:
     def use_profile(self, profile: int, stream: Stream) -> None:
         if profile == self._profile:
             return
-        with _heard() as errors:
+        with errors_heard() as errors:
             accepted = self._context.set_optimization_profile_async(self._first + profile, stream.handle)
         if not accepted:
             raise self._refused(f"optimization profile {profile} was refused", "", errors)
@@ -51,7 +50,7 @@ class ExecutionContext:
         for name, shape in shapes.items():
             if self._shapes.get(name) == shape:
                 continue
-            with _heard() as errors:
+            with errors_heard() as errors:
                 accepted = self._context.set_input_shape(name, shape)
             if not accepted:
                 raise self._refused(f"shape {shape} was refused", f", input {name!r}", errors)
@@ -62,7 +61,7 @@ class ExecutionContext:
         for name, address in addresses.items():
             if self._addresses.get(name) == address:
                 continue
-            with _heard() as errors:
+            with errors_heard() as errors:
                 accepted = self._context.set_tensor_address(name, address)
             if not accepted:
                 raise self._refused("its address was refused", f", tensor {name!r}", errors)
@@ -99,21 +98,13 @@ class ExecutionContext:
         return nbytes
 
     def enqueue(self, stream: Stream) -> None:
-        with _heard() as errors:
+        with errors_heard() as errors:
             accepted = self._context.execute_async_v3(stream.handle)
         if not accepted:
             raise self._refused("TensorRT did not start the run", "", errors)
 
     def _refused(self, what: str, where: str, errors: list[str]) -> EngineError:
         return EngineError(": ".join([what, *dict.fromkeys(errors)]), where=self._where + where)
-
-
-@contextmanager
-def _heard() -> Iterator[list[str]]:
-    """The errors TensorRT logs meanwhile: it answers False and keeps the reason for its log."""
-    errors: list[str] = []
-    with listening(lambda level, text: errors.append(text) if "ERROR" in level else None):
-        yield errors
 
 
 class ContextFactory:

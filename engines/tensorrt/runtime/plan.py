@@ -11,9 +11,10 @@ from typing import Any
 
 from engines.errors import EngineError
 from engines.tensorrt.differences import allow_host_code
-from engines.tensorrt.library import Library, listening, process_logger
+from engines.tensorrt.library import Library, errors_heard
 from engines.tensorrt.plan_header import read_header
 from engines.tensorrt.plugins import load_plugins
+from engines.tensorrt.starting import new_runtime
 
 _OTHER_VERSION = re.compile(r"Version tag does not match\. Note: Current Version: \d+, Serialized Engine Version: \d+")
 """What TensorRT 8 says of another version's plan, which bears no version in its first bytes; the numbers are its
@@ -41,11 +42,10 @@ def deserialize(
     ``plugins`` are libraries with the custom operators of the plan; ``version_compatible`` says how it was built.
     """
     require_readable(library, plan, version_compatible=version_compatible)
-    owner = library.module.Runtime(process_logger(library))
+    owner = new_runtime(library)
     allow_host_code(library, owner, host_code)
     load_plugins(library, owner, plugins)
-    messages: list[str] = []
-    with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
+    with errors_heard() as messages:
         validity = engine_validity(library, plan, owner)
         engine = with_mapped(plan, owner.deserialize_cuda_engine)
     if engine is None and "unsupported cc" in validity.reasons:
@@ -109,7 +109,7 @@ def engine_validity(library: Library, plan: Path, owner: Any = None) -> Validity
     """Whether this GPU can run ``plan``, asked before loading it. Only TensorRT-RTX can tell; others: ``unknown``."""
     if not library.capabilities.engine_validity:
         return Validity("unknown")
-    runtime = owner or library.module.Runtime(process_logger(library))
+    runtime = owner or new_runtime(library)
     state, bits = with_mapped(plan, runtime.get_engine_validity)
     known = library.module.EngineInvalidityDiagnostics.__members__
     reasons = tuple(name.lower().replace("_", " ") for name, flag in known.items() if int(bits) & int(flag.value))

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from engines.engine import Array
 from engines.errors import EngineError
-from engines.tensorrt.library import Library, listening, process_logger
+from engines.tensorrt.library import Library, errors_heard, process_logger
 
 _SHOWN = 5  # names of missing weights in a message
 """Names in a message; there may be hundreds."""
@@ -22,8 +22,7 @@ def refit(library: Library, engine: Any, model: Path) -> None:
 
     Raises ``EngineError`` naming what does not fit; the engine is then unchanged.
     """
-    errors: list[str] = []
-    with listening(lambda level, text: errors.append(text) if "ERROR" in level else None):
+    with errors_heard() as errors:
         refitter = library.module.Refitter(engine, process_logger(library))
         kept = _parsed(library, refitter, model, errors) or _by_name(library, refitter, model)
         missing = list(refitter.get_missing_weights())

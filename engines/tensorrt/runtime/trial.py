@@ -18,9 +18,10 @@ import msgspec
 from engines.child_process import run_child
 from engines.errors import EngineError
 from engines.targets.target import LibraryName
-from engines.tensorrt.library import listening, load_library, process_logger
+from engines.tensorrt.library import errors_heard, load_library
 from engines.tensorrt.plugins import load_plugins
 from engines.tensorrt.runtime.plan import engine_validity, with_mapped
+from engines.tensorrt.starting import new_runtime
 
 LIMIT_S = 300.0
 """Seconds after which a library is taken to hang; a plan of 3 GB is read in under 10 (2 cores of an AMD EPYC)."""
@@ -34,9 +35,11 @@ _SOURCE = re.compile(r"\s*In \w[\w()]* at /_src/\S+?:\d+\)?$")
 
 @dataclass(frozen=True)
 class Trial:
-    """What is wrong with the plan in the library's words; empty where it found nothing."""
+    """What is wrong with the plan in the library's words; empty where it found nothing. ``started`` is False where the
+    library has no GPU to start with, and so did not look: TensorRT 8 wants one for a start."""
 
     faults: tuple[str, ...] = ()
+    started: bool = True
 
 
 def try_plan(library: LibraryName, plan: Path, plugins: Sequence[str] = ()) -> Trial:
@@ -52,9 +55,11 @@ def try_plan(library: LibraryName, plan: Path, plugins: Sequence[str] = ()) -> T
 
 def _try(name: LibraryName, plan: Path, plugins: Sequence[str]) -> Trial:
     library = load_library(name)
-    runtime = library.module.Runtime(process_logger(library))
-    messages: list[str] = []
-    with listening(lambda level, text: messages.append(text) if "ERROR" in level else None):
+    try:
+        runtime = new_runtime(library)
+    except EngineError:
+        return Trial(started=False)
+    with errors_heard() as messages:
         load_plugins(library, runtime, plugins)
         validity = engine_validity(library, plan, runtime)
         with_mapped(plan, runtime.deserialize_cuda_engine)

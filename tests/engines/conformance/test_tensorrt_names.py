@@ -63,6 +63,7 @@ SEEDS: dict[str, dict[str, str]] = {
         "profile": "IOptimizationProfile",
     },
     "builder/inspection.py": {
+        "runtime": "Runtime",
         "engine": "ICudaEngine",
         "inspector": "EngineInspector",
         "context": "IExecutionContext",

@@ -22,6 +22,13 @@ def test_the_missing_driver_is_never_the_reason() -> None:
     assert "cudaError" not in str(error)
 
 
+def test_a_missing_cublas_is_named_with_what_brings_it() -> None:
+    """What 8.5 says without it, unless it is told to keep to its own kernels."""
+    error = build_failure(["1: [dl.cpp::load::1] Error Code 1: Unable to load library: libcublas.so.11"], {})
+    assert error.failure is BuildFailure.MISSING_LIBRARY
+    assert "libcublas.so.11" in error.what and "enginewright[tensorrt8]" in error.fix
+
+
 def test_types_that_differ_are_both_named() -> None:
     text = (
         "Invalid Node - add0\nITensor::getDimensions: Error Code 4: API Usage Error (add0: ElementWiseOperation SUM "
