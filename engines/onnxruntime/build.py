@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from time import perf_counter
 
 from engines.errors import BuildError, BuildFailure, EngineError
 from engines.manifest import EngineManifest
+from engines.onnxruntime.reasons import missing_operator
 from engines.profile import ShapeProfile
 from engines.progress import BuildProgress, OnProgress
 from graphs.model_files import model_bytes, model_digest, place_model
 
 MODEL_NAME = "model.onnx"
-
-# "NOT_IMPLEMENTED : Could not find an implementation for Det(11) node with name 'det0'"
-_NO_KERNEL = re.compile(r"Could not find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<node>[^']*)'")
-_NO_OPERATOR = re.compile(r"(?P<op>[\w.:]+)\(-?\d+\) is not a registered function/op")
 
 
 def build_onnxruntime(
@@ -66,10 +62,8 @@ def build_onnxruntime(
 
 
 def _build_error(error: EngineError, model: Path) -> BuildError:
-    if match := _NO_KERNEL.search(error.what):
-        what = f"ONNX Runtime has no CPU kernel for operator {match['op']} with these types"
-        return BuildError(BuildFailure.UNSUPPORTED_OP, what, where=match["node"] or str(model))
-    if match := _NO_OPERATOR.search(error.what):
-        what = f"ONNX Runtime does not know the operator {match['op']}"
-        return BuildError(BuildFailure.UNSUPPORTED_OP, what, where=str(model), fix="replace it by standard operators")
-    return BuildError(BuildFailure.OTHER, error.what, where=str(model))
+    missing = missing_operator(error.__cause__)
+    if missing is None:
+        return BuildError(BuildFailure.OTHER, error.what, where=str(model))
+    fix = "" if missing.known else "replace it by standard operators"
+    return BuildError(BuildFailure.UNSUPPORTED_OP, missing.sentence, where=missing.node or str(model), fix=fix)

@@ -12,6 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
+from engines.onnxruntime.reasons import reason_of, refusal_of
 from engines.onnxruntime.run import run_session
 from engines.parallel import available_cores
 from graphs.model_files import model_bytes
@@ -89,7 +90,7 @@ class OnnxRuntimeEngine(EngineBase):
         try:
             values = run_session(self._session, feed, self._inputs, self._outputs)
         except _ORT_ERRORS as error:
-            raise EngineError(_first_line(error), where=self._where, expected=self._check.signature()) from error
+            raise EngineError(reason_of(error), where=self._where, expected=self._check.signature()) from error
         return dict(zip(self._output_names, values, strict=True))
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[
     except _ORT_ERRORS as error:
         if "does not match y_zero_point type" in str(error) and _PROPAGATION not in disabled:
             return _open_session(model, where, options, [*disabled, _PROPAGATION])
-        raise EngineError(f"ONNX Runtime refuses it: {_first_line(error)}", where=where) from error
+        raise EngineError(refusal_of(error), where=where) from error
 
 
 def tensor_specs(nodes: Iterable[Any], where: str) -> tuple[TensorSpec, ...]:
@@ -134,7 +135,3 @@ def _spec(node: Any, where: str) -> TensorSpec:
         raise EngineError(f"{node.name!r} is a {node.type}, only tensors can be fed and read", where=where)
     shape = tuple(size if isinstance(size, int) else size or "?" for size in node.shape)
     return TensorSpec(node.name, _NUMPY_NAMES[element], shape)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
