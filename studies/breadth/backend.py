@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from studies.breadth.trial import in_child, leave_out_measurements, own_cache, w
 
 LIMIT_S, LIMIT_OF_NETS_S = 120.0, 600.0
 """Wall time of one test, and of a net of Caffe2: a machine may have other work."""
+TOGETHER = 20
+"""Tests run in one process: what each needs of its own (a fork, first allocations) costs as much as the test."""
 LEAST_DB = {"fp32": 80.0, "fp16": 35.0, "int8": 15.0}
 """An output is right at a precision from this SQNR on, or within the test's own tolerance. Most tensors here hold a few
 dozen values, so that INT8 has little to average over."""
@@ -37,17 +39,45 @@ LEAST_EQUAL = {"fp32": 0.999, "fp16": 0.9, "int8": 0.8}
 
 def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4"), *, plans: bool = False) -> Row:
     """One test at one precision; with ``plans`` the engines of GPU targets are built, too."""
-    row = Row("backend", case.kind, case.name, Outcome.CRASHED, precision=precision)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="backend-") as work:
-        began, limit = time.monotonic(), LIMIT_OF_NETS_S if case.kind == "light" else LIMIT_S
-        found = in_child(lambda: _tried(case, precision, targets, Path(work), plans), limit, Path(work) / "result.json")
+        found = in_child(
+            lambda: _tried(case, precision, targets, Path(work), plans), limit_s(case), Path(work) / "result.json"
+        )
+    return _row(case, precision, found, time.monotonic() - began)
+
+
+def limit_s(case: Case) -> float:
+    return LIMIT_OF_NETS_S if case.kind == "light" else LIMIT_S
+
+
+def run_together(chosen: Sequence[tuple[Case, str]], targets: Sequence[str], *, plans: bool = False) -> list[Row]:
+    """Several in one process, which costs half; where that ends without an answer, each in a process of its own."""
+
+    def each() -> dict[str, Any]:
+        found = []
+        for case, precision in chosen:
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix="backend-") as work:
+                tried = _tried(case, precision, targets, Path(work), plans)
+            found.append((tried, time.monotonic() - began))
+        return {"found": found}
+
+    with tempfile.TemporaryDirectory(prefix="backend-") as folder:
+        answer = in_child(each, sum(limit_s(case) for case, _ in chosen), Path(folder) / "result.json")
+    if "crash" in answer:
+        return [run(case, precision, targets, plans=plans) for case, precision in chosen]
+    return [_row(*tried, *found) for tried, found in zip(chosen, answer["found"], strict=True)]
+
+
+def _row(case: Case, precision: str, found: Mapping[str, Any], seconds: float) -> Row:
     reason = found.get("crash") or found.get("refused") or found.get("wrong") or ""
-    outcome = next((o for key, o in _OUTCOMES.items() if found.get(key)), Outcome.WORKS)
     return Row(
-        **{name: getattr(row, name) for name in ("study", "kind", "name", "precision")},
-        outcome=outcome,
-        reason=" ".join(reason.split()),
-        seconds=round(time.monotonic() - began, 1),
+        *("backend", case.kind, case.name),
+        next((o for key, o in _OUTCOMES.items() if found.get(key)), Outcome.WORKS),
+        " ".join(reason.split()),
+        precision,
+        seconds=round(seconds, 1),
         peak_mb=found.get("peak_mb", 0),
         judged_db=found.get("db"),
         judge=found.get("judge", ""),
@@ -212,13 +242,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warm_up()
     done = set() if asked.only else {(row.name, row.precision) for row in read(asked.out)}
     end = time.monotonic() + asked.seconds
-    for case, precision in _chosen(asked):
-        if (case.name, precision) in done or time.monotonic() > end:
-            continue
-        row = run(case, precision, asked.target, plans=asked.plans)
-        append(asked.out, row)
-        if row.outcome is not Outcome.WORKS:
-            print(f"{row.outcome.value:20} {precision} {row.name}: {row.reason[:300]}", flush=True)
+    left = [(case, precision) for case, precision in _chosen(asked) if (case.name, precision) not in done]
+    for start in range(0, len(left), TOGETHER):
+        if time.monotonic() > end:
+            break
+        for row in run_together(left[start : start + TOGETHER], asked.target, plans=asked.plans):
+            append(asked.out, row)
+            if row.outcome is not Outcome.WORKS:
+                print(f"{row.outcome.value:20} {row.precision} {row.name}: {row.reason[:300]}", flush=True)
     return 0
 
 
