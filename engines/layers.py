@@ -85,6 +85,15 @@ def computes_int8(layer: LayerInfo) -> bool:
     return layer.role == "compute" and layer.kind != EPILOGUE and "int8" in layer.inputs
 
 
+def fallen_back(planned: Iterable[str], layers: Iterable[LayerInfo]) -> tuple[list[str], int]:
+    """The nodes of ``planned``, which should run in int8, that appear in layers none of which reads int8; and how many
+    of them appear at all.
+    """
+    table = layers_of_nodes(layers)
+    seen = [name for name in planned if name in table]
+    return [name for name in seen if not any("int8" in layer.inputs for layer in table[name])], len(seen)
+
+
 def flag(layer: LayerInfo) -> str:
     """What a reader should look at in this layer, in words; empty where there is nothing."""
     if layer.role == "reformat":

@@ -14,7 +14,8 @@ from benchmarks.report.model import read_report
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
 from engines.targets.gpus_here import native_target
-from engines.targets.target import CPU, Target, resolve_targets
+from engines.targets.target import CPU, NATIVE, Target, resolve_targets
+from engines.tensorrt.library import choose_library
 from graphs.errors import BadInput
 from graphs.files import unwritable
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
@@ -53,7 +54,7 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
 
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
-    targets = resolve_targets(settings.targets or _default_targets(native), native)
+    targets = resolve_targets(settings.targets or _default_targets(native, events), native)
     check_builder_options(settings, targets)
     shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
@@ -67,8 +68,15 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     return Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
 
 
-def _default_targets(native: Target | None) -> Sequence[str]:
-    return (CPU.name, "native") if native else (CPU.name,)
+def _default_targets(native: Target | None, events: Events) -> Sequence[str]:
+    """The CPU, and the GPU that is here where something here builds for it."""
+    if native is None:
+        return (CPU.name,)
+    builder = choose_library(native, native)
+    if builder.name is None:
+        events.warn("import", f"the GPU here ({native.title}) is left out: {builder.reason}")
+        return (CPU.name,)
+    return (CPU.name, NATIVE)
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> Result:

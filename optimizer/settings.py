@@ -39,6 +39,7 @@ class Sparsity(str, Enum):
 
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
 CPU_FORMS = ("auto", "int8", "fp32")
+GPU_FORMS = ("auto", "asked")
 BATCH_AXES = ("auto", "0", "none")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
@@ -56,6 +57,8 @@ class Settings:
     metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
     ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
     engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
+    ``gpu_form`` is what the engine of the GPU that is here ships in: ``auto`` keeps the precision asked for only where
+    it is faster than a more precise one and accurate enough, ``asked`` keeps it in any case and builds no other.
     ``batch_axis`` says whether axis 0 of dynamic inputs counts independent samples (``0``) or each array is one sample
     (``none``); ``auto`` finds out by running the model. ``without`` names INT8 corrections to leave out.
     ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
@@ -77,6 +80,7 @@ class Settings:
     seed: int = 0
     jobs: int = 0
     cpu_form: str = "auto"
+    gpu_form: str = "auto"
     batch_axis: str = "auto"
     without: tuple[str, ...] = ()
     builder_options: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ class Settings:
         for name in self.without:
             choice(Correction, name, "--without")
         _check_choice("cpu_form", self.cpu_form, CPU_FORMS)
+        _check_choice("gpu_form", self.gpu_form, GPU_FORMS)
         _check_choice("--batch-axis", self.batch_axis, BATCH_AXES)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.batching import sample_count
 from benchmarks.energy.counters import EnergyCounter
+from benchmarks.timing.in_flight import kept_busy
 from engines.engine import Engine, Feed
 
 
@@ -24,14 +25,16 @@ class Energy:
 
 
 def measure_energy(engine: Engine, feed: Feed, counter: EnergyCounter, *, seconds: float = 2.0) -> Energy:
-    """Run ``feed`` again and again for ``seconds`` and divide the samples by the joules the counter saw."""
+    """Run ``feed`` again and again for ``seconds``, as many in flight as the engine takes, and divide the samples by
+    the joules the counter saw.
+    """
     before = counter.joules()
     if before is None:
         return Energy(None, None, 0.0, f"not measurable here: {counter.reason}")
-    start, runs = time.perf_counter(), 0
+    (busy, length), runs, start = kept_busy(engine), 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
-        engine.infer(feed)
-        runs += 1
+        busy.infer(feed)
+        runs += length
     used = (counter.joules() or before) - before
     if used <= 0:
         return Energy(None, None, elapsed, f"not measurable here: the counter did not move in {elapsed:.1f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.plaster.figures import NativeOps
-from engines.layers import LayerInfo
+from engines.layers import LayerInfo, fallen_back
 
 
 def refused(nodes: int, reason: str) -> NativeOps:
@@ -18,9 +18,7 @@ def native_in_layers(planned: Mapping[str, str], layers: Sequence[LayerInfo]) ->
 
     Everything else in the engine runs as planned. Backends that tell nothing of their layers are believed.
     """
-    seen = {name for layer in layers for name in layer.onnx_nodes}
-    integer = {name for layer in layers if "int8" in layer.inputs for name in layer.onnx_nodes}
-    fell = [name for name, dtype in planned.items() if dtype == "int8" and name in seen - integer]
+    fell, _ = fallen_back([name for name, dtype in planned.items() if dtype == "int8"], layers)
     return NativeOps(len(planned), len(planned) - len(fell), f"{len(fell)} fell back from int8" if fell else "")
 
 

@@ -96,13 +96,14 @@ class OutputFidelity:
 @dataclass(frozen=True)
 class AccuracySummary:
     """``samples`` held-back inputs; ``task`` the user's metric; ``max_drop`` the budget, relative to FP32 (0.01 is
-    1 %); ``source`` where the inputs came from."""
+    1 %); ``source`` where the inputs came from; ``how`` whether an engine was measured or its graph simulated."""
 
     samples: int
     outputs: dict[str, OutputFidelity]
     task: TaskAccuracy | None = None
     max_drop: float | None = None
     source: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,27 @@ class Percentiles:
 
 
 @dataclass(frozen=True)
+class FormSummary:
+    """One form that an engine could have shipped in, measured in the same run as the others.
+
+    ``accuracy`` is the engine's own; ``copy_in_ms``, ``compute_ms`` and ``copy_out_ms`` lie between CUDA events, one
+    sample in flight; ``failed`` says why it has no engine or did not run.
+    """
+
+    latency_ms: Percentiles | None = None
+    throughput: float | None = None
+    accuracy: dict[str, OutputFidelity] | None = None
+    task: TaskAccuracy | None = None
+    inferences_per_joule: float | None = None
+    copy_in_ms: float | None = None
+    compute_ms: float | None = None
+    copy_out_ms: float | None = None
+    engine_bytes: int | None = None
+    build_seconds: float | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
 class TargetSummary:
     """One target's engine.
 
@@ -127,7 +149,9 @@ class TargetSummary:
     ``notes`` say what of the build options was ignored, and what the engine could do without.
     ``accuracy_simulated`` tells the numbers of a stand-in from an engine's own; ``accuracy_how`` says which.
     ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
-    ``prediction`` is a roofline model's, only for a GPU that was not measured.
+    ``prediction`` is a roofline model's of a GPU, in place of a measurement or beside it. ``int8_native`` is the share
+    of the nodes planned in int8 that the engine's layer table shows in int8, None where it shows none of them;
+    ``forms`` are those that a GPU's engine was chosen from, by precision.
     """
 
     backend: str
@@ -153,6 +177,8 @@ class TargetSummary:
     fp32_bytes: int | None = None
     steadiness: Steadiness | None = None
     prediction: Prediction | None = None
+    int8_native: float | None = None
+    forms: dict[str, FormSummary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

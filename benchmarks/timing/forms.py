@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.measurement import Latency, Throughput
+from benchmarks.timing.in_flight import kept_busy
 from benchmarks.timing.latency import measure_latency
 from benchmarks.timing.steady import Steadiness, measure_steady
 from engines.batching import batched_names
@@ -37,13 +38,15 @@ def time_forms(
     engines: Mapping[str, Engine], feed: Feed, specs: Sequence[TensorSpec], profile: ShapeProfile, *, seconds: float
 ) -> TimedForms:
     """Time every engine for ``seconds`` on ``feed``, one sample, and for ``seconds`` on the batch that ``profile`` is
-    tuned for; in turns, so that a slow moment falls on all. The first is what the others are compared with.
+    tuned for, as many in flight as it takes; in turns, so that a slow moment falls on all. The first is what the others
+    are compared with.
     """
     latency = measure_latency(engines, feed, seconds=seconds)
     many = repeat_to_batch(specs, feed, _batch(profile, specs, next(iter(latency.values())))) or feed
-    batch = sample_count(specs, many)
-    steady = measure_steady(engines, dict.fromkeys(engines, many), seconds=seconds, min_runs=5)
-    throughput = {name: _rate(found, batch) for name, found in steady.latency.items()}
+    batch, busy = sample_count(specs, many), {name: kept_busy(engine) for name, engine in engines.items()}
+    loaded = {name: engine for name, (engine, _) in busy.items()}
+    steady = measure_steady(loaded, dict.fromkeys(engines, many), seconds=seconds, min_runs=5)
+    throughput = {name: _rate(found, batch, busy[name][1]) for name, found in steady.latency.items()}
     return TimedForms(batch, many, latency, throughput, steady.steadiness)
 
 
@@ -53,5 +56,5 @@ def _batch(profile: ShapeProfile, specs: Sequence[TensorSpec], baseline: Latency
     return usual if usual * baseline.p50 <= LONGEST_BATCH_MS else 1
 
 
-def _rate(timed: Latency, batch: int) -> Throughput:
-    return Throughput(samples_per_s=1e3 * batch / timed.p50, batch=batch, n=timed.n, cv=timed.cv)
+def _rate(timed: Latency, batch: int, batches: int) -> Throughput:
+    return Throughput(samples_per_s=1e3 * batch * batches / timed.p50, batch=batch, n=timed.n, cv=timed.cv)

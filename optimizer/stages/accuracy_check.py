@@ -90,9 +90,17 @@ class AccuracyChecker:
         with OnnxRuntimeEngine(path, lean=True) as engine:
             return self._judged(path, engine, with_task=with_task)
 
+    def check_engine(self, engine: Engine) -> AccuracyCheck:
+        """Run an engine that is open here beside FP32 and judge it by the budget."""
+        return self._compared(engine, engine, with_task=True)
+
     def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> AccuracyCheck:
         self._last = path, RecordedEngine(engine, most=1)
-        accuracy = compare(self._reference.rewind(), {"form": self._last[1]}, self._feeds())["form"]
+        return self._compared(engine, self._last[1], with_task=with_task)
+
+    def _compared(self, engine: Engine, recorded: Engine, *, with_task: bool) -> AccuracyCheck:
+        """``recorded`` is ``engine``, or keeps what it answers to the held-back samples."""
+        accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds())["form"]
         task = None
         if with_task and self._task is not None and self._fp32 is not None:
             task = self._task.compare(self._fp32, self._task.score(engine))

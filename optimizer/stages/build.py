@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,53 +40,69 @@ class BuildOutcome:
     failure: BuildFailure | None = None
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What all builds of a job have in common: see ``engines.build_request.BuildRequest``. Of ``settings``, what
+    concerns builds is read: how many at a time, limits, TensorRT's options. Where a library takes another form of a
+    graph, that is proved on ``held_back``.
+    """
+
+    settings: Settings
+    profile: ShapeProfile
+    sparse_weights: bool
+    more_profiles: tuple[ShapeProfile, ...] = ()
+    batching: Batching | None = None
+    not_finite: tuple[str, ...] = ()
+    held_back: SampleSource | None = None
+
+    def request(self, target: Target, model: Path, out: Path, precision: str) -> BuildRequest:
+        """The build of one engine."""
+        return BuildRequest(
+            model=model,
+            target=target,
+            profile=self.profile,
+            out=out,
+            precision=precision,
+            sparse_weights=self.sparse_weights and target.sparse_tensor_cores,
+            more_profiles=self.more_profiles,
+            options=self.settings.tensorrt_options,
+            time_limit_s=self.settings.build_time_limit,
+            memory_limit_mb=self.settings.build_memory_limit,
+            batching=self.batching,
+            not_finite=self.not_finite,
+        )
+
+
 _REFUSALS = (BuildFailure.UNSUPPORTED_OP, BuildFailure.UNSUPPORTED_TYPE, BuildFailure.SHAPE)
 
 
 def build_targets(
     model: Path,
     targets: Sequence[Target],
-    profile: ShapeProfile,
     bundle: Path,
     *,
-    sparse_weights: bool,
-    settings: Settings,
+    terms: Terms,
     events: Events,
-    more_profiles: Sequence[ShapeProfile] = (),
     typed: TypedForm | None = None,
-    batching: Batching | None = None,
-    not_finite: tuple[str, ...] = (),
-    held_back: SampleSource | None = None,
+    apart: Mapping[str, Path] | None = None,
 ) -> list[BuildOutcome]:
     """Build ``model`` for every GPU target into ``bundle/engines/<target>``; a refusal becomes the outcome's reason.
+    The engines of targets in ``apart`` go to the folders given there: they run here, and which form ships is measured.
 
-    Of ``settings``, what concerns builds is read: how many at a time, limits, TensorRT's options. ``typed`` is the form
-    behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a node that a target
-    refuses has the type it has. Where a library takes another form of the graph, that is proved on ``held_back``.
+    ``typed`` is the form behind ``model``: it tells what that computes in (``auto`` and ``int8`` are wishes), and why a
+    node that a target refuses has the type it has.
     """
     plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
+    precision = (plan.computes_in if plan is not None else "") or terms.settings.precision.value
 
     def build(target: Target, stop: Event) -> BuildOutcome:
-        request = BuildRequest(
-            model=model,
-            target=target,
-            profile=profile,
-            out=bundle / "engines" / target.name,
-            precision=(plan.computes_in if plan is not None else "") or settings.precision.value,
-            sparse_weights=sparse_weights and target.sparse_tensor_cores,
-            more_profiles=tuple(more_profiles),
-            options=settings.tensorrt_options,
-            time_limit_s=settings.build_time_limit,
-            memory_limit_mb=settings.build_memory_limit,
-            batching=batching,
-            not_finite=not_finite,
-        )
-        return _build_one(request, events, plan, stop, held_back)
+        out = (apart or {}).get(target.name, bundle / "engines" / target.name)
+        return _build_one(terms.request(target, model, out, precision), events, plan, stop, terms.held_back)
 
-    outcomes = _side_by_side(build, gpu, settings.parallel_builds)
-    if len(gpu) == len(targets):
-        _refuse_a_model_nobody_takes(outcomes)
+    outcomes = _side_by_side(build, gpu, terms.settings.parallel_builds)
+    if len(gpu) == len(targets) and not apart:  # an engine that runs here may ship in a sibling of the graph
+        refuse_a_model_nobody_takes(outcomes)
     return outcomes
 
 
@@ -114,7 +130,7 @@ def check_builder_options(settings: Settings, targets: Sequence[Target]) -> None
             check_options(settings.tensorrt_options, load_library(name))
 
 
-def _refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
+def refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
     """A graph that every asked target refuses is bad input; a library or GPU that is missing here is not."""
     if outcomes and all(outcome.failure in _REFUSALS for outcome in outcomes):
         names = ", ".join(outcome.target for outcome in outcomes)

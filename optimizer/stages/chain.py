@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import Report
 from benchmarks.roofline.prediction import Prediction
 from engines.stage_cache import StageCache
+from engines.targets.gpus_here import used_gpu
 from engines.targets.target import CPU, Backend
 from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.stages import keys
-from optimizer.stages.build import BuildOutcome, build_targets
+from optimizer.stages.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.cleaning import clean
 from optimizer.stages.cpu_engine import built_cpu, make_cpu_engine
 from optimizer.stages.data_check import check_data
 from optimizer.stages.findings import gathered
-from optimizer.stages.forms import TypedForm, TypedForms
+from optimizer.stages.forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.loadgen import measure_scenarios
+from optimizer.stages.native import EngineHere, NativeEngines
 from optimizer.stages.prediction import predict_targets
 from optimizer.stages.publish import write_pages
 from optimizer.stages.record import EngineRecord
 from optimizer.stages.reporting import assemble
+from optimizer.stages.runnable import runnable
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.stages.shipping import ship, shipped_on_cpu
 from optimizer.stages.typed import FormMaker
@@ -45,8 +49,11 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     cleaned = runner.run(stage, lambda folder: clean(job, folder, events))
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
-    builds, predictions = _for_gpus(job, cleaned, forms, runner, workspace.path, events)
-    records, shipped = dict[str, EngineRecord](), dict[str, TypedForm]()
+        here = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
+    predictions = _predicted(job, cleaned, forms, runner, events)
+    builds = [found.outcome for found in here.values()]
+    records = {name: found.record for name, found in here.items() if found.record is not None}
+    shipped = {name: found.form for name, found in here.items() if found.form is not None}
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
         records[CPU.name] = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
         shipped[CPU.name] = shipped_on_cpu(forms, records[CPU.name])
@@ -54,6 +61,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     loadgen = _under_load(job, list(records), runner, workspace.path, events)
     held_back = job.inputs.held_back.description + checked.held_back_note
     found = gathered(job, cleaned, forms, builds, records, shipped, loadgen, predictions, held_back, workspace, events)
+    found = replace(found, not_run={name: engine.reason for name, engine in here.items() if engine.reason})
     report = assemble(found)
     write_pages(report, found.main.plan, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
@@ -61,37 +69,56 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
 
 
 def _for_gpus(
-    job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
-) -> tuple[list[BuildOutcome], dict[str, Prediction]]:
-    """A plan and a prediction for every GPU target."""
+    job: Job,
+    cleaned: Cleaned,
+    forms: TypedForms,
+    maker: FormMaker,
+    runner: StageRunner,
+    bundle: Path,
+    events: Events,
+) -> dict[str, EngineHere]:
+    """By target: a plan for every GPU, and what became of it on the one that is here."""
     targets = [target for target in job.targets if target.backend is Backend.TENSORRT]
     if not targets or forms.typed is None:
-        return [], {}
-    typed = forms.typed
+        return {}
+    typed, own = forms.typed, runnable(targets, used_gpu())
     title = f"build engines for {', '.join(target.name for target in targets)}"
-    folders = tuple(bundle / "engines" / target.name for target in targets)
-    key = keys.building_key(job, cleaned, forms)
-    building = Stage("build", title, list[BuildOutcome], key, leaves=folders)
-    builds = runner.run(
-        building,
-        lambda _: build_targets(
-            typed.path,
-            job.targets,
-            cleaned.profile,
-            bundle,
-            sparse_weights=forms.sparse,
-            settings=job.settings,
-            events=events,
-            more_profiles=cleaned.more_profiles,
-            typed=typed,
-            batching=job.inputs.batching,
-            not_finite=(*forms.not_finite, *job.inputs.not_finite),
-            held_back=job.inputs.held_back,
-        ),
+    folders = tuple(bundle / "engines" / target.name for target in targets if target not in own)
+    building = Stage("build", title, list[BuildOutcome], keys.building_key(job, cleaned, forms), leaves=folders)
+    apart = {target.name: runner.folder(building) / target.name for target in own}
+    terms = Terms(
+        job.settings,
+        cleaned.profile,
+        forms.sparse,
+        tuple(cleaned.more_profiles),
+        job.inputs.batching,
+        (*forms.not_finite, *job.inputs.not_finite),
+        job.inputs.held_back,
     )
-    title = "predict what the GPUs that are not here should reach"
+
+    def build(_: Path) -> list[BuildOutcome]:
+        return build_targets(typed.path, job.targets, bundle, terms=terms, events=events, typed=typed, apart=apart)
+
+    built = runner.run(building, build)
+    found = {made.target: EngineHere(made) for made in built}
+    engines = NativeEngines(job, cleaned, terms, maker, runner, bundle, events)
+    for target in own:
+        found[target.name] = engines.make(target, found[target.name].outcome, typed, apart[target.name])
+    if len(targets) == len(job.targets):
+        refuse_a_model_nobody_takes([engine.outcome for engine in found.values()])
+    return found
+
+
+def _predicted(
+    job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, events: Events
+) -> dict[str, Prediction]:
+    """A prediction for every GPU target, to stand in for a measurement or beside it."""
+    targets = [target for target in job.targets if target.backend is Backend.TENSORRT]
+    if not targets or forms.typed is None:
+        return {}
+    typed, title = forms.typed, "predict what the GPUs that are not here should reach"
     predicting = Stage("predict", title, dict[str, Prediction], keys.prediction_key(job, cleaned, forms))
-    predictions = runner.run(
+    return runner.run(
         predicting,
         lambda _: predict_targets(
             typed.path,
@@ -101,7 +128,6 @@ def _for_gpus(
             warn=lambda text: events.warn("predict", text),
         ),
     )
-    return builds, predictions
 
 
 def _for_cpu(

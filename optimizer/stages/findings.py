@@ -25,7 +25,7 @@ from optimizer.stages.record import EngineRecord
 @dataclass(frozen=True)
 class Findings:
     """All that a run found out, stage by stage. ``records`` are of the targets that run here, by name; ``shipped`` says
-    for each of them which form its engine ships in.
+    for each of them which form its engine ships in, ``not_run`` of one whose engine does not why.
     """
 
     model: ModelSummary
@@ -51,6 +51,7 @@ class Findings:
     layers: Mapping[str, Sequence[LayerInfo]] = field(default_factory=dict)
     flags: Sequence[str] = ()
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
+    not_run: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> TypedForm:

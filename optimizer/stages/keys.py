@@ -5,11 +5,12 @@ What every stage depends on beside: library versions and this program's code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engines.targets.gpus_here import detect_gpus
-from graphs.digests import digest_of
+from engines.manifest import MANIFEST_NAME
+from engines.targets.gpus_here import detect_gpus, used_gpu
+from graphs.digests import digest_of, sha256_file
 from graphs.files import to_json
 from graphs.model_files import model_digest
 from optimizer.machine import cpu_name
@@ -58,6 +59,11 @@ def observing_key(job: Job, cleaned: Cleaned) -> str:
     )
 
 
+def siblings_key(job: Job, cleaned: Cleaned, precisions: Sequence[str]) -> str:
+    """The float graph, how far its activations reach, and what it is typed in."""
+    return _key(job, observing_key(job, cleaned), to_json(cleaned.notes), *precisions)
+
+
 def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
     """``quantized`` are the calibration keys behind the form; and the precision, what accuracy is judged on, by whom
     and against what.
@@ -91,6 +97,35 @@ def building_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     )
 
 
+def siblings_building_key(job: Job, cleaned: Cleaned, graphs: Mapping[str, Path], target: str) -> str:
+    """The siblings' graphs, profiles, what concerns builds, and the GPU at hand."""
+    return _key(
+        job,
+        *(f"{name}={model_digest(path)}" for name, path in graphs.items()),
+        to_json([cleaned.profile, cleaned.more_profiles]),
+        repr(job.inputs.batching),
+        target,
+        repr(used_gpu()),
+        job.settings.digest("builder_options", "build_time_limit", "build_memory_limit", "sparsity"),
+    )
+
+
+def proving_key(job: Job, engines: Mapping[str, Path]) -> str:
+    """The engines of every form, what they are judged on, by whom, by which budget, and the GPU that runs them."""
+    return _key(
+        job,
+        *(f"{form}={sha256_file(folder / MANIFEST_NAME)}" for form, folder in engines.items()),
+        job.inputs.held_back.digest,
+        job.settings.digest("evaluate", "max_drop"),
+        repr(used_gpu()),
+    )
+
+
+def measuring_key(job: Job, cleaned: Cleaned, proofs: str, refused: Mapping[str, str]) -> str:
+    """What was proved of the engines, the forms that cannot ship, and the batch that they are timed at."""
+    return _key(job, proofs, to_json([cleaned.profile, dict(refused)]), job.settings.digest("gpu_form"))
+
+
 def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     """The typed graph, the shapes of a sample, and targets."""
     typed = model_digest(forms.typed.path) if forms.typed is not None else ""
@@ -116,7 +151,7 @@ def loadgen_key(job: Job, engines: Sequence[Path]) -> str:
     """The engines that run here, what they are fed, scenarios and their duration, and this machine."""
     return _key(
         job,
-        *((engine / "engine.json").read_bytes() for engine in engines),
+        *((engine / MANIFEST_NAME).read_bytes() for engine in engines),
         job.inputs.held_back.digest,
         job.settings.digest("loadgen", "duration"),
         cpu_name(),

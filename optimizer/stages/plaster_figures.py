@@ -15,15 +15,18 @@ from optimizer.stages.forms import CPU_INT8
 from optimizer.stages.target_rows import fidelity, simulated_how
 
 LEARNING = "import to built engines with nothing cached, calibration and accuracy check included, measuring left out"
+_MEASURING = ("cpu", "loadgen", "prove", "measure", "siblings")
+"""Stages, or how their names begin where they have a target's behind."""
 
 
 def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
-    """Figures of the CPU's engine where there is one; None where nothing was measured here."""
-    runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(CPU.name, {}).items()}
-    record = found.records.get(CPU.name)
-    on_cpu = found.shipped[CPU.name] if record and record.form == CPU_INT8 else None
-    shown = on_cpu or found.main
-    measured = targets.get(CPU.name)
+    """Figures of the GPU's engine where one runs here, else of the CPU's; None where nothing was measured here."""
+    subject = next((name for name in found.records if name != CPU.name), CPU.name)
+    runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(subject, {}).items()}
+    record = found.records.get(subject)
+    own = found.shipped[subject] if record and (subject != CPU.name or record.form == CPU_INT8) else None
+    shown = own or found.main
+    measured = targets.get(subject)
     sized = measured.engine_bytes if measured else _smallest(targets)
     return Plaster(
         programmability=figures.programmability(
@@ -36,18 +39,18 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
             fidelity(shown.check.accuracy),
             shown.check.task,
             shown.check.accuracy.samples,
-            "the CPU engine, measured"
-            if shown is found.shipped.get(CPU.name)
+            f"the {'CPU' if subject == CPU.name else subject} engine, measured"
+            if shown is found.shipped.get(subject)
             else f"the typed graph, {simulated_how(found.requested)}",
         ),
         size=figures.size(found.model.bytes, sized, record.memory if record else None, "no engine runs here"),
         throughput=figures.throughput(
             runs.get(Scenario.OFFLINE.value),
-            record.throughput[record.form].samples_per_s if record and record.throughput else None,
+            record.throughput[record.form].samples_per_s if record and record.form in record.throughput else None,
             record.batch if record else None,
         ),
         energy=figures.energy(record.energy if record else None),
-        rate_of_learning=figures.rate_of_learning(Learning(_learning_seconds(found), cold_why=LEARNING)),
+        rate_of_learning=figures.rate_of_learning(Learning(making_seconds(found.timings), cold_why=LEARNING)),
     )
 
 
@@ -65,6 +68,6 @@ def _native(name: str, target: TargetSummary, found: Findings) -> NativeOps:
     return native_in_layers(planned, found.layers.get(name, ()))
 
 
-def _learning_seconds(found: Findings) -> float:
-    """All stages but those that only measure."""
-    return sum(seconds for stage, seconds in found.timings.items() if stage not in ("cpu", "loadgen"))
+def making_seconds(timings: Mapping[str, float]) -> float:
+    """All stages but those that only measure, and what is built to be measured beside."""
+    return sum(seconds for stage, seconds in timings.items() if stage.partition("-")[0] not in _MEASURING)

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.accuracy.compare import Accuracy
+from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.energy.measure import Energy
 from benchmarks.measurement import Latency, Throughput
 from benchmarks.memory import EngineMemory
+from benchmarks.timing.in_flight import DeviceLatency
 from benchmarks.timing.op_times import OpTime
 from benchmarks.timing.steady import Steadiness
 from optimizer.stages.forms import CPU_FP32
@@ -22,12 +25,29 @@ by in an interleaved run.
 
 
 @dataclass(frozen=True)
+class FormRecord:
+    """What else was found of one form of a GPU's engine: its accuracy on the engine itself (None where it did not run,
+    and ``failed`` says why), energy, times between CUDA events, size and build.
+    """
+
+    accuracy: Accuracy | None = None
+    task: TaskAccuracy | None = None
+    energy: Energy | None = None
+    device: DeviceLatency | None = None
+    engine_bytes: int | None = None
+    build_seconds: float | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
 class EngineRecord:
     """Which form an engine ships in and what all forms measured in the same, interleaved run.
 
     ``form`` is the name of a precision (``"int8"``, ``"fp32"``); ``latency`` and ``throughput`` are by form;
     ``op_times`` where the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and
     ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty.
+
+    ``forms`` is empty for the CPU, whose forms were judged before they were timed.
     """
 
     form: str
@@ -40,6 +60,7 @@ class EngineRecord:
     energy: Energy | None = None
     memory: EngineMemory | None = None
     notes: list[str] = field(default_factory=list)
+    forms: dict[str, FormRecord] = field(default_factory=dict)
 
     @property
     def timed(self) -> bool:

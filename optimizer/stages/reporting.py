@@ -17,7 +17,7 @@ from optimizer.settings import Precision
 from optimizer.stages.findings import Findings
 from optimizer.stages.forms import TypedForm
 from optimizer.stages.plaster_figures import plaster_of
-from optimizer.stages.target_rows import fidelity, target_row
+from optimizer.stages.target_rows import MEASURED, fidelity, simulated_how, target_row
 
 
 def assemble(found: Findings) -> Report:
@@ -28,6 +28,7 @@ def assemble(found: Findings) -> Report:
     used = {form.path for form in shipped}
     unused = typed.check.reasons if typed is not None and typed.path not in used else []
     missing = [f"{name}: {target.reason}" for name, target in targets.items() if target.status == "skipped"]
+    missing += [f"{name} does not run here: {reason}" for name, reason in found.not_run.items()]
     status: Status = "over_budget" if over_budget else "partial" if missing else "ok"
     return Report(
         status=status,
@@ -98,6 +99,8 @@ def _shipped_forms(found: Findings) -> list[TypedForm]:
 
 def _accuracy(found: Findings) -> AccuracySummary:
     check = found.main.check
+    measured = any(form is found.main for form in found.shipped.values())
+    how = MEASURED if measured else simulated_how(found.requested)
     return AccuracySummary(
-        check.accuracy.samples, fidelity(check.accuracy), check.task, found.max_drop, found.held_back
+        check.accuracy.samples, fidelity(check.accuracy), check.task, found.max_drop, found.held_back, how
     )

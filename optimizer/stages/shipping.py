@@ -21,8 +21,12 @@ from optimizer.stages.record import EngineRecord
 
 def describe_cpu(forms: TypedForms, choice: EngineRecord, bundle: Path) -> None:
     """Plan and ranges of the CPU's engine, beside it."""
-    form = shipped_on_cpu(forms, choice)
-    _describe(bundle / "engines" / CPU.name, form.plan, form.table)
+    describe_engine(bundle / "engines" / CPU.name, shipped_on_cpu(forms, choice))
+
+
+def describe_engine(folder: Path, form: TypedForm) -> None:
+    """Plan and ranges of an engine that runs another graph than ``model.onnx``, in its folder."""
+    _describe(folder, form.plan, form.table)
 
 
 def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
-from benchmarks.report.model import OutputFidelity, Percentiles, TargetSummary
-from engines.targets.target import Target
-from optimizer.precision import Dtype
+from benchmarks.report.model import FormSummary, OutputFidelity, Percentiles, TargetSummary
+from engines.layers import fallen_back
+from engines.targets.target import CPU, Target
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.stages.build import BuildOutcome
 from optimizer.stages.findings import Findings
@@ -30,7 +31,7 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
     return TargetSummary(
         backend=build.backend,
         status="built",
-        reason=f"no {target.title} in this machine",
+        reason=found.not_run.get(target.name) or f"no {target.title} in this machine",
         engine=build.engine,
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
@@ -43,6 +44,7 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
         accuracy_simulated=True,
         prediction=prediction,
         notes=list(build.notes),
+        int8_native=_int8_native(target.name, typed.plan, found),
     )
 
 
@@ -87,7 +89,35 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         fp32_throughput=record.throughput[CPU_FP32].samples_per_s if fp32 else None,
         fp32_bytes=found.model.bytes,
         steadiness=record.steadiness,
+        prediction=found.predictions.get(target.name) if form == found.main.plan.computes_in else None,
+        notes=list(build.notes) if target is not CPU else [],
+        int8_native=_int8_native(target.name, found.shipped[target.name].plan, found),
+        forms={name: _form(name, record) for name in record.forms},
     )
+
+
+def _form(name: str, record: EngineRecord) -> FormSummary:
+    found, latency, throughput = record.forms[name], record.latency.get(name), record.throughput.get(name)
+    device = found.device
+    return FormSummary(
+        latency_ms=Percentiles.of(latency) if latency is not None else None,
+        throughput=throughput.samples_per_s if throughput is not None else None,
+        accuracy=fidelity(found.accuracy) if found.accuracy is not None else None,
+        task=found.task,
+        inferences_per_joule=found.energy.inferences_per_joule if found.energy is not None else None,
+        copy_in_ms=device.copy_in_ms if device is not None else None,
+        compute_ms=device.compute_ms if device is not None else None,
+        copy_out_ms=device.copy_out_ms if device is not None else None,
+        engine_bytes=found.engine_bytes,
+        build_seconds=found.build_seconds,
+        failed=found.failed,
+    )
+
+
+def _int8_native(target: str, plan: PrecisionPlan, found: Findings) -> float | None:
+    planned = [name for name, node in plan.nodes.items() if node.dtype is Dtype.INT8]
+    fell, seen = fallen_back(planned, found.layers.get(target, ()))
+    return 1 - len(fell) / seen if seen else None
 
 
 def fidelity(accuracy: Accuracy) -> dict[str, OutputFidelity]:

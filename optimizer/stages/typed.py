@@ -36,6 +36,7 @@ from optimizer.stages.forms import TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.runner import Stage, StageRunner
+from optimizer.stages.siblings import SiblingGraph, sibling_graphs
 from optimizer.typed.graph import GraphTyper, TypedGraph
 from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
 from optimizer.typed.labels import with_given_int8
@@ -82,6 +83,10 @@ class FormMaker:
         if needs_typed(self._job.targets, self._settings.precision):
             typed = self._for_tensorrt()
         return TypedForms(typed, int8, fp32, sparse=self._settings.sparsity is Sparsity.TWO_FOUR)
+
+    def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
+        """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
+        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, self._observed, self._runner)
 
     def _for_tensorrt(self) -> TypedForm:
         stage = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
@@ -133,7 +138,7 @@ class FormMaker:
         if not form.check.ok and self._settings.precision is Precision.AUTO:
             form = make(None)
         files.keep(form.path)
-        if form.table is not None and (differs := self._checker.plain_difference(form.path)):
+        if form.table is not None and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
         return form
 
@@ -144,7 +149,7 @@ class FormMaker:
         for finding in lint(ir.load(path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         self._show("model.onnx beside FP32")
-        return self._described(path, typed, self._checker.check(BackendForm(path, simulated=True)))
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)))
 
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
@@ -160,7 +165,7 @@ class FormMaker:
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
         self._show("the INT8 graph for this CPU beside FP32")
-        return self._described(path, typed, self._checker.check(BackendForm(path, simulated=False)))
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)))
 
     def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
@@ -178,7 +183,7 @@ class FormMaker:
             plan = PrecisionPlan(nodes, [*plan.notes, *why_not.notes])
         self._show("the float graph beside the model as given")
         alone = not needs_typed(self._job.targets, asked)  # else the report's metric is another form's
-        check = self._checker.check_float(path, with_task=alone)
+        check = self.checker.check_float(path, with_task=alone)
         return self._described(path, TypedGraph(model, plan), check)
 
     def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck) -> TypedForm:
@@ -192,7 +197,8 @@ class FormMaker:
         return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs, observed)
 
     @cached_property
-    def _checker(self) -> AccuracyChecker:
+    def checker(self) -> AccuracyChecker:
+        """FP32 and its answers; opened when it is first asked for."""
         settings, reference = self._settings, self._cleaned.reference or self._job.imported.path
         return self._stack.enter_context(
             AccuracyChecker(reference, self._job.inputs.held_back, settings.evaluate, settings.max_drop)

@@ -34,6 +34,7 @@ from optimizer.machine import cpu_name
 from optimizer.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings import Precision, Settings, Sparsity
 from optimizer.stages.inputs import Inputs, open_inputs
+from optimizer.stages.plaster_figures import making_seconds
 from optimizer.version import tool_versions
 
 PAGE_FILE = "plaster.html"
@@ -155,6 +156,7 @@ def _prepare(
         targets=(target if target == CPU.name else NATIVE,),
         loadgen=(),
         cpu_form="int8" if kind.precision is Precision.INT8 else "auto",
+        gpu_form="asked",
     )
     folder = out / kind.name.replace(":", "")
     result = optimize(model, settings=job, out=folder, force=force, listeners=listeners)
@@ -175,7 +177,7 @@ def _prepare(
         native=native,
         flags=[f"--shape {shape}" for shape in settings.shapes],
         learning=Learning(
-            _making_seconds(result.report) + serving,
+            making_seconds(result.report.timings) + serving,
             cached,
             cold_why="import, calibration, typing, accuracy check, build, load",
             cached_why="the same weights again: bundle found, engine loaded",
@@ -202,11 +204,6 @@ def _first_answer(folder: Path, feed: Feed) -> float:
     with open_engine(folder) as engine:
         engine.infer(feed)
     return time.perf_counter() - start
-
-
-def _making_seconds(report: Report) -> float:
-    """All stages but those that only measure."""
-    return sum(seconds for stage, seconds in report.timings.items() if stage not in ("cpu", "loadgen"))
 
 
 def _native(report: Report, kind: VariantKind, target: str) -> tuple[NativeOps, list[str]]:

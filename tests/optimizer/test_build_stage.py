@@ -23,7 +23,7 @@ from engines.targets.target import TARGETS
 from engines.tensorrt.builder import process
 from optimizer.events import Detail, Events
 from optimizer.settings import Settings
-from optimizer.stages.build import build_targets
+from optimizer.stages.build import Terms, build_targets
 process._CHILD = "hanging_builder"
 folder = Path(sys.argv[1])
 text = 'agraph (float[4] x) => (float[4] y) { y = Relu(x) }'
@@ -31,8 +31,8 @@ model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> ' + te
 onnx.save(model, folder / "m.onnx")
 targets = [TARGETS[name] for name in ("a100", "t4", "l4")]
 show = lambda event: print(event.text, flush=True) if isinstance(event, Detail) else None
-build_targets(folder / "m.onnx", targets, ShapeProfile({}), folder / "bundle",
-    sparse_weights=False, settings=Settings(jobs=2), events=Events(show))
+terms = Terms(Settings(jobs=2), ShapeProfile({}), sparse_weights=False)
+build_targets(folder / "m.onnx", targets, folder / "bundle", terms=terms, events=Events(show))
 """
 
 

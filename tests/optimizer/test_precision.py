@@ -45,10 +45,8 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
     build.build_targets(
         tmp_path / "model.onnx",
         [TARGETS["t4"]],
-        ShapeProfile({}),
         tmp_path,
-        sparse_weights=False,
-        settings=settings,
+        terms=build.Terms(settings, ShapeProfile({}), sparse_weights=False),
         events=Events(),
         typed=form,
     )

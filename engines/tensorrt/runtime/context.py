@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from engines.errors import EngineError
 from engines.profile import Shape
 from engines.tensorrt.differences import activation_bytes, give_activations, new_context
 from engines.tensorrt.library import Library, errors_heard
+from engines.tensorrt.runtime.layer_times import LayerTimes, profiling
 from engines.tensorrt.runtime.layout import IoLayout
 from graphs.files import write_atomically
 
@@ -102,6 +104,10 @@ class ExecutionContext:
             accepted = self._context.execute_async_v3(stream.handle)
         if not accepted:
             raise self._refused("TensorRT did not start the run", "", errors)
+
+    def profiled(self, library: Library) -> AbstractContextManager[LayerTimes]:
+        """Have every run report its layers, from now on."""
+        return profiling(library, self._context)
 
     def _refused(self, what: str, where: str, errors: list[str]) -> EngineError:
         return EngineError(": ".join([what, *dict.fromkeys(errors)]), where=self._where + where)

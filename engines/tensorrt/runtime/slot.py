@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ from engines.cuda.runtime import Bytes, CudaRuntime, DeviceMemory, Graph, Pinned
 from engines.engine import Array, numpy_dtype
 from engines.errors import EngineError
 from engines.profile import Shape
+from engines.tensorrt.library import Library
 from engines.tensorrt.runtime.context import ContextFactory, ExecutionContext
+from engines.tensorrt.runtime.layer_times import LayerTimes
 from engines.tensorrt.runtime.layout import IoLayout
 
 _log = logging.getLogger(__name__)
@@ -214,6 +217,10 @@ class Slot:
             for spec in self._layout.outputs
             if spec.name not in self._layout.host
         }
+
+    def profiled(self, library: Library) -> AbstractContextManager[LayerTimes]:
+        """Have the runs of this slot that replay no graph report their layers."""
+        return self._plain.profiled(library)
 
     def abandon(self) -> None:
         """After a failed ``start``: let the work that was enqueued finish, so that the buffers are free again."""

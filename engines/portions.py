@@ -1,0 +1,46 @@
+"""Feeds of any number of samples through an engine whose profiles take only so many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engines.batching import batched_names, row
+from engines.engine import Array, EngineBase, Feed
+from engines.profile import ShapeProfile
+
+
+class InPortions(EngineBase):
+    """``engine``, which is fed at most as many samples at a time as ``profiles`` go up to, and at least as many as they
+    begin at: a portion that is shorter is filled up with its last sample, whose answers are dropped.
+
+    Closing it closes ``engine``. Where samples cannot be joined, or some output does not count them, feeds go through
+    as they are.
+    """
+
+    def __init__(self, engine: EngineBase, profiles: Sequence[ShapeProfile]) -> None:
+        self._engine, self._inputs, self._outputs = engine, engine.inputs, engine.outputs
+        names = batched_names(engine.inputs)
+        self._names = names if all(spec.batched for spec in engine.outputs) else ()
+        ranges = [profile.inputs[name] for profile in profiles for name in names if name in profile.inputs]
+        self._least = min((shapes.min[0] for shapes in ranges), default=1)
+        self._most = max((shapes.max[0] for shapes in ranges), default=0)
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        """See ``Engine.infer``."""
+        total = feed[self._names[0]].shape[0] if self._names else 0
+        if not self._most or self._least <= total <= self._most:
+            return self._engine.infer(feed)
+        parts = [self._portion(feed, start, min(self._most, total - start)) for start in range(0, total, self._most)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _portion(self, feed: Feed, start: int, count: int) -> dict[str, Array]:
+        part = row(feed, self._names, start, count)
+        if count < self._least:
+            order = np.minimum(np.arange(self._least), count - 1)
+            part = {name: array[order] if name in self._names else array for name, array in part.items()}
+        return {name: array[:count] for name, array in self._engine.infer(part).items()}
+
+    def close(self) -> None:
+        self._engine.close()

@@ -1,0 +1,114 @@
+"""The GPU that is here: its engine's forms built, proved and timed; the one that is fastest within the budget ships.
+
+What ``cpu_engine`` is for the processor. Everything that touches the GPU runs in child processes: what crashes there,
+or runs out of memory, costs its form and a warning, never the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.manifest import EngineManifest
+from engines.targets.target import Target
+from optimizer.events import Detail, Events
+from optimizer.stages import keys
+from optimizer.stages.build import BuildOutcome, Terms, outcome
+from optimizer.stages.candidates import Built, Candidates, build_siblings, candidates
+from optimizer.stages.forms import TypedForm
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.measuring import Measured, measure, shipped_form
+from optimizer.stages.proving import Proofs, prove, unlike
+from optimizer.stages.record import EngineRecord
+from optimizer.stages.runner import Stage, StageRunner
+from optimizer.stages.shipping import describe_engine
+from optimizer.stages.typed import FormMaker
+
+
+@dataclass(frozen=True)
+class EngineHere:
+    """What became of a target that runs here. ``record`` and ``form`` are None where no engine of it ran, and
+    ``reason`` says why.
+    """
+
+    outcome: BuildOutcome
+    record: EngineRecord | None = None
+    form: TypedForm | None = None
+    reason: str = ""
+
+
+class NativeEngines:
+    """Makes the engine of every target that runs here, from what was built of the form asked for."""
+
+    def __init__(
+        self,
+        job: Job,
+        cleaned: Cleaned,
+        terms: Terms,
+        maker: FormMaker,
+        runner: StageRunner,
+        bundle: Path,
+        events: Events,
+    ) -> None:
+        self._job, self._cleaned, self._terms, self._maker = job, cleaned, terms, maker
+        self._runner, self._bundle, self._events = runner, bundle, events
+
+    def make(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> EngineHere:
+        """``engine`` is the folder that ``built`` is about. Where no form could be built, there is only the reason."""
+        found = self._candidates(target, built, typed, engine)
+        if not found.built:
+            return EngineHere(built)
+        proofs = self._proved(target, found, typed)
+        measured = self._measured(target, found, proofs)
+        out = self._bundle / "engines" / target.name
+        form = shipped_form(found, measured, proofs)
+        if form is not None and form.path != typed.path:
+            describe_engine(out, form)
+        made = outcome(target.name, out, EngineManifest.load(out))
+        return EngineHere(made, measured.record, form, measured.reason)
+
+    def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
+        graphs = self._maker.siblings(typed.plan.computes_in) if self._job.settings.gpu_form == "auto" else {}
+        if not graphs:
+            return candidates(built, typed, engine, {}, Built([], {}), engine)
+        name = f"siblings-{target.name}"
+        title = f"build engines in {' and '.join(graphs)} to compare with"
+        paths = {form: graph.path for form, graph in graphs.items()}
+        stage = Stage(name, title, Built, keys.siblings_building_key(self._job, self._cleaned, paths, target.name))
+        siblings = self._runner.run(
+            stage, lambda folder: build_siblings(target, graphs, self._terms, folder, name, self._events)
+        )
+        return candidates(built, typed, engine, graphs, siblings, self._runner.folder(stage))
+
+    def _proved(self, target: Target, found: Candidates, typed: TypedForm) -> Proofs:
+        name, engines = f"prove-{target.name}", {form: made.engine for form, made in found.built.items()}
+        title = f"check the accuracy of the engine on {target.title}"
+        stage = Stage(name, title, Proofs, keys.proving_key(self._job, engines))
+
+        def work(_: Path) -> Proofs:
+            show = lambda form: self._events.emit(Detail(name, f"{form} beside FP32"))  # noqa: E731
+            proofs = prove(engines, lambda: self._maker.checker, show)
+            for form, why in proofs.failed.items():
+                self._events.warn(name, f"{target.name}: the {form.upper()} engine does not run: {why}")
+            asked = proofs.checks.get(found.asked)
+            if asked is not None and (differs := unlike(asked.accuracy, typed.check.accuracy)):
+                self._events.warn(name, f"{target.name}: {differs}")
+            return proofs
+
+        return self._runner.run(stage, work)
+
+    def _measured(self, target: Target, found: Candidates, proofs: Proofs) -> Measured:
+        name, out = f"measure-{target.name}", self._bundle / "engines" / target.name
+        engines = {form: made.engine for form, made in found.built.items()}
+        key = keys.measuring_key(self._job, self._cleaned, keys.proving_key(self._job, engines), found.refused)
+        stage = Stage(name, f"measure the engine on {target.title} against FP32", Measured, key, leaves=(out,))
+
+        def work(_: Path) -> Measured:
+            feed = next(iter(self._job.inputs.held_back.samples()))
+            asked_only = self._job.settings.gpu_form == "asked"
+            measured = measure(found, proofs, feed, self._cleaned.profile, asked_only, out)
+            for note in measured.record.notes if measured.record is not None else ():
+                self._events.warn(name, f"{target.name}: {note}")
+            return measured
+
+        return self._runner.run(stage, work)

@@ -1,0 +1,134 @@
+"""The main job on a machine with a GPU, by stand-ins under the real names (``tests.gpu_machine``): built, proved,
+measured and put under load like the CPU's engine; and everything that can go wrong there told in a line.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import optimizer.stages.cpu as cpu
+import optimizer.stages.measuring as measuring
+from benchmarks.report.model import Report
+from optimizer import optimize as optimize_api
+from optimizer.bundle import Bundle
+from optimizer.cli.running import EXIT_CODES
+from tests.end_to_end.conftest import command
+from tests.gpu_machine import PACKAGES, environment
+
+Job = Callable[..., Report]
+
+
+def run(folder: Path, *arguments: str, **faults: str) -> subprocess.CompletedProcess[str]:
+    given = environment(folder / ".cache", **faults)
+    return subprocess.run(command(*arguments), cwd=folder, env=given, capture_output=True, text=True, timeout=300)
+
+
+def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
+    done = run(folder, "cnn.onnx", "--data", "data.npz", "--duration", "0.3", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report["targets"]) == {"cpu", "a100"}, "native is a target where a GPU is"
+    gpu = report["targets"]["a100"]
+    assert gpu["status"] == "measured" and gpu["backend"] == "tensorrt" and not gpu["reason"]
+    assert gpu["accuracy_simulated"] is False and gpu["accuracy"]["logits"]["sqnr_db"] > 20
+    assert gpu["kept_precision"] == "int8" and "x of FP16 and" in gpu["why"] and "NVIDIA A100" in gpu["why"]
+    assert gpu["speedup_vs_fp32"] > 1.5 and gpu["latency_ms"]["p50"] < gpu["fp32_latency_ms"]["p50"]
+    assert gpu["prediction"]["throughput"] > 0, "what was expected stands beside what was measured"
+    for scenario in ("singlestream", "offline"):
+        assert report["loadgen"]["a100"][scenario]["valid"], report["loadgen"]["a100"][scenario]["reasons"]
+    assert report["loadgen"]["cpu"]["offline"]["valid"]
+    bundle = folder / "cnn.optimized"
+    assert (bundle / "loadgen" / "a100" / "offline" / "mlperf_log_detail.txt").is_file()
+    assert (bundle / "engines" / "a100" / "engine.plan").is_file() and not (
+        bundle / "engines/a100/precision.json"
+    ).exists()
+    verified = run(folder, "verify", "cnn.optimized", "--json")
+    checks = {check["name"]: check["detail"] for check in json.loads(verified.stdout)["checks"]}
+    assert verified.returncode == 0 and "every output finite" in checks["a100"]
+    benched = run(folder, "bench", "cnn.optimized", "--target", "native", "--duration", "0.3", "--json")
+    assert json.loads(benched.stdout)["loadgen"]["native"]["singlestream"]["valid"], benched.stderr
+
+
+@pytest.fixture
+def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    """``job(crash="int8")`` runs the main job for the GPU in this process, with everything that is timed cut short."""
+    monkeypatch.syspath_prepend(PACKAGES)
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    for module in (cpu, measuring):
+        monkeypatch.setattr(module, "SECONDS", 0.1)
+
+    def optimized(**faults: str) -> Report:
+        for name, value in environment(folder / ".cache", **faults).items():
+            monkeypatch.setenv(name, value)
+        options: dict[str, Any] = {"targets": ["native"], "data": str(folder / "data.npz"), "loadgen": ()}
+        return optimize_api(folder / "cnn.onnx", out=folder / "out", **options).report
+
+    yield optimized
+    sys.modules.pop("pynvml", None)
+
+
+def test_a_slower_int8_engine_never_ships(job: Job, folder: Path) -> None:
+    report = job(slow="int8", refuse="fp32", energy="all")
+    gpu = report.targets["a100"]
+    assert report.status == "ok" and gpu.status == "measured" and gpu.kept_precision == "fp16"
+    assert gpu.why.startswith("INT8 ran at 0.") and "of FP16 on this NVIDIA A100" in gpu.why
+    assert gpu.speedup_vs_fp32 is None, "there is no FP32 engine to compare with"
+    assert any("no FP32 engine to compare with" in warning and "\n" not in warning for warning in report.warnings)
+    plan = Bundle(folder / "out").plan("a100")
+    assert plan.computes_in == "fp16" and any(node.reason == gpu.why for node in plan.nodes.values())
+    assert Bundle(folder / "out").plan().computes_in == "int8", "model.onnx is still what was asked for"
+    assert report.plaster is not None and "Not Supported" in report.plaster.energy.how
+
+
+def test_a_crash_and_a_wrong_answer_cost_their_form(job: Job) -> None:
+    report = job(crash="int8", wrong="fp16")
+    gpu = report.targets["a100"]
+    assert report.status == "ok" and gpu.kept_precision == "fp32" and gpu.status == "measured"
+    assert "INT8 does not run on this NVIDIA A100" in gpu.why and "SIGSEGV" in gpu.why
+    assert any("the INT8 engine does not run" in warning for warning in report.warnings)
+
+
+def test_no_memory_for_any_form_is_told_and_the_engine_is_there(job: Job, folder: Path) -> None:
+    report = job(memory="int8,fp16,fp32")
+    gpu = report.targets["a100"]
+    assert report.status == "partial" and EXIT_CODES[report.status] == 4
+    assert gpu.status == "built" and "out of GPU memory" in gpu.reason and "\n" not in gpu.reason
+    assert gpu.accuracy_simulated and gpu.kept_precision == "int8"
+    assert any("out of GPU memory" in reason for reason in report.verdict.reasons)
+    assert (folder / "out" / "engines" / "a100" / "engine.plan").is_file()
+
+
+def test_what_cannot_be_built_or_is_of_another_version_is_passed_over(job: Job) -> None:
+    report = job(refuse="int8", foreign="fp16")
+    gpu = report.targets["a100"]
+    assert report.status == "ok" and gpu.kept_precision == "fp32"
+    assert "INT8 could not be built" in gpu.why and "Could not find any implementation" in gpu.why
+    assert any("the FP16 engine does not run" in w and "Version tag" in w for w in report.warnings)
+
+
+def test_an_engine_that_is_not_what_was_simulated_is_named(job: Job) -> None:
+    report = job(coarse="int8")
+    assert report.targets["a100"].kept_precision == "int8"
+    (warning,) = (text for text in report.warnings if "were simulated of its graph" in text)
+    assert "'logits' has 30." in warning
+    assert report.accuracy is not None
+    assert 29 < (report.accuracy.outputs["logits"].sqnr_db or 0) < 32, "the report's figure is the engine's own"
+
+
+def test_where_every_form_is_wrong_the_job_is_over_budget(job: Job) -> None:
+    report = job(wrong="int8,fp16,fp32")
+    assert report.status == "over_budget" and report.targets["a100"].kept_precision == "int8"
+    assert "over the accuracy budget" in report.targets["a100"].why
+
+
+def test_a_model_that_no_form_is_built_of_is_refused_as_ever(job: Job) -> None:
+    report = job(refuse="int8,fp16,fp32")
+    assert report.status == "partial" and report.targets["a100"].status == "skipped"
+    assert "Could not find any implementation" in report.targets["a100"].reason

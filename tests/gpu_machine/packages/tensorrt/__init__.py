@@ -1,0 +1,56 @@
+"""TensorRT 11 with ONNX Runtime behind it: see ``tests/gpu_machine``."""
+
+from tensorrt.building import VERSION, Builder
+from tensorrt.names import (
+    BuilderFlag,
+    DataType,
+    ExecutionContextAllocationStrategy,
+    ILogger,
+    IProfiler,
+    IProgressMonitor,
+    LayerType,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    ProfilingVerbosity,
+    TensorFormat,
+    TensorIOMode,
+    TensorLocation,
+)
+from tensorrt.network import (
+    IBuilderConfig,
+    ILayer,
+    INetworkDefinition,
+    IOptimizationProfile,
+    ITensor,
+    ITimingCache,
+    OnnxParser,
+)
+from tensorrt.running import ICudaEngine, IExecutionContext, Runtime
+
+__version__ = ".".join(map(str, VERSION))
+__all__ = [
+    "Builder",
+    "BuilderFlag",
+    "DataType",
+    "ExecutionContextAllocationStrategy",
+    "IBuilderConfig",
+    "ICudaEngine",
+    "IExecutionContext",
+    "ILayer",
+    "ILogger",
+    "INetworkDefinition",
+    "IOptimizationProfile",
+    "IProfiler",
+    "IProgressMonitor",
+    "ITensor",
+    "ITimingCache",
+    "LayerType",
+    "MemoryPoolType",
+    "NetworkDefinitionCreationFlag",
+    "OnnxParser",
+    "ProfilingVerbosity",
+    "Runtime",
+    "TensorFormat",
+    "TensorIOMode",
+    "TensorLocation",
+]

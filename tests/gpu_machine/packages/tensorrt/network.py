@@ -1,0 +1,143 @@
+"""Parsing ONNX into a network, and the builder's configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from tensorrt.names import BuilderFlag, DataType, ILogger, LayerType, MemoryPoolType, ProfilingVerbosity
+
+TYPES = {
+    onnx.TensorProto.FLOAT: DataType.FLOAT,
+    onnx.TensorProto.FLOAT16: DataType.HALF,
+    onnx.TensorProto.BFLOAT16: DataType.BF16,
+    onnx.TensorProto.INT8: DataType.INT8,
+    onnx.TensorProto.INT32: DataType.INT32,
+    onnx.TensorProto.INT64: DataType.INT64,
+    onnx.TensorProto.BOOL: DataType.BOOL,
+}
+_LAYERS = {
+    "QuantizeLinear": LayerType.QUANTIZE,
+    "DequantizeLinear": LayerType.DEQUANTIZE,
+    "Conv": LayerType.CONVOLUTION,
+}
+
+
+class ITensor:
+    def __init__(self, value: onnx.ValueInfoProto) -> None:
+        kind = value.type.tensor_type
+        self.name, self.dtype = value.name, TYPES[kind.elem_type]
+        self._dims = [dim.dim_param if dim.HasField("dim_param") else int(dim.dim_value) for dim in kind.shape.dim]
+        self.shape = tuple(-1 if isinstance(dim, str) else dim for dim in self._dims)
+
+    def get_dimension_name(self, index: int) -> str:
+        return str(self._dims[index])
+
+
+class ILayer:
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self.name, self.type = node.name, _LAYERS.get(node.op_type, LayerType.ELEMENTWISE)
+        self.metadata = f"[ONNX Layer: {node.name}]"
+
+
+class INetworkDefinition:
+    model: onnx.ModelProto | None = None
+
+    def __init__(self) -> None:
+        self._inputs: list[ITensor] = []
+        self._outputs: list[ITensor] = []
+        self._layers: list[ILayer] = []
+
+    def take(self, model: onnx.ModelProto) -> None:
+        """Not TensorRT's: what the parser fills in."""
+        constant = {tensor.name for tensor in model.graph.initializer}
+        self.model = model
+        self._inputs = [ITensor(value) for value in model.graph.input if value.name not in constant]
+        self._outputs = [ITensor(value) for value in model.graph.output]
+        self._layers = [ILayer(node) for node in model.graph.node]
+
+    num_inputs = property(lambda self: len(self._inputs))
+    num_outputs = property(lambda self: len(self._outputs))
+    num_layers = property(lambda self: len(self._layers))
+
+    def get_input(self, index: int) -> ITensor:
+        return self._inputs[index]
+
+    def get_output(self, index: int) -> ITensor:
+        return self._outputs[index]
+
+    def get_layer(self, index: int) -> ILayer:
+        return self._layers[index]
+
+
+class OnnxParser:
+    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
+        self._network = network
+        self.num_errors = 0
+
+    def parse_from_file(self, model: str) -> bool:
+        self._network.take(onnx.load(model))
+        return True
+
+    def get_error(self, index: int) -> Any:
+        raise IndexError(index)
+
+
+class IOptimizationProfile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, list[list[int]]] = {}
+
+    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002  # TensorRT's own names
+        self.shapes[input] = [list(min), list(opt), list(max)]
+
+
+class ITimingCache:
+    def __init__(self, content: bytes) -> None:
+        self._content = content or b"timings"
+
+    def serialize(self) -> bytes:
+        return self._content
+
+
+class IBuilderConfig:
+    profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
+    progress_monitor: Any = None
+    builder_optimization_level = 3
+    max_aux_streams = -1
+    avg_timing_iterations = 1
+
+    def __init__(self) -> None:
+        self.profiles: list[IOptimizationProfile] = []
+        self._flags = {BuilderFlag.TF32}
+        self._pools: dict[MemoryPoolType, int] = {}
+        self._cache: ITimingCache | None = None
+
+    def set_flag(self, flag: BuilderFlag) -> None:
+        self._flags.add(flag)
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self._flags.discard(flag)
+
+    def get_flag(self, flag: BuilderFlag) -> bool:
+        return flag in self._flags
+
+    def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
+        self._pools[pool] = pool_size
+
+    def get_memory_pool_limit(self, pool: MemoryPoolType) -> int:
+        return self._pools.get(pool, 80 << 30)
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+        return ITimingCache(serialized_timing_cache)
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> ITimingCache | None:
+        return self._cache
