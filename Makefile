@@ -17,15 +17,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# On a machine with an NVIDIA GPU: build, run, measure, and write docs/measurements/<gpu>-<date>.md. Ends with 2, and says
-# what is missing, where there is no GPU or no library that runs on one.
+# On a machine with an NVIDIA GPU: the main job on the demo, ResNet-50 and BERT-base, and a page of what their reports
+# say, docs/measurements/<gpu>-<date>.md. Ends with 2, and says what is missing, where there is no GPU or no library
+# that runs on one.
 gpu-check: $(VENV)/.installed
-	$(BIN)/python -m studies.gpu_check --look
-	$(BIN)/optimize optimizer/demo/fashion_resnet.onnx --precision fp16 --target cpu --loadgen none -o gpu-check.optimized/fp16 -q
-	$(BIN)/optimize optimizer/demo/fashion_resnet.onnx --precision int8 --target cpu --loadgen none -o gpu-check.optimized/int8 -q \
-	  --data optimizer/demo/fashion.py:calibration
-	$(BIN)/python -m studies.gpu_check optimizer/demo/fashion_resnet.onnx gpu-check.optimized/fp16 gpu-check.optimized/int8 \
-	  --inputs optimizer/demo/fashion.py:held_back
+	$(BIN)/python -m studies.gpu_check
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

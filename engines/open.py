@@ -39,7 +39,12 @@ def open_engine(
     check_shapes(manifest, directory, shapes or {})
     if manifest.backend == "onnxruntime":
         from engines.onnxruntime.engine import OnnxRuntimeEngine
+        from engines.onnxruntime.provider import OPTION, ProviderEngine
 
+        if provider := manifest.options.get(OPTION):
+            on_gpu = ProviderEngine(directory / manifest.file, provider)
+            on_gpu.learn(manifest.inputs, manifest.outputs)
+            return on_gpu
         cpu = OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
         cpu.learn(manifest.inputs, manifest.outputs)
         return cpu

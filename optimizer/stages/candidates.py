@@ -90,7 +90,7 @@ def candidates(
         for name in built.names
     }
     if outcome.engine is None:
-        why = f"{asked.upper()} could not be built: {' '.join(outcome.reason.split())}"
+        why = f"{asked.upper()} could not be built: {'; '.join(outcome.reason.splitlines())}"
         return Candidates(asked, found, {**built.refused, asked: why})
     found[asked] = Candidate(typed.path, typed.plan, typed.int8_mac_share, typed.table, engine)
     return Candidates(asked, found, built.refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from engines.targets.target import CPU, Backend
 from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.stages import keys
+from optimizer.stages.baseline import BASELINE, baseline_here
 from optimizer.stages.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.cleaning import clean
 from optimizer.stages.cpu_engine import built_cpu, make_cpu_engine
@@ -58,10 +59,16 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
         records[CPU.name] = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
         shipped[CPU.name] = shipped_on_cpu(forms, records[CPU.name])
         builds = [*builds, built_cpu(workspace.path)]
-    loadgen = _under_load(job, list(records), runner, workspace.path, events)
+    folders = {name: found.folder for name, found in here.items() if found.record is not None and found.folder}
+    folders |= {CPU.name: workspace.path / "engines" / CPU.name} if CPU.name in records else {}
+    loadgen = _under_load(job, folders, runner, workspace.path, events)
     held_back = job.inputs.held_back.description + checked.held_back_note
     found = gathered(job, cleaned, forms, builds, records, shipped, loadgen, predictions, held_back, workspace, events)
-    found = replace(found, not_run={name: engine.reason for name, engine in here.items() if engine.reason})
+    found = replace(
+        found,
+        not_run={name: engine.reason for name, engine in here.items() if engine.reason},
+        baselines=[engine.target for engine in here.values() if engine.target is not None],
+    )
     report = assemble(found)
     write_pages(report, found.main.plan, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
@@ -106,6 +113,8 @@ def _for_gpus(
         found[target.name] = engines.make(target, found[target.name].outcome, typed, apart[target.name])
     if len(targets) == len(job.targets):
         refuse_a_model_nobody_takes([engine.outcome for engine in found.values()])
+    if own and baseline_here() and (beside := engines.baseline(typed)) is not None:
+        found[BASELINE.name] = beside
     return found
 
 
@@ -142,19 +151,19 @@ def _for_cpu(
 
 
 def _under_load(
-    job: Job, targets: Sequence[str], runner: StageRunner, bundle: Path, events: Events
+    job: Job, engines: Mapping[str, Path], runner: StageRunner, bundle: Path, events: Events
 ) -> dict[str, dict[str, LoadgenResult]]:
-    """Every scenario that was asked for, on every engine that runs here."""
+    """Every scenario that was asked for, on every engine that runs here: ``engines`` are their folders by target."""
     settings = job.settings
-    if not settings.loadgen or not targets:
+    if not settings.loadgen or not engines:
         return {}
-    key = keys.loadgen_key(job, [bundle / "engines" / name for name in targets])
+    key = keys.loadgen_key(job, list(engines.values()))
     title = f"measure with MLPerf LoadGen: {', '.join(settings.loadgen)}"
     stage = Stage("loadgen", title, dict[str, dict[str, LoadgenResult]], key, leaves=(bundle / "loadgen",))
 
     def work(folder: Path) -> dict[str, dict[str, LoadgenResult]]:
         return measure_scenarios(
-            bundle, targets, settings.loadgen, settings.duration, job.inputs.held_back, folder, events
+            bundle, engines, settings.loadgen, settings.duration, job.inputs.held_back, folder, events
         )
 
     return runner.run(stage, work)

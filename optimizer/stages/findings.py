@@ -26,6 +26,7 @@ from optimizer.stages.record import EngineRecord
 class Findings:
     """All that a run found out, stage by stage. ``records`` are of the targets that run here, by name; ``shipped`` says
     for each of them which form its engine ships in, ``not_run`` of one whose engine does not why.
+    ``baselines`` are what nobody asked for, measured to compare with.
     """
 
     model: ModelSummary
@@ -52,6 +53,7 @@ class Findings:
     flags: Sequence[str] = ()
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
+    baselines: Sequence[Target] = ()
 
     @property
     def main(self) -> TypedForm:

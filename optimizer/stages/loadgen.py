@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice, product
@@ -23,26 +23,26 @@ LIBRARY_SAMPLES = 64
 
 def measure_scenarios(
     bundle: Path,
-    targets: Sequence[str],
+    engines: Mapping[str, Path],
     scenarios: Sequence[str],
     duration: float,
     held_back: SampleSource,
     scratch: Path,
     events: Events,
 ) -> dict[str, dict[str, LoadgenResult]]:
-    """Run every scenario on every target's engine, each in a process of its own; the raw logs go to
-    ``bundle/loadgen/<target>/<scenario>``.
+    """Run every scenario on the engines in the folders ``engines`` (by target), each in a process of its own; raw logs
+    go to ``bundle/loadgen/<target>/<scenario>``.
 
     ``log_dir`` of a result is relative to the bundle. A scenario that cannot be run costs its result and a warning.
     """
     nothing: tuple[str, ...] = ()
     samples, notes = attempt("LoadGen's samples", lambda: _saved(held_back, scratch / "samples"), nothing)
-    results: dict[str, dict[str, LoadgenResult]] = {target: {} for target in targets}
-    for target, scenario in product(targets, scenarios) if samples else ():
+    results: dict[str, dict[str, LoadgenResult]] = {target: {} for target in engines}
+    for target, scenario in product(engines, scenarios) if samples else ():
         events.emit(Detail("loadgen", f"{target}: {scenario}"))
         logs = Path("loadgen", target, scenario)
         request = LoadgenRequest(
-            engine=str(bundle / "engines" / target),
+            engine=str(engines[target]),
             samples=samples,
             settings=LoadgenSettings(Scenario(scenario), duration_s=duration),
             log_dir=str(bundle / logs),

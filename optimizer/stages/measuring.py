@@ -38,9 +38,9 @@ class Measured:
 
 
 def measure(
-    found: Candidates, proofs: Proofs, feed: Feed, profile: ShapeProfile, asked_only: bool, out: Path
+    found: Candidates, proofs: Proofs, feed: Feed, profile: ShapeProfile, asked_only: bool, out: Path | None
 ) -> Measured:
-    """Time the forms that ran on ``feed``, choose one and put its engine into the folder ``out``.
+    """Time the forms that ran on ``feed``, choose one and put its engine into the folder ``out`` (None: nowhere).
 
     A form that is over the accuracy budget, or did not run, cannot ship where another can; ``asked_only``: the one
     asked for ships if it runs.
@@ -54,7 +54,8 @@ def measure(
     times = time_in_child(ran, feed, profile, gpu.index if gpu is not None else None, seconds=SECONDS)
     form, why = _choice(found, proofs, times, asked_only, gpu.name if gpu is not None else "GPU")
     _place(found.built[form].engine, out)
-    memory, notes = attempt("memory of the engine", lambda: engine_memory(str(out), feed), None)
+    engine = found.built[form].engine
+    memory, notes = attempt("memory of the engine", lambda: engine_memory(str(engine), feed), None)
     notes += [f"{name.upper()} {reason}" for name, reason in times.failed.items()]
     record = EngineRecord(
         form,
@@ -62,7 +63,7 @@ def measure(
         times.batch,
         times.latency,
         times.throughput,
-        _by_kind(times.layers.get(form, {}), EngineManifest.load(out).layers),
+        _by_kind(times.layers.get(form, {}), EngineManifest.load(engine).layers),
         times.steadiness,
         times.energy.get(form),
         memory,
@@ -125,8 +126,10 @@ def refusals(found: Candidates, proofs: Proofs, place: str) -> dict[str, str]:
     }
 
 
-def _place(engine: Path, out: Path) -> None:
+def _place(engine: Path, out: Path | None) -> None:
     """The folder of an engine a second time, without its bytes where the file system can."""
+    if out is None:
+        return
     with staged(out) as folder:
         for file in engine.iterdir():
             link_or_copy(file, folder / file.name)

@@ -13,8 +13,9 @@ from engines.manifest import EngineManifest
 from engines.targets.target import Target
 from optimizer.events import Detail, Events
 from optimizer.stages import keys
+from optimizer.stages.baseline import BASELINE, build_baseline
 from optimizer.stages.build import BuildOutcome, Terms, outcome
-from optimizer.stages.candidates import Built, Candidates, build_siblings, candidates
+from optimizer.stages.candidates import Built, Candidate, Candidates, build_siblings, candidates
 from optimizer.stages.forms import TypedForm
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.measuring import Measured, measure, shipped_form
@@ -22,19 +23,22 @@ from optimizer.stages.proving import Proofs, prove, unlike
 from optimizer.stages.record import EngineRecord
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.stages.shipping import describe_engine
+from optimizer.stages.siblings import SiblingGraph
 from optimizer.stages.typed import FormMaker
 
 
 @dataclass(frozen=True)
 class EngineHere:
     """What became of a target that runs here. ``record`` and ``form`` are None where no engine of it ran, and
-    ``reason`` says why.
+    ``reason`` says why; ``folder`` is its engine's. ``target`` is set where nobody asked for it: a baseline.
     """
 
     outcome: BuildOutcome
     record: EngineRecord | None = None
     form: TypedForm | None = None
     reason: str = ""
+    folder: Path | None = None
+    target: Target | None = None
 
 
 class NativeEngines:
@@ -58,14 +62,47 @@ class NativeEngines:
         found = self._candidates(target, built, typed, engine)
         if not found.built:
             return EngineHere(built)
-        proofs = self._proved(target, found, typed)
-        measured = self._measured(target, found, proofs)
         out = self._bundle / "engines" / target.name
+        proofs = self._proved(target, found, typed)
+        measured = self._measured(target, found, proofs, out)
         form = shipped_form(found, measured, proofs)
         if form is not None and form.path != typed.path:
             describe_engine(out, form)
         made = outcome(target.name, out, EngineManifest.load(out))
-        return EngineHere(made, measured.record, form, measured.reason)
+        return EngineHere(made, measured.record, form, measured.reason, out)
+
+    def baseline(self, typed: TypedForm) -> EngineHere | None:
+        """ONNX Runtime's CUDA provider on the float siblings of ``typed``; None where it does not run, which a warning
+        says.
+        """
+        graphs = self._maker.siblings(typed.plan.computes_in) or {
+            typed.plan.computes_in: SiblingGraph(typed.path, typed.plan, typed.int8_mac_share)
+        }
+        paths = {form: graph.path for form, graph in graphs.items()}
+        name, key = BASELINE.name, keys.siblings_building_key(self._job, self._cleaned, paths, BASELINE.name)
+        stage = Stage(f"siblings-{name}", f"open the model in {BASELINE.title}", Built, key)
+        built = self._runner.run(stage, lambda folder: build_baseline(paths, self._terms, folder))
+        folder = self._runner.folder(stage)
+        found = Candidates(
+            next(reversed(graphs)),
+            {
+                form: Candidate(g.path, g.plan, g.int8_mac_share, None, folder / form)
+                for form, g in graphs.items()
+                if form in built.names
+            },
+            built.refused,
+        )
+        if not found.built:
+            return None
+        proofs = self._proved(BASELINE, found, typed)
+        measured = self._measured(BASELINE, found, proofs, None)
+        form = shipped_form(found, measured, proofs)
+        if measured.record is None or form is None:
+            return None
+        engine = found.built[measured.form].engine
+        manifest = EngineManifest.load(engine)
+        made = BuildOutcome(name, None, manifest.bytes, manifest.build_seconds, manifest.backend)
+        return EngineHere(made, measured.record, form, folder=engine, target=BASELINE)
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
         graphs = self._maker.siblings(typed.plan.computes_in) if self._job.settings.gpu_form == "auto" else {}
@@ -90,18 +127,21 @@ class NativeEngines:
             proofs = prove(engines, lambda: self._maker.checker, show)
             for form, why in proofs.failed.items():
                 self._events.warn(name, f"{target.name}: the {form.upper()} engine does not run: {why}")
-            asked = proofs.checks.get(found.asked)
+            own = found.asked in found.built and found.built[found.asked].path == typed.path
+            asked = proofs.checks.get(found.asked) if own else None
             if asked is not None and (differs := unlike(asked.accuracy, typed.check.accuracy)):
                 self._events.warn(name, f"{target.name}: {differs}")
             return proofs
 
         return self._runner.run(stage, work)
 
-    def _measured(self, target: Target, found: Candidates, proofs: Proofs) -> Measured:
-        name, out = f"measure-{target.name}", self._bundle / "engines" / target.name
+    def _measured(self, target: Target, found: Candidates, proofs: Proofs, out: Path | None) -> Measured:
+        name = f"measure-{target.name}"
         engines = {form: made.engine for form, made in found.built.items()}
         key = keys.measuring_key(self._job, self._cleaned, keys.proving_key(self._job, engines), found.refused)
-        stage = Stage(name, f"measure the engine on {target.title} against FP32", Measured, key, leaves=(out,))
+        stage = Stage(
+            name, f"measure the engine on {target.title} against FP32", Measured, key, leaves=(out,) if out else ()
+        )
 
         def work(_: Path) -> Measured:
             feed = next(iter(self._job.inputs.held_back.samples()))

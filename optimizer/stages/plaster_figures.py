@@ -21,7 +21,8 @@ _MEASURING = ("cpu", "loadgen", "prove", "measure", "siblings")
 
 def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster:
     """Figures of the GPU's engine where one runs here, else of the CPU's; None where nothing was measured here."""
-    subject = next((name for name in found.records if name != CPU.name), CPU.name)
+    asked = [target.name for target in found.targets if target is not CPU]
+    subject = next((name for name in asked if name in found.records), CPU.name)
     runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(subject, {}).items()}
     record = found.records.get(subject)
     own = found.shipped[subject] if record and (subject != CPU.name or record.form == CPU_INT8) else None
@@ -30,7 +31,7 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
     sized = measured.engine_bytes if measured else _smallest(targets)
     return Plaster(
         programmability=figures.programmability(
-            {name: _native(name, target, found) for name, target in targets.items()}, found.flags
+            {t.name: _native(t.name, targets[t.name], found) for t in found.targets}, found.flags
         ),
         latency=figures.latency(
             runs.get(Scenario.SINGLE_STREAM.value), record.latency.get(record.form) if record else None

@@ -22,7 +22,7 @@ from optimizer.stages.target_rows import MEASURED, fidelity, simulated_how, targ
 
 def assemble(found: Findings) -> Report:
     """The report of a run."""
-    targets = {target.name: target_row(target, found) for target in found.targets}
+    targets = {target.name: target_row(target, found) for target in (*found.targets, *found.baselines)}
     shipped, typed = _shipped_forms(found), found.forms.typed
     over_budget = [reason for form in shipped for reason in form.check.reasons]
     used = {form.path for form in shipped}
@@ -94,7 +94,8 @@ def _shipped_forms(found: Findings) -> list[TypedForm]:
     """
     elsewhere = any(found.builds[target.name].engine for target in found.targets if target.name not in found.shipped)
     typed = [found.forms.typed] if elsewhere and found.forms.typed is not None else []
-    return [*typed, *found.shipped.values()]
+    asked = [target.name for target in found.targets]
+    return [*typed, *(form for name, form in found.shipped.items() if name in asked)]
 
 
 def _accuracy(found: Findings) -> AccuracySummary:

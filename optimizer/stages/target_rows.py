@@ -17,13 +17,14 @@ from optimizer.stages.record import EngineRecord
 from optimizer.typed.high_precision import HIGH_DTYPE
 
 MEASURED = "measured on the engine itself"
+A_BASELINE = "a baseline to compare with: no bundle holds it"
 
 
 def target_row(target: Target, found: Findings) -> TargetSummary:
     """Measured, built, or skipped with the reason."""
     build = found.builds[target.name]
     prediction = found.predictions.get(target.name)
-    if build.engine is None:
+    if build.engine is None and target not in found.baselines:
         return TargetSummary(build.backend, "skipped", build.reason, title=target.title, prediction=prediction)
     if (record := found.records.get(target.name)) is not None:
         return _measured_row(target, build, record, found)
@@ -90,7 +91,7 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         fp32_bytes=found.model.bytes,
         steadiness=record.steadiness,
         prediction=found.predictions.get(target.name) if form == found.main.plan.computes_in else None,
-        notes=list(build.notes) if target is not CPU else [],
+        notes=[A_BASELINE] if target in found.baselines else list(build.notes) if target is not CPU else [],
         int8_native=_int8_native(target.name, found.shipped[target.name].plan, found),
         forms={name: _form(name, record) for name in record.forms},
     )

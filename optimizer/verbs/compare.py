@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from engines.engine import EngineBase, TensorSpec
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
+from engines.portions import InPortions
+from engines.targets.gpus_here import native_target
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.model_files import model_bytes
@@ -47,7 +50,7 @@ class Comparison:
     over pairs of bursts, whose interval ``steadiness`` holds.
 
     ``engines`` are the differences of two bundles' GPU engines by target. All but these is None for bundles that have
-    no engine for this machine's CPU.
+    no engine in common that runs here; ``target`` is the one that ran.
     """
 
     first: Side | None
@@ -56,50 +59,63 @@ class Comparison:
     speedup: float | None
     steadiness: Steadiness | None
     engines: dict[str, EngineDifference] = field(default_factory=dict)
+    target: str = CPU.name
 
 
 def compare_sides(first: Path, second: Path, data: str, samples: int) -> Comparison:
-    """Run both CPU engines in turn on the same inputs, and compare the GPU engines' layer tables.
+    """Run both in turn on the same inputs, two bundles on the GPU that is here where both have an engine for it, else
+    on the CPU; and compare the GPU engines' layer tables.
 
     Raises ``BadInput`` when the two take different inputs.
     """
     bundles = [path for path in (first, second) if (path / MANIFEST).is_file()]
     differences = compare_engines(first, second) if len(bundles) == 2 else {}
-    if differences and any(CPU.name not in Bundle(path).targets() for path in bundles):
+    target = _target(bundles) if len(bundles) == 2 else CPU.name
+    if differences and any(target not in Bundle(path).targets() for path in bundles):
         return Comparison(None, None, None, None, None, differences)
     with ExitStack() as stack:
         engines: dict[str, EngineBase] = {
-            "first": stack.enter_context(_open(first)),
-            "second": stack.enter_context(_open(second)),
+            "first": stack.enter_context(_open(first, target)),
+            "second": stack.enter_context(_open(second, target)),
         }
         specs = engines["first"].inputs
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput("the two take different inputs", where=f"{first}, {second}")
-        specs = _known_specs(engines, first, data, samples)
+        specs = _known_specs(engines, first, data, samples, target)
         for engine in engines.values():
             engine.learn(specs)
-        source = open_source(data, specs, samples=samples, **_random(first))
+        source = open_source(data, specs, samples=samples, **_random(first, target))
         feeds = batches(source.samples(), BATCH, specs)
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
         run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
     latency = run.latency
     return Comparison(
-        Side(str(first), _size(first), latency["first"]),
-        Side(str(second), _size(second), latency["second"]),
+        Side(str(first), _size(first, target), latency["first"]),
+        Side(str(second), _size(second, target), latency["second"]),
         accuracy,
         run.steadiness.speedup["second"].value,
         run.steadiness,
         differences,
+        target,
     )
 
 
-def _open(path: Path) -> EngineBase:
+def _target(bundles: Sequence[Path]) -> str:
+    """The GPU that is here, where all have an engine for it; else the CPU."""
+    native = native_target()
+    return native.name if native and all(native.name in Bundle(path).targets() for path in bundles) else CPU.name
+
+
+def _open(path: Path, target: str) -> EngineBase:
     if (path / MANIFEST).is_file():
-        return open_engine(Bundle(path).engine_directory(CPU.name))
+        folder = Bundle(path).engine_directory(target)
+        return InPortions(open_engine(folder), EngineManifest.load(folder).profiles)
     return OnnxRuntimeEngine(import_model(path).path)
 
 
-def _known_specs(engines: dict[str, EngineBase], first: Path, data: str, samples: int) -> tuple[TensorSpec, ...]:
+def _known_specs(
+    engines: dict[str, EngineBase], first: Path, data: str, samples: int, target: str
+) -> tuple[TensorSpec, ...]:
     """The inputs with what axis 0 counts: as a bundle knows it, else found out by running the first model."""
     for engine in engines.values():
         if all(spec.batch is not None for spec in engine.inputs):
@@ -108,7 +124,7 @@ def _known_specs(engines: dict[str, EngineBase], first: Path, data: str, samples
     if not has_open_axis(specs):
         return specs
     imported = import_model(_file(first))
-    source = open_source(data, whole_samples(specs), samples=samples, **_random(first))
+    source = open_source(data, whole_samples(specs), samples=samples, **_random(first, target))
     return found_batching(imported.path, imported.model, source, engines["first"].outputs).of_inputs(specs)
 
 
@@ -116,17 +132,14 @@ def _file(path: Path) -> Path:
     return path / "model.onnx" if (path / MANIFEST).is_file() else path
 
 
-def _random(path: Path) -> dict[str, Any]:
+def _random(path: Path, target: str) -> dict[str, Any]:
     """What is known of random inputs for a bundle or a model."""
-    return random_inputs(path / "engines" / CPU.name, _file(path))
+    return random_inputs(path / "engines" / target, _file(path))
 
 
-def _size(path: Path) -> int:
-    """Bytes of the model that ran, external data included."""
-    if path.is_file():
-        return model_bytes(path)
-    folder = Bundle(path).engine_directory(CPU.name)
-    return model_bytes(folder / EngineManifest.load(folder).file)
+def _size(path: Path, target: str) -> int:
+    """Bytes of the engine that ran, external data included."""
+    return model_bytes(path) if path.is_file() else EngineManifest.load(Bundle(path).engine_directory(target)).bytes
 
 
 def render(found: Comparison, console: Console) -> None:

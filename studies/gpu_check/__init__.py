@@ -1,1 +1,1 @@
-"""``python -m studies.gpu_check``: what this machine's NVIDIA GPU really does with a model, written to a page."""
+"""``python -m studies.gpu_check``: the main job on this machine's NVIDIA GPU for a few models, as a page of docs."""

@@ -1,13 +1,12 @@
-"""The page of one GPU check, in Markdown: what ran where, how accurate, how fast, and what did not run and why."""
+"""The page of one GPU check, in Markdown: what the main job's reports say of the engines that ran on the GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.report.model import FormSummary, LoadgenSummary, OutputFidelity, Report, TargetSummary
 from benchmarks.roofline.prediction import Prediction
-from studies.gpu_check.check import CandidateResult
-from studies.gpu_check.measure import SpeedRow
 from studies.gpu_check.runtimes import CAPTURED, RuntimeResult
 
 
@@ -19,42 +18,24 @@ class Conditions:
     gpu: str
     compute_capability: str
     driver: str
-    reference: str
-    data: str
-    energy: str
     versions: dict[str, str]
 
 
 @dataclass(frozen=True)
-class ModelResult:
-    """One model: every way it was run in, and what was predicted for this board (None where its rates are unknown)."""
+class Ran:
+    """One model: its report, or why there is none."""
 
-    model: str
-    digest: str
-    ways: list[CandidateResult]
-    prediction: Prediction | None = None
+    name: str
+    report: Report | None
+    failure: str = ""
 
 
-def page(conditions: Conditions, results: Sequence[ModelResult], runtimes: Sequence[RuntimeResult] = ()) -> str:
+def page(conditions: Conditions, models: Sequence[Ran], runtimes: Sequence[RuntimeResult] = ()) -> str:
     """The Markdown text."""
     blocks = [_head(conditions), *_runtimes(runtimes)]
-    for result in results:
-        blocks += [_model(result), *(_candidate(way) for way in result.ways)]
+    for model in models:
+        blocks += _model(model)
     return "\n\n".join(blocks) + "\n"
-
-
-def _model(result: ModelResult) -> str:
-    text = f"## {result.model}\n\nSHA-256 {result.digest[:16]}."
-    found = result.prediction
-    if found is None:
-        return f"{text} No prediction: the peak rates of this board are not listed."
-    generation = "" if found.checked else ", unchecked on this GPU generation"
-    return (
-        f"{text} **Predicted, not measured** ({found.gpu}, roofline{generation}): "
-        f"{found.latency_ms:.3g} ms ± {found.latency_error_percent:.0f} % at batch 1, "
-        f"{found.throughput:,.0f} samples/s ± {found.error_percent:.0f} % at batch {found.batch}, {found.bound} bound. "
-        "Device time of the copies is not part of it."
-    )
 
 
 def _head(c: Conditions) -> str:
@@ -62,16 +43,104 @@ def _head(c: Conditions) -> str:
     rows = [
         ("Date", c.date),
         ("GPU", f"{c.gpu} ({c.compute_capability}), driver {c.driver}"),
-        ("FP32 reference", c.reference),
-        ("Data", c.data),
-        ("Energy", c.energy),
         ("Versions", versions),
     ]
     note = (
-        "Host latency is one `infer` call with copies. Device times lie between CUDA events. Throughput keeps every "
-        "slot in flight. Energy is the whole board's over the throughput run. Accuracy is against FP32 on ONNX Runtime."
+        "From the reports of the main job (`optimize MODEL.onnx`). Latency is one sample with its copies, throughput "
+        "the batch the profile is tuned for, two in flight; device times lie between CUDA events, one sample in "
+        "flight. Energy is the whole board's. Accuracy is the engine's own against FP32 on ONNX Runtime."
     )
     return f"# {c.gpu}, {c.date}\n\n{_table(('what', 'value'), rows)}\n\n{note}"
+
+
+def _model(model: Ran) -> list[str]:
+    if model.report is None:
+        return [f"## {model.name}", f"**Stopped:** {model.failure}"]
+    report = model.report
+    made = f"`{report.command}`, {report.model.digest[:16]}: {report.status}" if report.command else report.status
+    blocks = [f"## {model.name}", f"{report.model.name}, {made}."]
+    for name, target in report.targets.items():
+        if target.backend != "onnxruntime" or target.forms:  # not the CPU's
+            blocks += _target(name, target, report.loadgen.get(name, {}))
+    warnings = "\n".join(f"- {warning}" for warning in report.warnings)
+    return [*blocks, *([f"Warnings:\n\n{warnings}"] if warnings else [])]
+
+
+def _target(name: str, target: TargetSummary, runs: Mapping[str, LoadgenSummary]) -> list[str]:
+    blocks = [f"### {name}: {target.title}"]
+    if target.status != "measured":
+        return [*blocks, f"**{target.status}:** {target.reason}", *_prediction(target.prediction)]
+    said = [f"Ships in {target.kept_precision}: {target.why}." if target.why else f"Ships in {target.kept_precision}."]
+    if target.int8_native is not None:
+        said.append(f"Of the nodes planned in INT8, {target.int8_native:.1%} are in INT8 in the layer table.")
+    if target.steadiness is not None and not target.steadiness.trusted:
+        said.append(f"Timings are not to be trusted: {'; '.join(target.steadiness.reasons)}.")
+    blocks += [" ".join(said), _forms(target), *_prediction(target.prediction), *_loadgen(runs)]
+    notes = "\n".join(f"- {note}" for note in target.notes)
+    return [*blocks, *([notes] if notes else [])]
+
+
+def _forms(target: TargetSummary) -> str:
+    head = (
+        *("form", "p50 ms", "p99 ms", f"samples/s at {target.batch}", "inferences/J"),
+        *("copy in ms", "compute ms", "copy out ms", "SQNR dB", "task", "MB", "build s"),
+    )
+    return _table(head, [_form(name, form) for name, form in target.forms.items()])
+
+
+def _form(name: str, form: FormSummary) -> tuple[str, ...]:
+    if form.failed:
+        return (name, f"**{form.failed}**", *["-"] * 10)
+    latency = form.latency_ms
+    return (
+        name,
+        *(_number(value, ".3f") for value in ((latency.p50, latency.p99) if latency else (None, None))),
+        _number(form.throughput, ",.0f"),
+        _number(form.inferences_per_joule, ",.1f"),
+        *(_number(value, ".3f") for value in (form.copy_in_ms, form.compute_ms, form.copy_out_ms)),
+        _number(_worst(form.accuracy), ".1f"),
+        f"{form.task.metric} {form.task.optimized:.4f}, FP32 {form.task.fp32:.4f}" if form.task else "-",
+        _number(form.engine_bytes / 1e6 if form.engine_bytes else None, ".1f"),
+        _number(form.build_seconds, ".1f"),
+    )
+
+
+def _worst(accuracy: Mapping[str, OutputFidelity] | None) -> float | None:
+    found = [output.sqnr_db for output in (accuracy or {}).values() if output.sqnr_db is not None]
+    return min(found, default=None)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _prediction(found: Prediction | None) -> list[str]:
+    if found is None:
+        return []
+    generation = "" if found.checked else ", unchecked on this GPU generation"
+    return [
+        f"**Predicted** ({found.gpu}, roofline{generation}): "
+        f"{found.latency_ms:.3g} ms ± {found.latency_error_percent:.0f} % at batch 1, "
+        f"{found.throughput:,.0f} samples/s ± {found.error_percent:.0f} % at batch {found.batch}, {found.bound} bound. "
+        "Copies are not part of it."
+    ]
+
+
+def _loadgen(runs: Mapping[str, LoadgenSummary]) -> list[str]:
+    if not runs:
+        return []
+    rows = [
+        (
+            scenario,
+            "valid" if run.valid else "INVALID",
+            "-" if run.value is None else f"{run.value:.4g} {run.unit} ({run.metric})",
+            str(run.samples),
+            "; ".join(run.reasons) or "-",
+        )
+        for scenario, run in runs.items()
+    ]
+    table = _table(("scenario", "verdict", "result", "samples", "reasons"), rows)
+    return ["MLPerf LoadGen (not an MLPerf result: nothing was reviewed):", table]
 
 
 def _runtimes(results: Sequence[RuntimeResult]) -> list[str]:
@@ -97,77 +166,6 @@ def _runtimes(results: Sequence[RuntimeResult]) -> list[str]:
     stopped = [f"- {result.name}: {result.failure}" for result in results if result.failure]
     blocks = ["## CUDA runtimes", note, *([_table(head, rows)] if rows else [])]
     return [*blocks, *(["\n".join(stopped)] if stopped else [])]
-
-
-def _candidate(result: CandidateResult) -> str:
-    blocks = [f"### {result.name}"]
-    if result.failure:
-        blocks.append(f"**Stopped:** {result.failure}")
-    if result.notes:
-        blocks.append("\n".join(f"- {note}" for note in result.notes))
-    if result.build_seconds is not None and result.engine_bytes is not None:
-        blocks.append(f"Built in {result.build_seconds:.1f} s, {result.engine_bytes / 1e6:.1f} MB.")
-    blocks += [*_accuracy(result), *_speed("Speed with CUDA graphs", result.with_graphs)]
-    title = "Speed without CUDA graphs" if result.with_graphs else "Speed"
-    return "\n\n".join([*blocks, *_speed(title, result.without_graphs), *_loadgen(result)])
-
-
-def _accuracy(result: CandidateResult) -> list[str]:
-    if result.accuracy is None:
-        return []
-    rows = [
-        (
-            name,
-            f"{o.cosine:.6f}",
-            f"{o.sqnr_db:.1f}",
-            f"{o.max_abs:.3g}",
-            f"{100 * o.agreement:.2f} % ({o.agreement_kind})",
-            o.failure or "-",
-        )
-        for name, o in result.accuracy.outputs.items()
-    ]
-    head = ("output", "cosine", "SQNR dB", "max abs", "agreement", "failure")
-    return [f"#### Accuracy, {result.accuracy.samples} samples", _table(head, rows)]
-
-
-def _speed(title: str, rows: Sequence[SpeedRow]) -> list[str]:
-    if not rows:
-        return []
-    head = ("batch", "host p50 ms", "host p99 ms", "copy in ms", "compute ms", "copy out ms", "samples/s", "J/sample")
-    return [f"#### {title}", _table(head, [_speed_row(row) for row in rows])]
-
-
-def _speed_row(row: SpeedRow) -> tuple[str, ...]:
-    device = row.device
-    device_times = (device.copy_in_ms, device.compute_ms, device.copy_out_ms) if device else (None, None, None)
-    joules = "-" if row.joules_per_sample is None else f"{row.joules_per_sample:.4g}"
-    return (
-        str(row.batch),
-        f"{row.host.p50:.3f}",
-        f"{row.host.p99:.3f}",
-        *("-" if value is None else f"{value:.3f}" for value in device_times),
-        f"{row.samples_per_s:.0f}",
-        joules,
-    )
-
-
-def _loadgen(result: CandidateResult) -> list[str]:
-    if not result.loadgen:
-        return []
-    rows = [
-        (
-            run.scenario.value,
-            "valid" if run.valid else "INVALID",
-            "-" if run.value is None else f"{run.value:.4g} {run.unit} ({run.metric})",
-            str(run.samples),
-            "; ".join(run.reasons) or "-",
-        )
-        for run in result.loadgen
-    ]
-    return [
-        "#### MLPerf LoadGen (not an MLPerf result: nothing was reviewed)",
-        _table(("scenario", "verdict", "result", "samples", "reasons"), rows),
-    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

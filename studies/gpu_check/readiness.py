@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 
+from engines.onnxruntime.provider import available
 from engines.tensorrt.library import installed
-from studies.gpu_check.candidates import gpu_providers
 
 INSTALL = {
     "tensorrt": "pip install 'enginewright[tensorrt]'",
@@ -21,7 +21,7 @@ def present() -> dict[str, bool]:
     return {
         "tensorrt": installed("tensorrt"),
         "TensorRT-RTX": installed("tensorrt_rtx"),
-        "onnxruntime-gpu": bool(gpu_providers()),
+        "onnxruntime-gpu": available(),
         "cuda-python": _importable("cuda.bindings"),
     }
 

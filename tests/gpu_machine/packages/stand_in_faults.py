@@ -1,6 +1,7 @@
 """What is to go wrong: ``$STAND_IN_FAULTS`` is JSON, a fault's name -> what the engine that it strikes computes in.
 
-- ``refuse``: the builder has no kernel for a node. ``foreign``: the plan is of another version.
+- ``unparsed``: the parser does not know an operator. ``refuse``: the builder has no kernel for a node.
+- ``foreign``: the plan is of another version.
 - ``memory``: no room for an execution context. ``crash``: a segfault in an inference.
 - ``wrong``: answers of the wrong sign. ``coarse``: answers that are 3 % off. ``slow``: six times the time.
 - ``energy``: NVML counts no energy (whatever it is set to).

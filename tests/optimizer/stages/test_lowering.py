@@ -102,12 +102,9 @@ def test_a_refusal_is_the_targets_outcome(tmp_path: Path, weakly_typed: None, mo
     outcomes = build_targets(
         asked.model,
         [TARGETS["a100"], TARGETS["cpu"]],
-        ShapeProfile({}),
         tmp_path,
-        sparse_weights=False,
-        settings=Settings(),
+        terms=build.Terms(Settings(), ShapeProfile({}), sparse_weights=False, held_back=Samples()),
         events=Events(lambda _: None),
-        held_back=Samples(),
     )
     assert [outcome.failure for outcome in outcomes] == [BuildFailure.UNSUPPORTED_OP]
     assert outcomes[0].reason.startswith("volume: TensorRT 8 cannot take it: the parser has no operator Det")

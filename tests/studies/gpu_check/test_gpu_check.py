@@ -1,133 +1,145 @@
-"""The GPU check around stand-ins: engines on the CPU take the place of the GPU's, everything else is the real thing."""
+"""The GPU check: what it says where it cannot run, and the page it makes of the main job's reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
-import onnx
-import onnx.parser
 import pytest
 
-from engines.engine import Engine, TensorSpec
-from engines.errors import EngineError
-from engines.onnxruntime.engine import OnnxRuntimeEngine
+from benchmarks.measurement import Verdict
+from benchmarks.report.model import (
+    FormSummary,
+    LoadgenSummary,
+    ModelSummary,
+    OutputFidelity,
+    Percentiles,
+    PrecisionSummary,
+    Report,
+    TargetSummary,
+)
+from engines.errors import BuildError, BuildFailure
 from engines.targets.gpus_here import Gpu
-from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
-from graphs.errors import BadInput
+from optimizer.settings import Precision, Settings
 from studies.gpu_check import __main__ as command
-from studies.gpu_check.candidates import Candidate, Job, Prepared, _session
-from studies.gpu_check.check import CheckSettings, Data, check
-from studies.gpu_check.feeds import load_feeds
-from studies.gpu_check.measure import measure_speed
-from studies.gpu_check.page import Conditions, ModelResult, page
+from studies.gpu_check.models import NAMES, subject
+from studies.gpu_check.page import Conditions, Ran, page
 from studies.gpu_check.runtimes import RuntimeResult
-from tests.engines.cuda.fake_cuda import FakeCuda
-from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
 
-REFERENCE = """<ir_version: 8, opset_import: ["": 17]>
-g (float[N, 3] x) => (float[N, 3] y) <float two = {2.0}, float one = {1.0}> { d = Mul(x, two)  y = Add(d, one) }"""
-CONDITIONS = Conditions("2026-01-02", "Fake GPU", "SM80", "580.1", "model.onnx", "random", "NVML", {"numpy": "2"})
+CONDITIONS = Conditions("2026-01-02", "Made-up GPU", "SM80", "580.1", {"numpy": "2"})
 A10 = Gpu(0, "NVIDIA A10", (8, 6), 24000, "580.1")
-T4 = Gpu(1, "Tesla T4", (7, 5), 16000, "580.1")
+HERE = {"tensorrt": True, "TensorRT-RTX": False, "onnxruntime-gpu": False, "cuda-python": True}
 
 
-class Counter:
-    """Ten joules more at every look."""
-
-    def __init__(self) -> None:
-        self.value = 0.0
-
-    def joules(self) -> float | None:
-        self.value += 10.0
-        return self.value
-
-
-def reference() -> OnnxRuntimeEngine:
-    return OnnxRuntimeEngine(onnx.parser.parse_model(REFERENCE).SerializeToString(), threads=1)
-
-
-def gpu_engine(tmp_path: Path, slots: int = 2) -> TensorRtEngine:
-    cuda = FakeCuda()
-    plan = FakeEngine(cuda, [((1, 3), (4, 3), (32, 3))])
-    return TensorRtEngine(plan, fake_library(), cuda, GpuSettings(slots=slots), tmp_path / "engine.plan")
-
-
-def run(tmp_path: Path, prepare: Callable[[], Prepared]) -> str:
-    with reference() as fp32:
-        data = Data(fp32, load_feeds(fp32.inputs, None), (), tmp_path)
-        settings = CheckSettings((1, 4), seconds=0.01, loadgen_seconds=0)
-        result = check(Candidate("tensorrt", prepare), data, settings, Counter(), lambda _: None)
-    return page(CONDITIONS, [ModelResult("model.onnx", "ab" * 32, [result])])
-
-
-def test_the_page_has_accuracy_device_times_throughput_and_energy(tmp_path: Path) -> None:
-    text = run(tmp_path, lambda: Prepared(lambda _: gpu_engine(tmp_path), True, ("validity: valid",), 1.5, 2_000_000))
-    assert "# Fake GPU, 2026-01-02" in text and "driver 580.1" in text
-    assert "Built in 1.5 s, 2.0 MB." in text and "- validity: valid" in text
-    assert "| y | 1.000000 | 200.0 | 0 |" in text
-    assert "### Speed with CUDA graphs" in text and "### Speed without CUDA graphs" in text
-    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith(("| 1 |", "| 4 |"))]
-    assert len(rows) == 4
-    for row in rows:
-        assert "-" not in [cell.strip() for cell in row]
-        assert float(row[-2]) > 0 and float(row[-1]) > 0
+def report(**target: Any) -> Report:
+    accuracy = {"logits": OutputFidelity(0.9999, 38.4, 0.1), "other": OutputFidelity(0.9999, 41.0, 0.1)}
+    measured = TargetSummary(
+        "tensorrt",
+        "measured",
+        kept_precision="int8",
+        why="INT8 ran at 1.42x of FP16 on this NVIDIA A10",
+        batch=8,
+        int8_native=0.925,
+        forms={
+            "fp16": FormSummary(failed="no kernel | for Foo"),
+            "int8": FormSummary(
+                Percentiles(0.5, 0.6, 0.7), 12345.6, accuracy, None, 87.65, 0.1, 0.2, 0.3, 2_000_000, 9.5
+            ),
+        },
+    )
+    found = replace(measured, **target)
+    loadgen = {"a10": {"server": LoadgenSummary(False, "completed queries", 99.0, ["too slow"], unit="queries/s")}}
+    return Report(
+        status="ok",
+        verdict=Verdict(True),
+        calibrated=True,
+        model=ModelSummary("net.onnx", "ab" * 32, 1, 1, 1),
+        precision=PrecisionSummary.of("int8", [], None),
+        accuracy=None,
+        targets={"cpu": TargetSummary("onnxruntime", "measured"), "a10": found},
+        loadgen=loadgen,
+        plaster=None,
+        timings={},
+        peak_rss_mb=None,
+        warnings=["a10: something odd"],
+    )
 
 
-def test_a_candidate_that_cannot_run_keeps_its_reason(tmp_path: Path) -> None:
-    def prepare() -> Prepared:
-        raise EngineError("does not build for SM90", fix="use tensorrt")
-
-    assert "**Stopped:** does not build for SM90; fix: use tensorrt" in run(tmp_path, prepare)
-
-
-def test_a_wrong_answer_shows(tmp_path: Path) -> None:
-    wrong = REFERENCE.replace("2.0", "-2.0")
-    opened = OnnxRuntimeEngine(onnx.parser.parse_model(wrong).SerializeToString(), threads=1)
-    text = run(tmp_path, lambda: Prepared(lambda _: opened, False))
-    cosine = float(next(line for line in text.splitlines() if line.startswith("| y |")).split("|")[2])
-    assert cosine < 0.5
+def test_the_page_sets_the_forms_side_by_side() -> None:
+    text = page(CONDITIONS, [Ran("net", report())])
+    assert "# Made-up GPU, 2026-01-02" in text and "driver 580.1" in text
+    assert "Ships in int8: INT8 ran at 1.42x of FP16 on this NVIDIA A10." in text and "92.5% are in INT8" in text
+    row = "| int8 | 0.500 | 0.700 | 12,346 | 87.7 | 0.100 | 0.200 | 0.300 | 38.4 | - | 2.0 | 9.5 |"
+    assert row in text, "the worst output's SQNR"
+    assert "| fp16 | **no kernel \\| for Foo** |" in text
+    assert "| server | INVALID | 99 queries/s (completed queries) | None | too slow |" in text
+    assert "- a10: something odd" in text and "### cpu" not in text
 
 
-def test_throughput_counts_every_batch_in_flight(tmp_path: Path) -> None:
-    engine: Engine = gpu_engine(tmp_path, slots=3)
-    feed = {"x": np.ones((1, 3), np.float32)}
-    (row,) = measure_speed(engine, feed, [4], 0.02, Counter())
-    assert row.batch == 4 and row.device is not None and row.device.compute_ms == 1.0
-    assert row.joules_per_sample is not None
-    samples = 10.0 / row.joules_per_sample
-    assert samples % 4 == pytest.approx(0, abs=1e-6)
-    assert samples / row.samples_per_s >= 0.02
+def test_what_did_not_run_has_its_reason() -> None:
+    text = page(
+        CONDITIONS, [Ran("net", report(status="built", reason="out of GPU memory")), Ran("other", None, "no file")]
+    )
+    assert "**built:** out of GPU memory" in text and "## other\n\n**Stopped:** no file" in text
 
 
-def test_inputs_come_one_sample_at_a_time(tmp_path: Path) -> None:
-    specs = (TensorSpec("x", "float32", ("N", 3)),)
-    np.savez(tmp_path / "data.npz", x=np.arange(12.0).reshape(4, 3))
-    feeds = load_feeds(specs, tmp_path / "data.npz")
-    assert [feed["x"].shape for feed in feeds] == [(1, 3)] * 4 and feeds[1]["x"].dtype == np.float32
-    with pytest.raises(BadInput, match="lacks input 'z'"):
-        load_feeds((TensorSpec("z", "float32", ("N", 3)),), tmp_path / "data.npz")
-    with pytest.raises(BadInput, match="open shape"):
-        load_feeds((TensorSpec("z", "float32", ("N", "length")),), None)
+def test_the_page_has_the_runtimes_that_opened_and_why_others_did_not() -> None:
+    opened = RuntimeResult("cuda-python", "", "A10", "13.0", 12.34, 11.0, 400.0, 20.06, 90.0, ["torch"])
+    text = page(CONDITIONS, [], [opened, RuntimeResult("pycuda", "pycuda is not installed")])
+    assert "| cuda-python, CUDA 13.0 | 12.3 | 11.0 | 400.0 | 90.0 | 20.1 | torch |" in text
+    assert "- pycuda: pycuda is not installed" in text and "| pycuda" not in text
+    assert "CUDA runtimes" not in page(CONDITIONS, [])
 
 
-def test_what_a_library_raises_ends_its_candidate_only(tmp_path: Path) -> None:
-    def prepare() -> Prepared:
-        raise RuntimeError("cudaErrorIllegalAddress\nin kernel")
+def test_every_model_is_asked_for_on_the_gpu_with_its_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.gpu_check.models.SAMPLES", 2)
+    settings = Settings(precision=Precision.INT8, targets=("native",))
+    for name in NAMES if (tmp_path / "large").exists() else ("demo", "resnet50"):
+        found = subject(name, tmp_path, settings)
+        assert found.model.is_file() and found.settings.data and found.settings.targets == ("native",)
 
-    assert "**Stopped:** RuntimeError: cudaErrorIllegalAddress; in kernel" in run(tmp_path, prepare)
+
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcome: Any) -> tuple[int, list[tuple[Path, Settings]]]:
+    """The command's exit code, and what it asked of the main job."""
+    jobs: list[tuple[Path, Settings]] = []
+
+    def optimize(model: Path, *, settings: Settings, **_: Any) -> SimpleNamespace:
+        jobs.append((model, settings))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return SimpleNamespace(report=outcome)
+
+    monkeypatch.setattr(command, "used_gpu", lambda: A10)
+    monkeypatch.setattr(command, "present", lambda: HERE)
+    monkeypatch.setattr(command, "check_runtimes", list)
+    monkeypatch.setattr(command, "optimize", optimize)
+    code = command.main(["net.onnx", "--data", "data.npz", "--out", str(tmp_path / "pages"), "--duration", "3"])
+    return code, jobs
 
 
-def test_inputs_from_a_function(tmp_path: Path) -> None:
-    source = tmp_path / "data.py"
-    source.write_text("import numpy as np\ndef rows():\n    yield from ({'x': np.full(3, i)} for i in range(1000))\n")
-    specs = (TensorSpec("x", "float32", ("N", 3)),)
-    feeds = load_feeds(specs, f"{source}:rows")
-    assert len(feeds) == 256 and feeds[2]["x"].tolist() == [[2.0, 2.0, 2.0]] and feeds[2]["x"].dtype == np.float32
-    with pytest.raises(BadInput, match="lacks input 'z'"):
-        load_feeds((TensorSpec("z", "float32", ("N", 3)),), f"{source}:rows")
+def test_a_page_per_gpu_and_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, ((model, settings),) = asked(monkeypatch, tmp_path, report())
+    assert code == 0 and model == Path("net.onnx")
+    assert (settings.data, settings.targets, settings.duration) == ("data.npz", ("native",), 3.0)
+    assert len(settings.loadgen) == 4
+    (written,) = (tmp_path / "pages").iterdir()
+    assert written.name.startswith("nvidia-a10-") and str(written) == capsys.readouterr().out.strip()
+    assert "| int8 | 0.500 |" in written.read_text()
+    asked(monkeypatch, tmp_path, report())
+    assert len(list((tmp_path / "pages").iterdir())) == 2, "an earlier page is kept"
+
+
+def test_a_model_that_is_refused_has_its_reason_and_nothing_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _ = asked(monkeypatch, tmp_path, BuildError(BuildFailure.OTHER, "does not build", fix="use another"))
+    assert code == 1
+    (written,) = (tmp_path / "pages").iterdir()
+    assert "**Stopped:** does not build; fix: use another" in written.read_text()
 
 
 class TestWithoutAGpu:
@@ -144,7 +156,7 @@ class TestWithoutAGpu:
     def test_a_gpu_with_nothing_that_runs_on_it_names_the_packages(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        nothing = dict.fromkeys(("tensorrt", "TensorRT-RTX", "onnxruntime-gpu", "cuda-python"), False)
+        nothing = dict.fromkeys(HERE, False)
         monkeypatch.setattr(command, "used_gpu", lambda: A10)
         monkeypatch.setattr(command, "present", lambda: nothing)
         assert command.main(["--look"]) == 2
@@ -154,47 +166,3 @@ class TestWithoutAGpu:
         assert "cuda-python is not installed" in capsys.readouterr().err
         monkeypatch.setattr(command, "present", lambda: {**nothing, "onnxruntime-gpu": True})
         assert command.main(["--look"]) == 0
-
-
-def test_the_whole_command_writes_a_page_per_gpu_and_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """ONNX Runtime's CPU provider stands in for its GPU's; models, LoadGen and the page are the real thing."""
-    bundle = tmp_path / "bundle"
-    bundle.mkdir()
-    model = onnx.parser.parse_model(REFERENCE)
-    onnx.save(model, tmp_path / "fp32.onnx")
-    onnx.save(model, bundle / "model.onnx")
-    monkeypatch.setattr(command, "used_gpu", lambda: A10)
-    monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
-    monkeypatch.setattr("studies.gpu_check.run.candidates", cpu_provider)
-    arguments = [str(tmp_path / "fp32.onnx"), str(bundle), "--out", str(tmp_path / "pages")]
-    quick = ["--seconds", "0.05", "--loadgen-seconds", "0.3", "--batches", "1", "4"]
-    assert command.main([*arguments, *quick]) == 0
-    (written,) = (tmp_path / "pages").iterdir()
-    assert written.name.startswith("nvidia-a10-") and str(written) == capsys.readouterr().out.strip()
-    text = written.read_text()
-    assert text.count("**Predicted, not measured** (NVIDIA A10, roofline)") == 2
-    assert text.count("### onnxruntime CPUExecutionProvider") == 2
-    assert text.count("| singlestream | valid |") == text.count("| offline | valid |") == 2
-    assert command.main([*arguments, *quick[:2], "--loadgen-seconds", "0"]) == 0
-    assert len(list((tmp_path / "pages").iterdir())) == 2, "an earlier page is kept"
-
-
-def cpu_provider(job: Job) -> Iterator[Candidate]:
-    yield Candidate("onnxruntime CPUExecutionProvider", partial(_session, job, "CPUExecutionProvider"))
-
-
-def test_a_missing_model_is_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "used_gpu", lambda: A10)
-    monkeypatch.setattr(command, "present", lambda: {"onnxruntime-gpu": True})
-    assert command.main(["no.onnx"]) == 2
-    assert "no.onnx: no such file" in capsys.readouterr().err
-
-
-def test_the_page_has_the_runtimes_that_opened_and_why_others_did_not() -> None:
-    opened = RuntimeResult("cuda-python", "", "A10", "13.0", 12.34, 11.0, 400.0, 20.06, 90.0, ["torch"])
-    text = page(CONDITIONS, [], [opened, RuntimeResult("pycuda", "pycuda is not installed")])
-    assert "| cuda-python, CUDA 13.0 | 12.3 | 11.0 | 400.0 | 90.0 | 20.1 | torch |" in text
-    assert "- pycuda: pycuda is not installed" in text and "| pycuda" not in text
-    assert "CUDA runtimes" not in page(CONDITIONS, [])

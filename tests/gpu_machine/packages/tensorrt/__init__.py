@@ -8,6 +8,7 @@ from tensorrt.names import (
     ILogger,
     IProfiler,
     IProgressMonitor,
+    LayerInformationFormat,
     LayerType,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
@@ -24,14 +25,16 @@ from tensorrt.network import (
     ITensor,
     ITimingCache,
     OnnxParser,
+    ParserError,
 )
-from tensorrt.running import ICudaEngine, IExecutionContext, Runtime
+from tensorrt.running import EngineInspector, ICudaEngine, IExecutionContext, Runtime
 
 __version__ = ".".join(map(str, VERSION))
 __all__ = [
     "Builder",
     "BuilderFlag",
     "DataType",
+    "EngineInspector",
     "ExecutionContextAllocationStrategy",
     "IBuilderConfig",
     "ICudaEngine",
@@ -44,10 +47,12 @@ __all__ = [
     "IProgressMonitor",
     "ITensor",
     "ITimingCache",
+    "LayerInformationFormat",
     "LayerType",
     "MemoryPoolType",
     "NetworkDefinitionCreationFlag",
     "OnnxParser",
+    "ParserError",
     "ProfilingVerbosity",
     "Runtime",
     "TensorFormat",

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import onnx
 from stand_in_faults import strikes
 
 from tensorrt.names import ILogger, NetworkDefinitionCreationFlag
-from tensorrt.network import IBuilderConfig, INetworkDefinition, IOptimizationProfile, ITensor
+from tensorrt.network import PRODUCTS, IBuilderConfig, INetworkDefinition, IOptimizationProfile, ITensor, kind_of
 
 VERSION = (11, 4, 0, 106)
 FRAME = struct.Struct("<4sIIIQ4B4sI")
 LENGTH = struct.Struct("<Q")
-PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
-NAMES = {"int8": "Int8", "fp16": "Half", "fp32": "Float"}
-
-
-def kind_of(model: onnx.ModelProto) -> str:
-    """What the graph computes in: ``int8``, ``fp16`` or ``fp32``."""
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        return "int8"
-    half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    return "fp16" if half else "fp32"
 
 
 class Builder:
@@ -42,24 +33,23 @@ class Builder:
         return IOptimizationProfile()
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
-        assert network.model is not None
-        kind = kind_of(network.model)
+        assert network._model is not None
+        kind = kind_of(network._model)
         if strikes("refuse", kind):
-            first = next(node.name for node in network.model.graph.node if node.op_type in PRODUCTS)
+            first = next(node.name for node in network._model.graph.node if node.op_type in PRODUCTS)
             text = (
                 f"[optimizer.cpp] Error Code 10: Internal Error (Could not find any implementation for node {first}.)"
             )
             self._logger.log(ILogger.Severity.ERROR, text)
             return None
-        layers = "\n".join(_layers(network.model, kind))
-        self._logger.log(ILogger.Severity.VERBOSE, f"Engine Layer Information:\nLayers:\n{layers}\n\nI/O Tensors:\n")
         about = {
             "kind": kind,
-            "profiles": [profile.shapes for profile in config.profiles],
+            "layers": list(_layers(network._model, kind)),
+            "profiles": [profile._shapes for profile in config._profiles],
             "inputs": [_about(network.get_input(index)) for index in range(network.num_inputs)],
             "outputs": [_about(network.get_output(index)) for index in range(network.num_outputs)],
         }
-        header, body = json.dumps(about).encode(), network.model.SerializeToString()
+        header, body = json.dumps(about).encode(), network._model.SerializeToString()
         version = (10, 0, 0, 0) if strikes("foreign", kind) else VERSION
         frame = FRAME.pack(b"ftrt", 0, 1, 0, len(header) + len(body), *version, b"ftrt", 0)
         return frame + LENGTH.pack(len(header)) + header + body
@@ -69,18 +59,19 @@ def _about(tensor: ITensor) -> dict[str, object]:
     return {"name": tensor.name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
 
 
-def _layers(model: onnx.ModelProto, kind: str) -> Iterator[str]:
+def _layers(model: onnx.ModelProto, kind: str) -> Iterator[dict[str, Any]]:
     """The layer table: Q/DQ are fused into the product that reads them, other nodes stand alone."""
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    high = "Float" if kind == "fp32" else "Half"
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant", "Cast"):
             continue
         integer = node.op_type in PRODUCTS and makers.get(node.input[0]) == "DequantizeLinear"
-        high = "Float" if kind == "fp32" else "Half"
-        read, written = ("Int8" if integer else high), high
-        yield (
-            f"Name: {node.name}_myl0, LayerType: {node.op_type.lower()}, "
-            f"Inputs: [ {{ Name: a, Dimensions: [1], Datatype: {read}, Format: Row major linear }}], Constants: [], "
-            f"Outputs: [ {{ Name: b, Dimensions: [1], Datatype: {written}, Format: Row major linear }}], "
-            f"TacticName: sm80_made_up, StreamId: 0, Metadata: [ONNX Layer: {node.name}]"
-        )
+        yield {
+            "Name": f"{node.name}_myl0",
+            "LayerType": node.op_type.lower(),
+            "Inputs": [{"Name": "a", "Dimensions": [1], "Datatype": "Int8" if integer else high}],
+            "Outputs": [{"Name": "b", "Dimensions": [1], "Datatype": high}],
+            "TacticName": "sm80_made_up",
+            "Metadata": f"[ONNX Layer: {node.name}]",
+        }

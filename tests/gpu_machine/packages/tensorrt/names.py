@@ -83,6 +83,11 @@ class ExecutionContextAllocationStrategy(Enum):
     USER_MANAGED = 2
 
 
+class LayerInformationFormat(Enum):
+    ONELINE = 0
+    JSON = 1
+
+
 class IProgressMonitor:
     def __init__(self) -> None: ...
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import onnx
+from stand_in_faults import strikes
 
 from tensorrt.names import BuilderFlag, DataType, ILogger, LayerType, MemoryPoolType, ProfilingVerbosity
 
@@ -24,7 +26,20 @@ _LAYERS = {
 }
 
 
+PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+
+
+def kind_of(model: onnx.ModelProto) -> str:
+    """What the graph computes in: ``int8``, ``fp16`` or ``fp32``."""
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return "int8"
+    half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "fp16" if half else "fp32"
+
+
 class ITensor:
+    name, dtype, shape = "", DataType.FLOAT, ()
+
     def __init__(self, value: onnx.ValueInfoProto) -> None:
         kind = value.type.tensor_type
         self.name, self.dtype = value.name, TYPES[kind.elem_type]
@@ -36,23 +51,25 @@ class ITensor:
 
 
 class ILayer:
+    name, type, metadata = "", LayerType.ELEMENTWISE, ""
+
     def __init__(self, node: onnx.NodeProto) -> None:
         self.name, self.type = node.name, _LAYERS.get(node.op_type, LayerType.ELEMENTWISE)
         self.metadata = f"[ONNX Layer: {node.name}]"
 
 
 class INetworkDefinition:
-    model: onnx.ModelProto | None = None
+    _model: onnx.ModelProto | None = None
 
     def __init__(self) -> None:
         self._inputs: list[ITensor] = []
         self._outputs: list[ITensor] = []
         self._layers: list[ILayer] = []
 
-    def take(self, model: onnx.ModelProto) -> None:
-        """Not TensorRT's: what the parser fills in."""
+    def _take(self, model: onnx.ModelProto) -> None:
+        """What the parser fills in."""
         constant = {tensor.name for tensor in model.graph.initializer}
-        self.model = model
+        self._model = model
         self._inputs = [ITensor(value) for value in model.graph.input if value.name not in constant]
         self._outputs = [ITensor(value) for value in model.graph.output]
         self._layers = [ILayer(node) for node in model.graph.node]
@@ -71,25 +88,55 @@ class INetworkDefinition:
         return self._layers[index]
 
 
+class ErrorCode(Enum):
+    UNSUPPORTED_NODE = 8
+
+
+class ParserError:
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self._node = node
+
+    def code(self) -> ErrorCode:
+        return ErrorCode.UNSUPPORTED_NODE
+
+    def desc(self) -> str:
+        return f"No importer registered for op: {self._node.op_type}"
+
+    def func(self) -> str:
+        return "parseNode"
+
+    def node_name(self) -> str:
+        return self._node.name
+
+    def node_operator(self) -> str:
+        return self._node.op_type
+
+
 class OnnxParser:
+    num_errors = 0
+
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
-        self._network = network
-        self.num_errors = 0
+        self._network, self._errors = network, list[ParserError]()
 
     def parse_from_file(self, model: str) -> bool:
-        self._network.take(onnx.load(model))
+        found = onnx.load(model)
+        if strikes("unparsed", kind_of(found)):
+            self._errors = [ParserError(next(node for node in found.graph.node if node.op_type in PRODUCTS))]
+            self.num_errors = 1
+            return False
+        self._network._take(found)
         return True
 
-    def get_error(self, index: int) -> Any:
-        raise IndexError(index)
+    def get_error(self, index: int) -> ParserError:
+        return self._errors[index]
 
 
 class IOptimizationProfile:
     def __init__(self) -> None:
-        self.shapes: dict[str, list[list[int]]] = {}
+        self._shapes: dict[str, list[list[int]]] = {}
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002  # TensorRT's own names
-        self.shapes[input] = [list(min), list(opt), list(max)]
+        self._shapes[input] = [list(min), list(opt), list(max)]
 
 
 class ITimingCache:
@@ -108,7 +155,7 @@ class IBuilderConfig:
     avg_timing_iterations = 1
 
     def __init__(self) -> None:
-        self.profiles: list[IOptimizationProfile] = []
+        self._profiles: list[IOptimizationProfile] = []
         self._flags = {BuilderFlag.TF32}
         self._pools: dict[MemoryPoolType, int] = {}
         self._cache: ITimingCache | None = None
@@ -129,8 +176,8 @@ class IBuilderConfig:
         return self._pools.get(pool, 80 << 30)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
-        self.profiles.append(profile)
-        return len(self.profiles) - 1
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
         return ITimingCache(serialized_timing_cache)

@@ -19,6 +19,7 @@ from tensorrt.names import (
     DataType,
     ExecutionContextAllocationStrategy,
     ILogger,
+    LayerInformationFormat,
     TensorFormat,
     TensorIOMode,
     TensorLocation,
@@ -49,30 +50,30 @@ class Runtime:
 
 class ICudaEngine:
     device_memory_size_v2 = 1 << 20
-    streamable_weights_size = 0
+    streamable_weights_size = weight_streaming_budget_v2 = 0
 
     def __init__(self, content: bytes) -> None:
         (length,) = LENGTH.unpack(content[: LENGTH.size])
-        self.about = json.loads(content[LENGTH.size : LENGTH.size + length])
-        self.tensors = {found["name"]: found for found in (*self.about["inputs"], *self.about["outputs"])}
-        self.inputs = [found["name"] for found in self.about["inputs"]]
-        self.kind = self.about["kind"]
-        self.answers: dict[bytes, list[np.ndarray[Any, Any]]] = {}
+        self._about = json.loads(content[LENGTH.size : LENGTH.size + length])
+        self._tensors = {found["name"]: found for found in (*self._about["inputs"], *self._about["outputs"])}
+        self._inputs = [found["name"] for found in self._about["inputs"]]
+        self._kind = self._about["kind"]
+        self._answers: dict[bytes, list[np.ndarray[Any, Any]]] = {}
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         model = content[LENGTH.size + length :]
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    num_io_tensors = property(lambda self: len(self.tensors))
-    num_optimization_profiles = property(lambda self: max(1, len(self.about["profiles"])))
+    num_io_tensors = property(lambda self: len(self._tensors))
+    num_optimization_profiles = property(lambda self: max(1, len(self._about["profiles"])))
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.tensors)[index]
+        return list(self._tensors)[index]
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
-        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
+        return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
     def get_tensor_location(self, name: str) -> TensorLocation:
         return TensorLocation.DEVICE
@@ -81,16 +82,29 @@ class ICudaEngine:
         return TensorFormat.LINEAR
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return DataType[self.tensors[name]["dtype"]]
+        return DataType[self._tensors[name]["dtype"]]
 
     def get_tensor_shape(self, name: str) -> Shape:
-        return tuple(self.tensors[name]["shape"])
+        return tuple(self._tensors[name]["shape"])
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Shape]:
-        return [tuple(shape) for shape in self.about["profiles"][profile_index][name]]
+        return [tuple(shape) for shape in self._about["profiles"][profile_index][name]]
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self)
 
     def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext | None:
-        return None if strikes("memory", self.kind) else IExecutionContext(self)
+        return None if strikes("memory", self._kind) else IExecutionContext(self)
+
+
+class EngineInspector:
+    execution_context: IExecutionContext | None = None
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+
+    def get_engine_information(self, format: LayerInformationFormat) -> str:  # noqa: A002  # TensorRT's own name
+        return json.dumps({"Layers": self._engine._about["layers"]})
 
 
 class IExecutionContext:
@@ -110,7 +124,7 @@ class IExecutionContext:
         return True
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
-        profiles = self.engine.about["profiles"]
+        profiles = self.engine._about["profiles"]
         if profiles and name in profiles[self._profile]:
             low, _, high = profiles[self._profile][name]
             if not all(a <= extent <= b for a, extent, b in zip(low, shape, high, strict=True)):
@@ -124,47 +138,52 @@ class IExecutionContext:
 
     def infer_shapes(self) -> list[str]:
         return [
-            name for name in self.engine.inputs if -1 in self.engine.get_tensor_shape(name) and name not in self._shapes
+            name
+            for name in self.engine._inputs
+            if -1 in self.engine.get_tensor_shape(name) and name not in self._shapes
         ]
 
     def get_tensor_shape(self, name: str) -> Shape:
-        if name in self.engine.inputs:
+        if name in self.engine._inputs:
             return self._shapes.get(name, self.engine.get_tensor_shape(name))
         first = next(iter(self._shapes.values()), (1,))[0]  # our stand-in's models have no other free axis
         return tuple(first if extent < 0 else extent for extent in self.engine.get_tensor_shape(name))
 
     def get_max_output_size(self, name: str) -> int:
-        return math.prod(self.get_tensor_shape(name)) * np.dtype(NUMPY[self.engine.tensors[name]["dtype"]]).itemsize
+        return math.prod(self.get_tensor_shape(name)) * np.dtype(NUMPY[self.engine._tensors[name]["dtype"]]).itemsize
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        shapes = {name: self.get_tensor_shape(name) for name in self.engine.tensors}
+        shapes = {name: self.get_tensor_shape(name) for name in self.engine._tensors}
         addresses = dict(self._addresses)
         cuda.enqueue(stream_handle, lambda: self._run(shapes, addresses))
         return True
 
     def _run(self, shapes: dict[str, Shape], addresses: dict[str, int]) -> None:
         engine, started = self.engine, time.perf_counter()
-        if strikes("crash", engine.kind):
+        if strikes("crash", engine._kind):
             ctypes.string_at(0)
-        arrays = {name: _array(addresses[name], shapes[name], engine.tensors[name]["dtype"]) for name in engine.tensors}
-        outputs = [name for name in engine.tensors if name not in engine.inputs]
-        feed = {name: arrays[name] for name in engine.inputs}
+        arrays = {
+            name: _array(addresses[name], shapes[name], engine._tensors[name]["dtype"]) for name in engine._tensors
+        }
+        outputs = [name for name in engine._tensors if name not in engine._inputs]
+        feed = {name: arrays[name] for name in engine._inputs}
         key = b"".join(value.tobytes() for value in feed.values())
-        if key not in engine.answers:
-            engine.answers[key] = engine.session.run(outputs, feed)
-        answers = engine.answers[key]
+        if key not in engine._answers:
+            engine._answers[key] = engine._session.run(outputs, feed)
+        answers = engine._answers[key]
         for name, answer in zip(outputs, answers, strict=True):
-            if strikes("wrong", engine.kind):
+            if strikes("wrong", engine._kind):
                 answer = -answer
-            if strikes("coarse", engine.kind):
+            if strikes("coarse", engine._kind):
                 answer = answer + 0.03 * np.std(answer) * np.random.default_rng(0).standard_normal(answer.shape)
             arrays[name][...] = answer
-        first = shapes[engine.inputs[0]][0] if shapes[engine.inputs[0]] else 1
-        pace = PACE_MS[engine.kind] * (6 if strikes("slow", engine.kind) else 1)
+        first = shapes[engine._inputs[0]][0] if shapes[engine._inputs[0]] else 1
+        pace = PACE_MS[engine._kind] * (6 if strikes("slow", engine._kind) else 1)
         left = pace * (3 + 2 * first) / 1e3 - (time.perf_counter() - started)
         time.sleep(max(left, 0))
         if self.profiler is not None:
-            self.profiler.report_layer_time("everything", 1e3 * (time.perf_counter() - started))
+            for layer in engine._about["layers"]:
+                self.profiler.report_layer_time(layer["Name"], 1e3 * (time.perf_counter() - started) / 8)
 
 
 def _array(address: int, shape: Shape, kind: str) -> np.ndarray[Any, Any]:
