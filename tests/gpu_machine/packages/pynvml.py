@@ -53,8 +53,8 @@ def nvmlDeviceGetCudaComputeCapability(handle: int) -> tuple[int, int]:
 
 
 def nvmlDeviceGetMemoryInfo(handle: int) -> SimpleNamespace:
-    runtime = sys.modules.get("cuda.bindings.runtime")
-    return SimpleNamespace(total=80 << 30, used=(1 << 30) + (runtime.allocated() if runtime is not None else 0))
+    allocated = getattr(sys.modules.get("cuda.bindings.runtime"), "allocated", lambda: 0)  # of this process
+    return SimpleNamespace(total=80 << 30, used=(1 << 30) + allocated())
 
 
 def nvmlDeviceGetTotalEnergyConsumption(handle: int) -> int:
