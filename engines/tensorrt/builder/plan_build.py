@@ -181,6 +181,7 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         sparse_weights=request.sparse_weights,
         options=job.options,
         notes=(
+            *built.remarks,
             *_int8_notes(request),
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),

@@ -38,7 +38,8 @@ class PlanRequest:
 @dataclass(frozen=True)
 class PlanBuilt:
     """What came out: inputs and outputs as the plan binds them, the layer table, warnings without repeats, what the
-    builder said about 2:4 sparsity, and ``notes`` of ours on what it was asked and did not do."""
+    builder said about 2:4 sparsity, ``notes`` of ours on what it was asked and did not do, and ``remarks`` on what else
+    is worth knowing."""
 
     library_version: str
     inputs: tuple[TensorSpec, ...]
@@ -50,6 +51,7 @@ class PlanBuilt:
     parse_seconds: float
     build_seconds: float
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
