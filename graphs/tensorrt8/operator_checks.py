@@ -195,6 +195,13 @@ def _pow(node: ir.Node) -> Found:
         yield Rule.DTYPE, "it has an integer operand, the parser raises floats to floats only"
 
 
+def _mod(node: ir.Node) -> Found:
+    data = _input(node, 0)
+    floats = data is not None and data.dtype is not None and data.dtype.is_floating_point()
+    if floats and not node.attributes.get_int("fmod", 0):
+        yield Rule.DTYPE, "it takes the divisor's sign (fmod of 0), which the parser does for integers only"
+
+
 def _constant_node(node: ir.Node) -> Found:
     if "value" not in node.attributes:
         found = ", ".join(node.attributes)
@@ -315,6 +322,7 @@ def _catalogue() -> dict[str, tuple[Check, ...]]:
         (("Pad",), _pad),
         (("Einsum",), _einsum),
         (("Pow",), _pow),
+        (("Mod",), _mod),
         (("Constant",), _constant_node),
         (("Loop",), _loop),
         (("If",), _if),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
+from graphs.constants import constant_tensor
+from graphs.edits import GraphEdits
 from graphs.free_names import FreeNames
 from graphs.operators import is_standard
 from graphs.tensorrt8.operators import OPSET
@@ -55,10 +58,26 @@ class _Narrowing:
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         if (graph, value) not in self._halves:
-            cast = self._cast(value, _HALF, f"{value.name}/as_half")
-            graph.insert_before(node, [cast])
-            self._halves[graph, value] = cast.outputs[0]
+            tensor = constant_tensor(value)
+            self._halves[graph, value] = (
+                self._cast_before(node, value) if tensor is None else self._rounded(graph, tensor, f"{value.name}/half")
+            )
         return self._halves[graph, value]
+
+    def _cast_before(self, node: ir.Node, value: ir.Value) -> ir.Value:
+        assert isinstance(node.graph, ir.Graph)
+        cast = self._cast(value, _HALF, f"{value.name}/as_half")
+        node.graph.insert_before(node, [cast])
+        return cast.outputs[0]
+
+    def _rounded(self, graph: ir.Graph, tensor: ir.TensorProtocol, name: str) -> ir.Value:
+        """A constant in FP16: ONNX Runtime makes a LayerNormalization of two types where its scale is behind a Cast."""
+
+        def evaluate() -> ir.TensorProtocol:
+            return ir.Tensor(tensor.numpy().astype(np.float16), name=name)
+
+        half = ir.LazyTensor(evaluate, _HALF, ir.Shape(tensor.shape.numpy()), name=name)
+        return GraphEdits(graph, self._names).initializer(half)
 
     def _widen_behind(self, node: ir.Node, output: ir.Value) -> None:
         graph = node.graph

@@ -34,8 +34,8 @@ _TYPES = frozenset({Rule.DTYPE, Rule.SCALE_TYPE, Rule.QUANTIZED_TYPE, Rule.ZERO_
 @dataclass(frozen=True)
 class Lowered:
     """``model`` for TensorRT 8's parser. ``precisions``: node of it -> what that computes in, for every node on floats
-    but Q, DQ and Cast; a node that was written out hands its own on to its parts. ``rounded``: nodes whose results may
-    be FP16, INT8 products included. ``notes`` say what was changed.
+    but Q, DQ and Cast; a node that was written out hands its own on to its parts, but those that half precision would
+    ruin. ``rounded``: nodes whose results may be FP16, INT8 products included. ``notes`` say what was changed.
     """
 
     model: ir.Model
@@ -70,8 +70,11 @@ def lowered_as_far_as_possible(model: ir.Model) -> Lowered:
     infer_shapes(copy)
     names = [str(node.name) for node in copy.graph.all_nodes()]
     sources = {name: rewritten.sources.get(name, name) for name in names}
-    precisions = {name: before[source] for name, source in sources.items() if source in before}
-    halves = frozenset(name for name, source in sources.items() if source in rounded)
+    wide = rewritten.wide
+    precisions = {
+        name: Dtype.FP32 if name in wide else before[source] for name, source in sources.items() if source in before
+    }
+    halves = frozenset(name for name, source in sources.items() if source in rounded and name not in wide)
     notes += [f"{count} {op} written in the form of opset {OPSET}" for op, count in sorted(rewritten.changed.items())]
     return Lowered(copy, tuple(notes), precisions, halves)
 

@@ -19,11 +19,14 @@ _FLOAT, _INT64, _BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 
 
 class Spot(Site):
-    """A node, and ways to write it otherwise. ``made`` are the nodes put in front of it."""
+    """A node, and ways to write it otherwise. ``made`` are the nodes put in front of it, ``wide`` those among them that
+    must compute in FP32 whatever the whole does.
+    """
 
     def __init__(self, node: ir.Node, names: FreeNames) -> None:
         super().__init__(node, names, last=True)
         self.made: list[ir.Node] = []
+        self.wide: list[ir.Node] = []
 
     def add(self, op_type: str, inputs: Sequence[ir.Value | None], name: str, **attributes: object) -> ir.Value:
         value = super().add(op_type, inputs, name, **attributes)
@@ -39,6 +42,12 @@ class Spot(Site):
         value = self.add(op_type, inputs, op_type.lower(), **attributes)
         if dtype is not None:
             value.dtype = dtype
+        return value
+
+    def in_fp32(self, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
+        """The same for a node that half precision would ruin."""
+        value = self.do(op_type, *inputs, dtype=None, **attributes)
+        self.wide.append(self.made[-1])
         return value
 
     def number(self, value: float) -> ir.Value:
@@ -87,9 +96,12 @@ Rule: TypeAlias = Callable[[Spot], bool]
 
 @dataclass
 class Rewritten:
-    """``sources``: every node that was put in -> the node it is a part of. ``changed``: operators, and how many."""
+    """``sources``: every node that was put in -> the node it is a part of; ``wide`` those of them that must compute in
+    FP32. ``changed``: operators, and how many.
+    """
 
     sources: dict[str, str] = field(default_factory=dict)
+    wide: set[str] = field(default_factory=set)
     changed: Counter[str] = field(default_factory=Counter)
 
 
@@ -104,6 +116,7 @@ def rewrite(model: ir.Model, rules: Mapping[str, Sequence[Rule]]) -> Rewritten:
                 if rule(spot):
                     found.changed[op_type] += 1
                     found.sources |= {str(made.name): source for made in spot.made}
+                    found.wide |= {str(made.name) for made in spot.wide}
                 if node.graph is None or node.op_type != op_type:
                     break
     return found

@@ -44,13 +44,15 @@ def instance_norm(spot: Spot) -> bool:
 
 
 def _normalized(spot: Spot, data: ir.Value, axes: list[int]) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """The normalized values, their mean and their deviation."""
+    """The normalized values, their mean and their deviation. Squares stay FP32, and an epsilon of 1e-12 that is 0 in
+    FP16, as in an operator of its own.
+    """
     mean = spot.do("ReduceMean", data, axes=axes)
     away = spot.do("Sub", data, mean)
-    variance = spot.do("ReduceMean", spot.do("Pow", away, spot.number(2.0)), axes=axes)
+    variance = spot.in_fp32("ReduceMean", spot.in_fp32("Pow", away, spot.number(2.0)), axes=axes)
     epsilon = spot.number(spot.node.attributes.get_float("epsilon", 1e-5))
-    deviation = spot.do("Sqrt", spot.do("Add", variance, epsilon))
-    return spot.do("Div", away, deviation), mean, deviation
+    deviation = spot.in_fp32("Sqrt", spot.in_fp32("Add", variance, epsilon))
+    return spot.in_fp32("Div", away, deviation), mean, deviation
 
 
 def _per_channel(spot: Spot, normal: ir.Value, rank: int) -> bool:
