@@ -6,7 +6,6 @@ interrupted run is taken up by the same command, and a finished one is recognise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from benchmarks.report.model import read_report
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
 from engines.targets.gpus_here import native_target
-from engines.targets.target import CPU, NATIVE, Target, resolve_targets
-from engines.tensorrt.library import choose_library
+from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
 from graphs.files import unwritable
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
+from optimizer.default_targets import default_targets
 from optimizer.events import Events
 from optimizer.finished import request_key
 from optimizer.importing import import_model
@@ -54,7 +53,8 @@ def run(path: Path, settings: Settings, out: Path, events: Events, *, force: boo
 
 def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
-    targets = resolve_targets(settings.targets or _default_targets(native, events), native)
+    asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
+    targets = resolve_targets(asked, native)
     check_builder_options(settings, targets)
     shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
@@ -66,17 +66,6 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     if not inputs.calibrated and settings.precision.quantized:
         events.warn("import", UNCALIBRATED)
     return Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
-
-
-def _default_targets(native: Target | None, events: Events) -> Sequence[str]:
-    """The CPU, and the GPU that is here where something here builds for it."""
-    if native is None:
-        return (CPU.name,)
-    builder = choose_library(native, native)
-    if builder.name is None:
-        events.warn("import", f"the GPU here ({native.title}) is left out: {builder.reason}")
-        return (CPU.name,)
-    return (CPU.name, NATIVE)
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> Result:

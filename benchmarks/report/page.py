@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from benchmarks.report import charts, formats, view
 from benchmarks.report.extras import Extras
-from benchmarks.report.model import Report, TargetSummary
+from benchmarks.report.model import FormSummary, Report, TargetSummary
 
 _TEMPLATES = Path(__file__).parent / "templates"
 PLASTER = (
@@ -96,7 +96,7 @@ def page_environment() -> Environment:
     return environment
 
 
-def _target_accuracy(target: TargetSummary) -> str:
+def _target_accuracy(target: TargetSummary | FormSummary) -> str:
     """The worst output's SQNR on this engine, or of its stand-in, marked so."""
     worst = view.worst_output(target.accuracy)
     if worst is None:

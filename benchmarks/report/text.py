@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.report import formats, view
-from benchmarks.report.model import LoadgenSummary, Report, TargetSummary
+from benchmarks.report.model import FormSummary, LoadgenSummary, Report, TargetSummary
 from benchmarks.roofline.prediction import Prediction
 
 _STATUS_STYLE = {"ok": "bold green", "over_budget": "bold red", "partial": "bold yellow"}
@@ -28,6 +28,7 @@ def summarise(report: Report, console: Console, bundle: Path | None = None) -> N
         console.print(Padding(_targets(report.targets), (1, 0, 0, 1)))
     for label, line in _lines(report):
         _line(console, label, line)
+    _forms(report, console)
     _unmeasured(report, console)
     if bundle is not None:
         console.print()
@@ -123,6 +124,23 @@ def _loadgen(run: LoadgenSummary) -> str:
     verdict = "VALID" if run.valid else "INVALID"
     why = "" if run.valid or not run.reasons else f" ({' '.join(run.reasons)})"
     return f"{verdict}, {formats.significant(run.value)} {run.unit} {run.metric}{why}"
+
+
+def _forms(report: Report, console: Console) -> None:
+    """What a GPU's engine was chosen from, and what was expected of it."""
+    for name, target in report.targets.items():
+        for form, found in target.forms.items():
+            shipped = " (ships)" if form == target.kept_precision else ""
+            _line(console, name, f"{form}{shipped}: {found.failed or _form(found)}")
+        if target.forms and target.prediction is not None:
+            _line(console, name, _predicted(target.prediction))
+
+
+def _form(found: FormSummary) -> str:
+    p50 = formats.milliseconds(found.latency_ms.p50 if found.latency_ms else None)
+    energy = f", {formats.significant(found.inferences_per_joule)} inferences/J" if found.inferences_per_joule else ""
+    worst = formats.decibels(view.worst_output(found.accuracy))
+    return f"p50 {p50}, {formats.rate(found.throughput)}{energy}, SQNR {worst}"
 
 
 def _unmeasured(report: Report, console: Console) -> None:

@@ -9,12 +9,14 @@ import typer
 
 from optimizer.cli.model import FORCE, JSON, QUIET, VERBOSE
 
+TARGET = "What to build engines for, comma-separated. Default: cpu,t4,a100, and native where a GPU is found."
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write the bundle to.")] = Path(
         "demo.optimized"
     ),
-    target: Annotated[str, typer.Option(help="What to build engines for, comma-separated.")] = "cpu,t4,a100",
+    target: Annotated[str | None, typer.Option(help=TARGET)] = None,
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
     json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=QUIET)] = False,
@@ -22,15 +24,17 @@ def demo(
 ) -> int:
     """Do the main job on a model that comes with the tool.
 
-    A Fashion-MNIST ResNet with 10,000 labelled test images: engines for CPU, T4 and A100.
+    A Fashion-MNIST ResNet with 10,000 labelled test images: engines for CPU, T4 and A100, and for the GPU that is here.
     """
+    from engines.targets.target import CPU
     from optimizer.cli.running import run_job
+    from optimizer.default_targets import default_targets
     from optimizer.demo import fashion
     from optimizer.settings import Settings, listed
 
     functions = f"{fashion.__name__}:"
     settings = Settings(
-        targets=listed(target),
+        targets=listed(target) if target else default_targets((CPU.name, "t4", "a100")),
         data=f"{functions}calibration",
         eval_data=f"{functions}held_back",
         evaluate=f"{functions}top1",

@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 
+import optimizer.stages.baseline as baseline
+import optimizer.stages.chain as chain
 import optimizer.stages.cpu as cpu
 import optimizer.stages.measuring as measuring
+from benchmarks.plaster.measure import StudySettings
 from benchmarks.report.model import Report, read_report
 from graphs.errors import BadInput
 from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
 from optimizer.cli.running import EXIT_CODES
+from optimizer.settings import Settings
+from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page
 from tests.end_to_end.conftest import command
 from tests.gpu_machine import PACKAGES, environment
@@ -139,3 +144,29 @@ def test_where_every_form_is_wrong_the_job_is_over_budget(job: Job) -> None:
 def test_a_model_that_no_form_is_built_of_is_bad_input_as_ever(job: Job) -> None:
     with pytest.raises(BadInput, match="no asked target takes this model"):
         job(unparsed="int8,fp16,fp32")
+
+
+def test_onnx_runtimes_provider_is_a_row_to_compare_with(
+    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CPU provider stands in for the CUDA one; the way from a manifest to a session is the real one."""
+    monkeypatch.setattr(chain, "baseline_here", lambda: True)
+    monkeypatch.setattr(baseline, "CUDA", "CPUExecutionProvider")
+    report = job()
+    beside = report.targets["onnxruntime-cuda"]
+    assert beside.status == "measured" and set(beside.forms) == {"fp32", "fp16"} and beside.throughput
+    assert beside.notes == ["a baseline to compare with: no bundle holds it"]
+    assert not (folder / "out" / "engines" / "onnxruntime-cuda").exists()
+    assert report.plaster is not None and "a100" in report.plaster.accuracy.how
+
+
+def test_the_study_of_precisions_runs_on_the_gpu(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``optimize plaster``: each variant ships what it was asked in, and no siblings are built for it."""
+    for name, value in environment(folder / ".cache", slow="int8").items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(data=str(folder / "data.npz"))
+    measuring_ = StudySettings(seconds=0.1, duration=0)
+    study = plaster_study(folder / "cnn.onnx", settings, measuring_, folder / "study", variants=("fp32", "int8"))
+    assert study.target == "a100"
+    ran = {variant.name: variant.ran for variant in study.variants}
+    assert ran["int8"].startswith("INT8 in tensorrt") and ran["fp32"].startswith("FP32 in tensorrt")
