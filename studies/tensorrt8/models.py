@@ -69,12 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--exports", type=Path, help="folder with exported models and data")
     parser.add_argument("--models", nargs="*", default=[], help="these alone; the demo's is called demo")
     parser.add_argument("--held", type=int, default=512, help="held-back samples of each model, at most")
+    parser.add_argument("--plain", action="store_true", help="one range method and no correction: for large models")
     parser.add_argument("--out", type=Path, default=Path("tensorrt8.jsonl"))
     parser.add_argument("--table", action="store_true", help="print the rows of --out and run nothing")
     asked = parser.parse_args(arguments)
     if not asked.table:
         for name, model, calibration, held in _models(asked.zoo, asked.exports, set(asked.models)):
-            row = study(name, model, calibration, held[: asked.held])
+            row = study(name, model, calibration, held[: asked.held], plain=asked.plain)
             with asked.out.open("a") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
             print(row, flush=True)
@@ -110,9 +111,9 @@ def _feeds(path: Path) -> list[Feed]:
     return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(count)]
 
 
-def study(name: str, path: Path, calibration: list[Feed], held: list[Feed]) -> Row:
+def study(name: str, path: Path, calibration: list[Feed], held: list[Feed], *, plain: bool = False) -> Row:
     """One model: quantized, typed, lowered and judged."""
-    typed = _typed(path, calibration)
+    typed = _typed(path, calibration, plain)
     lowered = lowered_as_far_as_possible(typed)
     refused = [f"{found.where}: {found.message}" for found in lint_tensorrt8(lowered.model)]
     counts: dict[str, int] = {}
@@ -145,12 +146,13 @@ def study(name: str, path: Path, calibration: list[Feed], held: list[Feed]) -> R
     )
 
 
-def _typed(path: Path, calibration: list[Feed]) -> ir.Model:
+def _typed(path: Path, calibration: list[Feed], plain: bool) -> ir.Model:
     model = import_model(path).model
     clean(model)
     largest = max(calibration, key=lambda feed: sum(array.size for array in feed.values()))
-    settings = TOOL.settings(model, largest, "tensorrt")
-    calibrator = Calibrator(lambda: calibration, batchable(model_inputs(model)), AUTO_METHODS)
+    settings = TOOL.settings(model, largest, "entropy-only" if plain else "tensorrt")
+    methods = ("entropy",) if plain else AUTO_METHODS
+    calibrator = Calibrator(lambda: calibration, batchable(model_inputs(model)), methods)
     return typed_int8(model, calibrator, calibration, settings)
 
 

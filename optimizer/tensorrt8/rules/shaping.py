@@ -54,7 +54,7 @@ def split_sizes(spot: Spot) -> bool:
         if size % parts:
             spot.set_input(1, spot.integers(_parts(size, parts)))
         return True
-    whole = spot.do("Gather", spot.shape_of(data), spot.integers([axis if axis >= 0 else _rank(data, axis)]))
+    whole = spot.do("Gather", spot.shape_of(data), spot.integers([axis]))
     part = spot.do("Div", spot.do("Add", whole, spot.integers([parts - 1])), spot.integers([parts]))
     before = spot.do("Mul", part, spot.integers([parts - 1]))
     spot.set_input(1, spot.do("Concat", *[part] * (parts - 1), spot.do("Sub", whole, before), axis=0))
@@ -66,10 +66,6 @@ def _parts(size: int, parts: int) -> list[int]:
     return [each] * (parts - 1) + [size - each * (parts - 1)]
 
 
-def _rank(data: ir.Value, axis: int) -> int:
-    return axis if data.shape is None else axis + len(data.shape)
-
-
 def resize_all_axes(spot: Spot) -> bool:
     """Scales or sizes for some axes (opset 18), written for all. Policies and antialiasing stay for the lint."""
     axes = spot.node.attributes.get_ints("axes", ())
@@ -78,35 +74,30 @@ def resize_all_axes(spot: Spot) -> bool:
         return False
     rank = len(data.shape)
     place = {int(axis) % rank: index for index, axis in enumerate(axes)}
-    if spot.input(2) is not None:
-        spot.set_input(2, _spread(spot, spot.input(2), place, [spot.array("one", np.ones(1, np.float32))] * rank))
-    if spot.input(3) is not None:
-        shape = spot.shape_of(data)
-        kept = [spot.do("Gather", shape, spot.integers([axis])) for axis in range(rank) if axis not in place]
-        rest = iter(kept)
-        others = [spot.integers([0]) if axis in place else next(rest) for axis in range(rank)]
-        spot.set_input(3, _spread(spot, spot.input(3), place, others))
+    one, size = spot.array("one", np.ones(1, np.float32)), spot.shape_of(data)
+    if (scales := spot.input(2)) is not None:
+        spot.set_input(2, _in_order([_pick(spot, scales, place[a]) if a in place else one for a in range(rank)], spot))
+    if (sizes := spot.input(3)) is not None:
+        picked = [_pick(spot, sizes, place[a]) if a in place else _pick(spot, size, a) for a in range(rank)]
+        spot.set_input(3, _in_order(picked, spot))
     spot.pop("axes")
     return True
 
 
-def _spread(spot: Spot, given: ir.Value | None, place: dict[int, int], others: list[ir.Value]) -> ir.Value:
-    """Vectors of one number for every axis: from ``given`` where ``place`` tells which of it, else from ``others``."""
-    known, rest = constant_array(given), [constant_array(value) for value in others]
-    if known is not None and all(axis in place or value is not None for axis, value in enumerate(rest)):
-        numbers = [known[place[axis]] if axis in place else _first(value) for axis, value in enumerate(rest)]
-        return spot.array("all_axes", np.array(numbers, known.dtype))
-    picked = [
-        spot.do("Gather", given, spot.integers([place[axis]])) if axis in place else value
-        for axis, value in enumerate(others)
-    ]
-    return spot.do("Concat", *picked, axis=0)
+def _pick(spot: Spot, vector: ir.Value, index: int) -> ir.Value:
+    """Element ``index`` of a vector, as a vector; of a constant one a constant."""
+    known = constant_array(vector)
+    if known is not None:
+        return spot.array("picked", known.reshape(-1)[index : index + 1])
+    return spot.do("Gather", vector, spot.integers([index]))
 
 
-def _first(numbers: np.ndarray | None) -> np.generic:
-    assert numbers is not None
-    first: np.generic = numbers.reshape(-1)[0]
-    return first
+def _in_order(parts: list[ir.Value], spot: Spot) -> ir.Value:
+    """One vector of them all; a constant where all are, which the parser wants scales to be."""
+    known = [constant_array(part) for part in parts]
+    if all(part is not None for part in known):
+        return spot.array("all_axes", np.concatenate([part for part in known if part is not None]))
+    return spot.do("Concat", *parts, axis=0)
 
 
 def squeeze_axes(spot: Spot) -> bool:
