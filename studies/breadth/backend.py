@@ -235,6 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", nargs="*", choices=list(LEAST_DB), default=list(LEAST_DB))
     parser.add_argument("--target", nargs="*", default=["cpu", "t4"])
     parser.add_argument("--plans", action="store_true", help="build the engines of GPU targets, too")
+    parser.add_argument("--operators", action="store_true", help="the first test of each operator only")
+    parser.add_argument("--plain", action="store_true", help="without the expanded tests: the same in more nodes")
     parser.add_argument("--stride", type=int, default=1, help="every n-th test")
     parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="K/N", help="the K-th of N parts, from 0")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that long; run again to go on")
@@ -258,9 +260,14 @@ def _chosen(asked: argparse.Namespace) -> Iterator[tuple[Case, str]]:
     found = sorted(cases(asked.kind), key=lambda case: "expanded" in case.name)
     if asked.only:
         found = [case for case in found if any(part in case.name for part in asked.only)]
+    if asked.operators:
+        first: dict[frozenset[str], Case] = {}
+        for case in found:
+            first.setdefault(frozenset(node.op_type for node in case.model.graph.node), case)
+        found = list(first.values())
     number, parts = asked.shard
     found = found[:: asked.stride][number::parts]
-    for expanded in (False, True):
+    for expanded in (False,) if asked.plain else (False, True):
         for precision in asked.precision:
             yield from ((case, precision) for case in found if ("expanded" in case.name) is expanded)
 
