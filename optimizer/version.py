@@ -36,13 +36,19 @@ def version() -> str:
 
 def tool_versions() -> dict[str, str]:
     """Installed libraries of ``TOOLS`` and their versions."""
-    found = {"enginewright": version()}
+    return dict(_installed())
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[tuple[str, str], ...]:
+    """Read once: every stage's key holds them, and each is a file of headers to parse."""
+    found = [("enginewright", version())]
     for name in TOOLS:
         try:
-            found[name] = metadata.version(name)
+            found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return tuple(found)
 
 
 @lru_cache(maxsize=1)
