@@ -8,18 +8,72 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar, copy_context
 from itertools import islice
+from threading import Event, Lock
 from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_SHARED_BY: ContextVar[int] = ContextVar("pieces of work that share the cores", default=1)
 
 
 def available_cores() -> int:
-    """Logical cores this process may run on (its affinity mask where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Logical cores this process may run on (its affinity mask where the system has one); their share in work that is
+    done ``side_by_side``.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // _SHARED_BY.get(), 1)
+
+
+class _SingleProducts:
+    """Lets numpy's matrix products use one core for as long as anybody asks: threads of ours that run side by side
+    would each wake all of the library's, which then wait for one another. On two cores rounding and judging MobileNetV2
+    took 20 s of processor time and 12.5 s in place of 14 s and 10.3 s.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._asking, self._limits = Lock(), 0, nullcontext()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._asking += 1
+            if self._asking == 1:
+                self._limits = threadpool_limits(1, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    self._limits.__exit__(None, None, None)
+
+
+_single_products = _SingleProducts()
+
+
+def side_by_side(works: Sequence[Callable[[Event], _R]]) -> list[_R]:
+    """The results of all ``works``, each in a thread of its own with an equal share of the cores.
+
+    What one of them raises, and an interrupt, is raised here, once the others have ended: the event they are given is
+    set then, for them to look at.
+    """
+    if len(works) == 1:
+        return [works[0](Event())]
+    stop, token = Event(), _SHARED_BY.set(_SHARED_BY.get() * max(len(works), 1))
+    pool = ThreadPoolExecutor(max(len(works), 1))
+    try:
+        with _single_products():
+            futures = [pool.submit(copy_context().run, work, stop) for work in works]
+            return [future.result() for future in futures]
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        _SHARED_BY.reset(token)
 
 
 def in_parallel(
@@ -31,7 +85,7 @@ def in_parallel(
     together = [index for index, item in enumerate(items) if small(item)]
     results: dict[int, _R] = {}
     if together:
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with _single_products(), ThreadPoolExecutor(available_cores()) as pool:
             results.update(zip(together, pool.map(work, [items[index] for index in together]), strict=True))
     for index, item in enumerate(items):
         if index not in results:

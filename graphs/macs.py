@@ -60,9 +60,14 @@ def int8_mac_share(model: ir.Model, shapes: Shapes) -> float:
     as float.
     """
     concrete = with_shapes(model, shapes)
-    costs = graph_costs(concrete.graph)
-    total = total_macs(costs)
-    int8 = sum(costs[node.name].macs for node in concrete.graph.all_nodes() if node.name in costs and is_int8(node))
+    return int8_share(concrete, {name: cost.macs for name, cost in graph_costs(concrete.graph).items()})
+
+
+def int8_share(model: ir.Model, macs: Mapping[str, int]) -> float:
+    """The same where the MACs of its nodes are known, by name; those of others count as none."""
+    total = sum(macs.values())
+    known = (node for node in model.graph.all_nodes() if node.name in macs)
+    int8 = sum(macs[str(node.name)] for node in known if is_int8(node))
     return int8 / total if total else 0.0
 
 

@@ -104,5 +104,6 @@ def stored(model: ir.Model) -> Iterator[Path]:
         path = Path(folder) / "model.onnx"
         with _ONE_AT_A_TIME, _writing(path, "set TMPDIR to a folder with more"):
             ir.save(model, path, external_data="model.data")
-        release_weights(model)
+        if weight_bytes(model) > SINGLE_FILE_BYTES:  # several threads may be reading those of a small one
+            release_weights(model)
         yield path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -61,6 +62,9 @@ Event: TypeAlias = StageStarted | StageFinished | StageResumed | Progress | Deta
 Listener: TypeAlias = Callable[[Event], None]
 
 
+_HEARD: ContextVar[tuple[list[str], ...]] = ContextVar("lists that hear warnings", default=())
+
+
 class Events:
     """Sends events to listeners and keeps the seconds each stage took, and which were ``kept`` from an earlier run."""
 
@@ -73,6 +77,8 @@ class Events:
     def emit(self, event: Event) -> None:
         if isinstance(event, Note) and event.level == "warning":
             self.warnings.append(event.message)
+            for heard in _HEARD.get():
+                heard.append(event.message)
         for listener in self._listeners:
             listener(event)
 
@@ -87,6 +93,16 @@ class Events:
 
     def note(self, stage: str, message: str) -> None:
         self.emit(Note(stage, message))
+
+    @contextmanager
+    def heard(self) -> Iterator[list[str]]:
+        """The warnings given meanwhile, of this thread's work alone."""
+        heard: list[str] = []
+        token = _HEARD.set((*_HEARD.get(), heard))
+        try:
+            yield heard
+        finally:
+            _HEARD.reset(token)
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[Callable[[], float]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from threading import Lock
 
 from calibration.source import Indexed, Sample, SampleSource, Wrapping
 from engines.engine import Feed
@@ -17,6 +18,8 @@ KEPT_BYTES = 128 << 20
 class KeptSource(Wrapping[SampleSource]):
     """``source``, of which the first ``limit`` bytes of samples are kept; what follows is read at every pass, that
     alone where the source is ``Indexed``. Whoever takes a sample must leave its arrays as they are.
+
+    Several threads may pass over it: ``source``, code of the user's perhaps, is asked by one at a time.
     """
 
     def __init__(self, source: SampleSource, limit: int = KEPT_BYTES) -> None:
@@ -24,6 +27,7 @@ class KeptSource(Wrapping[SampleSource]):
         self._limit = limit
         self._kept: list[Feed] = []
         self._bytes, self._full = 0, False
+        self._reading = Lock()
 
     def samples(self) -> Iterator[Feed]:
         """Every sample, in the order of ``source``."""
@@ -33,9 +37,19 @@ class KeptSource(Wrapping[SampleSource]):
             position += 1
         if position == len(self):
             return
-        for number, sample in enumerate(self._from(position), position):
-            self._keep(number, sample)
-            yield sample
+        further = enumerate(self._from(position), position)
+        while (found := self._next(further)) is not None:
+            yield found
+
+    def _next(self, further: Iterator[tuple[int, Feed]]) -> Feed | None:
+        """The next sample, in arrays of its own: a function of the user's may fill the same ones for every sample."""
+        with self._reading:
+            number, sample = next(further, (0, None))
+            if sample is None:
+                return None
+            own = _copied(sample)
+            self._keep(number, own)
+            return own
 
     def _from(self, position: int) -> Iterator[Feed]:
         if isinstance(self._source, Indexed):
@@ -49,11 +63,10 @@ class KeptSource(Wrapping[SampleSource]):
         if self._bytes + size > self._limit:
             self._full = True
             return
-        self._kept.append(_copied(sample))
+        self._kept.append(sample)
         self._bytes += size
 
 
 def _copied(sample: Feed) -> Feed:
-    """A function of the user's may fill the same array again for the next sample."""
     arrays = {name: array.copy() for name, array in sample.items()}
     return Sample(arrays, sample.where) if isinstance(sample, Sample) else arrays

@@ -53,7 +53,7 @@ class OnnxRuntimeEngine(EngineBase):
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
     ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and less than half the
-    memory.
+    memory; ``large`` says whether it is one, where that is known.
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
     """
@@ -66,13 +66,14 @@ class OnnxRuntimeEngine(EngineBase):
         fuse_qdq: bool = True,
         memory_pattern: bool = True,
         lean: bool = False,
+        large: bool | None = None,
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
         disabled: list[str] = []
         if lean:  # a pass over data waits for threads; spinning would take the cores of whatever else runs
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if lean and isinstance(model, Path) and is_large(model):
+        if lean and isinstance(model, Path) and (is_large(model) if large is None else large):
             options.add_session_config_entry("session.disable_prepacking", "1")
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each weight unfolded is given back
             disabled = ["ConstantFolding"]  # it would store INT8 and FP16 weights again in float

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.onnxruntime.engine import LARGE_BYTES, OnnxRuntimeEngine
 from engines.parallel import available_cores, in_turn
-from graphs.saving import stored
+from graphs.saving import stored, weight_bytes
 from graphs.shapes import activation_bytes
 
 Graph: TypeAlias = "ir.Model | Path | bytes"
@@ -30,10 +30,11 @@ def running(
     The weights of a graph in memory go through a file that ONNX Runtime maps: to hand over 86 MB as one message took
     1 s where this takes 0.2 s (MiniLM, two cores), and holds them three times.
     """
+    large = weight_bytes(graph) > LARGE_BYTES if isinstance(graph, ir.Model) else None
     with (
         stored(graph) if isinstance(graph, ir.Model) else nullcontext(graph) as source,
         OnnxRuntimeEngine(
-            source, threads=threads, fuse_qdq=fuse_qdq, memory_pattern=memory_pattern, lean=True
+            source, threads=threads, fuse_qdq=fuse_qdq, memory_pattern=memory_pattern, lean=True, large=large
         ) as engine,
     ):
         yield engine

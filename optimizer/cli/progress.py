@@ -71,7 +71,9 @@ class ProgressView(ProgressLines):
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             self._title, self._since, self._detail = event.title, time.perf_counter(), ""
-        elif isinstance(event, Progress):
+        elif isinstance(event, Progress | Detail) and event.stage in self._titles:
+            self._title = self._titles[event.stage]  # of stages side by side the one that spoke last
+        if isinstance(event, Progress):
             total = f" of {event.total}" if event.total else ""
             self._detail = f"{event.done}{total} {event.unit}"
         elif isinstance(event, Detail):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -27,13 +28,15 @@ class KnownEnds:
     def __init__(self) -> None:
         self._found: dict[tuple[Hashable, str, int], tuple[Floats, Floats]] = {}
         self._graphs: list[ir.Model] = []  # as long as they are held, their weights' ids are their own
+        self._looking = Lock()
 
     def of(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
         """The ends along ``axes``, name -> axis; ``find`` looks for those not known of this graph or an equal copy."""
         graph = _contents(model)
-        if new := [item for item in axes.items() if (graph, *item) not in self._found]:
-            self._found |= {(graph, name, axes[name]): ends for name, ends in find(new).items()}
-            self._graphs.append(model)
+        with self._looking:  # forms are made side by side: what one looks for the other waits for
+            if new := [item for item in axes.items() if (graph, *item) not in self._found]:
+                self._found |= {(graph, name, axes[name]): ends for name, ends in find(new).items()}
+                self._graphs.append(model)
         return {name: self._found[graph, name, axis] for name, axis in axes.items()}
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
 from optimizer.attempt import attempt
-from optimizer.quantization.corrections.sensitivity import relative_noise
+from optimizer.quantization.noise import relative_noise
 
 CLOSE = 10**0.1
 """Two variants within 1 dB are too close to call before the corrections that follow."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 from benchmarks.accuracy.compare import Accuracy, compare
@@ -50,13 +51,15 @@ class AccuracyChecker:
     """Runs forms beside the model as given; FP32's own task score is taken once.
 
     A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
-    another, the answers alone. ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
+    ``evaluate`` is the user's task metric, ``max_drop`` the budget.
     """
 
     def __init__(
         self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
     ) -> None:
         self._held_back, self._max_drop = held_back, max_drop
+        self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True)
         engine.learn(held_back.specs)
@@ -80,14 +83,14 @@ class AccuracyChecker:
     def check(self, form: BackendForm) -> AccuracyCheck:
         """Run the form and FP32 side by side and judge the form by the budget."""
         opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
-        with opened as engine:
+        with opened as engine, self._checking:
             return self._judged(form.path, engine, with_task=True)
 
     def check_float(self, path: Path, *, with_task: bool) -> AccuracyCheck:
         """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
         metric, which takes as long as on FP32 itself, only where asked.
         """
-        with OnnxRuntimeEngine(path, lean=True) as engine:
+        with OnnxRuntimeEngine(path, lean=True) as engine, self._checking:
             return self._judged(path, engine, with_task=with_task)
 
     def check_engine(self, engine: Engine) -> AccuracyCheck:
@@ -114,7 +117,7 @@ class AccuracyChecker:
         if first is None or self._large:
             return ""
         try:
-            with self._again(typed) as hardware, OnnxRuntimeEngine(typed, lean=True) as plain:
+            with self._checking, self._again(typed) as hardware, OnnxRuntimeEngine(typed, lean=True) as plain:
                 found = compare(self._reference.rewind(), {"simulated": hardware, "plain": plain}, [first])
         except EngineError as error:
             return f"model.onnx does not run in ONNX Runtime on a CPU: {in_a_line(error)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -113,7 +114,9 @@ def _side_by_side(
     stop = Event()
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
-        return [future.result() for future in [pool.submit(build, target, stop) for target in targets]]
+        return [
+            future.result() for future in [pool.submit(copy_context().run, build, target, stop) for target in targets]
+        ]
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from optimizer.events import Detail, Events, Progress
 from optimizer.quantization.calibrating import Calibrator
@@ -31,18 +33,26 @@ class Calibrated:
 
 
 def calibrated(
-    job: Job, cleaned: Cleaned, graph: FloatGraph, scheme: Scheme, runner: StageRunner, events: Events
+    job: Job, cleaned: Cleaned, graph: FloatGraph, scheme: Scheme, runner: StageRunner, events: Events, stop: Event
 ) -> Prepared:
-    """Calibrate for ``scheme``, or read back what an earlier run or another job found."""
+    """Calibrate for ``scheme``, or read back what an earlier run or another job found. Once ``stop`` is set, the next
+    step that begins raises ``KeyboardInterrupt``.
+    """
     name = f"calibrate-{scheme.name}"
     title = f"calibrate and quantize for {scheme.title}"
     stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, scheme), shared=True)
     settings = _settings(job, graph, scheme)
-    calibrator = _calibrator(job, graph, name, events)
+
+    def say(event: Detail | Progress) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        events.emit(event)
+
+    calibrator = _calibrator(job, graph, name, events, say)
     made: list[Prepared] = []
 
     def work(folder: Path) -> Calibrated:
-        found = prepare(graph.model, calibrator, settings, on_step=lambda step: events.emit(Detail(name, step)))
+        found = prepare(graph.model, calibrator, settings, on_step=lambda step: say(Detail(name, step)))
         save_prepared(found, folder)
         made.append(found)
         return Calibrated(found.quantizes, list(found.notes))
@@ -63,7 +73,7 @@ def _settings(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
     )
 
 
-def _calibrator(job: Job, graph: FloatGraph, stage: str, events: Events) -> Calibrator:
+def _calibrator(job: Job, graph: FloatGraph, stage: str, events: Events, say: Callable[[Progress], None]) -> Calibrator:
     inputs, asked = job.inputs, job.settings.calibration
     total = len(inputs.calibration)
     return Calibrator(
@@ -74,6 +84,6 @@ def _calibrator(job: Job, graph: FloatGraph, stage: str, events: Events) -> Cali
         model_digest=job.imported.digest,
         data_digest=inputs.calibration.digest,
         on_plan=lambda plan: events.note(stage, f"a pass takes at most {plan.memory_bound / 1e6:.0f} MB more"),
-        on_progress=lambda done: events.emit(Progress(stage, done, total, "calibration samples")),
+        on_progress=lambda done: say(Progress(stage, done, total, "calibration samples")),
         known=graph.known_ends,
     )

@@ -86,13 +86,12 @@ class StageRunner:
             return read_record(folder / _RESULT, stage.kind)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        said = len(self._events.warnings)
-        with self._events.stage(stage.name, stage.title) as elapsed:
+        with self._events.stage(stage.name, stage.title) as elapsed, self._events.heard() as warnings:
             result = work(folder)
             write_record(folder / _RESULT, result)
             places = (folder, *stage.leaves)
             files = sorted(os.path.relpath(p, folder) for place in places for p in place.rglob("*") if p.is_file())
-            write_record(folder / _FINISHED, Finished(stage.key, elapsed(), files, self._events.warnings[said:]))
+            write_record(folder / _FINISHED, Finished(stage.key, elapsed(), files, warnings))
         self._keep(stage, folder)
         return result
 

@@ -8,18 +8,21 @@ in high precision and it is typed again (``budget.within_budget``); what took lo
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Event
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import onnx_ir as ir
 
+from engines.parallel import side_by_side
 from graphs.lint import lint
-from graphs.macs import int8_mac_share
-from graphs.saving import save_model
+from graphs.macs import int8_share
+from graphs.saving import SINGLE_FILE_BYTES, save_model, weight_bytes
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
@@ -32,7 +35,7 @@ from optimizer.stages.accuracy_check import AccuracyCheck, AccuracyChecker, Back
 from optimizer.stages.budget import within_budget
 from optimizer.stages.calibrated import calibrated
 from optimizer.stages.float_graph import FloatGraph
-from optimizer.stages.forms import TypedForm, TypedForms, needs_cpu, needs_typed
+from optimizer.stages.forms import CPU_FP32, CPU_INT8, TYPED, TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.runner import Stage, StageRunner
@@ -42,6 +45,8 @@ from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
 from optimizer.typed.labels import with_given_int8
 
 T = TypeVar("T")
+Forms: TypeAlias = "dict[str, TypedForm | None]"
+"""Some of the fields of ``TypedForms``, by name."""
 
 STAGE = "type"
 """What both forms' stages are called in events."""
@@ -77,22 +82,33 @@ class FormMaker:
 
     def forms(self) -> TypedForms:
         """Every form that a target of the job runs."""
-        typed = int8 = fp32 = None
-        if needs_cpu(self._job.targets):
-            int8, fp32 = self._for_cpu()
+        cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, for_this_cpu())
+        tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
+        works = [partial(self._for_cpu, cpu)] if needs_cpu(self._job.targets) else []
         if needs_typed(self._job.targets, self._settings.precision):
-            typed = self._for_tensorrt()
-        return TypedForms(typed, int8, fp32, sparse=self._settings.sparsity is Sparsity.TWO_FOUR)
+            works.append(partial(self._for_tensorrt, tensorrt))
+        kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
+        made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
+        for forms in [work(Event()) for work in works] if kept else self._in_threads(works):
+            made |= forms
+        sparse = self._settings.sparsity is Sparsity.TWO_FOUR
+        return TypedForms(made[TYPED], made[CPU_INT8], made[CPU_FP32], sparse=sparse)
 
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
         return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, self._observed, self._runner)
 
-    def _for_tensorrt(self) -> TypedForm:
-        stage = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
-        prepared = self._prepared_for(stage, TENSORRT)
+    def _in_threads(self, works: Sequence[Callable[[Event], Forms]]) -> list[Forms]:
+        """What ``works`` make: side by side, unless weights are so large that their memory is not to be had twice."""
+        if weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
+            return [work(Event()) for work in works]
+        _ = self._graph.costs, self.checker  # made before threads ask for them
+        return side_by_side(works)
+
+    def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
+        prepared = self._prepared_for(stage, TENSORRT, stop)
         observed = None if self._runner.available(stage) else self._observed()
-        return self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))
+        return {TYPED: self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))}
 
     def _observed(self) -> Observed | None:
         """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
@@ -107,13 +123,11 @@ class FormMaker:
 
         return self._runner.run(stage, work)
 
-    def _for_cpu(self) -> tuple[TypedForm | None, TypedForm]:
-        scheme = for_this_cpu()
-        stage = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, scheme)
-        prepared = self._prepared_for(stage, scheme)
+    def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
+        prepared = self._prepared_for(stage, for_this_cpu(), stop)
         found = self._runner.run(stage, lambda folder: self._cpu_forms(_Files(folder), prepared))
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
-        return found.int8, fp32
+        return {CPU_INT8: found.int8, CPU_FP32: fp32}
 
     def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme) -> Stage[T]:
         """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
@@ -125,11 +139,11 @@ class FormMaker:
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
         return Stage(f"type-{name}", title, kind, key, shared=not scored)
 
-    def _prepared_for(self, stage: Stage[T], scheme: Scheme) -> Prepared | None:
+    def _prepared_for(self, stage: Stage[T], scheme: Scheme, stop: Event) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
         if not self._settings.precision.quantized or self._runner.available(stage):
             return None
-        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events)
+        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
 
     def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
@@ -190,7 +204,7 @@ class FormMaker:
         written = ir.load(path)
         plan = with_given_int8(typed.plan, written)
         plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
-        return TypedForm(path, plan, int8_mac_share(written, self._cleaned.sample_shapes), check, typed.table)
+        return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table)
 
     def _typer(self, observed: Observed | None = None) -> GraphTyper:
         graph = self._graph

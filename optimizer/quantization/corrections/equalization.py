@@ -154,27 +154,61 @@ class EqualizeActivations:
 
 
 @dataclass(frozen=True)
+class _Reader:
+    """What an op that reads the tensor makes of its errors: ``weight`` [channels, outputs * taps].
+
+    A ``depthwise`` one mixes no channels and has a scale for each, so that its weight's rounding is no matter: its
+    ``weight`` is a factor for each channel, [channels, 1].
+    """
+
+    weight: Floats
+    taps: int
+    depthwise: bool
+
+    @classmethod
+    def of(cls, op: WeightedOp) -> _Reader:
+        """Evenly spaced outputs of a large one."""
+        if op.depthwise:
+            norms = np.linalg.norm(as_float32(op.tensor).reshape(op.channels, -1), axis=1)
+            return cls(norms[:, None].astype(np.float32), 1, True)
+        matrix, taps = contraction(op, as_float32(op.tensor)), math.prod(op.tensor.shape.numpy()[2:])
+        if matrix.shape[1] == op.channels:
+            matrix = np.ascontiguousarray(matrix[:, :: max(matrix.size // MOST_WEIGHTS, 1)])
+        return cls(matrix, taps, False)
+
+    def products(self, rows: Floats) -> Floats:
+        """Of the float op: [rows, outputs * taps]."""
+        return rows * self.weight[:, 0] if self.depthwise else rows @ self.weight
+
+    def rounded_products(self, rows: Floats, scale: Floats) -> Floats:
+        """Of ``rows`` whose channels are larger by ``scale``, the weight made smaller for it and rounded."""
+        smaller = self.weight / scale[:, None]
+        return rows * smaller[:, 0] if self.depthwise else rows @ _round_weight(smaller, self.taps)
+
+
+@dataclass(frozen=True)
 class _Trial:
     """What it takes to judge a transform at one site: rows to choose the step on, rows to judge on, the readers."""
 
     seen: Channels
     unseen: Floats
-    weights: Sequence[Floats]
-    taps: Sequence[int]
+    readers: Sequence[_Reader]
     exact: Sequence[Floats]
     rounding: Callable[[Floats, Floats], Affine]
 
     @classmethod
     def of(cls, site: _Site, seen: Channels, unseen: Channels, codes: ActivationScheme) -> _Trial:
-        weights = [_error_gain(op) for op in site.ops]
-        judged = unseen.rows[: max(int(JUDGING_MACS / sum(matrix.size for matrix in weights)), MIN_ROWS // 2)]
-        taps = [1 if op.depthwise else math.prod(op.tensor.shape.numpy()[2:]) for op in site.ops]
-        exact = [judged @ matrix for matrix in weights]
-        return cls(seen, judged, weights, taps, exact, codes.best)
+        readers = [_Reader.of(op) for op in site.ops]
+        judged = unseen.rows[: max(int(JUDGING_MACS / sum(reader.weight.size for reader in readers)), MIN_ROWS // 2)]
+        return cls(seen, judged, readers, [reader.products(judged) for reader in readers], codes.best)
+
+    @property
+    def weights(self) -> list[Floats]:
+        return [reader.weight for reader in self.readers]
 
     @property
     def signal(self) -> float:
-        return sum(float(np.square(wanted).sum()) for wanted in self.exact)
+        return sum(float(np.vdot(wanted, wanted)) for wanted in self.exact)
 
     def on_fewer_rows(self) -> _Trial:
         """The same on a quarter of the rows: enough to tell the good from the bad."""
@@ -184,30 +218,21 @@ class _Trial:
         return replace(self, seen=fewer, unseen=self.unseen[::step], exact=exact)
 
     def error(self, transform: Transform) -> float:
-        """Squared error at the readers' outputs when both operands are quantized after ``transform``."""
+        """Squared error at the readers' outputs when both operands are quantized after ``transform``; the mean of each
+        output counts as gone, and with it what a shift adds to all rows alike.
+        """
         ends = np.stack([transform.apply(self.seen.low), transform.apply(self.seen.high)])
         quantize = self.rounding(transform.apply(self.seen.rows), ends)
         if transform.anchor and not quantize.zero:
             quantize = quantize.through(float(transform.anchor))
         rounded = quantize(transform.apply(self.unseen))
         total = 0.0
-        for matrix, count, wanted in zip(self.weights, self.taps, self.exact, strict=True):
-            scaled = matrix / transform.scale[:, None]
-            error = rounded @ _round_weight(scaled, count) + transform.shift @ matrix - wanted
-            total += float(np.square(error - error.mean(axis=0)).sum())
+        for reader, wanted in zip(self.readers, self.exact, strict=True):
+            error = reader.rounded_products(rounded, transform.scale)
+            error -= wanted
+            error -= error.mean(axis=0)
+            total += float(np.vdot(error, error))
         return total
-
-
-def _error_gain(op: WeightedOp) -> Floats:
-    """What a reader makes of its data's errors: its weight as [channels, outputs * taps], evenly spaced outputs of a
-    large one. A depthwise weight does not mix channels and has a scale for each: its norms on the diagonal will do.
-    """
-    if op.depthwise:
-        return np.diag(np.linalg.norm(as_float32(op.tensor).reshape(op.channels, -1), axis=1)).astype(np.float32)
-    matrix = contraction(op, as_float32(op.tensor))
-    if matrix.shape[1] != op.channels:
-        return matrix
-    return np.ascontiguousarray(matrix[:, :: max(matrix.size // MOST_WEIGHTS, 1)])
 
 
 def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site]:

@@ -22,14 +22,8 @@ from optimizer.attempt import attempt
 from optimizer.precision import Dtype
 from optimizer.quantization.candidates import Candidate
 from optimizer.quantization.corrections.fallback import FEW
-from optimizer.quantization.corrections.sensitivity import (
-    Sensitivity,
-    add_switches,
-    choice,
-    rounding_pair,
-    sample_count,
-    sweep,
-)
+from optimizer.quantization.corrections.sensitivity import Sensitivity, sample_count, sweep
+from optimizer.quantization.corrections.switches import add_switches, choice, rounding_pair
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.rules.commuting import moves_values

@@ -6,7 +6,10 @@ calibrated one are tried on captured input rows, the mean error left out (bias c
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -20,8 +23,13 @@ from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.scheme import ActivationScheme
 from optimizer.quantization.weights import Floats, as_float32
 
+Errors: TypeAlias = "dict[float, float]"
+"""Squared error at ops' outputs by the fraction of the calibrated threshold."""
 FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0)
 """Thresholds tried, relative to the calibrated one; none beyond the observed extreme."""
+STEPS_UP = 2
+"""Thresholds in a row with more error than the least found, after which none further off is tried: chosen, one is a
+ripple."""
 WORTH = 0.95
 """Squared error, relative to that of the calibrated threshold, below which another is taken."""
 
@@ -30,25 +38,52 @@ def refine_ranges(rows: InputRows, placement: Placement, table: CalibrationTable
     """``table`` with better ranges (symmetric or not, as the form needs) for the tensors that weighted ops read."""
     values = values_by_name(rows.model.graph)
     tensor_of = {use.node: point.range_name for point in placement.activations for use in point.uses if use.index == 0}
+    ops = [
+        op for op in solvable(rows.model.graph, placement) if not values[tensor_of[str(op.node.name)]].is_graph_input()
+    ]
+    readers = Counter(tensor_of[str(op.node.name)] for op in ops)
+    codes = placement.scheme.activations
 
-    def tried(task: tuple[WeightedOp, Rows]) -> tuple[str, Floats] | None:
-        op, captured = task
-        name, found = tensor_of[str(op.node.name)], captured.values
-        if values[name].is_graph_input() or not np.isfinite(found).all():
+    def tried(task: tuple[str, list[tuple[WeightedOp, Rows]]]) -> tuple[str, Errors] | None:
+        name, reading = task
+        if not all(np.isfinite(captured.values).all() for _, captured in reading):
             return None
-        return name, _errors(op, values[name], found, table.tensors[name], placement.scheme.activations)
+        parts = [_Part.of(op, captured.values, values[name], table.tensors[name], codes) for op, captured in reading]
+        if len(parts) == readers[name]:
+            return name, _around_least(lambda fraction: sum(part.error(fraction) for part in parts))
+        return name, {fraction: sum(part.error(fraction) for part in parts) for fraction in FRACTIONS}
 
-    errors: dict[str, Floats] = {}
-    for chunk in rows.of(list(solvable(rows.model.graph, placement))):
-        for found in filter(None, in_parallel(tried, chunk)):
-            errors[found[0]] = errors.get(found[0], np.zeros(len(FRACTIONS), np.float32)) + found[1]
+    errors: dict[str, Errors] = {}
+    for chunk in rows.of(ops):
+        by_tensor: dict[str, list[tuple[WeightedOp, Rows]]] = {}
+        for op, captured in chunk:
+            by_tensor.setdefault(tensor_of[str(op.node.name)], []).append((op, captured))
+        for name, found in filter(None, in_parallel(tried, list(by_tensor.items()))):
+            before = errors.get(name, {})
+            errors[name] = {fraction: error + before.get(fraction, 0.0) for fraction, error in found.items()}
     ranges = dict(table.tensors)
-    for name, error in errors.items():
-        best = int(np.argmin(error))
-        if error[best] < WORTH * error[FRACTIONS.index(1.0)]:
-            chosen = _resized(ranges[name], FRACTIONS[best])
+    for name, by_fraction in errors.items():
+        best = min(by_fraction, key=lambda fraction: by_fraction[fraction])
+        if by_fraction[best] < WORTH * by_fraction[1.0]:
+            chosen = _resized(ranges[name], best)
             ranges[name] = replace(chosen, method=f"{chosen.method}+output")
     return replace(table, tensors=ranges)
+
+
+def _around_least(error: Callable[[float], float]) -> Errors:
+    """Of the calibrated threshold, and of others to both sides of it until ``STEPS_UP`` in a row have more error than
+    the least: clipping errors rise with every step down from there, rounding errors with every step up.
+    """
+    found = {1.0: error(1.0)}
+    middle = FRACTIONS.index(1.0)
+    for side in (FRACTIONS[middle - 1 :: -1], FRACTIONS[middle + 1 :]):
+        above = 0
+        for fraction in side:
+            found[fraction] = error(fraction)
+            above = above + 1 if found[fraction] > min(found.values()) else 0
+            if above == STEPS_UP:
+                break
+    return found
 
 
 def _resized(found: TensorRange, fraction: float) -> TensorRange:
@@ -62,18 +97,37 @@ def _resized(found: TensorRange, fraction: float) -> TensorRange:
     )
 
 
-def _errors(op: WeightedOp, value: ir.Value, rows: Floats, measured: TensorRange, codes: ActivationScheme) -> Floats:
-    """Squared error at the op's outputs for each of ``FRACTIONS``, from rounding its data. All rows and outputs
-    count: a transformer's outliers are in few of either (on half of the rows MiniLM lost 0.5 dB).
+@dataclass(frozen=True)
+class _Part:
+    """What an op makes of errors of its data; ``rows`` [groups, rows, reduction] are all that was captured: a
+    transformer's outliers are in few of them, or of its outputs (on half of the rows MiniLM lost 0.5 dB).
+
+    ``factor`` is the weight [groups, reduction, outputs], or its product with itself where that is smaller.
     """
-    rows = np.ascontiguousarray(rows.swapaxes(0, 1))  # [groups, rows, reduction]
-    weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(len(rows), -1, rows.shape[2]).swapaxes(1, 2)
-    gram = weight @ weight.swapaxes(1, 2) if weight.shape[2] > weight.shape[1] else None  # the cheaper product
-    found = []
-    for fraction in FRACTIONS:
-        tried = _resized(measured, fraction)
-        noise = codes.quantizer(value, tried)(rows)
-        noise -= rows
-        noise -= noise.mean(axis=1, keepdims=True)
-        found.append(float(np.vdot(noise @ gram, noise) if gram is not None else np.square(noise @ weight).sum()))
-    return np.asarray(found, np.float32)
+
+    rows: Floats
+    factor: Floats
+    squared: bool
+    value: ir.Value
+    measured: TensorRange
+    codes: ActivationScheme
+    known: dict[Hashable, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, op: WeightedOp, rows: Floats, value: ir.Value, measured: TensorRange, codes: ActivationScheme) -> _Part:
+        rows = np.ascontiguousarray(rows.swapaxes(0, 1))
+        weight = np.moveaxis(as_float32(op.tensor), op.axis, 0).reshape(len(rows), -1, rows.shape[2]).swapaxes(1, 2)
+        squared = weight.shape[2] > weight.shape[1]
+        return cls(rows, weight @ weight.swapaxes(1, 2) if squared else weight, squared, value, measured, codes)
+
+    def error(self, fraction: float) -> float:
+        """Squared error at the op's outputs from rounding its data within ``fraction`` of the calibrated range."""
+        tried = _resized(self.measured, fraction)
+        ends = tried.amax, tried.low, tried.high
+        if ends not in self.known:  # beyond the observed extreme all thresholds are one
+            noise = self.codes.quantizer(self.value, tried)(self.rows)
+            noise -= self.rows
+            noise -= noise.mean(axis=1, keepdims=True)
+            products = noise @ self.factor
+            self.known[ends] = float(np.vdot(products, noise if self.squared else products))
+        return self.known[ends]

@@ -88,16 +88,21 @@ def round_weights(
         str(op.node.name): op for variant in variants.values() for op in solvable(rows.model.graph, variant.placement)
     }
     chosen, left = rows.chosen(feeds), SOLVED_WORK if solve else 0.0
+    (top,) = {variant.placement.scheme.weights.highest for variant in variants.values()}
     for chunk in rows.of(list(ops.values())):
         tasks: list[_Task] = []
         for op, captured in chunk:
-            left -= _work(op, captured.values) * len(variants)
+            alike: dict[Quantizer, list[str]] = {}  # variants that round the op's data alike share what is found
             for name, variant in variants.items():
                 if (quantizer := variant.quantizers.get(str(op.node.name))) is not None:
-                    how = _How(left > 0, biased, variant.placement.scheme.weights.highest, scales)
-                    tasks.append(_Task(name, op, partial(captured.of_feeds, chosen), quantizer, how))
+                    alike.setdefault(quantizer, []).append(name)
+            left -= _work(op, captured.values) * len(alike)
+            how = _How(left > 0, biased, top, scales)
+            data = partial(captured.of_feeds, chosen)
+            tasks += [_Task(names, op, data, quantizer, how) for quantizer, names in alike.items()]
         for task, (rounding, failed) in zip(tasks, in_parallel(_Task.run, tasks, _Task.small), strict=True):
-            found[task.variant] += [rounding] if rounding is not None else []
+            for name in task.variants:
+                found[name] += [rounding] if rounding is not None else []
             if notes is not None:
                 notes += failed
     return found
@@ -105,9 +110,9 @@ def round_weights(
 
 @dataclass(frozen=True)
 class _Task:
-    """One op to round for one variant; ``rows`` gives its float rows [rows, groups, reduction]."""
+    """One op to round for ``variants``; ``rows`` gives its float rows [rows, groups, reduction]."""
 
-    variant: str
+    variants: Sequence[str]
     op: WeightedOp
     rows: Callable[[], Floats]
     quantizer: Quantizer

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -85,3 +88,30 @@ def test_it_says_of_itself_what_its_source_says() -> None:
     for name in ("specs", "digest", "description", "synthetic"):
         assert getattr(kept, name) == getattr(source, name)
     assert len(kept) == 6
+
+
+@pytest.mark.parametrize("limit", [1000, 100])
+def test_threads_pass_over_a_source_that_only_one_may_ask_at_a_time(limit: int) -> None:
+    class Guarded(Counting):
+        asked = Lock()
+
+        def samples(self) -> Iterator[Feed]:
+            for sample in super().samples():
+                assert self.asked.acquire(blocking=False), "asked by two threads at once"
+                time.sleep(0.001)
+                self.asked.release()
+                yield sample
+
+    kept = KeptSource(Guarded(), limit)
+
+    def slowly(_: int) -> list[int]:
+        found = []
+        for sample in kept.samples():
+            before = int(sample["x"][0])
+            time.sleep(0.002)  # meanwhile the other thread has the source fill its buffer again
+            assert int(sample["x"][0]) == before
+            found.append(before)
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(slowly, range(3))) == [list(range(6))] * 3

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.corrections.sensitivity import relative_noise
+from optimizer.quantization.noise import relative_noise
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.scheme import Scheme
 from optimizer.quantization.settings import QuantizeSettings

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from calibration.table import CalibrationTable, TensorRange
-from optimizer.quantization.corrections.sensitivity import measure, relative_noise
+from optimizer.quantization.corrections import sensitivity
+from optimizer.quantization.corrections.sensitivity import measure
 from optimizer.quantization.cpu_placement import place_for_cpu
+from optimizer.quantization.noise import relative_noise
+from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
-from optimizer.quantization.scheme import ONNXRUNTIME
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
+from tests.optimizer.quantization.models import normal, parse, table
 from tests.optimizer.quantization.running import answers, feeds_for
 from tests.optimizer.quantization.test_any_graph import shared_along_two_axes
 
@@ -48,3 +53,50 @@ def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     insert(alone, placement, known)
     wanted = relative_noise(answers(model, feeds, fused=False), answers(alone, feeds, fused=False))
     assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)
+
+
+def deep(layers: int) -> ir.Model:
+    """Products with skips over two of them, and an output in the middle."""
+    text, weights, last = "", {}, "x"
+    for index in range(layers):
+        weights[f"w{index}"] = normal(32, 32, seed=index, scale=0.15)
+        skip = f"y{index - 2}" if index > 1 else "x"
+        text += f" m{index} = MatMul ({last}, w{index}) y{index} = Add (m{index}, {skip})"
+        last = f"y{index}"
+    inputs = "".join(f", float[32, 32] {name}" for name in weights)
+    outputs = f"float[2, 32] y{layers - 1}, float[2, 32] y{layers // 2}"
+    text = f'<ir_version: 9, opset_import: ["" : 21]> g (float[2, 32] x{inputs}) => ({outputs}) {{{text} }}'
+    return parse(text, weights)
+
+
+def test_ops_measured_in_parts_of_the_graph_cause_what_they_cause_in_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = deep(36)
+    feeds = feeds_for(model, 3)
+    monkeypatch.setattr(sensitivity, "NO_MATTER", 0.0)
+    placement = place(model, scheme=TENSORRT, keep_float={})
+    known = table(**dict.fromkeys([point.range_name for point in placement.activations], 4.0))
+    monkeypatch.setattr(sensitivity, "PARTS", 1)
+    whole = measure(model, placement, known, feeds)
+    monkeypatch.setattr(sensitivity, "PARTS", 4)
+    parts = measure(model, placement, known, feeds)
+    assert len(whole) == 36 and [item.node for item in parts] == [item.node for item in whole]
+    np.testing.assert_allclose([i.noise for i in parts], [i.noise for i in whole], rtol=1e-2)
+
+
+def test_ops_that_hardly_matter_are_measured_on_one_sample_and_the_others_on_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = deep(12)
+    feeds = feeds_for(model, 4)
+    placement = place(model, scheme=TENSORRT, keep_float={})
+    amaxes = {point.range_name: 4.0 for point in placement.activations}
+    known = table(**{**amaxes, "y3": 0.2})  # clipped: most of the error
+    estimated = {item.node: item.noise for item in measure(model, placement, known, feeds)}
+    monkeypatch.setattr(sensitivity, "NO_MATTER", 0.0)
+    exact = {item.node: item.noise for item in measure(model, placement, known, feeds)}
+    assert estimated["m4"] == pytest.approx(exact["m4"]) and max(exact, key=lambda name: exact[name]) == "m4"
+    small = [name for name in exact if estimated[name] != pytest.approx(exact[name], rel=1e-6)]
+    assert small and sum(exact[name] for name in small) < 0.2 * sum(exact.values())
+    assert sum(estimated.values()) == pytest.approx(sum(exact.values()), rel=0.1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from engines.parallel import side_by_side
 from engines.stage_cache import StageCache
 from optimizer.bundle import Workspace
 from optimizer.events import Event, Events, StageResumed
@@ -139,3 +142,25 @@ def test_a_stage_whose_engine_is_gone_from_the_bundle_runs_again(place: Callable
     (engines / "a100" / "engine.plan").unlink()
     job.run(stage)
     assert job.ran == 2
+
+
+def test_stages_side_by_side_each_keep_their_own_warnings(tmp_path: Path) -> None:
+    events = Events()
+    runner = StageRunner(Workspace(tmp_path / "out", "job"), events, None)
+    met = threading.Barrier(2)
+
+    def stage(name: str, _: threading.Event) -> Left:
+        def work(folder: Path) -> Left:
+            met.wait(timeout=30)
+            events.warn(name, f"{name} warns")
+            met.wait(timeout=30)
+            return Left(1.0, folder)
+
+        return runner.run(Stage(name, name, Left, name), work)
+
+    side_by_side([partial(stage, "one"), partial(stage, "two")])
+    assert sorted(events.warnings) == ["one warns", "two warns"]
+    again = Events()
+    runner = StageRunner(Workspace(tmp_path / "out", "job"), again, None)
+    runner.run(Stage("two", "two", Left, "two"), lambda _: pytest.fail("ran again"))
+    assert again.warnings == ["two warns"]
