@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ _ORT_ERRORS: tuple[type[Exception], ...] = (
 _PROPAGATION = "QDQPropagationTransformer"
 """ONNX Runtime 1.32 moves int8 Q/DQ of opset 21 on through Reshape and Transpose with a uint8 zero point, and then
 refuses what it made; without that step such a model runs."""
+_FUSED = re.compile(r"in node \(\S*/(\w+Fusion)/")
+"""What it says of a node that a fusion made: LayerNormFusion (1.32) takes the parts of a layer norm on both sides of a
+Cast for one, and then refuses it for its two types. A step may run at two levels, under names of their own."""
 _CONVERTED = ("bfloat16", "object")
 """``run_session`` makes bfloat16 of whatever numbers it is given; strings come as arrays of several dtypes."""
 LARGE_BYTES = 1 << 28
@@ -120,9 +124,18 @@ def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[
             source, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
         )
     except _ORT_ERRORS as error:
-        if "does not match y_zero_point type" in str(error) and _PROPAGATION not in disabled:
-            return _open_session(model, where, options, [*disabled, _PROPAGATION])
+        fault = [name for name in _at_fault(str(error)) if name not in disabled]
+        if fault:
+            return _open_session(model, where, options, [*disabled, *fault])
         raise EngineError(refusal_of(error), where=where) from error
+
+
+def _at_fault(refusal: str) -> tuple[str, ...]:
+    """Names of the step of optimization whose own work ONNX Runtime refuses; none where it refuses the model's."""
+    if "does not match y_zero_point type" in refusal:
+        return (_PROPAGATION,)
+    fused = _FUSED.search(refusal)
+    return (fused[1], f"{fused[1]}L1", f"{fused[1]}L2") if fused else ()
 
 
 def tensor_specs(nodes: Iterable[Any], where: str) -> tuple[TensorSpec, ...]:

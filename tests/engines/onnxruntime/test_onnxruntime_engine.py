@@ -122,3 +122,19 @@ def test_started_inside_engines_the_cause_is_said() -> None:
     assert "start Python from another folder than engines/" in done.stderr
     command = [sys.executable, "-m", "engines.onnxruntime.engine"]
     assert subprocess.run(command, cwd=inside.parent, capture_output=True).returncode == 0
+
+
+def test_what_a_fusion_breaks_runs_without_it() -> None:
+    """ONNX Runtime 1.32 makes one LayerNormalization of a layer norm whose input was float16, of two types."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[2, 4] x) => (float[2, 4] y)
+    <float[4] scale = {1, 2, 3, 4}, float[4] bias = {0, 1, 0, 1}, float eps = {0.001}, float two = {2},
+     int64[1] last = {-1}> {
+        h = Cast<to = 10>(x) w = Cast<to = 1>(h) m = ReduceMean(w, last) d = Sub(w, m) q = Pow(d, two)
+        v = ReduceMean(q, last) e = Add(v, eps) s = Sqrt(e) n = Div(d, s) p = Mul(n, scale) y = Add(p, bias)
+    }"""
+    x = np.array([[1, 2, 3, 4], [0, 1, 0, -1]], np.float32)
+    away = x - x.mean(1, keepdims=True)
+    wanted = away / np.sqrt((away**2).mean(1, keepdims=True) + 1e-3) * [1, 2, 3, 4] + [0, 1, 0, 1]
+    with OnnxRuntimeEngine(onnx.parser.parse_model(text).SerializeToString()) as engine:
+        np.testing.assert_allclose(engine.infer({"x": x})["y"], wanted, atol=1e-5)
