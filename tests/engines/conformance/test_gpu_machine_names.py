@@ -1,4 +1,4 @@
-"""The stand-in TensorRT of ``tests.gpu_machine`` has no name that the real TensorRT 11 lacks, and can what that can."""
+"""The stand-in TensorRT of ``tests.gpu_machine`` has no name that the real 11 (or 8.5) lacks, and can what that can."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.engines.conformance.bindings import NEWEST, snapshot
+import pytest
+
+from tests.engines.conformance.bindings import BINDINGS, NEWEST, Binding, snapshot
 from tests.gpu_machine import environment
 
 NAMES = """
@@ -24,10 +26,12 @@ NOT_NEEDED = {"plugins", "onnx_refitter", "serialization_config", "registry_of_o
 """Nothing of the main job asks for these."""
 
 
-def test_every_name_is_real(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", NAMES], env=environment(tmp_path), capture_output=True, text=True)
+@pytest.mark.parametrize(("old", "binding"), [(False, NEWEST), (True, BINDINGS[0])], ids=["11", "8.5"])
+def test_every_name_is_real(tmp_path: Path, old: bool, binding: Binding) -> None:
+    given = environment(tmp_path, old=old)
+    done = subprocess.run([sys.executable, "-c", NAMES], env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found, real = json.loads(done.stdout), snapshot(NEWEST)
+    found, real = json.loads(done.stdout), snapshot(binding)
     unknown = [f"{o}.{m}" for o, members in found["names"].items() for m in members if m not in real.names.get(o, {})]
     assert unknown == []
     able = {
