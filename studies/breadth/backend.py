@@ -44,7 +44,7 @@ def run(case: Case, precision: str, targets: Sequence[str] = ("cpu", "t4"), *, p
         found = in_child(
             lambda: _tried(case, precision, targets, Path(work), plans), limit_s(case), Path(work) / "result.json"
         )
-    return _row(case, precision, found, time.monotonic() - began)
+    return _row(case, precision, found, time.monotonic() - began, plans)
 
 
 def limit_s(case: Case) -> float:
@@ -67,13 +67,13 @@ def run_together(chosen: Sequence[tuple[Case, str]], targets: Sequence[str], *, 
         answer = in_child(each, sum(limit_s(case) for case, _ in chosen), Path(folder) / "result.json")
     if "crash" in answer:
         return [run(case, precision, targets, plans=plans) for case, precision in chosen]
-    return [_row(*tried, *found) for tried, found in zip(chosen, answer["found"], strict=True)]
+    return [_row(*tried, *found, plans) for tried, found in zip(chosen, answer["found"], strict=True)]
 
 
-def _row(case: Case, precision: str, found: Mapping[str, Any], seconds: float) -> Row:
+def _row(case: Case, precision: str, found: Mapping[str, Any], seconds: float, plans: bool) -> Row:
     reason = found.get("crash") or found.get("refused") or found.get("wrong") or ""
     return Row(
-        *("backend", case.kind, case.name),
+        *("backend, with plans" if plans else "backend", case.kind, case.name),
         next((o for key, o in _OUTCOMES.items() if found.get(key)), Outcome.WORKS),
         " ".join(reason.split()),
         precision,

@@ -16,7 +16,7 @@ from studies.breadth.row import Outcome, Row, read
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-RANDOM = "random graphs"
+RANDOM, BACKEND = "random graphs", "backend"
 _LONGEST = 200  # characters of a reason in the page
 POOR_DB = 20.0  # an INT8 form below this is named
 _MOST = 40  # kinds of refusals in the page
@@ -47,7 +47,7 @@ def write_into(page: Path, text: str) -> None:
 
 def render(rows: Sequence[Row]) -> str:
     """The counts by study and kind, then what was refused, wrong or crashed, and why."""
-    parts = [_counts(rows), *_judges(rows), *_in_int8(rows), *_architectures(rows)]
+    parts = [_counts(rows), *_judges(rows), *_contradicted(rows), *_in_int8(rows), *_architectures(rows)]
     for outcome in (Outcome.CRASHED, Outcome.WRONG):
         if found := [row for row in rows if row.outcome is outcome]:
             parts.append(f"**{outcome.value.capitalize()}**\n\n" + "\n".join(_item(row) for row in found))
@@ -63,7 +63,8 @@ def _counts(rows: Sequence[Row]) -> str:
     ]
     kinds: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        kinds[row.study, row.kind].append(row)
+        kind = f"{row.kind}, {row.precision}" if row.study.startswith(BACKEND) else row.kind
+        kinds[row.study, kind].append(row)
     for (study, kind), members in kinds.items():
         lines.append(f"| {study} | {kind} | {_cells(members)} |")
     lines.append(f"| **all** | | {_cells(rows)} |")
@@ -77,6 +78,13 @@ def _judges(rows: Sequence[Row]) -> list[str]:
         counts = Counter(row.judge for row in rows if row.study == study and row.judge)
         lines.append(f"- {study}: `model.onnx` judged by " + ", ".join(f"{who} {n}" for who, n in counts.most_common()))
     return ["\n".join(lines)] if lines else []
+
+
+def _contradicted(rows: Sequence[Row]) -> list[str]:
+    """Backend tests whose outputs ONNX Runtime contradicts on the model as given."""
+    names = dict.fromkeys(f"`{row.name}`" for row in rows if row.study == BACKEND and row.judge == "onnxruntime")
+    listed = ", ".join(names)
+    return [f"- ONNX Runtime itself answers otherwise than the test, and its answers judge: {listed}"] if names else []
 
 
 def _in_int8(rows: Sequence[Row]) -> list[str]:
