@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from graphs.operators import is_standard
+from graphs.operators import MOVING, is_standard
 from graphs.shapes import deals_in_containers
 from optimizer.passes.half_ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
 from optimizer.passes.half_types import half_slots
@@ -33,7 +33,7 @@ _SUMS = WIDE_RANGE | {
     *("LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"),
 }
 """Operators that add up many values; where a kernel does so in BF16 they keep 20 dB of its 54."""
-_MOVES = {"Expand", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Concat", "Tile"}
+_MOVES = MOVING | {"Concat"}
 _NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
 """What is quantized is data, even where it is made from shapes alone (zeros expanded to queries): TensorRT wants the
 scales of both operands of a product in one type."""

@@ -1,1 +1,1 @@
-"""The fifteen placement rules. ``catalogue`` names them; each neighbour module decides one family of them."""
+"""The placement rules. ``catalogue`` names them; each neighbour module decides one family of them."""

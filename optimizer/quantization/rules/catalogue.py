@@ -1,4 +1,5 @@
-"""The fifteen placement rules by name, each with the text that ``optimize explain`` prints.
+"""The placement rules by name, each with the text that ``optimize explain`` prints. Numbers 1 and 4, how tensors become
+codes and that biases stay float, are no decisions about a node: they are values of a ``Scheme``.
 
 Sources: TensorRT documentation, "Explicit Quantization" and "Working with Quantized Types"; NVIDIA Model-Optimizer
 ``modelopt/onnx/quantization`` (partitioning, graph_utils); the "Add Custom QDQ Insertion Case" page of NVIDIA's
@@ -21,16 +22,12 @@ class _Text:
 class Rule(Enum):
     """A placement rule. ``reason("detail")`` is the sentence that lands in the precision plan."""
 
-    SIGNED_SYMMETRIC = _Text(
-        1, "signed symmetric int8", "TensorRT rejects non-zero zero points and reads uint8 as int8"
-    )
     SCALE_GRANULARITY = _Text(
         2, "one scale per activation, one per weight channel", "other granularities parse but do not fuse"
     )
     EVERY_WEIGHTED_INPUT = _Text(
         3, "quantize data and weight of a weighted op", "an integer kernel needs both operands in int8"
     )
-    FLOAT_BIAS = _Text(4, "bias stays float", "TensorRT rejects an int32 bias behind DequantizeLinear")
     NO_OUTPUT_QUANTIZATION = _Text(
         5, "no Q/DQ on the output of a weighted op", "Conv, its activation and its Add must stay contiguous to fuse"
     )
