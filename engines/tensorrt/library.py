@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ def load_library(prefer: LibraryName | None = None) -> Library:
 @lru_cache(maxsize=3)
 def _load(name: LibraryName) -> Library:
     module_name = _module_name(name) or name
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # CUDA 11 loads every kernel of the library otherwise
     try:
         module = _imported(module_name)
     except (ImportError, OSError) as error:

@@ -64,7 +64,7 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         parsed = _parse(library, builder, request, messages)
         parsing_done = time.perf_counter()
         config, notes = configure(library, builder, parsed.network, request)
-        remarks = state_types(library, config, parsed.layers, parsed.nodes, request.node_types)
+        remarks = state_types(library, parsed.network, config, parsed.layers, parsed.nodes, request.node_types)
         timings = timing_cache(library, request.timing_cache, request.sm)
         if timings and (warning := timings.attach(config)):
             notes += (warning,)

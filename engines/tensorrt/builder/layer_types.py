@@ -25,6 +25,7 @@ _WIDE = frozenset({"fp32", "bf16"})
 
 def state_types(
     library: Library,
+    network: Any,
     config: Any,
     layers: Sequence[Any],
     nodes: Sequence[tuple[str, ...]],
@@ -36,7 +37,8 @@ def state_types(
         return ()
     flags = library.module.BuilderFlag
     kinds = [_kind(layer) for layer in layers]
-    half = "fp16" in types.values() or any("HALF" in _output_types(layer) for layer in layers)
+    inputs = {type_name(network.get_input(index).dtype) for index in range(network.num_inputs)}
+    half = "fp16" in types.values() or "HALF" in inputs.union(*map(_output_types, layers))
     if half:
         config.set_flag(flags.FP16)
     if _QDQ.intersection(kinds):

@@ -68,7 +68,12 @@ SEEDS: dict[str, dict[str, str]] = {
         "inspector": "EngineInspector",
         "context": "IExecutionContext",
     },
-    "builder/layer_types.py": {"config": "IBuilderConfig", "layer": "ILayer", "output": "ITensor"},
+    "builder/layer_types.py": {
+        "network": "INetworkDefinition",
+        "config": "IBuilderConfig",
+        "layer": "ILayer",
+        "output": "ITensor",
+    },
     "builder/node_layers.py": {"network": "INetworkDefinition", "layer": "ILayer", "out": "ITensor"},
     "builder/parsing.py": {
         "builder": "Builder",

@@ -52,6 +52,20 @@ def layer(name: str, kind: str, *results: str, dtype: str = "FLOAT", network_out
     return Layer(name, LayerType[kind], [Tensor(result, DataType[dtype], network_output) for result in results])
 
 
+@dataclass
+class Network:
+    """``INetworkDefinition``, as far as inputs go."""
+
+    inputs: list[Tensor]
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    def get_input(self, index: int) -> Tensor:
+        return self.inputs[index]
+
+
 class Config:
     """``IBuilderConfig``, as far as types and tactics go."""
 

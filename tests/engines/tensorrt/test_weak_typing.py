@@ -14,7 +14,7 @@ from engines.tensorrt.builder.blame import BlamedGraph
 from engines.tensorrt.builder.layer_types import state_types
 from engines.tensorrt.builder.node_layers import nodes_in_name, nodes_of_layers
 from engines.tensorrt.differences import network_flags, prepare_config
-from tests.engines.tensorrt.old_network import Config, DataType, Layer, layer, library_of
+from tests.engines.tensorrt.old_network import Config, DataType, Layer, Network, Tensor, layer, library_of
 
 GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[N,8] x) => (float[N,8] y, int64[N] k)
@@ -73,10 +73,12 @@ def test_nodes_are_read_from_the_name_of_an_engines_layer(
     assert nodes_in_name(name, graph) == nodes
 
 
-def stated(types: dict[str, str], version: int = 0) -> tuple[Config, list[Layer], tuple[str, ...]]:
+def stated(
+    types: dict[str, str], version: int = 0, given: str = "FLOAT"
+) -> tuple[Config, list[Layer], tuple[str, ...]]:
     library, config = library_of(version), Config()
     layers = copy.deepcopy(LAYERS)
-    notes = state_types(library, config, layers, NODES, types)
+    notes = state_types(library, Network([Tensor("x", DataType[given])]), config, layers, NODES, types)
     return config, layers, notes
 
 
@@ -100,6 +102,12 @@ def test_an_fp32_graph_needs_no_constraints() -> None:
     config, layers, notes = stated({"fc": "int8", "fc_1": "fp32", "soft": "fp32"})
     assert config.flags == {library_of().module.BuilderFlag.INT8}
     assert notes == () and not any(one.precision for one in layers)
+
+
+def test_float16_at_the_interface_alone_wants_the_flag_and_lets_nothing_become_half() -> None:
+    config, layers, _ = stated({"fc_1": "fp32", "soft": "fp32", "out": "fp32"}, given="HALF")
+    assert library_of().module.BuilderFlag.FP16 in config.flags
+    assert [one.name for one in layers if one.precision] == ["fc_1", "soft_7", "out"]
 
 
 @pytest.mark.parametrize("version", [2, 5, 6])
