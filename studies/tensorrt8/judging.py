@@ -66,7 +66,7 @@ class Tally:
         self._outcomes[found.outcome] += 1
         if found.outcome == REFUSED:
             self._reasons[re.sub(r"'.*?'|\b\d+", "…", found.reason)] += 1
-        elif found.outcome in (WRONG, FAILED):
+        if found.outcome in (WRONG, FAILED):
             print(f"{name}: {found.outcome}: {found.reason}", flush=True)
 
     def show(self) -> None:

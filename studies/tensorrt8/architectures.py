@@ -1,0 +1,53 @@
+"""Architectures in the form for TensorRT 8: ``python -m studies.tensorrt8.architectures FOLDER``.
+
+``FOLDER`` holds what ``studies.breadth.architectures export`` writes: ``NAME.onnx``, and inputs in ``NAME.npz``. Each
+is typed in FP16, lowered, and run beside the typed graph with all in FP32.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from engines.engine import Feed
+from optimizer.settings import Precision
+from studies.tensorrt8.judging import FAILED, Found, Tally, judged
+
+ROWS = 2
+"""Samples that a model is run on."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", help="these alone")
+    parser.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="fp16")
+    asked = parser.parse_args(arguments)
+    tally = Tally()
+    for path in sorted(asked.folder.glob("*.onnx")):
+        if not asked.names or path.stem in asked.names:
+            tally.add(path.stem, _tried(path, Precision(asked.precision)))
+    tally.show()
+    return 0
+
+
+def _tried(path: Path, precision: Precision) -> Found:
+    try:
+        return judged(path, precision, [_feed(path.with_suffix(".npz"))])
+    except Exception as error:  # one model's failure is a finding, and the others go on
+        return Found(FAILED, f"{type(error).__name__}: {error}")
+
+
+def _feed(path: Path) -> Feed:
+    """A few rows where all inputs have as many, else all there is."""
+    with np.load(path) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    counts = {array.shape[:1] for array in found.values()}
+    return {name: array[:ROWS] for name, array in found.items()} if len(counts) == 1 and counts != {()} else found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
