@@ -17,12 +17,15 @@ _OLDEST: Release = (8, 5)
 
 @dataclass(frozen=True)
 class Builders:
-    """``last`` None: no end is known. ``jetson``: a system on a chip, whose plans are built on the device itself."""
+    """``last`` None: no end is known. ``jetson``: a system on a chip, whose plans are built on the device itself;
+    ``jetpack`` brings TensorRT there. ``runs_us``: the Python of its system is one that this program runs on.
+    """
 
     first: Release = _OLDEST
     last: Release | None = None
     jetson: bool = False
     jetpack: str = ""
+    runs_us: bool = True
 
     def builds(self, version: str) -> bool:
         """Whether that release (``"10.4.0"``) builds for it."""
@@ -52,7 +55,7 @@ class Builders:
 
 _BUILDERS = {
     (7, 0): Builders(last=(10, 4)),
-    (7, 2): Builders(last=(8, 5), jetson=True, jetpack="JetPack 5"),
+    (7, 2): Builders(last=(8, 5), jetson=True, jetpack="JetPack 5", runs_us=False),  # its binding is for Python 3.8
     (8, 7): Builders(jetson=True, jetpack="JetPack 5 or 6"),
     (10, 0): Builders(first=(10, 8)),
     (12, 0): Builders(first=(10, 8)),

@@ -163,10 +163,11 @@ def choose_library(target: Target, native: Target | None) -> LibraryChoice:
     if at_hand:
         return LibraryChoice(None, f"TensorRT is not installed: {builders.install}, then `{there}`")
     if builders.jetson:
+        how = f"there run: {there}"
+        if not builders.runs_us:
+            how = "its Python is too old for this program: run there what `optimize deploy BUNDLE tensorrt8` writes"
         return LibraryChoice(
-            None,
-            f"plans for {target.title} ({target.sm}) are built on the device itself ({builders.install}); there run: "
-            f"{there}",
+            None, f"plans for {target.title} ({target.sm}) are built on the device itself ({builders.install}); {how}"
         )
     return LibraryChoice(
         None,

@@ -68,7 +68,7 @@ def test_choice(
             "v100",
             "TensorRT 8.5 to 10.4 builds for it, on that GPU); there run: pip install 'tensorrt<10.5'",
         ),
-        ("xavier_nx", "built on the device itself (JetPack 5 brings TensorRT 8.5); there run: optimize MODEL.onnx"),
+        ("xavier_nx", "(JetPack 5 brings TensorRT 8.5); its Python is too old for this program: run there what"),
         ("orin_nano", "built on the device itself (JetPack 5 or 6 brings TensorRT 8.5 or later)"),
         ("b200", "TensorRT 10.8 or later builds for it"),
     ],
