@@ -18,7 +18,7 @@ _OLDEST: Release = (8, 5)
 @dataclass(frozen=True)
 class Builders:
     """``last`` None: no end is known. ``jetson``: a system on a chip, whose plans are built on the device itself;
-    ``jetpack`` brings TensorRT there. ``runs_us``: the Python of its system is one that this program runs on.
+    ``jetpack`` says what brings TensorRT there. ``runs_us``: the Python of its system is one that this program runs on.
     """
 
     first: Release = _OLDEST
@@ -46,7 +46,7 @@ class Builders:
     def install(self) -> str:
         """What to do on a machine with the GPU, in words or as a command."""
         if self.jetson:
-            return f"{self.jetpack} brings {self.releases}"
+            return self.jetpack
         if self.last is not None:
             major, minor = self.last
             return f"pip install 'tensorrt<{major}.{minor + 1}' cuda-python"
@@ -55,8 +55,10 @@ class Builders:
 
 _BUILDERS = {
     (7, 0): Builders(last=(10, 4)),
-    (7, 2): Builders(last=(8, 5), jetson=True, jetpack="JetPack 5", runs_us=False),  # its binding is for Python 3.8
-    (8, 7): Builders(jetson=True, jetpack="JetPack 5 or 6"),
+    (7, 2): Builders(
+        last=(8, 5), jetson=True, jetpack="JetPack 5 brings TensorRT 8.5", runs_us=False
+    ),  # its binding is for Python 3.8
+    (8, 7): Builders(jetson=True, jetpack="JetPack 6 brings TensorRT 8.6 or 10"),
     (10, 0): Builders(first=(10, 8)),
     (12, 0): Builders(first=(10, 8)),
 }

@@ -69,7 +69,7 @@ def test_choice(
             "TensorRT 8.5 to 10.4 builds for it, on that GPU); there run: pip install 'tensorrt<10.5'",
         ),
         ("xavier_nx", "(JetPack 5 brings TensorRT 8.5); its Python is too old for this program: run there what"),
-        ("orin_nano", "built on the device itself (JetPack 5 or 6 brings TensorRT 8.5 or later)"),
+        ("orin_nano", "built on the device itself (JetPack 6 brings TensorRT 8.6 or 10); there run: optimize"),
         ("b200", "TensorRT 10.8 or later builds for it"),
     ],
 )
