@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.errors import BuildFailure
 from engines.manifest import EngineManifest
 from engines.targets.target import Target
 from optimizer.events import Detail, Events
@@ -105,7 +106,8 @@ class NativeEngines:
         return EngineHere(made, measured.record, form, folder=engine, target=BASELINE)
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
-        graphs = self._maker.siblings(typed.plan.computes_in) if self._job.settings.gpu_form == "auto" else {}
+        alone = self._job.settings.gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
+        graphs = {} if alone else self._maker.siblings(typed.plan.computes_in)
         if not graphs:
             return candidates(built, typed, engine, {}, Built([], {}), engine)
         name = f"siblings-{target.name}"

@@ -22,7 +22,7 @@ from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.profile import parse_shape_profiles
-from engines.targets.gpus_here import detect_gpus, native_target
+from engines.targets.gpus_here import detect_gpus, native_target, used_gpu
 from engines.targets.target import CPU, NATIVE, resolve_targets
 from graphs.errors import BadInput
 from graphs.files import write_atomically, write_json
@@ -92,8 +92,10 @@ def plaster_study(
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
     with OnnxRuntimeEngine(imported.path) as reference:
         data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)
-        gpu = None if target == CPU.name else 0
-        found, steadiness = measure_variants(prepared, data, replace(measuring, gpu_index=gpu), out / ".measure", say)
+        gpu = used_gpu() if target != CPU.name else None
+        found, steadiness = measure_variants(
+            prepared, data, replace(measuring, gpu_index=gpu.index if gpu is not None else None), out / ".measure", say
+        )
     study = Study(
         model=imported.path.name,
         digest=imported.digest,

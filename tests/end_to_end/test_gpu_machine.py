@@ -146,6 +146,20 @@ def test_a_model_that_no_form_is_built_of_is_bad_input_as_ever(job: Job) -> None
         job(unparsed="int8,fp16,fp32")
 
 
+def test_an_interrupted_job_measures_nothing_twice(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "assemble", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            job(slow="int8", refuse="fp32")
+    report = job(slow="int8", refuse="fp32")
+    assert {"build", "siblings-a100", "prove-a100", "measure-a100"} <= set(report.kept)
+    assert report.targets["a100"].kept_precision == "fp16" and report.targets["a100"].forms["fp32"].failed
+    assert any("no FP32 engine to compare with" in warning for warning in report.warnings), "told again"
+
+
 def test_onnx_runtimes_provider_is_a_row_to_compare_with(
     job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
