@@ -88,7 +88,8 @@ def _for_gpus(
     targets = [target for target in job.targets if target.backend is Backend.TENSORRT]
     if not targets or forms.typed is None:
         return {}
-    typed, own = forms.typed, runnable(targets, used_gpu())
+    stripped = job.settings.tensorrt_options.get("strip_plan") == "on"  # such a plan runs after a refit only
+    typed, own = forms.typed, [] if stripped else runnable(targets, used_gpu())
     title = f"build engines for {', '.join(target.name for target in targets)}"
     folders = tuple(bundle / "engines" / target.name for target in targets if target not in own)
     building = Stage("build", title, list[BuildOutcome], keys.building_key(job, cleaned, forms), leaves=folders)

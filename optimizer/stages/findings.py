@@ -26,7 +26,7 @@ from optimizer.stages.record import EngineRecord
 class Findings:
     """All that a run found out, stage by stage. ``records`` are of the targets that run here, by name; ``shipped`` says
     for each of them which form its engine ships in, ``not_run`` of one whose engine does not why.
-    ``baselines`` are what nobody asked for, measured to compare with.
+    ``baselines`` are what nobody asked for, measured to compare with; plans of ``stripped`` hold no weights.
     """
 
     model: ModelSummary
@@ -54,6 +54,7 @@ class Findings:
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
     not_run: Mapping[str, str] = field(default_factory=dict)
     baselines: Sequence[Target] = ()
+    stripped: Sequence[str] = ()
 
     @property
     def main(self) -> TypedForm:
@@ -75,7 +76,7 @@ def gathered(
     events: Events,
 ) -> Findings:
     """Everything a report is made of; ``held_back`` says where the samples came from that accuracy is judged on."""
-    imported = job.imported
+    imported, manifests = job.imported, _manifests(workspace.path)
     return Findings(
         model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
         requested=job.settings.precision.value,
@@ -98,7 +99,8 @@ def gathered(
         calibration=_calibration(job, forms),
         machine={"cpu": cpu_name()},
         versions=job.tools,
-        layers={path.parent.name: EngineManifest.load(path.parent).layers for path in _manifests(workspace.path)},
+        layers={name: manifest.layers for name, manifest in manifests.items()},
+        stripped=[name for name, manifest in manifests.items() if manifest.has("strip_plan")],
         flags=[f"--shape {shape}" for shape in job.settings.shapes],
     )
 
@@ -115,5 +117,7 @@ def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
     }
 
 
-def _manifests(bundle: Path) -> list[Path]:
-    return sorted(bundle.glob(f"engines/*/{MANIFEST_NAME}"))
+def _manifests(bundle: Path) -> dict[str, EngineManifest]:
+    """By target."""
+    found = sorted(bundle.glob(f"engines/*/{MANIFEST_NAME}"))
+    return {path.parent.name: EngineManifest.load(path.parent) for path in found}

@@ -32,7 +32,7 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
     return TargetSummary(
         backend=build.backend,
         status="built",
-        reason=found.not_run.get(target.name) or f"no {target.title} in this machine",
+        reason=found.not_run.get(target.name) or _why_elsewhere(target, found),
         engine=build.engine,
         engine_bytes=build.engine_bytes,
         build_seconds=build.build_seconds,
@@ -47,6 +47,13 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
         notes=list(build.notes),
         int8_native=_int8_native(target.name, typed.plan, found),
     )
+
+
+def _why_elsewhere(target: Target, found: Findings) -> str:
+    """Why a target that was built was not measured."""
+    if target.name in found.stripped:
+        return "its plan holds no weights (strip_plan): refit it where it is to run"
+    return f"no {target.title} in this machine"
 
 
 def simulated_how(requested: str) -> str:
