@@ -45,13 +45,17 @@ def state_types(
         config.set_flag(flags.INT8)
     if not half:
         return ()
+    held = [
+        layer
+        for layer, kind, names in zip(layers, kinds, nodes, strict=True)
+        if kind not in _FREE and _stays_wide(names, types) and _output_types(layer) <= _FLOATS
+    ]
+    if not held:  # 8.6's parser states types of its own for Q/DQ, which need not be obeyed
+        return ()
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
-    kept = 0
-    for layer, kind, names in zip(layers, kinds, nodes, strict=True):
-        if kind not in _FREE and _stays_wide(names, types) and _output_types(layer) <= _FLOATS:
-            _constrain(library, layer)
-            kept += 1
-    return (f"{kept} layers are held in FP32, as the precision plan says",) if kept else ()
+    for layer in held:
+        _constrain(library, layer)
+    return (f"{len(held)} layers are held in FP32, as the precision plan says",)
 
 
 def _stays_wide(nodes: Iterable[str], types: Mapping[str, str]) -> bool:

@@ -110,6 +110,13 @@ def test_float16_at_the_interface_alone_wants_the_flag_and_lets_nothing_become_h
     assert [one.name for one in layers if one.precision] == ["fc_1", "soft_7", "out"]
 
 
+def test_where_all_may_be_half_nothing_is_to_be_obeyed() -> None:
+    config, layers, notes = stated({"fc": "int8", "fc_1": "fp16", "soft": "fp16", "out": "fp16"})
+    flags = library_of().module.BuilderFlag
+    assert config.flags == {flags.FP16, flags.INT8} and notes == ()
+    assert not any(one.precision for one in layers)
+
+
 @pytest.mark.parametrize("version", [2, 5, 6])
 def test_a_strongly_typed_library_is_told_nothing(version: int) -> None:
     config, layers, notes = stated({"soft": "fp32", "fc_1": "fp16"}, version)
