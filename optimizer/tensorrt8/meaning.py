@@ -15,6 +15,7 @@ from graphs.errors import in_a_line
 from graphs.taps import cut_at
 from optimizer.equivalence import NEAR_DB, Equivalence, compare_graphs
 from optimizer.tensorrt8.lowering import Lowered
+from optimizer.tensorrt8.unquantized import other_scale, unquantized
 from optimizer.tensorrt8.widening import widen
 
 STAGE = "lower"
@@ -23,22 +24,25 @@ _FLOAT = ir.DataType.FLOAT
 
 
 def same_meaning(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> Equivalence:
-    """Compare the typed graph, its half precision taken for FP32, with the lowered one on ``feeds``, Q/DQ in float.
+    """Compare the typed graph, its half precision taken for FP32, with the lowered one on ``feeds``: their scales, and
+    what they compute without Q/DQ (with them, where something computes with codes).
 
-    A code of INT8 at the edge of two falls either way for an error in the last bit: ``near`` is what to ask for.
-    Raises ``EngineError`` where the typed graph does not run.
+    Rounding that an unstable net amplifies is the same meaning: ``near`` is what to ask for. Raises ``EngineError``
+    where the typed graph does not run.
     """
-    return compare_graphs(_wide(typed), lowered.model, feeds, fuse_qdq=False)
+    if differs := other_scale(typed, lowered.model):
+        return Equivalence(False, why=f"the scale of {differs!r} is another", near=False)
+    return compare_graphs(*_comparable(typed, lowered), feeds, fuse_qdq=False)
 
 
 def first_difference(typed: ir.Model, lowered: Lowered, feed: Feed) -> str:
     """The first node, in graph order, whose result differs in more than rounding; empty where none in the main graph
     does.
     """
-    wide = _wide(typed)
-    kept = {value.name for node in lowered.model.graph for value in node.outputs if value.dtype == _FLOAT}
+    wide, other = _comparable(typed, lowered)
+    kept = {value.name for node in other.graph for value in node.outputs if value.dtype == _FLOAT}
     makers = {str(v.name): str(node.name) for node in wide.graph for v in node.outputs if v.name in kept}
-    wanted, found = (simulated_outputs(cut_at(model, makers), [feed])[0] for model in (wide, lowered.model))
+    wanted, found = (simulated_outputs(cut_at(model, makers), [feed])[0] for model in (wide, other))
     for name, maker in makers.items():
         noise = OutputNoise()
         noise.add(np.asarray(wanted[name]), np.asarray(found[name]), 0)
@@ -48,10 +52,14 @@ def first_difference(typed: ir.Model, lowered: Lowered, feed: Feed) -> str:
     return ""
 
 
-def _wide(typed: ir.Model) -> ir.Model:
-    copy = typed.clone()
-    widen(copy)
-    return copy
+def _comparable(typed: ir.Model, lowered: Lowered) -> tuple[ir.Model, ir.Model]:
+    """Both in FP32, and without Q/DQ where they can be had so."""
+    wide = typed.clone()
+    widen(wide)
+    without = [unquantized(model) for model in (wide, lowered.model)]
+    if without[0] is None or without[1] is None:
+        return wide, lowered.model
+    return without[0], without[1]
 
 
 def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:

@@ -16,6 +16,7 @@ from optimizer.simulation.float_twin import float_twin
 from optimizer.tensorrt8.half_again import half_again
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8
 from optimizer.tensorrt8.meaning import first_difference, same_meaning
+from optimizer.tensorrt8.unquantized import unquantized
 from tests.optimizer.tensorrt8.lowering import answers, lowered, model_of, node_of, normal, operators, refusals
 
 TYPED = """g (float[N, 1, 6, 6] x) => (float[N, 2] y)
@@ -73,6 +74,27 @@ def test_the_lowered_graph_means_the_same_and_what_differs_is_named() -> None:
     next(node for node in found.model.graph if node.name == "product").op_type = "Add"
     assert not same_meaning(typed, found, [feed]).near
     assert first_difference(typed, found, feed) == "product"
+
+
+def test_a_scale_that_differs_is_named() -> None:
+    typed = model_of(TYPED)
+    found = lower_for_tensorrt8(typed)
+    quantize = next(node for node in found.model.graph if node.op_type == "QuantizeLinear")
+    scale = quantize.inputs[1]
+    assert scale is not None and scale.const_value is not None
+    scale.const_value = ir.tensor(scale.const_value.numpy() * np.float32(1.01), name=scale.name)
+    same = same_meaning(typed, found, [{"x": normal(1, 1, 6, 6)}])
+    assert not same.near and quantize.name is not None and quantize.name in same.why
+
+
+def test_codes_that_fall_either_way_are_no_difference() -> None:
+    """With Q/DQ, an error in the last bit before a Q is noise behind it; the meaning is compared without."""
+    model = model_of(TYPED)
+    found = unquantized(lower_for_tensorrt8(model).model)
+    assert found is not None
+    assert not {"QuantizeLinear", "DequantizeLinear"} & set(operators(found))
+    text = "g (float[2] x) => (int8[2] y) <float s = {0.5}, int8 z = {0}> { y = QuantizeLinear(x, s, z) }"
+    assert unquantized(model_of(text)) is None, "codes are asked for"
 
 
 def test_computed_in_half_where_it_may_be_it_loses_what_the_typed_graph_loses() -> None:
