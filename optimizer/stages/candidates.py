@@ -32,11 +32,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """By precision, the most precise first and the one ``asked`` for last; ``refused`` says of a form why it has no
-    engine.
+    """By precision, the most precise first and the one ``asked`` for, of which ``plan`` is, last; ``refused`` says of a
+    form why it has no engine.
     """
 
     asked: str
+    plan: PrecisionPlan
     built: dict[str, Candidate]
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -91,6 +92,6 @@ def candidates(
     }
     if outcome.engine is None:
         why = f"{asked.upper()} could not be built: {'; '.join(outcome.reason.splitlines())}"
-        return Candidates(asked, found, {**built.refused, asked: why})
+        return Candidates(asked, typed.plan, found, {**built.refused, asked: why})
     found[asked] = Candidate(typed.path, typed.plan, typed.int8_mac_share, typed.table, engine)
-    return Candidates(asked, found, built.refused)
+    return Candidates(asked, typed.plan, found, built.refused)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.batching import repeat_to_batch
 from benchmarks.memory import engine_memory
 from benchmarks.timing.child import FormTimes, time_in_child
 from benchmarks.timing.op_times import OpTime
+from engines.batching import batched_names
 from engines.engine import Feed
 from engines.layers import LayerInfo
 from engines.manifest import EngineManifest
@@ -19,7 +21,7 @@ from graphs.files import link_or_copy
 from graphs.staging import staged
 from optimizer.attempt import attempt
 from optimizer.precision import PrecisionPlan
-from optimizer.stages.candidates import Candidate, Candidates
+from optimizer.stages.candidates import Candidates
 from optimizer.stages.forms import TypedForm
 from optimizer.stages.proving import Proofs
 from optimizer.stages.record import EngineRecord, FormRecord, choose_form
@@ -50,7 +52,7 @@ def measure(
         form = found.asked if found.asked in found.built else next(reversed(found.built))
         _place(found.built[form].engine, out)
         return Measured(form, None, proofs.failed[form])
-    gpu = used_gpu()
+    gpu, feed = used_gpu(), _smallest(feed, EngineManifest.load(next(iter(ran.values()))))
     times = time_in_child(ran, feed, profile, gpu.index if gpu is not None else None, seconds=SECONDS)
     form, why = _choice(found, proofs, times, asked_only, gpu.name if gpu is not None else "GPU")
     _place(found.built[form].engine, out)
@@ -71,6 +73,13 @@ def measure(
         {name: _form_record(name, found, proofs, times) for name in (*found.built, *found.refused)},
     )
     return Measured(form, record)
+
+
+def _smallest(feed: Feed, manifest: EngineManifest) -> Feed:
+    """One sample, or as many as the engine takes at least."""
+    ranges = [manifest.profile.inputs.get(name) for name in batched_names(manifest.inputs)]
+    least = max((shapes.min[0] for shapes in ranges if shapes is not None), default=1)
+    return (repeat_to_batch(manifest.inputs, feed, least) or feed) if least > 1 else feed
 
 
 def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes) -> FormRecord:
@@ -104,6 +113,7 @@ def _choice(found: Candidates, proofs: Proofs, times: FormTimes, asked_only: boo
     """The form that ships and why. Where all that ran are over the budget, the one asked for, or else the nearest."""
     place = f"this {gpu}"
     refused = refusals(found, proofs, place)
+    refused |= {form: f"{form.upper()} could not be timed on {place}: {why}" for form, why in times.failed.items()}
     forms = [*(form for form in found.built if form != found.asked), found.asked]
     if asked_only and found.asked in proofs.checks:
         return found.asked, f"{found.asked} was asked for"
@@ -111,8 +121,6 @@ def _choice(found: Candidates, proofs: Proofs, times: FormTimes, asked_only: boo
         ran = list(proofs.checks)
         form = found.asked if found.asked in ran else ran[-1]
         return form, refused[found.asked] if found.asked in refused else refused[form]
-    if not times.throughput and found.asked not in refused:
-        return found.asked, f"nothing could be timed on {place}"
     return choose_form(forms, times.throughput, refused, place)
 
 
@@ -141,17 +149,17 @@ def shipped_form(found: Candidates, measured: Measured, proofs: Proofs) -> Typed
     """
     if measured.record is None:
         return None
-    chosen, asked = found.built[measured.form], found.built.get(found.asked)
-    plan = (
-        chosen.plan if asked is None or measured.form == found.asked else _explained(chosen, asked, measured.record.why)
-    )
+    chosen = found.built[measured.form]
+    plan = chosen.plan
+    if measured.form != found.asked:
+        plan = _explained(plan, found.plan, measured.record.why)
     return TypedForm(chosen.path, plan, chosen.int8_mac_share, proofs.checks[measured.form], chosen.table)
 
 
-def _explained(chosen: Candidate, asked: Candidate, why: str) -> PrecisionPlan:
-    wanted: Mapping[str, object] = {name: node.dtype for name, node in asked.plan.nodes.items()}
+def _explained(plan: PrecisionPlan, asked: PrecisionPlan, why: str) -> PrecisionPlan:
+    wanted = {name: node.dtype for name, node in asked.nodes.items()}
     nodes = {
         name: replace(node, reason=why) if wanted.get(name, node.dtype) is not node.dtype else node
-        for name, node in chosen.plan.nodes.items()
+        for name, node in plan.nodes.items()
     }
-    return PrecisionPlan(nodes, chosen.plan.notes)
+    return PrecisionPlan(nodes, plan.notes)

@@ -86,6 +86,7 @@ class NativeEngines:
         folder = self._runner.folder(stage)
         found = Candidates(
             next(reversed(graphs)),
+            next(reversed(graphs.values())).plan,
             {
                 form: Candidate(g.path, g.plan, g.int8_mac_share, None, folder / form)
                 for form, g in graphs.items()

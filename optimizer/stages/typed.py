@@ -96,7 +96,7 @@ class FormMaker:
 
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
-        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, self._observed, self._runner)
+        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
 
     def _in_threads(self, works: Sequence[Callable[[Event], Forms]]) -> list[Forms]:
         """What ``works`` make: side by side, unless weights are so large that their memory is not to be had twice."""
@@ -107,9 +107,10 @@ class FormMaker:
 
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, TENSORRT, stop)
-        observed = None if self._runner.available(stage) else self._observed()
+        observed = None if self._runner.available(stage) else self._observed
         return {TYPED: self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))}
 
+    @cached_property
     def _observed(self) -> Observed | None:
         """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
         precision, graph = self._settings.precision, self._graph
