@@ -19,7 +19,8 @@ _EXTERNAL = ("libcublas.so", "libcudnn.so")
 def network_flags(library: Library) -> int:
     """How a network is created: explicit batch, and strongly typed where the library knows that."""
     flags = 0
-    if library.capabilities.explicit_batch_flag:  # 8.x takes the first axis away without; later ones ignore it
+    old = not library.capabilities.strongly_typed
+    if old and library.capabilities.explicit_batch_flag:  # 8.x takes the first axis away without; later ones ignore it
         flags |= 1 << int(library.module.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
     if library.capabilities.strongly_typed_flag:  # needed in 10.x, ignored in 11
         flags |= 1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -27,10 +28,10 @@ def network_flags(library: Library) -> int:
 
 
 def prepare_config(library: Library, config: Any) -> str:
-    """Set what 8.x needs to be told and later versions do by themselves; returns a note on kernels that are
-    missing."""
+    """Set what 8.x needs to be told and later versions do by themselves; returns a note on missing kernels."""
     module = library.module
-    if library.capabilities.profile_sharing_preview:  # else a second context of a dynamic plan has no profile left
+    old = not library.capabilities.strongly_typed
+    if old and library.capabilities.profile_sharing_preview:  # else a second context has no profile left; 10 shares all
         config.set_preview_feature(module.PreviewFeature.PROFILE_SHARING_0806, True)
     if not library.capabilities.external_tactics or _external_kernels():
         return ""
