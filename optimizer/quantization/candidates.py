@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -73,20 +73,24 @@ def choose(
     samples: Samples,
     settings: QuantizeSettings,
     judge: Judge,
+    kept: Collection[str] = (),
 ) -> tuple[Candidate, list[str]]:
     """The best of the given tables and a searched one by output error on judged samples; of two close ones, after
     rounding by least squares, taken where it clearly lessens the error of samples it has not seen (of its own, where
-    those are many and there are no others: it proves every weight on rows of its own).
+    those are many and there are no others: it proves every weight on rows of its own). Ranges of
+    ``kept`` are not searched.
     """
-    choice = _Choice(model, samples, settings, judge)
+    choice = _Choice(model, samples, settings, judge, kept)
     return choice.made(dict(tables)), choice.notes
 
 
 class _Choice:
     """One choice being made: rows are captured once for all its steps, and ``notes`` hear of each."""
 
-    def __init__(self, model: ir.Model, samples: Samples, settings: QuantizeSettings, judge: Judge) -> None:
-        self._model, self._samples, self._judge = model, samples, judge
+    def __init__(
+        self, model: ir.Model, samples: Samples, settings: QuantizeSettings, judge: Judge, kept: Collection[str]
+    ) -> None:
+        self._model, self._samples, self._judge, self._kept = model, samples, judge, kept
         self._settings, self._asked = settings, settings.corrections
         self._rows = InputRows(model, samples.feeds, seed=settings.seed)
         self._scales = WeightScales()
@@ -120,7 +124,7 @@ class _Choice:
         """``first`` with ranges moved to where ops' outputs have the least error; None where none moves."""
         if Correction.RANGES not in self._asked:
             return None
-        search = partial(refine_ranges, self._rows, placement, first)
+        search = partial(refine_ranges, self._rows, placement, first, self._kept)
         searched, failed = attempt(f"range search ({Correction.RANGES.what})", search, first)
         self.notes += failed
         return searched if searched.tensors != first.tensors else None

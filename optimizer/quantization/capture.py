@@ -100,13 +100,22 @@ class _Half:
         return Channels(np.concatenate(self.rows), np.min(self.lows, axis=0), np.max(self.highs, axis=0))
 
 
-def ends_of(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, NDArray[np.float64]]:
-    """Least and largest value of activations in every feed: name -> [feeds, 2]; empty ones are zero."""
-    found = {name: np.zeros((len(feeds), 2)) for name in names}
+@dataclass
+class Reach:
+    """Where every feed's values of an activation end, [feeds, 2], and how many values there are in all feeds."""
+
+    ends: NDArray[np.float64]
+    values: int = 0
+
+
+def reach_of(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Reach]:
+    """Least and largest value of activations in every feed; zero where there are no values."""
+    found = {name: Reach(np.zeros((len(feeds), 2))) for name in names}
 
     def visit(name: str, value: Array, index: int) -> None:
         if value.size:
-            found[name][index] = float(value.min()), float(value.max())
+            found[name].ends[index] = float(value.min()), float(value.max())
+            found[name].values += value.size
 
     observe(model, names, feeds, visit)
     return found
@@ -116,7 +125,7 @@ def rough_table(model: ir.Model, names: Sequence[str], feeds: Sequence[Feed]) ->
     """Extremes of activations over a few feeds: enough for guards to compare ranges, not for scales."""
     ranges = {
         name: TensorRange(low, high, low, high, max(-low, high), "extremes")
-        for name, each in ends_of(model, names, feeds).items()
-        for low, high in [(float(each[:, 0].min()), float(each[:, 1].max()))]
+        for name, reached in reach_of(model, names, feeds).items()
+        for low, high in [(float(reached.ends[:, 0].min()), float(reached.ends[:, 1].max()))]
     }
     return CalibrationTable(ranges, "extremes", len(feeds), True, "", "")

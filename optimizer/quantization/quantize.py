@@ -16,7 +16,7 @@ from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
-from optimizer.quantization.capture import ends_of, rough_table
+from optimizer.quantization.capture import Reach, reach_of, rough_table
 from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.cpu_costs import felt_costs
@@ -33,7 +33,7 @@ from optimizer.quantization.corrections.fallback import (
 from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
-from optimizer.quantization.headroom import Ends, ends, growth, mirrored, raw_inputs, roomier, unclipped
+from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
@@ -96,11 +96,11 @@ def prepare(
     on_step("making the float graph easier to quantize")
     work, said = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)
-    tables, said = _tables(work, calibrator, settings, samples)
+    tables, said, kept = _tables(work, calibrator, settings, samples)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
     judge = Judge(work)
-    chosen, how = choose(work, tables, samples, settings, judge)
+    chosen, how = choose(work, tables, samples, settings, judge, kept)
     notes.extend(how)
     if settings.scheme.integer_results and Correction.FALLBACK in settings.corrections:
         (settings, chosen), said = float_results(work, chosen, samples, settings, judge, enough=GOOD_ENOUGH)
@@ -116,8 +116,10 @@ def prepare(
 
 def _tables(
     model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings, samples: Samples
-) -> tuple[dict[str, CalibrationTable], list[str]]:
-    """A table of every range method, raw inputs unclipped, and notes."""
+) -> tuple[dict[str, CalibrationTable], list[str], frozenset[str]]:
+    """A table of every range method, raw inputs unclipped; notes; and the tensors whose ranges are not to be searched,
+    since too little was seen of them.
+    """
     names = placed(model, settings, None).tensors
     sources = raw_inputs(model, names)
     found = ends(rows_of(calibrator.samples(), calibrator.batchable), set(sources.values()))
@@ -128,11 +130,13 @@ def _tables(
         if by > 1
     ]
     tables = {name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()}
-    if settings.scheme.integer_results and samples.few:
-        unknown: dict[str, Ends] = {}
-        seen, failed = attempt("room beside few samples", partial(ends_of, model, names, samples.every), unknown)
-        tables, notes = {name: roomier(table, seen) for name, table in tables.items()}, [*notes, *failed]
-    return tables, notes
+    if not samples.few:
+        return tables, notes, frozenset()
+    reached, failed = attempt(
+        "room beside few samples", partial(reach_of, model, names, samples.every), dict[str, Reach]()
+    )
+    tables = {name: roomier(table, reached) for name, table in tables.items()}
+    return tables, [*notes, *failed], sparse(reached)
 
 
 @dataclass(frozen=True)

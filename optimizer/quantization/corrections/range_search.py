@@ -7,7 +7,7 @@ calibrated one are tried on captured input rows, the mean error left out (bias c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -34,13 +34,16 @@ WORTH = 0.95
 """Squared error, relative to that of the calibrated threshold, below which another is taken."""
 
 
-def refine_ranges(rows: InputRows, placement: Placement, table: CalibrationTable) -> CalibrationTable:
-    """``table`` with better ranges (symmetric or not, as the form needs) for the tensors that weighted ops read."""
+def refine_ranges(
+    rows: InputRows, placement: Placement, table: CalibrationTable, kept: Collection[str] = ()
+) -> CalibrationTable:
+    """``table`` with better ranges (symmetric or not, as the form needs) for the tensors that weighted ops read, but
+    for those named in ``kept``.
+    """
     values = values_by_name(rows.model.graph)
     tensor_of = {use.node: point.range_name for point in placement.activations for use in point.uses if use.index == 0}
-    ops = [
-        op for op in solvable(rows.model.graph, placement) if not values[tensor_of[str(op.node.name)]].is_graph_input()
-    ]
+    known = {*kept, *(name for name in tensor_of.values() if values[name].is_graph_input())}
+    ops = [op for op in solvable(rows.model.graph, placement) if tensor_of[str(op.node.name)] not in known]
     readers = Counter(tensor_of[str(op.node.name)] for op in ops)
     codes = placement.scheme.activations
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.quantization.headroom import MOST, ends, growth, mirrored, raw_inputs, roomier, unclipped
+from optimizer.quantization.capture import Reach
+from optimizer.quantization.headroom import MOST, TOLD, ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
 from tests.optimizer.quantization.models import normal, parse, table
 
 MODEL = """
@@ -72,14 +73,46 @@ def test_an_end_that_is_alike_is_as_far_away_as_the_other() -> None:
     assert (ranges.tensors["x"].low, ranges.tensors["x"].high) == (-4.0, 4.0)
 
 
+MANY, FEW = TOLD, 100
+
+
 def test_ends_that_vary_get_room_and_those_that_do_not_stay() -> None:
     found = replace(table(x=4.0).tensors["x"], low=-1.0, high=4.0)
     known = replace(table(), tensors={"x": found, "relu": replace(found, low=0.0), "y": found})
     varied = np.array([[-1.0, 2.0], [-1.0, 4.0]])
-    rooms = roomier(known, {"x": varied, "relu": varied * [0, 1]}).tensors
+    rooms = roomier(known, {"x": Reach(varied, MANY), "relu": Reach(varied * [0, 1], MANY)}).tensors
     assert (rooms["x"].low, rooms["x"].high) == pytest.approx((-1.0, 4.0 + np.sqrt(2)))
     assert rooms["relu"].low == 0.0 and rooms["relu"].high > 4
     assert rooms["y"] == found and rooms["x"].amax == found.amax
+
+
+def test_tensors_of_few_values_are_not_clipped_and_get_room_in_both_schemes() -> None:
+    clipped = replace(table(x=3.0).tensors["x"], minimum=-0.5, maximum=4.0, low=0.0, high=3.0)
+    known = replace(table(), tensors={"x": clipped})
+    varied = np.array([[-0.5, 2.0], [-0.5, 4.0]])
+    few = roomier(known, {"x": Reach(varied, FEW)}).tensors["x"]
+    assert few.amax == few.high == pytest.approx(4.0 + np.sqrt(2)) and few.low == -0.5
+    assert roomier(known, {"x": Reach(varied, MANY)}).tensors["x"].amax == 3.0
+
+
+def test_a_bound_that_many_samples_reach_gets_no_room() -> None:
+    pixels = np.array([[0.0, 1.0]] * 5 + [[0.0, 0.2]] * 3)
+    found = replace(table(x=1.0).tensors["x"], minimum=0.0, maximum=1.0, low=0.0, high=1.0)
+    known = replace(table(), tensors={"x": found})
+    assert roomier(known, {"x": Reach(pixels, FEW)}).tensors["x"] == found
+
+
+def test_ends_that_are_alike_reach_as_far_where_few_values_were_seen() -> None:
+    found = replace(table(x=4.0).tensors["x"], minimum=-3.0, maximum=4.0, low=-3.0, high=4.0)
+    known = replace(table(), tensors={"x": found})
+    noise = Reach(np.array([[-3.0, 2.0], [-2.0, 4.0]]), FEW)
+    room = roomier(known, {"x": noise}).tensors["x"]
+    assert room.high == -room.low == room.amax > 4.0
+
+
+def test_ranges_of_tensors_of_which_little_was_seen_are_not_searched() -> None:
+    ends = np.zeros((8, 2))
+    assert sparse({"pooled": Reach(ends, FEW), "map": Reach(ends, MANY)}) == {"pooled"}
 
 
 def test_an_input_that_is_cast_is_still_an_input() -> None:
