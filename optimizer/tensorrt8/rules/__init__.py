@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.tensorrt8.rewriting import Rule
-from optimizer.tensorrt8.rules import activations, moved, normalizing, products, shaping
+from optimizer.tensorrt8.rules import activations, equations, moved, normalizing, products, shaping
 
 _REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
@@ -33,6 +33,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (moved.hidden_size,)),
     "Scan": (moved.scan_axes_from_the_front,),
     "Pad": (shaping.pad_all_axes,),
+    "Einsum": (equations.letters_for_the_ellipsis,),
     "Split": (shaping.split_sizes,),
     "Resize": (shaping.resize_all_axes,),
     "Squeeze": (shaping.squeeze_axes,),

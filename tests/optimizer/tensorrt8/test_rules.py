@@ -115,6 +115,13 @@ def test_the_place_of_an_extreme_integer(op: str, attributes: str) -> None:
     )
 
 
+@pytest.mark.parametrize("equation", ["...ij,...jk->...ik", "...ij, ...jk", "...ij,jk->i...k"])
+def test_an_ellipsis_gets_letters(equation: str) -> None:
+    b = (4, 5) if ",jk" in equation else (2, 4, 5)
+    text = f'g (float[2, 3, 4] a, float[{", ".join(map(str, b))}] b) => (float[P, Q, R] y) {{ y = Einsum<equation = "{equation}">(a, b) }}'
+    same(text, {"a": normal(2, 3, 4), "b": normal(*b, seed=1)})
+
+
 def test_cast_like_is_a_cast() -> None:
     text = "g (float[3] x, int32[1] like) => (int32[3] y) { y = CastLike(x, like) }"
     same(text, {"x": normal(3) * 5, "like": np.zeros(1, np.int32)}, gone=["CastLike"])
@@ -213,7 +220,7 @@ def test_a_convolution_says_its_kernel() -> None:
         ("g (int64[2] x) => (int64[2] y) <int64[1] c = {4611686018427387904}> { [a] y = Add(x, c) }", Rule.MISREAD, "a"),
         ("g (float[2] x) => (uint8[2] y) { [c] u = Cast<to = 2>(x) [a] y = Add(u, u) }", Rule.DTYPE, "c"),
         ("g (bfloat16[2] x) => (bfloat16[2] y) { [a] y = Add(x, x) }", Rule.DTYPE, ""),
-        ('g (float[2, 3, 4] a, float[2, 4, 5] b) => (float[2, 3, 5] y) { [e] y = Einsum<equation = "...ij,...jk->...ik">(a, b) }', Rule.OPERATOR, "e"),
+        ('g (float[2, 3, 4] a, float[1, 4, 5] b) => (float[2, 3, 5] y) { [e] y = Einsum<equation = "...ij,...jk->...ik">(a, b) }', Rule.OPERATOR, "e"),
     ],
 )  # fmt: skip
 def test_what_8_lacks_is_named(text: str, rule: Rule, where: str) -> None:
