@@ -72,7 +72,7 @@ class Capabilities:
     ``compute_capability_targets`` are the GPUs it builds for ahead of time (``"SM80"``), empty where it builds only
     for the GPU at hand. ``timing_cache`` is False on TensorRT-RTX, whose timing cache calls are no-ops. ``plugins``
     tells whether custom operators can be loaded from libraries. ``shared_profiles``: several contexts may use one
-    optimization profile of a dynamic plan, which 8.5 forbids and 8.6 to 10 build on demand
+    optimization profile of a dynamic plan, which 8.5 forbids and 8.6 builds on demand
     (``profile_sharing_preview``). The others are the rows of ``NAMES``.
     """
 

@@ -14,7 +14,7 @@ from engines.profile import ShapeProfile
 from engines.tensorrt.builder.blame import BlamedGraph
 from engines.tensorrt.builder.build_log import LayerRoles, read_layers, read_memory, read_sparsity
 from engines.tensorrt.builder.configuration import configure, watch
-from engines.tensorrt.builder.exits import PARSING
+from engines.tensorrt.builder.exits import INSPECTING, PARSING
 from engines.tensorrt.builder.failures import build_failure
 from engines.tensorrt.builder.inspection import inspect, read_inspection
 from engines.tensorrt.builder.layer_types import state_types
@@ -31,6 +31,7 @@ from engines.tensorrt.plugins import load_plugins
 from engines.tensorrt.starting import new_builder
 
 OnStep: TypeAlias = Callable[[StepDone], None]
+OnBuilt: TypeAlias = Callable[[PlanBuilt], None]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,24 @@ class _Parsed:
         found = (n for layer, n in zip(self.layers, self.nodes, strict=True) if str(layer.type).endswith(kinds))
         return [node for nodes in found for node in nodes]
 
+    @property
+    def quantizers(self) -> list[str]:
+        return self.of_kind(".QUANTIZE")
 
-def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -> PlanBuilt:
+    @property
+    def dequantizers(self) -> list[str]:
+        return self.of_kind(".DEQUANTIZE")
+
+
+def build_plan(
+    request: PlanRequest, on_step: OnStep, messages: BuildMessages, on_built: OnBuilt = lambda built: None
+) -> PlanBuilt:
     """Build ``request.plan`` and describe it.
 
     The network's types are the graph's own where the library is strongly typed: nothing is cast or quantized by the
-    builder; in TensorRT 8 they follow ``request.node_types`` (``layer_types``). Raises ``BuildError`` with the ONNX
-    node where TensorRT names one, ``BadInput`` for an option that does not exist.
+    builder; in TensorRT 8 they follow ``request.node_types`` (``layer_types``). ``on_built`` gets the description
+    before the engine is looked into, which may crash. Raises ``BuildError`` with the ONNX node where TensorRT names
+    one, ``BadInput`` for an option that does not exist.
     """
     library = load_library(request.library)
     with listening(messages.receive):
@@ -71,27 +83,31 @@ def build_plan(request: PlanRequest, on_step: OnStep, messages: BuildMessages) -
         watch(library, config, on_step)
         on_step(StepDone("building"))
         plan = _build(builder, config, parsed, messages, request)
-        built = time.perf_counter()
+        building_done = time.perf_counter()
         on_step(StepDone("writing"))
         with Path(request.plan).open("wb") as file:
             file.write(memoryview(plan))
         if timings:
             timings.save(config)
-        layers = _layers(library, plan, parsed, messages)
     network = parsed.network
-    return PlanBuilt(
+    built = PlanBuilt(
         library_version=library.version,
         inputs=_own_inputs(network, request.profiles),
         outputs=_specs(network.get_output, network.num_outputs),
-        layers=layers,
+        layers=read_layers(reversed(messages.of("VERBOSE")), parsed.quantizers, parsed.dequantizers),
         memory=read_memory(messages.of("INFO", "VERBOSE")),
         warnings=tuple(dict.fromkeys(messages.of("WARNING"))),
         sparsity=read_sparsity(messages.texts()),
         parse_seconds=parsing_done - started,
-        build_seconds=built - parsing_done,
+        build_seconds=building_done - parsing_done,
         notes=notes,
         remarks=remarks,
     )
+    if library.capabilities.compute_capability_targets:
+        return built  # for a GPU that need not be here
+    on_built(built)
+    on_step(StepDone(INSPECTING))
+    return replace(built, layers=_inspected(library, plan, parsed) or built.layers)
 
 
 def _parse(library: Library, builder: Any, request: PlanRequest, messages: BuildMessages) -> _Parsed:
@@ -110,15 +126,10 @@ def _build(builder: Any, config: Any, parsed: _Parsed, messages: BuildMessages, 
     return plan
 
 
-def _layers(library: Library, plan: Any, parsed: _Parsed, messages: BuildMessages) -> tuple[LayerInfo, ...]:
-    """What the plan is made of: from the inspector where the GPU is at hand, else from the build's messages."""
-    quantizers, dequantizers = parsed.of_kind(".QUANTIZE"), parsed.of_kind(".DEQUANTIZE")
-    said = messages.of("VERBOSE")  # before the inspector adds to it
-    if not library.capabilities.compute_capability_targets:
-        roles = LayerRoles(frozenset(quantizers), frozenset(dequantizers))
-        if seen := read_inspection(inspect(library, plan), roles, lambda name: nodes_in_name(name, parsed.graph)):
-            return seen
-    return read_layers(reversed(said), quantizers, dequantizers)
+def _inspected(library: Library, plan: Any, parsed: _Parsed) -> tuple[LayerInfo, ...]:
+    """What the plan is made of, in the inspector's words; empty where it has none."""
+    roles = LayerRoles(frozenset(parsed.quantizers), frozenset(parsed.dequantizers))
+    return read_inspection(inspect(library, plan), roles, lambda name: nodes_in_name(name, parsed.graph))
 
 
 def _own_inputs(network: Any, profiles: Sequence[ShapeProfile]) -> tuple[TensorSpec, ...]:

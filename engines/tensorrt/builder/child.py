@@ -33,13 +33,14 @@ def main(arguments: list[str]) -> int:
     """Build what the request file asks for; 0 when a result was written, a failed build included."""
     request_file = Path(arguments[0])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crashing builder must not fill the disk
+    result_file = request_file.with_name(RESULT_NAME)
     with _progress_stream() as stream:
-        outcome = _build(read_json(request_file, PlanRequest), stream)
-    write_json(request_file.with_name(RESULT_NAME), outcome)
+        outcome = _build(read_json(request_file, PlanRequest), stream, result_file)
+    write_json(result_file, outcome)
     return 0
 
 
-def _build(request: PlanRequest, stream: IO[bytes]) -> PlanOutcome:
+def _build(request: PlanRequest, stream: IO[bytes], result_file: Path) -> PlanOutcome:
     def on_step(step: StepDone) -> None:
         stream.write(msgspec.json.encode(step) + b"\n")
         stream.flush()
@@ -47,7 +48,13 @@ def _build(request: PlanRequest, stream: IO[bytes]) -> PlanOutcome:
     try:
         with Path(request.plan).with_name(RAW_LOG_NAME).open("wb", buffering=0) as raw:
             messages = BuildMessages(sink=lambda level, text: _append(raw, level, text))
-            built: PlanBuilt = build_plan(request, on_step, messages)
+
+            def keep(built: PlanBuilt) -> None:
+                """What is there stays, whatever comes of looking into the engine."""
+                _write_log(Path(request.plan).with_name(LOG_NAME), messages)
+                write_json(result_file, PlanOutcome(built=built))
+
+            built = build_plan(request, on_step, messages, keep)
         _write_log(Path(request.plan).with_name(LOG_NAME), messages)
     except EnginewrightError as error:
         return PlanOutcome(failed=PlanFailed.of(error))

@@ -18,6 +18,8 @@ from engines.errors import BuildError, BuildFailure
 RAW_LOG_NAME = "build.log"
 PARSING = "parsing"
 """The stage in which the ONNX parser is at work."""
+INSPECTING = "looking into the engine"
+"""The stage in which the plan is there already, and is asked what it is made of."""
 _TAIL_BYTES = 64 << 10  # of the log after a crash, in which the last node is named
 """How much of the end of a log is read."""
 _LOG_LINES = 20  # of those, kept with the error

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from engines.errors import EngineError
 from engines.layers import LayerInfo
 from engines.tensorrt.builder.build_log import LayerRoles, onnx_nodes, type_named
 from engines.tensorrt.differences import new_context
@@ -22,7 +23,10 @@ NamedNodes = Callable[[str], tuple[str, ...]]
 
 def inspect(library: Library, plan: Any) -> str:
     """The inspector's JSON for a serialized plan; empty where it cannot be loaded here."""
-    runtime = new_runtime(library)
+    try:
+        runtime = new_runtime(library)
+    except EngineError:
+        return ""
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         return ""

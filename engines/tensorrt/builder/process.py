@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from engines.child_process import Child
+from engines.child_process import Child, how_it_ended
 from engines.errors import BuildError, BuildFailure
 from engines.lifetime import kernel_kills
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.builder.child import RESULT_NAME
-from engines.tensorrt.builder.exits import Ending, ending_error, last_node, read_tail
+from engines.tensorrt.builder.exits import INSPECTING, Ending, ending_error, last_node, read_tail
 from engines.tensorrt.builder.request import PlanBuilt, PlanOutcome, PlanRequest, StepDone
 from graphs.files import read_json, write_json
 
@@ -134,11 +134,17 @@ def _check_limits(child: _Builder, limits: Limits, elapsed: float) -> None:
 
 
 def _outcome(child: _Builder, result_file: Path) -> PlanOutcome:
-    if child.process.returncode == 0 and result_file.exists():
+    code = child.process.returncode
+    if code == 0 and result_file.exists():
         return read_json(result_file, PlanOutcome)
+    if child.stage == INSPECTING and result_file.exists():
+        outcome = read_json(result_file, PlanOutcome)
+        assert outcome.built is not None, "kept when there was a plan"
+        remark = f"the layer table is the build log's: the builder {how_it_ended(code)} while {INSPECTING}"
+        return replace(outcome, built=replace(outcome.built, remarks=(*outcome.built.remarks, remark)))
     raise ending_error(
         Ending(
-            code=child.process.returncode,
+            code=code,
             stage=child.stage,
             errors=child.error_text.decode(errors="replace"),
             kernel_killed=kernel_kills() > child.kills_before,

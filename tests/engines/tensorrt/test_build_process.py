@@ -180,3 +180,26 @@ def test_a_killed_parent_takes_its_child_along_and_the_next_build_clears_up(
     assert not out.exists()
     build_engine(BuildRequest(matmul_model, TARGETS["cpu"], matmul_profile, out, "fp32"))
     assert leftovers(out.parent) == []
+
+
+def test_a_crash_while_looking_into_the_engine_costs_its_table_and_not_the_plan(fake_child) -> None:
+    """TensorRT's inspector loads the plan again: what crashes there has the plan and its description already."""
+    request = fake_child(
+        """
+        import json, os, sys
+        from pathlib import Path
+        from engines.tensorrt.builder.exits import INSPECTING
+        request = json.loads(Path(sys.argv[1]).read_text())
+        Path(request["plan"]).write_bytes(b"plan")
+        built = {"library_version": "8.5.3.1", "inputs": [], "outputs": [], "layers": [], "memory": {}, "warnings": [],
+                 "sparsity": [], "parse_seconds": 1.0, "build_seconds": 2.0}
+        Path(sys.argv[1]).with_name("result.json").write_text(json.dumps({"built": built}))
+        print(json.dumps({"stage": INSPECTING}), flush=True)
+        os.abort()
+        """
+    )
+    built = build_in_child(request)
+    assert Path(request.plan).read_bytes() == b"plan"
+    assert built.remarks == (
+        "the layer table is the build log's: the builder was ended by SIGABRT while looking into the engine",
+    )
