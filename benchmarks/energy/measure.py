@@ -31,7 +31,7 @@ def measure_energy(engine: Engine, feed: Feed, counter: EnergyCounter, *, second
     before = counter.joules()
     if before is None:
         return Energy(None, None, 0.0, f"not measurable here: {counter.reason}")
-    (busy, length), runs, start = kept_busy(engine), 0, time.perf_counter()
+    (busy, length), runs, start = kept_busy(engine, feed), 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
         busy.infer(feed)
         runs += length

@@ -43,7 +43,7 @@ def time_forms(
     """
     latency = measure_latency(engines, feed, seconds=seconds)
     many = repeat_to_batch(specs, feed, _batch(profile, specs, next(iter(latency.values())))) or feed
-    batch, busy = sample_count(specs, many), {name: kept_busy(engine) for name, engine in engines.items()}
+    batch, busy = sample_count(specs, many), {name: kept_busy(engine, many) for name, engine in engines.items()}
     loaded = {name: engine for name, (engine, _) in busy.items()}
     steady = measure_steady(loaded, dict.fromkeys(engines, many), seconds=seconds, min_runs=5)
     throughput = {name: _rate(found, batch, busy[name][1]) for name, found in steady.latency.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,8 +13,10 @@ from engines.engine import Array, Engine, EngineBase, Feed
 
 BATCHES_PER_SLOT = 4
 """Batches of a train for each slot of the engine: filling and draining are at most a fourth of it."""
-DEVICE_RUNS = 100
-"""Runs that device times are the median of, one batch in flight; chosen."""
+LONGEST_TRAIN_MS = 1000.0
+"""A train that would take longer has fewer batches: copies are next to nothing for an engine so slow. Chosen."""
+DEVICE_RUNS, DEVICE_SECONDS = 100, 2.0
+"""Runs that device times are the median of, one batch in flight, and the seconds after which fewer do; chosen."""
 
 
 @runtime_checkable
@@ -48,10 +51,9 @@ class DeviceLatency:
 class Train(EngineBase):
     """``infer`` runs ``length`` copies of its feed through ``engine``, every slot in flight, and waits for the last."""
 
-    def __init__(self, engine: Engine, flights: TakesSeveral) -> None:
+    def __init__(self, engine: Engine, flights: TakesSeveral, length: int) -> None:
         self._inputs, self._outputs = engine.inputs, engine.outputs
-        self._flights = flights
-        self.length = BATCHES_PER_SLOT * flights.slots if flights.slots > 1 else 1
+        self._flights, self.length = flights, length
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """The outputs of the last copy."""
@@ -69,22 +71,26 @@ class Train(EngineBase):
         """Nothing: the engine is not ours."""
 
 
-def kept_busy(engine: Engine) -> tuple[Engine, int]:
-    """An engine of which one ``infer`` is so many runs of ``engine``, as many as it takes in flight; itself and one
-    where it takes one at a time.
+def kept_busy(engine: Engine, feed: Feed) -> tuple[Engine, int]:
+    """An engine of which one ``infer`` is so many runs of ``engine``, as many in flight as it takes; itself and one
+    where it takes one at a time. How long a train may be, two runs on ``feed`` tell.
     """
-    if not isinstance(engine, TakesSeveral):
+    if not isinstance(engine, TakesSeveral) or engine.slots < 2:
         return engine, 1
-    train = Train(engine, engine)
-    return train, train.length
+    engine.infer(feed)  # the first of a shape is slower
+    start = time.perf_counter()
+    engine.infer(feed)
+    fit = int(LONGEST_TRAIN_MS / 1e3 / max(time.perf_counter() - start, 1e-9))
+    length = max(min(BATCHES_PER_SLOT * engine.slots, fit), 1)
+    return (Train(engine, engine, length), length) if length > 1 else (engine, 1)
 
 
 def device_latency(engine: Engine, feed: Feed, runs: int = DEVICE_RUNS) -> DeviceLatency | None:
     """Copy in, compute and copy out; None for an engine that does not tell them."""
     if not isinstance(engine, TakesSeveral):
         return None
-    times = []
-    for _ in range(runs):
+    times, until = list[tuple[float, float, float]](), time.perf_counter() + DEVICE_SECONDS
+    while len(times) < runs and (not times or time.perf_counter() < until):
         flight = engine.submit(feed)
         engine.collect(flight)
         times.append((flight.times.copy_in_ms, flight.times.compute_ms, flight.times.copy_out_ms))

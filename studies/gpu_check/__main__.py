@@ -16,7 +16,7 @@ from graphs.errors import EnginewrightError, in_a_line
 from graphs.files import unwritable, write_atomically
 from optimizer.api import optimize
 from optimizer.cli.progress import ProgressLines
-from optimizer.settings import SCENARIOS, Precision, Settings, choice
+from optimizer.settings import SCENARIOS, Precision, Settings, Sparsity, choice
 from studies.gpu_check.models import NAMES, Subject, subject
 from studies.gpu_check.page import Conditions, Ran, page
 from studies.gpu_check.readiness import no_gpu, nothing_runs, present, versions
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--look", action="store_true", help="only say whether a check can run here")
     parser.add_argument("--data", help="inputs of a MODEL.onnx, as `optimize --data` takes them")
     parser.add_argument("--precision", default="int8", help="as `optimize --precision`; its siblings are measured, too")
+    parser.add_argument("--sparsity", default="none", help="as `optimize --sparsity`: 2:4 prunes the weights")
     parser.add_argument("--duration", type=float, default=10.0, help="seconds of each of LoadGen's four scenarios")
     parser.add_argument("--work", type=Path, default=Path("gpu-check.optimized"), help="folder of models and bundles")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"), help="folder of the page")
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _subject(name: str, options: argparse.Namespace) -> Subject:
     settings = Settings(
         precision=choice(Precision, options.precision, "--precision"),
+        sparsity=choice(Sparsity, options.sparsity, "--sparsity"),
         targets=(NATIVE,),
         loadgen=SCENARIOS,
         duration=options.duration,

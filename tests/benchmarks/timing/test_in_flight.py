@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+import benchmarks.timing.in_flight as in_flight
 from benchmarks.energy.measure import measure_energy
 from benchmarks.timing.forms import time_forms
 from benchmarks.timing.in_flight import device_latency, kept_busy
@@ -51,7 +53,7 @@ def test_a_train_fills_every_slot_and_answers_like_the_engine(tmp_path: Path, mo
 
     counted("submit", 1)
     counted("collect", -1)
-    train, length = kept_busy(engine)
+    train, length = kept_busy(engine, FEED)
     assert length == 12
     np.testing.assert_array_equal(train.infer(FEED)["y"], 2 * FEED["x"] + 1)
     assert most == 3 and under_way == 0
@@ -59,7 +61,17 @@ def test_a_train_fills_every_slot_and_answers_like_the_engine(tmp_path: Path, mo
 
 def test_an_engine_that_takes_one_at_a_time_is_left_as_it_is() -> None:
     with cpu_engine() as engine:
-        assert kept_busy(engine) == (engine, 1) and device_latency(engine, FEED) is None
+        assert kept_busy(engine, FEED) == (engine, 1) and device_latency(engine, FEED) is None
+
+
+def test_a_slow_engine_has_a_shorter_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = gpu_engine(tmp_path)
+    monkeypatch.setattr(in_flight, "LONGEST_TRAIN_MS", 90.0)
+    infer = engine.infer
+    monkeypatch.setattr(engine, "infer", lambda feed: time.sleep(0.03) or infer(feed))
+    assert kept_busy(engine, FEED)[1] in (1, 2)
+    monkeypatch.setattr(in_flight, "LONGEST_TRAIN_MS", 1.0)
+    assert kept_busy(engine, FEED) == (engine, 1)
 
 
 def test_throughput_counts_every_batch_of_a_train(tmp_path: Path) -> None:
