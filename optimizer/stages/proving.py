@@ -11,7 +11,6 @@ from engines.child_engine import ChildEngine
 from engines.errors import BuildError, EngineError
 from engines.manifest import EngineManifest
 from engines.portions import InPortions
-from graphs.errors import in_a_line
 from optimizer.stages.accuracy_check import ALIKE_DB, AccuracyCheck, AccuracyChecker
 
 NEAR_DB = 1.0
@@ -39,7 +38,7 @@ def prove(
             with _opened(folder) as engine:
                 checks[form] = checker().check_engine(engine)
         except (EngineError, BuildError) as error:
-            failed[form] = in_a_line(error)
+            failed[form] = " ".join(error.what.split())  # not where: that folder is gone when the job is done
     return Proofs(checks, failed)
 
 
