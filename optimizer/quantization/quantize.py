@@ -223,7 +223,9 @@ class Prepared:
         spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
         if self.settings.scheme.integer_results and self.chosen.usable:
             felt = felt_costs(self.model, self.chosen.placement, costs)
-            fallback = cheap_fallback(self.found, costs, felt, spent, self.chosen.noise or noise)
+            integer = {use.node for weight in self.chosen.placement.weights for use in weight.uses}
+            complete = integer <= {item.node for item in self.found}
+            fallback = cheap_fallback(self.found, costs, felt, spent, self.chosen.noise or noise, complete=complete)
         elif self.settings.scheme.integer_results:
             fallback = choose_fallback(found, costs, spent, replace(allowance, share=0.0))
         else:

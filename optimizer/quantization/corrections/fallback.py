@@ -97,23 +97,32 @@ def cheap_ops(costs: Mapping[str, int], share: float, total: int) -> frozenset[s
 
 
 def cheap_fallback(
-    found: Sequence[Sensitivity], costs: Mapping[str, int], felt: Mapping[str, int], spent: int, noise: float
+    found: Sequence[Sensitivity],
+    costs: Mapping[str, int],
+    felt: Mapping[str, int],
+    spent: int,
+    noise: float,
+    *,
+    complete: bool = False,
 ) -> Fallback:
     """What the CPU's form leaves out, beside the ``noise`` of all: what matters within ``CHEAP`` of the MACs; or within
     ``FEW``, where that takes nearly all noise away, and half of what ``CHEAP`` leaves at least; or as much as comes
     ``NEAR_TYPED`` to what TensorRT's form reaches with its larger budget, where that is worth its price. ``costs`` are
-    MACs by node, ``felt`` what they are on a CPU; what rules left out of them, ``spent``, counts towards ``FEW``.
+    MACs by node, ``felt`` what they are on a CPU; what rules left out of them, ``spent``, counts towards ``FEW``. Where
+    ``found`` is ``complete``, the rest of the noise comes from rounding of results, which TensorRT's form does not do.
     """
-    total, share, noise = sum(costs.values()), Allowance().share, max(noise, sum(item.noise for item in found))
+    total, share, measured = sum(costs.values()), Allowance().share, sum(item.noise for item in found)
+    noise = max(noise, measured)
     least, most = CHEAP * total, max(FEW * total - spent, CHEAP * total)
     cheap, few = (
         best_fallback(found, felt, budget=budget, total=noise, least=AUDIBLE_PART) for budget in (least, most)
     )
     taken, more = sum(cheap.values()), sum(few.values())
     chosen, part = (few, more) if more >= NEARLY_ALL and 1 - more <= (1 - taken) / 2 else (cheap, taken)
-    typed = 1 - sum(best_fallback(found, costs, budget=share * total - spent, total=noise).values())
-    if 1 - part > NEAR_TYPED * typed:
-        near = _nearest(found, felt, noise, target=NEAR_TYPED * typed * noise, budget=most)
+    theirs = measured if complete else noise
+    typed = theirs * (1 - sum(best_fallback(found, costs, budget=share * total - spent, total=theirs).values()))
+    if noise * (1 - part) > NEAR_TYPED * typed:
+        near = _nearest(found, felt, noise, target=NEAR_TYPED * typed, budget=most)
         gain = _decibels(noise * (1 - part)) - _decibels(noise * (1 - sum(near.values())))
         if gain >= CPU_RATE * 100 * (sum(felt[node] for node in near) - sum(felt[node] for node in chosen)) / total:
             chosen, part = near, sum(near.values())
