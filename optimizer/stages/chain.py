@@ -126,7 +126,7 @@ def _predicted(
     targets = [target for target in job.targets if target.backend is Backend.TENSORRT]
     if not targets or forms.typed is None:
         return {}
-    typed, title = forms.typed, "predict what the GPUs that are not here should reach"
+    typed, title = forms.typed, "predict what the GPUs should reach"
     predicting = Stage("predict", title, dict[str, Prediction], keys.prediction_key(job, cleaned, forms))
     return runner.run(
         predicting,

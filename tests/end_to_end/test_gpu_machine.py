@@ -56,6 +56,7 @@ def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
     assert (bundle / "engines" / "a100" / "engine.plan").is_file() and not (
         bundle / "engines/a100/precision.json"
     ).exists()
+    assert "Time by operator, a100" in (bundle / "report.html").read_text(), "from the library's profiler"
     verified = run(folder, "verify", "cnn.optimized", "--json")
     checks = {check["name"]: check["detail"] for check in json.loads(verified.stdout)["checks"]}
     assert verified.returncode == 0 and "every output finite" in checks["a100"]
