@@ -1,8 +1,8 @@
 """How much data our INT8 needs: ``python -m studies.baselines.samples --zoo FOLDER --models mobilenet_v2``.
 
-The TensorRT form calibrated on all samples (512 of MobileNetV2), on 64, on synthetic scenes (what ``optimize`` takes
-without ``--data``) and on white noise; SQNR on held-back samples and the task metric of each, one line per model and
-source.
+The TensorRT form calibrated on all samples (512 of MobileNetV2), on 64, on 8, on synthetic scenes (what ``optimize``
+takes without ``--data``) and on white noise; SQNR on held-back samples and the task metric of each, one line per model
+and source.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from optimizer.stages.inputs import model_inputs
 from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 
-FEW = 64
+FEW = (64, 8)
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def _one(name: str, zoo: Path, folder: Path) -> None:
     clean(model)
     for what, feeds, corrections in (
         (f"all {len(real)} samples", real, ALL),
-        (f"{FEW} samples", real[:FEW], ALL),
+        *((f"{few} samples", real[:few], ALL) for few in FEW),
         (f"no data: {len(scenes)} scenes", scenes, ALL - LEARNING),
         (f"no data: {len(scenes)} of white noise", _noise(real[0], len(scenes)), ALL - LEARNING),
     ):
