@@ -1,7 +1,7 @@
 """A graph with its Q/DQ taken out, so that two of them can be told apart by more than codes that fell either way.
 
 A code at the edge of two falls either way for an error in the last bit, and twelve layers make noise of it: BERT-base
-written with layer norms in parts is 32 dB from itself with its Q/DQ, and 120 dB without.
+written with layer norms in parts is 32 dB from itself with its Q/DQ, and 123 dB without.
 """
 
 from __future__ import annotations
