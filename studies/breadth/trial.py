@@ -159,7 +159,7 @@ def _judged(trial: Trial, out: Path) -> dict[str, Any]:
         "typed": _bounded(typed),
         "typed_by": by,
         "cpu": _bounded(judge.sqnr_db(wanted, cpu_answers)) if cpu_answers else {},
-        "least_float_db": judge.least_float_db(trial.model),
+        "least_float_db": judge.least_float_db(trial.model, trial.feeds, wanted),
         "integers": judge.same_integers(wanted, cpu_answers) if cpu_answers else {},
     }
 

@@ -119,7 +119,7 @@ def test_the_table_counts_every_row_once() -> None:
         Row("random graphs", "fp16", "7", Outcome.WRONG, "68.8 dB claimed | nan found", "fp16"),
     ]
     text = render(rows)
-    assert "| backend | node | 3 | 1 | 2 | 0 | 0 |" in text
+    assert "| backend | node, int8 | 3 | 1 | 2 | 0 | 0 |" in text
     assert "| **all** | | 4 | 1 | 2 | 1 | 0 |" in text
     assert "| 2 | `b` | t4: 'n1': operator Det is not supported |" in text
     assert "`7` (fp16): 68.8 dB claimed | nan found" in text

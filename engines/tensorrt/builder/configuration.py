@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engines.errors import BuildError, BuildFailure
@@ -51,6 +51,7 @@ def _set_compute_capability(library: Library, config: Any, sm: str) -> None:
 def _add_profile(builder: Any, network: Any, config: Any, shapes: ShapeProfile) -> None:
     inputs = {tensor.name: tensor for tensor in (network.get_input(i) for i in range(network.num_inputs))}
     dynamic = {name: tensor for name, tensor in inputs.items() if -1 in tuple(tensor.shape)}
+    _refuse_sizes(inputs)
     if not dynamic:
         return
     profile = builder.create_optimization_profile()
@@ -67,6 +68,18 @@ def _add_profile(builder: Any, network: Any, config: Any, shapes: ShapeProfile) 
         given = shapes.inputs[name]
         profile.set_shape(binding, given.min, given.opt, given.max)
     config.add_optimization_profile(profile)
+
+
+def _refuse_sizes(inputs: Mapping[str, Any]) -> None:
+    """An input whose numbers are sizes would need bounds for its values, and memory of the host when it is fed."""
+    name = next((name for name, tensor in inputs.items() if tensor.is_shape_tensor), None)
+    if name is not None:
+        raise BuildError(
+            BuildFailure.SHAPE,
+            "TensorRT makes sizes of this input's values (a shape tensor), and plans are not built for such inputs",
+            where=name,
+            fix="make it a constant of the model, or build for --target cpu",
+        )
 
 
 def watch(library: Library, config: Any, on_step: Callable[[StepDone], None]) -> None:

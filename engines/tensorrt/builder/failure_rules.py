@@ -56,6 +56,12 @@ def advice(precision: str) -> dict[str, str]:
 
 PARSER_RULES = (
     _rule(
+        r"checkCalculationStatusSanity.*isInFlight",
+        BuildFailure.SHAPE,
+        "a size here is made of values that are fed when the model runs, which TensorRT does not follow",
+        fix="make those values constants of the model, or build for --target cpu",
+    ),
+    _rule(
         r"Plugin not found",
         BuildFailure.UNSUPPORTED_OP,
         "TensorRT has neither an importer nor a plugin for operator {op}",
@@ -180,8 +186,8 @@ BUILDER_RULES = (
     _rule(
         r"Network has dynamic or shape inputs, but no optimization profile",
         BuildFailure.SHAPE,
-        "the model has dynamic inputs and no shapes were given for them",
-        fix="--shape NAME=MIN:OPT:MAX, or --data to take the shapes from",
+        "the model has inputs of dynamic shape, or whose values are sizes, and no bounds were given for them",
+        fix="--shape NAME=MIN:OPT:MAX, or --data to take the shapes from; sizes as constants of the model",
     ),
     _rule(
         r"Dynamic input tensor (?P<tensor>.+?) is missing dimensions in profile",

@@ -126,7 +126,7 @@ def test_no_message_at_all() -> None:
             "no optimization profile has been defined. In validate at /_src/n.cpp:4023)",
             BuildFailure.SHAPE,
             "",
-            "dynamic inputs",
+            "inputs of dynamic shape, or whose values are sizes",
         ),
         (
             "[optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation for "

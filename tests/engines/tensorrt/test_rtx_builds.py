@@ -210,6 +210,19 @@ def test_what_a_target_cannot_take_is_named(
     assert error.fix or error.expected
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("agraph (float[1,4] x, int64[2] n) => (float[a,b] y) { [expand1] y = Expand(x, n) }", "n"),
+        ("agraph (float a, float b, float c) => (float[M] y) { [range1] y = Range(a, b, c) }", "range1"),
+    ],
+)
+def test_an_input_whose_values_are_sizes_is_named(save_model, tmp_path: Path, text: str, where: str) -> None:
+    error = refused(save_model(text), tmp_path / "a100")
+    assert (error.failure, error.where) == (BuildFailure.SHAPE, where)
+    assert "constant" in error.fix
+
+
 def test_dynamic_input_without_shapes_is_named(conv_model: Path, tmp_path: Path) -> None:
     error = refused(conv_model, tmp_path / "a100")
     assert (error.failure, error.where) == (BuildFailure.SHAPE, "x")

@@ -45,6 +45,7 @@ class ITensor:
         self.name, self.dtype = value.name, TYPES[kind.elem_type]
         self._dims = [dim.dim_param if dim.HasField("dim_param") else int(dim.dim_value) for dim in kind.shape.dim]
         self.shape = tuple(-1 if isinstance(dim, str) else dim for dim in self._dims)
+        self.is_shape_tensor = False
 
     def get_dimension_name(self, index: int) -> str:
         return str(self._dims[index])
