@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report.model import read_report
-from engines.engine import Array, Feed
+from engines.child_engine import ChildEngine
+from engines.engine import Array, EngineBase, Feed
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
 from engines.integrity import check_engine, check_io
-from engines.manifest import EngineManifest
+from engines.manifest import EngineManifest, check_loadable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from engines.open import open_engine
+from engines.open import open_engine, runtime_here
 from graphs.errors import EnginewrightError, in_a_line
 from optimizer.bundle import Bundle
 from optimizer.verbs.usual_inputs import usual_inputs
@@ -90,7 +91,7 @@ def _run(manifest: EngineManifest, directory: Path, graph: Path) -> str:
     """Run the engine on made-up inputs. One that it does not take, or that gives values that are not finite, is held
     against it only where the graph it was built from does better: no made-up value suits a divisor or a logarithm.
     """
-    with open_engine(directory) as engine, _Graph(graph) as reference:
+    with _opened(manifest, directory) as engine, _Graph(graph) as reference:
         check_io(manifest, directory, {spec.name for spec in (*engine.inputs, *engine.outputs)})
         finite = {spec.name for spec in engine.outputs if spec.finite}
         said = "every output finite" if len(finite) == len(engine.outputs) else "outputs finite where the model's are"
@@ -107,6 +108,18 @@ def _run(manifest: EngineManifest, directory: Path, graph: Path) -> str:
                 name = sorted(odd)[0]
                 raise EngineError(f"output {name!r} is not finite on a seeded random input", where=str(directory))
     return f"ran {SAMPLES} seeded random inputs, {said}"
+
+
+def _opened(manifest: EngineManifest, directory: Path) -> EngineBase:
+    """The engine; a GPU's in a process of its own, so that its crash is an error. Raises ``EngineElsewhere`` for one of
+    another machine.
+    """
+    if manifest.backend == "onnxruntime":
+        return open_engine(directory)
+    check_loadable(manifest, directory, runtime_here(manifest))
+    engine = ChildEngine(str(directory))
+    engine.learn(manifest.inputs, manifest.outputs)
+    return engine
 
 
 class _Graph:

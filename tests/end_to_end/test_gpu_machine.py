@@ -60,6 +60,9 @@ def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
     verified = run(folder, "verify", "cnn.optimized", "--json")
     checks = {check["name"]: check["detail"] for check in json.loads(verified.stdout)["checks"]}
     assert verified.returncode == 0 and "every output finite" in checks["a100"]
+    crashed = run(folder, "verify", "cnn.optimized", "--json", crash="int8")
+    (found,) = (check for check in json.loads(crashed.stdout)["checks"] if check["name"] == "a100")
+    assert crashed.returncode == 1 and "SIGSEGV" in found["detail"]
     text = page(Conditions("", "", "", "", {}), [Ran("cnn", read_report(bundle / "report.json"))])
     assert all(f"\n| {form} | " in text for form in ("fp32", "fp16", "int8")), "docs/measurements are made of this"
     benched = run(folder, "bench", "cnn.optimized", "--target", "native", "--duration", "0.3", "--json")
