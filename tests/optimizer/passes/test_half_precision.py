@@ -401,3 +401,24 @@ def test_casts_between_an_fp32_node_and_another_type_do_not_round(dtype: ir.Data
     y, z = run(model, x=np.array([1.2, 2.4], np.float64))
     np.testing.assert_allclose(y, [1.2, 3.6], rtol=1e-6)
     assert z.tolist() == [True, False]
+
+
+def test_what_is_rounded_to_an_integer_stays_fp32_from_the_last_product_on() -> None:
+    """Codes of a quantization that is written out: 200.498 is 200.5 in FP16, and another code."""
+    model = parse(
+        """g (float[N, 2] x, float[2, 2] w) => (uint8[N, 2] y) <float zero = {0.0}, float top = {255.0}, float z = {3.0}> {
+            [fc] h = MatMul(x, w) [scaled] a = Relu(h) [round] r = Round(a) [shift] s = Add(r, z)
+            [clip] c = Clip(s, zero, top) y = Cast<to=2>(c) }"""
+    )
+    typing = HalfPrecision()
+    typing.apply(model)
+    assert {"scaled", "round", "shift", "clip"} <= typing.kept.keys() and "fc" not in typing.kept
+    model = parse(
+        """g (float[N] x) => (uint8[N] y) <float k = {255.0}, uint8 z = {0}> {
+            [top] a = ReduceMax<keepdims = 0>(x) [scale] s = Div(a, k) [q] y = QuantizeLinear(x, s, z) }"""
+    )
+    typing.apply(model)
+    assert typing.kept.keys() == {"top", "scale", "q"}
+    model = parse("g (float[N] x) => (float[N] y) { [a] a = Relu(x) [round] r = Round(a) y = Neg(r) }")
+    typing.apply(model)
+    assert not typing.kept
