@@ -23,8 +23,8 @@ from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
-from optimizer.stages.build import check_builder_options
-from optimizer.stages.inputs import open_inputs
+from optimizer.stages.data.inputs import open_inputs
+from optimizer.stages.engines.build import check_builder_options
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
 

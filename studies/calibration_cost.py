@@ -36,7 +36,7 @@ from optimizer.quantization.calibrating import Calibrator, KnownEnds
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import TENSORRT, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.stages.calibrated import AUTO_METHODS
+from optimizer.stages.forms.calibrated import AUTO_METHODS
 
 MORE = (256, 512)
 """Samples of ours between which a further one is costed: corrections look at no more than 160."""

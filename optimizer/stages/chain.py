@@ -15,24 +15,24 @@ from engines.targets.target import CPU, Backend
 from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.stages import keys
-from optimizer.stages.baseline import BASELINE, baseline_here
-from optimizer.stages.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.cleaning import clean
-from optimizer.stages.cpu_engine import built_cpu, make_cpu_engine
-from optimizer.stages.data_check import check_data
-from optimizer.stages.findings import gathered
-from optimizer.stages.forms import TypedForms
+from optimizer.stages.data.data_check import check_data
+from optimizer.stages.engines.baseline import BASELINE, baseline_here
+from optimizer.stages.engines.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
+from optimizer.stages.engines.cpu_engine import built_cpu, make_cpu_engine
+from optimizer.stages.engines.loadgen import measure_scenarios
+from optimizer.stages.engines.native import EngineHere, NativeEngines
+from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.runnable import runnable
+from optimizer.stages.engines.shipping import ship, shipped_on_cpu
+from optimizer.stages.forms.typed import FormMaker
+from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.loadgen import measure_scenarios
-from optimizer.stages.native import EngineHere, NativeEngines
-from optimizer.stages.prediction import predict_targets
-from optimizer.stages.publish import write_pages
-from optimizer.stages.record import EngineRecord
-from optimizer.stages.reporting import assemble
-from optimizer.stages.runnable import runnable
+from optimizer.stages.report.findings import gathered
+from optimizer.stages.report.prediction import predict_targets
+from optimizer.stages.report.publish import write_pages
+from optimizer.stages.report.reporting import assemble
 from optimizer.stages.runner import Stage, StageRunner
-from optimizer.stages.shipping import ship, shipped_on_cpu
-from optimizer.stages.typed import FormMaker
 
 
 def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool = False) -> Report:

@@ -28,8 +28,8 @@ from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean_and_prove
 from optimizer.stages.blame import sample_at_fault
+from optimizer.stages.data.shapes import profiles, shapes_in_data, uncovered
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.shapes import profiles, shapes_in_data, uncovered
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
 """Samples compared: what differs by structure differs on the first; large models take seconds for each."""

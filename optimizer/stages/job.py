@@ -11,7 +11,7 @@ from engines.targets.target import Target
 from graphs.digests import digest_of
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
-from optimizer.stages.inputs import Inputs
+from optimizer.stages.data.inputs import Inputs
 from optimizer.version import code_digest
 
 

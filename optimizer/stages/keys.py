@@ -15,7 +15,7 @@ from graphs.files import to_json
 from graphs.model_files import model_digest
 from optimizer.machine import cpu_name
 from optimizer.quantization.scheme import Scheme
-from optimizer.stages.forms import TypedForms
+from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.version import code_digest
 

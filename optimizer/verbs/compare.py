@@ -24,7 +24,7 @@ from graphs.errors import BadInput
 from graphs.model_files import model_bytes
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
-from optimizer.stages.batching import found_batching, has_open_axis, whole_samples
+from optimizer.stages.data.batching import found_batching, has_open_axis, whole_samples
 from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.verbs.usual_inputs import random_inputs
 

@@ -33,8 +33,8 @@ from optimizer.importing import import_model
 from optimizer.machine import cpu_name
 from optimizer.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings import Precision, Settings, Sparsity
-from optimizer.stages.inputs import Inputs, open_inputs
-from optimizer.stages.plaster_figures import making_seconds
+from optimizer.stages.data.inputs import Inputs, open_inputs
+from optimizer.stages.report.plaster_figures import making_seconds
 from optimizer.version import tool_versions
 
 PAGE_FILE = "plaster.html"

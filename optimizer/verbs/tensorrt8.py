@@ -16,7 +16,7 @@ from graphs.files import write_json
 from graphs.saving import save_model
 from graphs.staging import staged
 from optimizer.bundle import MODEL, PLAN, Bundle
-from optimizer.stages.inputs import model_inputs
+from optimizer.stages.data.inputs import model_inputs
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8
 from optimizer.tensorrt8.meaning import prove
 from optimizer.verbs.usual_inputs import usual_inputs

@@ -9,7 +9,7 @@ from calibration.source import OpenedSource
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
 from engines.manifest import MANIFEST_NAME, EngineManifest
-from optimizer.stages.index_limits import random_values
+from optimizer.stages.data.index_limits import random_values
 
 
 def random_inputs(engine: Path, graph: Path) -> dict[str, Any]:

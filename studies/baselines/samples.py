@@ -27,8 +27,8 @@ from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
-from optimizer.stages.calibrated import AUTO_METHODS
-from optimizer.stages.inputs import model_inputs
+from optimizer.stages.data.inputs import model_inputs
+from optimizer.stages.forms.calibrated import AUTO_METHODS
 from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 

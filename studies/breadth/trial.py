@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.targets.target import CPU, Target
-from optimizer.stages.build import BuildOutcome
+from optimizer.stages.engines.build import BuildOutcome
 from studies.breadth import judge
 from studies.breadth.row import Outcome, Row
 from studies.breadth.verdict import Judged, verdict
@@ -126,9 +126,9 @@ def leave_out_measurements(*, plans: bool = False) -> None:
     """
     import benchmarks.timing.latency as latency
     import optimizer.stages.chain as chain
-    import optimizer.stages.cpu as cpu
-    import optimizer.stages.cpu_engine as cpu_engine
-    import optimizer.stages.publish as publish
+    import optimizer.stages.engines.cpu as cpu
+    import optimizer.stages.engines.cpu_engine as cpu_engine
+    import optimizer.stages.report.publish as publish
 
     cpu.SECONDS = latency.BURST_SECONDS = 0.002
     vars(cpu_engine)["engine_memory"] = lambda *_, **__: None

@@ -32,8 +32,8 @@ from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.simulation.run import simulated
-from optimizer.stages.calibrated import AUTO_METHODS
-from optimizer.stages.inputs import model_inputs
+from optimizer.stages.data.inputs import model_inputs
+from optimizer.stages.forms.calibrated import AUTO_METHODS
 from optimizer.tensorrt8.half_again import half_again
 from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
 from optimizer.tensorrt8.meaning import same_meaning

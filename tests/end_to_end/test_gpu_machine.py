@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-import optimizer.stages.baseline as baseline
 import optimizer.stages.chain as chain
-import optimizer.stages.cpu as cpu
-import optimizer.stages.measuring as measuring
+import optimizer.stages.engines.baseline as baseline
+import optimizer.stages.engines.cpu as cpu
+import optimizer.stages.engines.measuring as measuring
 from benchmarks.plaster.measure import StudySettings
 from benchmarks.report.model import Report, read_report
 from graphs.errors import BadInput

@@ -14,8 +14,8 @@ import onnx
 import onnx.parser
 import pytest
 
-import optimizer.stages.cpu as cpu
-import optimizer.stages.measuring as measuring
+import optimizer.stages.engines.cpu as cpu
+import optimizer.stages.engines.measuring as measuring
 from engines.manifest import EngineManifest
 from engines.tensorrt import library
 from optimizer import optimize

@@ -23,7 +23,7 @@ from engines.targets.target import TARGETS
 from engines.tensorrt.builder import process
 from optimizer.events import Detail, Events
 from optimizer.settings import Settings
-from optimizer.stages.build import Terms, build_targets
+from optimizer.stages.engines.build import Terms, build_targets
 process._CHILD = "hanging_builder"
 folder = Path(sys.argv[1])
 text = 'agraph (float[4] x) => (float[4] y) { y = Relu(x) }'

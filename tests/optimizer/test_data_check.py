@@ -9,8 +9,8 @@ import numpy as np
 from calibration.source import split
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
-from optimizer.stages.data_check import check_data
-from optimizer.stages.inputs import Inputs
+from optimizer.stages.data.data_check import check_data
+from optimizer.stages.data.inputs import Inputs
 
 SPECS = (TensorSpec("x", "float32", ("N", 4), True), TensorSpec("mask", "int64", ("N", 4), True))
 rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 from calibration.sources.open import open_source
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
-from optimizer.stages.index_limits import index_limits, integer_bounds, size_inputs
+from optimizer.stages.data.index_limits import index_limits, integer_bounds, size_inputs
 
 TABLE = np.zeros((50, 4), np.float32)
 

@@ -18,7 +18,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import CPU
 from graphs.files import read_record, write_record
 from optimizer.attempt import STRICT
-from optimizer.stages import cpu
+from optimizer.stages.engines import cpu
 
 MODEL = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }'
 SPECS = (TensorSpec("x", "float32", ("N", 4), True),)

@@ -11,7 +11,7 @@ from graphs.errors import BadInput
 from optimizer.api import apply_options
 from optimizer.importing import import_model
 from optimizer.settings import Settings
-from optimizer.stages.inputs import open_inputs
+from optimizer.stages.data.inputs import open_inputs
 
 rng = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ from engines.engine import TensorSpec
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.scheme import TENSORRT
-from optimizer.stages.accuracy_check import AccuracyChecker
+from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from tests.optimizer.quantization.running import feeds_for, quantized
 from tests.optimizer.quantization.test_biases import biased
 

@@ -14,9 +14,9 @@ from engines.targets.target import TARGETS
 from optimizer.events import Events
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision, Settings
-from optimizer.stages import build
-from optimizer.stages.accuracy_check import AccuracyCheck
-from optimizer.stages.forms import TypedForm
+from optimizer.stages.engines import build
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.typed_forms import TypedForm
 
 
 def plan(**nodes: tuple[Dtype, int]) -> PrecisionPlan:

@@ -23,8 +23,8 @@ from graphs.operators import is_standard
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.settings import Precision
-from optimizer.stages.index_limits import integer_bounds, size_inputs
-from optimizer.stages.inputs import model_inputs
+from optimizer.stages.data.index_limits import integer_bounds, size_inputs
+from optimizer.stages.data.inputs import model_inputs
 from optimizer.typed.high_precision import HIGH_DTYPE
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds

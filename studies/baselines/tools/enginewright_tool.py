@@ -30,7 +30,7 @@ class Enginewright:
     FOR_CPU = frozenset({"cpu"})
 
     def load(self) -> None:
-        for module in ("calibration.collect", "optimizer.stages.typed"):
+        for module in ("calibration.collect", "optimizer.stages.forms.typed"):
             importlib.import_module(module)
 
     def quantize(self, request: Request) -> None:
@@ -38,8 +38,8 @@ class Enginewright:
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
         from optimizer.quantization.calibrating import Calibrator
-        from optimizer.stages.calibrated import AUTO_METHODS
-        from optimizer.stages.inputs import model_inputs
+        from optimizer.stages.data.inputs import model_inputs
+        from optimizer.stages.forms.calibrated import AUTO_METHODS
 
         model = import_model(request.model).model
         clean(model)
@@ -67,7 +67,7 @@ class Enginewright:
 def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], settings: QuantizeSettings) -> ir.Model:
     """The float graph ``model`` in INT8 as ``optimize`` types it, by the scheme of ``settings``."""
     from optimizer.settings import Precision
-    from optimizer.stages.inputs import model_inputs
+    from optimizer.stages.data.inputs import model_inputs
     from optimizer.typed.graph import type_graph
 
     group = batchable(model_inputs(model))
@@ -78,7 +78,7 @@ def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], s
 def _samples(model: ir.Model, feeds: Sequence[Feed]) -> list[Feed]:
     """One feed per sample; all of them, as every tool gets."""
     from calibration.collect import rows_of
-    from optimizer.stages.inputs import model_inputs
+    from optimizer.stages.data.inputs import model_inputs
 
     return list(rows_of(feeds, batchable(model_inputs(model))))
 

@@ -18,7 +18,7 @@ from graphs.errors import BadInput
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.settings import Precision
-from optimizer.stages.prediction import predict_targets
+from optimizer.stages.report.prediction import predict_targets
 from optimizer.verbs.inspect.bounds import as_typed
 from optimizer.verbs.inspect.model import inspect_model, render
 from tests.end_to_end.conftest import cnn

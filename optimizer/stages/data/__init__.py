@@ -1,0 +1,1 @@
+"""What a job feeds its model: data found, checked, joined and shaped."""

@@ -1,0 +1,73 @@
+"""The CPU engine: INT8 where it is both faster and accurate enough, measured; FP32 otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.energy.counters import counter_for
+from benchmarks.energy.measure import measure_energy
+from benchmarks.timing.forms import TimedForms, time_forms, untimed
+from benchmarks.timing.op_times import OpTime, profile_ops
+from engines.engine import Feed, TensorSpec
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.profile import ShapeProfile
+from optimizer.attempt import attempt
+from optimizer.stages.engines.record import EngineRecord, choose_form
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.typed_forms import CPU_INT8
+
+SECONDS = 1.0
+"""How long each engine is timed, for latency and for throughput."""
+PROFILE_MS, PROFILED_RUNS = 2000.0, 20
+"""Milliseconds and runs that the profile per operator takes at most."""
+PLACE = "this CPU"
+
+
+def choose_cpu_form(
+    forms: Mapping[str, Path],
+    check: AccuracyCheck | None,
+    feed: Feed,
+    specs: Sequence[TensorSpec],
+    profile: ShapeProfile,
+    asked: str = "auto",
+    no_int8: str = "no INT8 form was made",
+) -> EngineRecord:
+    """Measure FP32 and (where there is one) INT8, interleaved; keep the faster one that is within the budget, or the
+    ``asked`` one ("int8", "fp32") in any case. ``forms`` begin with FP32; ``no_int8`` says why it is alone where it is.
+    A measurement that fails costs its figures, never the job.
+    """
+    engines = {name: OnnxRuntimeEngine(path) for name, path in forms.items()}
+    for engine in engines.values():
+        engine.learn(specs)
+    try:
+        timing = partial(time_forms, engines, feed, specs, profile, seconds=SECONDS)
+        timed, notes = attempt("timing of the CPU engine", timing, untimed(feed))
+        form, why = asked, f"{asked} was asked for"
+        if asked not in forms:
+            form, why = choose_form(list(forms), timed.throughput, _over_budget(check), PLACE)
+        energy, failed = attempt(
+            "energy of the CPU engine", lambda: measure_energy(engines[form], timed.many, counter_for(None)), None
+        )
+    finally:
+        for engine in engines.values():
+            engine.close()
+    no_times: list[OpTime] = []
+    profiled = partial(profile_ops, forms[form], feed, runs=_runs(timed, form))
+    times, unprofiled = attempt("time per operator", profiled, no_times)
+    notes = [*notes, *failed, *unprofiled]
+    return EngineRecord(
+        form, why or no_int8, timed.batch, timed.latency, timed.throughput, times, timed.steadiness, energy, notes=notes
+    )
+
+
+def _over_budget(check: AccuracyCheck | None) -> dict[str, str]:
+    if check is None or check.ok:
+        return {}
+    return {CPU_INT8: f"INT8 for {PLACE} is over the accuracy budget: {'; '.join(check.reasons)}"}
+
+
+def _runs(timed: TimedForms, form: str) -> int:
+    """As many runs as fit in ``PROFILE_MS``, at most ``PROFILED_RUNS``."""
+    return min(max(int(PROFILE_MS / timed.latency[form].p50), 1), PROFILED_RUNS) if form in timed.latency else 1

@@ -1,0 +1,165 @@
+"""Measuring a GPU's engine: every form that was proved timed in turns, and the one that ships chosen and placed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.batching import repeat_to_batch
+from benchmarks.memory import engine_memory
+from benchmarks.timing.child import FormTimes, time_in_child
+from benchmarks.timing.op_times import OpTime
+from engines.batching import batched_names
+from engines.engine import Feed
+from engines.layers import LayerInfo
+from engines.manifest import EngineManifest
+from engines.profile import ShapeProfile
+from engines.targets.gpus_here import used_gpu
+from graphs.files import link_or_copy
+from graphs.staging import staged
+from optimizer.attempt import attempt
+from optimizer.precision import PrecisionPlan
+from optimizer.stages.engines.candidates import Candidates
+from optimizer.stages.engines.proving import Proofs
+from optimizer.stages.engines.record import EngineRecord, FormRecord, choose_form
+from optimizer.stages.forms.typed_forms import TypedForm
+
+SECONDS = 1.0
+"""How long each form is timed, for latency and for throughput, as on the CPU."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The form that ships, and its record; None where no form ran, and ``reason`` then says why in a line."""
+
+    form: str
+    record: EngineRecord | None
+    reason: str = ""
+
+
+def measure(
+    found: Candidates, proofs: Proofs, feed: Feed, profile: ShapeProfile, asked_only: bool, out: Path | None
+) -> Measured:
+    """Time the forms that ran on ``feed``, choose one and put its engine into the folder ``out`` (None: nowhere).
+
+    A form that is over the accuracy budget, or did not run, cannot ship where another can; ``asked_only``: the one
+    asked for ships if it runs.
+    """
+    ran = {form: found.built[form].engine for form in found.built if form in proofs.checks}
+    if not ran:
+        form = found.asked if found.asked in found.built else next(reversed(found.built))
+        _place(found.built[form].engine, out)
+        return Measured(form, None, proofs.failed[form])
+    gpu, feed = used_gpu(), _smallest(feed, EngineManifest.load(next(iter(ran.values()))))
+    times = time_in_child(ran, feed, profile, gpu.index if gpu is not None else None, seconds=SECONDS)
+    form, why = _choice(found, proofs, times, asked_only, gpu.name if gpu is not None else "GPU")
+    _place(found.built[form].engine, out)
+    engine = found.built[form].engine
+    memory, notes = attempt("memory of the engine", lambda: engine_memory(str(engine), feed), None)
+    notes += [f"{name.upper()} {reason}" for name, reason in times.failed.items()]
+    record = EngineRecord(
+        form,
+        why,
+        times.batch,
+        times.latency,
+        times.throughput,
+        _by_kind(times.layers.get(form, {}), EngineManifest.load(engine).layers),
+        times.steadiness,
+        times.energy.get(form),
+        memory,
+        [*notes, *times.notes],
+        {name: _form_record(name, found, proofs, times) for name in (*found.built, *found.refused)},
+    )
+    return Measured(form, record)
+
+
+def _smallest(feed: Feed, manifest: EngineManifest) -> Feed:
+    """One sample, or as many as the engine takes at least."""
+    ranges = [manifest.profile.inputs.get(name) for name in batched_names(manifest.inputs)]
+    least = max((shapes.min[0] for shapes in ranges if shapes is not None), default=1)
+    return (repeat_to_batch(manifest.inputs, feed, least) or feed) if least > 1 else feed
+
+
+def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes) -> FormRecord:
+    failed = found.refused.get(name) or proofs.failed.get(name) or times.failed.get(name, "")
+    if name not in found.built:
+        return FormRecord(failed=failed)
+    manifest, check = EngineManifest.load(found.built[name].engine), proofs.checks.get(name)
+    return FormRecord(
+        accuracy=check.accuracy if check is not None else None,
+        task=check.task if check is not None else None,
+        energy=times.energy.get(name),
+        device=times.device.get(name),
+        engine_bytes=manifest.bytes,
+        build_seconds=manifest.build_seconds,
+        failed=failed,
+    )
+
+
+def _by_kind(milliseconds: Mapping[str, float], layers: Sequence[LayerInfo]) -> list[OpTime]:
+    """The profile of an engine's layers, summed by the kind that its table says; a layer that is not there by name."""
+    kinds = {layer.name: layer.kind for layer in layers}
+    total, calls = dict[str, float](), Counter[str]()
+    for name, spent in milliseconds.items():
+        kind = kinds.get(name, name)
+        total[kind] = total.get(kind, 0.0) + spent
+        calls[kind] += 1
+    return sorted((OpTime(kind, spent, calls[kind]) for kind, spent in total.items()), key=lambda op: -op.milliseconds)
+
+
+def _choice(found: Candidates, proofs: Proofs, times: FormTimes, asked_only: bool, gpu: str) -> tuple[str, str]:
+    """The form that ships and why. Where all that ran are over the budget, the one asked for, or else the nearest."""
+    place = f"this {gpu}"
+    refused = refusals(found, proofs, place)
+    refused |= {form: f"{form.upper()} could not be timed on {place}: {why}" for form, why in times.failed.items()}
+    forms = [*(form for form in found.built if form != found.asked), found.asked]
+    if asked_only and found.asked in proofs.checks:
+        return found.asked, f"{found.asked} was asked for"
+    if all(form in refused for form in forms):
+        ran = list(proofs.checks)
+        form = found.asked if found.asked in ran else ran[-1]
+        return form, refused[found.asked] if found.asked in refused else refused[form]
+    return choose_form(forms, times.throughput, refused, place)
+
+
+def refusals(found: Candidates, proofs: Proofs, place: str) -> dict[str, str]:
+    """Of every form that cannot ship: why."""
+    refused = dict(found.refused)
+    refused |= {form: f"{form.upper()} does not run on {place}: {why}" for form, why in proofs.failed.items()}
+    over = {form: check.reasons for form, check in proofs.checks.items() if not check.ok}
+    return refused | {
+        form: f"{form.upper()} on {place} is over the accuracy budget: {'; '.join(why)}" for form, why in over.items()
+    }
+
+
+def _place(engine: Path, out: Path | None) -> None:
+    """The folder of an engine a second time, without its bytes where the file system can."""
+    if out is None:
+        return
+    with staged(out) as folder:
+        for file in engine.iterdir():
+            link_or_copy(file, folder / file.name)
+
+
+def shipped_form(found: Candidates, measured: Measured, proofs: Proofs) -> TypedForm | None:
+    """The form that ships, judged by its engine; None where no engine ran. Where it is a sibling of the one asked for,
+    its plan says why of every node that runs in another precision.
+    """
+    if measured.record is None:
+        return None
+    chosen = found.built[measured.form]
+    plan = chosen.plan
+    if measured.form != found.asked:
+        plan = _explained(plan, found.plan, measured.record.why)
+    return TypedForm(chosen.path, plan, chosen.int8_mac_share, proofs.checks[measured.form], chosen.table)
+
+
+def _explained(plan: PrecisionPlan, asked: PrecisionPlan, why: str) -> PrecisionPlan:
+    wanted = {name: node.dtype for name, node in asked.nodes.items()}
+    nodes = {
+        name: replace(node, reason=why) if wanted.get(name, node.dtype) is not node.dtype else node
+        for name, node in plan.nodes.items()
+    }
+    return PrecisionPlan(nodes, plan.notes)

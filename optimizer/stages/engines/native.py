@@ -1,0 +1,157 @@
+"""The GPU that is here: its engine's forms built, proved and timed; the one that is fastest within the budget ships.
+
+What ``cpu_engine`` is for the processor. Everything that touches the GPU runs in child processes: what crashes there,
+or runs out of memory, costs its form and a warning, never the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import BuildFailure
+from engines.manifest import EngineManifest
+from engines.targets.target import Target
+from optimizer.events import Detail, Events
+from optimizer.stages import keys
+from optimizer.stages.engines.baseline import BASELINE, build_baseline
+from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
+from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates
+from optimizer.stages.engines.measuring import Measured, measure, shipped_form
+from optimizer.stages.engines.proving import Proofs, prove, unlike
+from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.shipping import describe_engine
+from optimizer.stages.forms.siblings import SiblingGraph
+from optimizer.stages.forms.typed import FormMaker
+from optimizer.stages.forms.typed_forms import TypedForm
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.runner import Stage, StageRunner
+
+
+@dataclass(frozen=True)
+class EngineHere:
+    """What became of a target that runs here. ``record`` and ``form`` are None where no engine of it ran, and
+    ``reason`` says why; ``folder`` is its engine's. ``target`` is set where nobody asked for it: a baseline.
+    """
+
+    outcome: BuildOutcome
+    record: EngineRecord | None = None
+    form: TypedForm | None = None
+    reason: str = ""
+    folder: Path | None = None
+    target: Target | None = None
+
+
+class NativeEngines:
+    """Makes the engine of every target that runs here, from what was built of the form asked for."""
+
+    def __init__(
+        self,
+        job: Job,
+        cleaned: Cleaned,
+        terms: Terms,
+        maker: FormMaker,
+        runner: StageRunner,
+        bundle: Path,
+        events: Events,
+    ) -> None:
+        self._job, self._cleaned, self._terms, self._maker = job, cleaned, terms, maker
+        self._runner, self._bundle, self._events = runner, bundle, events
+
+    def make(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> EngineHere:
+        """``engine`` is the folder that ``built`` is about. Where no form could be built, there is only the reason."""
+        found = self._candidates(target, built, typed, engine)
+        if not found.built:
+            return EngineHere(built)
+        out = self._bundle / "engines" / target.name
+        proofs = self._proved(target, found, typed)
+        measured = self._measured(target, found, proofs, out)
+        form = shipped_form(found, measured, proofs)
+        if form is not None and form.path != typed.path:
+            describe_engine(out, form)
+        made = outcome(target.name, out, EngineManifest.load(out))
+        return EngineHere(made, measured.record, form, measured.reason, out)
+
+    def baseline(self, typed: TypedForm) -> EngineHere | None:
+        """ONNX Runtime's CUDA provider on the float siblings of ``typed``; None where it does not run, which a warning
+        says.
+        """
+        graphs = self._maker.siblings(typed.plan.computes_in) or {
+            typed.plan.computes_in: SiblingGraph(typed.path, typed.plan, typed.int8_mac_share)
+        }
+        paths = {form: graph.path for form, graph in graphs.items()}
+        name, key = BASELINE.name, keys.siblings_building_key(self._job, self._cleaned, paths, BASELINE.name)
+        stage = Stage(f"siblings-{name}", f"open the model in {BASELINE.title}", Built, key)
+        built = self._runner.run(stage, lambda folder: build_baseline(paths, self._terms, folder))
+        folder = self._runner.folder(stage)
+        found = Candidates(
+            next(reversed(graphs)),
+            next(reversed(graphs.values())).plan,
+            {
+                form: Candidate(g.path, g.plan, g.int8_mac_share, None, folder / form)
+                for form, g in graphs.items()
+                if form in built.names
+            },
+            built.refused,
+        )
+        if not found.built:
+            return None
+        proofs = self._proved(BASELINE, found, typed)
+        measured = self._measured(BASELINE, found, proofs, None)
+        form = shipped_form(found, measured, proofs)
+        if measured.record is None or form is None:
+            return None
+        engine = found.built[measured.form].engine
+        manifest = EngineManifest.load(engine)
+        made = BuildOutcome(name, None, manifest.bytes, manifest.build_seconds, manifest.backend)
+        return EngineHere(made, measured.record, form, folder=engine, target=BASELINE)
+
+    def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
+        alone = self._job.settings.gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
+        graphs = {} if alone else self._maker.siblings(typed.plan.computes_in)
+        if not graphs:
+            return candidates(built, typed, engine, {}, Built([], {}), engine)
+        name = f"siblings-{target.name}"
+        title = f"build engines in {' and '.join(graphs)} to compare with"
+        paths = {form: graph.path for form, graph in graphs.items()}
+        stage = Stage(name, title, Built, keys.siblings_building_key(self._job, self._cleaned, paths, target.name))
+        siblings = self._runner.run(
+            stage, lambda folder: build_siblings(target, graphs, self._terms, folder, name, self._events)
+        )
+        return candidates(built, typed, engine, graphs, siblings, self._runner.folder(stage))
+
+    def _proved(self, target: Target, found: Candidates, typed: TypedForm) -> Proofs:
+        name, engines = f"prove-{target.name}", {form: made.engine for form, made in found.built.items()}
+        title = f"check the accuracy of the engine on {target.title}"
+        stage = Stage(name, title, Proofs, keys.proving_key(self._job, engines))
+
+        def work(_: Path) -> Proofs:
+            show = lambda form: self._events.emit(Detail(name, f"{form} beside FP32"))  # noqa: E731
+            proofs = prove(engines, lambda: self._maker.checker, show)
+            for form, why in proofs.failed.items():
+                self._events.warn(name, f"{target.name}: the {form.upper()} engine does not run: {why}")
+            own = found.asked in found.built and found.built[found.asked].path == typed.path
+            asked = proofs.checks.get(found.asked) if own else None
+            if asked is not None and (differs := unlike(asked.accuracy, typed.check.accuracy)):
+                self._events.warn(name, f"{target.name}: {differs}")
+            return proofs
+
+        return self._runner.run(stage, work)
+
+    def _measured(self, target: Target, found: Candidates, proofs: Proofs, out: Path | None) -> Measured:
+        name = f"measure-{target.name}"
+        engines = {form: made.engine for form, made in found.built.items()}
+        key = keys.measuring_key(self._job, self._cleaned, keys.proving_key(self._job, engines), found.refused)
+        stage = Stage(
+            name, f"measure the engine on {target.title} against FP32", Measured, key, leaves=(out,) if out else ()
+        )
+
+        def work(_: Path) -> Measured:
+            feed = next(iter(self._job.inputs.held_back.samples()))
+            asked_only = self._job.settings.gpu_form == "asked"
+            measured = measure(found, proofs, feed, self._cleaned.profile, asked_only, out)
+            for note in measured.record.notes if measured.record is not None else ():
+                self._events.warn(name, f"{target.name}: {note}")
+            return measured
+
+        return self._runner.run(stage, work)

@@ -1,0 +1,108 @@
+"""What became of one target's engine that runs here: the form it ships in, and what every form reached in one run.
+
+One record for each of them, whatever runs it; the report, its page and PLASTER's figures read nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.accuracy.compare import Accuracy
+from benchmarks.accuracy.task_metric import TaskAccuracy
+from benchmarks.energy.measure import Energy
+from benchmarks.measurement import Latency, Throughput
+from benchmarks.memory import EngineMemory
+from benchmarks.timing.in_flight import DeviceLatency
+from benchmarks.timing.op_times import OpTime
+from benchmarks.timing.steady import Steadiness
+from optimizer.stages.forms.typed_forms import CPU_FP32
+
+LEAST_GAIN = 1.02
+"""How many times faster than a more precise form a form must be to ship; chosen, above what two equal engines differ
+by in an interleaved run.
+"""
+
+
+@dataclass(frozen=True)
+class FormRecord:
+    """What else was found of one form of a GPU's engine: its accuracy on the engine itself (None where it did not run,
+    and ``failed`` says why), energy, times between CUDA events, size and build.
+    """
+
+    accuracy: Accuracy | None = None
+    task: TaskAccuracy | None = None
+    energy: Energy | None = None
+    device: DeviceLatency | None = None
+    engine_bytes: int | None = None
+    build_seconds: float | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """Which form an engine ships in and what all forms measured in the same, interleaved run.
+
+    ``form`` is the name of a precision (``"int8"``, ``"fp32"``); ``latency`` and ``throughput`` are by form;
+    ``op_times`` where the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and
+    ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty.
+
+    ``forms`` is empty for the CPU, whose forms were judged before they were timed.
+    """
+
+    form: str
+    why: str
+    batch: int
+    latency: dict[str, Latency]
+    throughput: dict[str, Throughput]
+    op_times: list[OpTime]
+    steadiness: Steadiness | None = None
+    energy: Energy | None = None
+    memory: EngineMemory | None = None
+    notes: list[str] = field(default_factory=list)
+    forms: dict[str, FormRecord] = field(default_factory=dict)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the shipped form was."""
+        return self.form in self.latency and self.form in self.throughput
+
+    @property
+    def speedup(self) -> float | None:
+        """Throughput of the shipped form over FP32's; None where either was not timed."""
+        if self.form not in self.throughput or CPU_FP32 not in self.throughput:
+            return None
+        return self.throughput[self.form].samples_per_s / self.throughput[CPU_FP32].samples_per_s
+
+
+def choose_form(
+    forms: Sequence[str], throughput: Mapping[str, Throughput], refused: Mapping[str, str], place: str
+) -> tuple[str, str]:
+    """The form that ships, and why.
+
+    ``forms`` go from the most precise to the one asked for, ``refused`` says of a form why it cannot ship. A form ships
+    when it is ``LEAST_GAIN`` times faster than the more precise one that would else; the first needs no reason.
+    """
+    usable = [form for form in forms if form not in refused]
+    kept = usable[0]
+    for form in usable[1:]:
+        if form in throughput and kept in throughput and _gain(throughput, form, kept) >= LEAST_GAIN:
+            kept = form
+    return kept, _why(forms, throughput, refused, place)
+
+
+def _why(forms: Sequence[str], throughput: Mapping[str, Throughput], refused: Mapping[str, str], place: str) -> str:
+    """How the form that was asked for stands to the others."""
+    asked, others = forms[-1], [form for form in reversed(forms[:-1]) if form in throughput]
+    if len(forms) == 1:
+        return ""
+    if asked in refused:
+        return refused[asked]
+    if asked not in throughput or not others:
+        return f"{asked.upper()} could not be timed on {place}"
+    gains = " and ".join(f"{_gain(throughput, asked, other):.2f}x of {other.upper()}" for other in others)
+    return f"{asked.upper()} ran at {gains} on {place}"
+
+
+def _gain(throughput: Mapping[str, Throughput], form: str, other: str) -> float:
+    return throughput[form].samples_per_s / throughput[other].samples_per_s

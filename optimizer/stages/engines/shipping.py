@@ -1,0 +1,60 @@
+"""From forms to the bundle's files: ``model.onnx`` and its plan and ranges, and those of the CPU's engine beside it.
+
+``precision.json`` and ``calibration.json`` at the top describe ``model.onnx``; ``engines/cpu`` holds those of the graph
+that engine runs. In a job for the CPU alone both are the same graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from calibration.table import CalibrationTable
+from engines.targets.target import CPU
+from graphs.files import write_json
+from graphs.model_files import external_files, place_model
+from optimizer.bundle import MODEL, PLAN, TABLE
+from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.forms.typed_forms import CPU_FP32, TypedForm, TypedForms
+
+
+def describe_cpu(forms: TypedForms, choice: EngineRecord, bundle: Path) -> None:
+    """Plan and ranges of the CPU's engine, beside it."""
+    describe_engine(bundle / "engines" / CPU.name, shipped_on_cpu(forms, choice))
+
+
+def describe_engine(folder: Path, form: TypedForm) -> None:
+    """Plan and ranges of an engine that runs another graph than ``model.onnx``, in its folder."""
+    _describe(folder, form.plan, form.table)
+
+
+def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:
+    """Leave ``model.onnx`` at the top of the bundle: the typed graph, or, where there is no other form, that of the
+    CPU's engine. The ranges of an INT8 form that was measured and not shipped are kept: they are what calibration has
+    found. The typed graph is moved, for a large one is gigabytes: nothing but publishing may follow.
+    """
+    if forms.typed is not None:
+        source = forms.typed.path
+        for name in external_files(source):
+            (source.parent / name).replace(bundle / name)
+        source.replace(bundle / MODEL)
+        _describe(bundle, forms.typed.plan, forms.typed.table)
+    elif choice is not None:
+        place_model(bundle / "engines" / CPU.name / MODEL, bundle / MODEL)
+        _describe(bundle, shipped_on_cpu(forms, choice).plan, forms.table)
+
+
+def shipped_on_cpu(forms: TypedForms, choice: EngineRecord) -> TypedForm:
+    """The form of the CPU's engine; where that is FP32 instead of an INT8 form, its plan says why."""
+    form = forms.on_cpu()[choice.form]
+    if choice.form != CPU_FP32 or forms.int8 is None:
+        return form
+    nodes = {name: replace(node, dtype=Dtype.FP32, reason=choice.why) for name, node in form.plan.nodes.items()}
+    return replace(form, plan=PrecisionPlan(nodes, form.plan.notes))
+
+
+def _describe(folder: Path, plan: PrecisionPlan, table: CalibrationTable | None) -> None:
+    write_json(folder / PLAN, plan)
+    if table is not None:
+        table.save(folder / TABLE)

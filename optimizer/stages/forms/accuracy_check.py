@@ -1,0 +1,175 @@
+"""Proving accuracy: every form of the model against the model as given, on held-back samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
+from benchmarks.score import Evaluate, Score
+from calibration.source import SampleSource, batches
+from engines.engine import Engine, Feed
+from engines.errors import EngineError
+from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
+from graphs.errors import in_a_line
+from optimizer.simulation.run import simulated
+from optimizer.stages.forms.recorded import KEPT_BYTES, RecordedEngine
+
+BATCH = 8
+PLAIN_LOSS_DB = 1.0
+ALIKE_DB = 60.0
+"""SQNR from which two answers count as alike: more is the rounding of float16."""
+
+
+@dataclass(frozen=True)
+class BackendForm:
+    """One ONNX form of the model; ``simulated`` runs it as hardware would: every half-precision tensor rounds and
+    overflows, Q/DQ are executed in float."""
+
+    path: Path
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class AccuracyCheck:
+    """What held-back samples and the user's metric say of one form."""
+
+    accuracy: Accuracy
+    task: TaskAccuracy | None = None
+    drop: float = 0.0
+    ok: bool = True
+    reasons: list[str] = field(default_factory=list)
+
+
+class AccuracyChecker:
+    """Runs forms beside the model as given; FP32's own task score is taken once.
+
+    A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
+    another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
+    ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    """
+
+    def __init__(
+        self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
+    ) -> None:
+        self._held_back, self._max_drop = held_back, max_drop
+        self._checking = Lock()
+        self._task = TaskMetric.load(evaluate) if evaluate else None
+        engine = OnnxRuntimeEngine(original, lean=True)
+        engine.learn(held_back.specs)
+        self._fp32: Score | None = self._task.score(engine) if self._task else None
+        self._last: tuple[Path, RecordedEngine | None] = original, None
+        self._large = is_large(original)
+        self._reference = RecordedEngine(engine, math.inf if self._large else KEPT_BYTES)
+        if self._large:
+            for feed in self._feeds():
+                self._reference.infer(feed)
+            self._reference.close_engine()
+
+    def __enter__(self) -> AccuracyChecker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reference.close()
+
+    def check(self, form: BackendForm) -> AccuracyCheck:
+        """Run the form and FP32 side by side and judge the form by the budget."""
+        opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
+        with opened as engine, self._checking:
+            return self._judged(form.path, engine, with_task=True)
+
+    def check_float(self, path: Path, *, with_task: bool) -> AccuracyCheck:
+        """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
+        metric, which takes as long as on FP32 itself, only where asked.
+        """
+        with OnnxRuntimeEngine(path, lean=True) as engine, self._checking:
+            return self._judged(path, engine, with_task=with_task)
+
+    def check_engine(self, engine: Engine) -> AccuracyCheck:
+        """Run an engine that is open here beside FP32 and judge it by the budget."""
+        return self._compared(engine, engine, with_task=True)
+
+    def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> AccuracyCheck:
+        self._last = path, RecordedEngine(engine, most=1)
+        return self._compared(engine, self._last[1], with_task=with_task)
+
+    def _compared(self, engine: Engine, recorded: Engine, *, with_task: bool) -> AccuracyCheck:
+        """``recorded`` is ``engine``, or keeps what it answers to the held-back samples."""
+        accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds())["form"]
+        task = None
+        if with_task and self._task is not None and self._fp32 is not None:
+            task = self._task.compare(self._fp32, self._task.score(engine))
+        return judge(accuracy, task, self._max_drop)
+
+    def plain_difference(self, typed: Path) -> str:
+        """Where ONNX Runtime's default session, which fuses and rewrites Q/DQ, gives other answers with ``typed`` than
+        are simulated for hardware: one sentence. Empty where it does not, and for models too large to be run again.
+        """
+        first = next(self._feeds(), None)
+        if first is None or self._large:
+            return ""
+        try:
+            with self._checking, self._again(typed) as hardware, OnnxRuntimeEngine(typed, lean=True) as plain:
+                found = compare(self._reference.rewind(), {"simulated": hardware, "plain": plain}, [first])
+        except EngineError as error:
+            return f"model.onnx does not run in ONNX Runtime on a CPU: {in_a_line(error)}"
+        wanted, got = (min(_floats_db(found[name]), ALIKE_DB) for name in ("simulated", "plain"))
+        if got >= wanted - PLAIN_LOSS_DB:
+            return ""
+        return (
+            f"model.onnx keeps {got:.1f} dB in ONNX Runtime's default session where {wanted:.1f} dB are simulated for "
+            "GPUs: on a CPU use engines/cpu, or session.disable_quant_qdq=1"
+        )
+
+    @contextmanager
+    def _again(self, typed: Path) -> Iterator[Engine]:
+        """``typed`` simulated, for the first feed: its answer is known where it was proved last."""
+        path, answers = self._last
+        if path == typed and answers is not None and answers.kept:
+            yield answers.rewind()
+            return
+        with simulated(typed) as engine:
+            yield engine
+
+    def _feeds(self) -> Iterator[Feed]:
+        return batches(self._held_back.samples(), BATCH, self._held_back.specs)
+
+
+def _floats_db(accuracy: Accuracy) -> float:
+    """SQNR of the worst float output; the cap where there is none."""
+    return min((output.sqnr_db for output in accuracy.outputs.values() if output.floats), default=ALIKE_DB)
+
+
+def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> AccuracyCheck:
+    """Within budget when the task metric loses at most ``max_drop`` of its FP32 value, or, where there is no task
+    metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``. Outputs that are no floats are
+    decisions drawn from these (labels, places of the best): they are judged, by agreement, where there is nothing else.
+    """
+    reasons = list(accuracy.failures)
+    if task is not None:
+        drop = task.drop / abs(task.fp32) if task.fp32 else task.drop
+        if drop > max_drop:
+            reasons.append(
+                f"{task.metric} fell from {task.fp32:.4f} to {task.optimized:.4f}, {100 * drop:.2f} % where "
+                f"{100 * max_drop:.2f} % are allowed"
+            )
+        return AccuracyCheck(accuracy, task, drop, not reasons, reasons)
+    floats = {name: output.cosine for name, output in accuracy.outputs.items() if output.floats}
+    figure = "cosine similarity" if floats else "agreement"
+    judged = floats or {name: output.agreement for name, output in accuracy.outputs.items()}
+    worst = min(judged, key=lambda name: judged[name])
+    drop = 1.0 - judged[worst]
+    if drop > max_drop:
+        reasons.append(
+            f"output {worst!r} has {figure} {judged[worst]:.4f} to FP32 where at least {1 - max_drop:.4f} is asked "
+            "(no --evaluate given)"
+        )
+    return AccuracyCheck(accuracy, None, drop, not reasons, reasons)

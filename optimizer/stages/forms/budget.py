@@ -1,0 +1,62 @@
+"""The only loop of the pipeline: what stays in high precision so that a form keeps within the accuracy budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from optimizer.quantization.corrections.fallback import NEARLY, Allowance
+from optimizer.quantization.quantize import QuantizedModel
+from optimizer.stages.forms.typed_forms import TypedForm
+
+RETRIES = (0.25, 0.5)
+"""Where a form is over the accuracy budget: most of the MACs that are left out of int8, beside what rules leave out.
+Chosen, not measured: half of the work in FP16 is where INT8 has little left to give."""
+BETTER = 4.0
+"""By what factor the noise is to fall with each retry (6 dB), for as few MACs as that takes."""
+
+
+class Quantizable(Protocol):
+    """A prepared float graph (``quantize.Prepared``)."""
+
+    def kept_float(self, allowance: Allowance) -> frozenset[str]:
+        """The nodes that ``quantized`` would try to leave out; costs nothing."""
+
+    def quantized(self, allowance: Allowance) -> QuantizedModel: ...
+
+
+@dataclass(frozen=True)
+class _Tried:
+    form: TypedForm
+    left_out: frozenset[str]
+
+
+def within_budget(
+    prepared: Quantizable, make: Callable[[QuantizedModel], TypedForm], say: Callable[[str], None]
+) -> TypedForm:
+    """Make and prove a form; while it is over budget, leave the next cheapest nodes in high precision and do it again.
+
+    Nothing is made twice: where an allowance leaves out the same nodes as an earlier one, the next is looked at. Where
+    nothing reaches the budget, the first form that is as near as any: MACs are not spent in vain.
+    """
+    allowance, expected = Allowance(), 0.0
+    tried: list[_Tried] = []
+    chosen: set[frozenset[str]] = set()
+    for most in (None, *RETRIES):
+        if most is not None:
+            allowance = Allowance(allowance.share, target=expected / BETTER, most=most)
+        nodes = prepared.kept_float(allowance)
+        if nodes not in chosen:
+            chosen.add(nodes)
+            quantized = prepared.quantized(allowance)
+            expected = quantized.expected
+            if quantized.fallen_back not in [earlier.left_out for earlier in tried]:
+                form = make(quantized)
+                if form.check.ok:
+                    return form
+                say(f"with {form.int8_mac_share:.0%} of the MACs in int8: {'; '.join(form.check.reasons)}")
+                tried.append(_Tried(form, quantized.fallen_back))
+    least = min(item.form.check.drop for item in tried)
+    near = (item.form for item in tried if item.form.check.drop <= NEARLY * max(least, 0.0))
+    return next(near, tried[-1].form)

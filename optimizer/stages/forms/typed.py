@@ -1,0 +1,246 @@
+"""Typing the graph: the forms that the asked targets run, each proved against the model as given.
+
+``model.onnx`` is what TensorRT builds from: INT8 Q/DQ, FP16 for the rest. The CPU engine has a Q/DQ form of its own.
+Only forms that an asked target runs are made. Where one is over the accuracy budget, the nodes that hurt most are kept
+in high precision and it is typed again (``budget.within_budget``); what took long is not done again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import TypeAlias, TypeVar
+
+import onnx_ir as ir
+
+from engines.parallel import side_by_side
+from graphs.lint import lint
+from graphs.macs import int8_share
+from graphs.saving import SINGLE_FILE_BYTES, save_model, weight_bytes
+from optimizer.bundle import MODEL
+from optimizer.events import Detail, Events
+from optimizer.passes.signed_codes import UnsignedCodes
+from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
+from optimizer.settings import Precision, Sparsity
+from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
+from optimizer.stages.forms.budget import within_budget
+from optimizer.stages.forms.calibrated import calibrated
+from optimizer.stages.forms.float_graph import FloatGraph
+from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
+from optimizer.stages.forms.typed_forms import CPU_FP32, CPU_INT8, TYPED, TypedForm, TypedForms, needs_cpu, needs_typed
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.keys import calibration_key, observing_key, typing_key
+from optimizer.stages.runner import Stage, StageRunner
+from optimizer.typed.graph import GraphTyper, TypedGraph
+from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
+from optimizer.typed.labels import with_given_int8
+
+T = TypeVar("T")
+Forms: TypeAlias = "dict[str, TypedForm | None]"
+"""Some of the fields of ``TypedForms``, by name."""
+
+STAGE = "type"
+"""What both forms' stages are called in events."""
+
+
+@dataclass(frozen=True)
+class CpuForms:
+    """``as_cleaned``: the graph of ``fp32`` is the cleaned one, in the folder of the stage that made it."""
+
+    int8: TypedForm | None
+    fp32: TypedForm
+    as_cleaned: bool
+
+
+class FormMaker:
+    """Makes the forms that the targets of ``job`` run, and proves them; a context manager, for it holds FP32's engine.
+
+    Each form is two stages: ``calibrate``, which knows no budget, and ``type``, which does not calibrate.
+    """
+
+    def __init__(self, job: Job, cleaned: Cleaned, runner: StageRunner, events: Events) -> None:
+        self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
+        self._settings, self._graph = job.settings, FloatGraph(job, cleaned)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> FormMaker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def forms(self) -> TypedForms:
+        """Every form that a target of the job runs."""
+        cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, for_this_cpu())
+        tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
+        works = [partial(self._for_cpu, cpu)] if needs_cpu(self._job.targets) else []
+        if needs_typed(self._job.targets, self._settings.precision):
+            works.append(partial(self._for_tensorrt, tensorrt))
+        kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
+        made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
+        for forms in [work(Event()) for work in works] if kept else self._in_threads(works):
+            made |= forms
+        sparse = self._settings.sparsity is Sparsity.TWO_FOUR
+        return TypedForms(made[TYPED], made[CPU_INT8], made[CPU_FP32], sparse=sparse)
+
+    def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
+        """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
+        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
+
+    def _in_threads(self, works: Sequence[Callable[[Event], Forms]]) -> list[Forms]:
+        """What ``works`` make: side by side, unless weights are so large that their memory is not to be had twice."""
+        if weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
+            return [work(Event()) for work in works]
+        _ = self._graph.costs, self.checker  # made before threads ask for them
+        return side_by_side(works)
+
+    def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
+        prepared = self._prepared_for(stage, TENSORRT, stop)
+        observed = None if self._runner.available(stage) else self._observed
+        return {TYPED: self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))}
+
+    @cached_property
+    def _observed(self) -> Observed | None:
+        """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
+        precision, graph = self._settings.precision, self._graph
+        if HIGH_DTYPE[precision] is not Dtype.FP16:
+            return None
+        key = observing_key(self._job, self._cleaned)
+        stage = Stage("observe", "observe the ranges of all activations", Observed, key, shared=True)
+
+        def work(_: Path) -> Observed:
+            return HighPrecision(graph.model, precision, graph.joined, graph.costs).observe()
+
+        return self._runner.run(stage, work)
+
+    def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
+        prepared = self._prepared_for(stage, for_this_cpu(), stop)
+        found = self._runner.run(stage, lambda folder: self._cpu_forms(_Files(folder), prepared))
+        fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
+        return {CPU_INT8: found.int8, CPU_FP32: fp32}
+
+    def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme) -> Stage[T]:
+        """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
+        never taken from another job.
+        """
+        quantized = [calibration_key(self._job, self._cleaned, scheme)] if self._settings.precision.quantized else []
+        scored = self._settings.evaluate is not None
+        alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
+        key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
+        return Stage(f"type-{name}", title, kind, key, shared=not scored)
+
+    def _prepared_for(self, stage: Stage[T], scheme: Scheme, stop: Event) -> Prepared | None:
+        """A quantizable graph, where one was asked for and ``stage`` is still to run."""
+        if not self._settings.precision.quantized or self._runner.available(stage):
+            return None
+        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
+
+    def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
+        """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
+        make = partial(self._typed_form, self._typer(observed), files)
+        form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
+        if not form.check.ok and self._settings.precision is Precision.AUTO:
+            form = make(None)
+        files.keep(form.path)
+        if form.table is not None and (differs := self.checker.plain_difference(form.path)):
+            self._events.warn(STAGE, differs)
+        return form
+
+    def _typed_form(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
+        """What ``typer`` makes of ``quantized``, and its accuracy check."""
+        typed = typer.typed(quantized)
+        path = files.saved(typed.model)
+        for finding in lint(ir.load(path)):
+            self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
+        self._show("model.onnx beside FP32")
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)))
+
+    def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
+        int8, why_not = None, None
+        if prepared is not None and prepared.quantizes:
+            int8 = within_budget(prepared, partial(self._cpu_int8, self._typer(), files), self._say)
+            files.keep(int8.path)
+        elif prepared is not None:
+            why_not = prepared.quantized(Allowance()).plan
+        fp32 = self._cpu_float(files, why_not)
+        return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
+
+    def _cpu_int8(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel) -> TypedForm:
+        typed = typer.typed(quantized)
+        path = files.saved(typed.model)
+        self._show("the INT8 graph for this CPU beside FP32")
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)))
+
+    def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
+        """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
+        of each node why it is not in INT8.
+        """
+        model, path = ir.load(self._cleaned.path), self._cleaned.path
+        if UnsignedCodes().apply(model).modified:
+            path = files.saved(model)
+        asked = self._settings.precision
+        reason = "asked for with --precision fp32" if asked is Precision.FP32 else "the CPU's engine computes in FP32"
+        plan = self._graph.plan(Dtype.FP32, reason)
+        if why_not is not None:
+            reasons = {name: node.reason for name, node in why_not.nodes.items()}
+            nodes = {name: replace(node, reason=reasons.get(name, reason)) for name, node in plan.nodes.items()}
+            plan = PrecisionPlan(nodes, [*plan.notes, *why_not.notes])
+        self._show("the float graph beside the model as given")
+        alone = not needs_typed(self._job.targets, asked)  # else the report's metric is another form's
+        check = self.checker.check_float(path, with_task=alone)
+        return self._described(path, TypedGraph(model, plan), check)
+
+    def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck) -> TypedForm:
+        written = ir.load(path)
+        plan = with_given_int8(typed.plan, written)
+        plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
+        return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table)
+
+    def _typer(self, observed: Observed | None = None) -> GraphTyper:
+        graph = self._graph
+        return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs, observed)
+
+    @cached_property
+    def checker(self) -> AccuracyChecker:
+        """FP32 and its answers; opened when it is first asked for."""
+        settings, reference = self._settings, self._cleaned.reference or self._job.imported.path
+        return self._stack.enter_context(
+            AccuracyChecker(reference, self._job.inputs.held_back, settings.evaluate, settings.max_drop)
+        )
+
+    def _show(self, step: str) -> None:
+        self._events.emit(Detail(STAGE, step))
+
+    def _say(self, text: str) -> None:
+        self._events.note(STAGE, text)
+
+
+class _Files:
+    """The folder of a stage: every graph in a folder of its own, under the name it has in a bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._made = folder, 0
+
+    def saved(self, model: ir.Model) -> Path:
+        path = self._folder / str(self._made) / MODEL
+        self._made += 1
+        path.parent.mkdir(parents=True)
+        save_model(model, path)
+        return path
+
+    def keep(self, path: Path) -> None:
+        """Drop every graph but this one: the others were over budget."""
+        for folder in self._folder.iterdir():
+            if folder.is_dir() and folder != path.parent:
+                shutil.rmtree(folder)

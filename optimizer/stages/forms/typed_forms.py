@@ -1,0 +1,84 @@
+"""The forms of a model: the graphs that engines are built from, each with its plan, its ranges and its accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.table import CalibrationTable
+from engines.targets.target import CPU, Backend, Target
+from optimizer.precision import PrecisionPlan
+from optimizer.settings import Precision
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+
+TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"
+
+
+@dataclass(frozen=True)
+class TypedForm:
+    """One graph at ``path``; ``table`` holds the ranges of its Q/DQ, None where it has none of ours.
+
+    ``check`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
+    """
+
+    path: Path
+    plan: PrecisionPlan
+    int8_mac_share: float
+    check: AccuracyCheck
+    table: CalibrationTable | None = None
+
+
+@dataclass(frozen=True)
+class TypedForms:
+    """The forms a job made, None where the targets asked for do not run one. ``typed`` is TensorRT's, ``int8`` and
+    ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized. ``sparse``: weights were pruned 2:4.
+    """
+
+    typed: TypedForm | None
+    int8: TypedForm | None
+    fp32: TypedForm | None
+    sparse: bool
+
+    def on_cpu(self) -> dict[str, TypedForm]:
+        """What the CPU's engine can ship in, by the name of its precision."""
+        found = {CPU_FP32: self.fp32, CPU_INT8: self.int8}
+        return {name: form for name, form in found.items() if form is not None}
+
+    def all(self) -> Iterator[TypedForm]:
+        """Every form there is."""
+        yield from (form for form in (self.typed, self.int8, self.fp32) if form is not None)
+
+    @property
+    def not_finite(self) -> tuple[str, ...]:
+        """Outputs that hold NaN or infinity in the model as given."""
+        outputs = next(self.all()).check.accuracy.outputs
+        return tuple(name for name, output in outputs.items() if not output.finite)
+
+    @property
+    def table(self) -> CalibrationTable | None:
+        """The ranges of ``model.onnx``, or, in a job for the CPU alone, those of the form that INT8 was tried in."""
+        form = self.typed or self.int8
+        return form.table if form is not None else None
+
+    def main(self, shipped: Mapping[str, TypedForm]) -> TypedForm:
+        """The form of ``model.onnx``: TensorRT's, or, where no target runs that, the one that ships on the CPU. Where
+        an engine of it runs here (``shipped``, by target), with what was measured on that.
+        """
+        if self.typed is None:
+            return shipped[CPU.name]
+        path = self.typed.path
+        return next((form for form in shipped.values() if form.path == path), self.typed)
+
+
+def needs_typed(targets: Sequence[Target], precision: Precision) -> bool:
+    """Whether the graph for TensorRT is to be made: a GPU is a target, or a half precision was asked for, which only
+    that form has: for a CPU alone it is what the user takes away, while the engine stays FP32.
+    """
+    half = precision in (Precision.FP16, Precision.BF16)
+    return half or any(target.backend is Backend.TENSORRT for target in targets)
+
+
+def needs_cpu(targets: Sequence[Target]) -> bool:
+    """Whether the CPU's forms are to be made."""
+    return any(target.backend is Backend.ONNXRUNTIME for target in targets)

@@ -1,0 +1,1 @@
+"""What a job found, in the words of its report."""

@@ -1,0 +1,123 @@
+"""Gathering what the stages found out for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from benchmarks.loadgen.settings import LoadgenResult
+from benchmarks.report.model import ModelSummary
+from benchmarks.roofline.prediction import Prediction
+from engines.layers import LayerInfo
+from engines.manifest import MANIFEST_NAME, EngineManifest
+from engines.targets.target import Target
+from optimizer.bundle import Workspace
+from optimizer.events import Events
+from optimizer.machine import cpu_name
+from optimizer.stages.engines.build import BuildOutcome
+from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.forms.typed_forms import TypedForm, TypedForms
+from optimizer.stages.job import Cleaned, Job
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found out, stage by stage. ``records`` are of the targets that run here, by name; ``shipped`` says
+    for each of them which form its engine ships in, ``not_run`` of one whose engine does not why.
+    ``baselines`` are what nobody asked for, measured to compare with; plans of ``stripped`` hold no weights.
+    """
+
+    model: ModelSummary
+    requested: str
+    forms: TypedForms
+    calibrated: bool
+    held_back: str
+    max_drop: float
+    targets: Sequence[Target]
+    builds: Mapping[str, BuildOutcome]
+    records: Mapping[str, EngineRecord]
+    shipped: Mapping[str, TypedForm]
+    loadgen: Mapping[str, Mapping[str, LoadgenResult]]
+    timings: Mapping[str, float]
+    kept: Sequence[str]
+    warnings: Sequence[str]
+    bundle: str
+    command: str = ""
+    created: str = ""
+    calibration: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[LayerInfo]] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
+    not_run: Mapping[str, str] = field(default_factory=dict)
+    baselines: Sequence[Target] = ()
+    stripped: Sequence[str] = ()
+
+    @property
+    def main(self) -> TypedForm:
+        """The form of ``model.onnx``, which precision and accuracy of the report are those of."""
+        return self.forms.main(self.shipped)
+
+
+def gathered(
+    job: Job,
+    cleaned: Cleaned,
+    forms: TypedForms,
+    builds: Sequence[BuildOutcome],
+    records: Mapping[str, EngineRecord],
+    shipped: Mapping[str, TypedForm],
+    loadgen: Mapping[str, Mapping[str, LoadgenResult]],
+    predictions: Mapping[str, Prediction],
+    held_back: str,
+    workspace: Workspace,
+    events: Events,
+) -> Findings:
+    """Everything a report is made of; ``held_back`` says where the samples came from that accuracy is judged on."""
+    imported, manifests = job.imported, _manifests(workspace.path)
+    return Findings(
+        model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
+        requested=job.settings.precision.value,
+        forms=forms,
+        calibrated=job.inputs.calibrated,
+        held_back=held_back,
+        predictions=predictions,
+        max_drop=job.settings.max_drop,
+        targets=job.targets,
+        builds={build.target: build for build in builds},
+        records=records,
+        shipped=shipped,
+        loadgen=loadgen,
+        timings=events.timings,
+        kept=events.kept,
+        warnings=events.warnings,
+        bundle=str(workspace.out),
+        command=job.command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        calibration=_calibration(job, forms),
+        machine={"cpu": cpu_name()},
+        versions=job.tools,
+        layers={name: manifest.layers for name, manifest in manifests.items()},
+        stripped=[name for name, manifest in manifests.items() if manifest.has("strip_plan")],
+        flags=[f"--shape {shape}" for shape in job.settings.shapes],
+    )
+
+
+def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
+    table = next((form.table for form in forms.all() if form.table is not None), None)
+    if table is None:
+        return {}
+    return {
+        "method": table.method,
+        "samples": str(table.samples),
+        "tensors": str(len(table.tensors)),
+        "data": job.inputs.calibration.description,
+    }
+
+
+def _manifests(bundle: Path) -> dict[str, EngineManifest]:
+    """By target."""
+    found = sorted(bundle.glob(f"engines/*/{MANIFEST_NAME}"))
+    return {path.parent.name: EngineManifest.load(path.parent) for path in found}
