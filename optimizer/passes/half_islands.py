@@ -41,8 +41,6 @@ scales of both operands of a product in one type."""
 _OF_SHAPES = "arithmetic on shapes"
 _MAKERS = 4
 """Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound."""
-_AFTER_ROUNDING = {"Add", "Sub", "Clip", "Min", "Max", "Identity", "Reshape"}
-"""What may stand between a rounding and the Cast to an integer: a zero point, bounds."""
 _NO_MAKERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "If", "QuantizeLinear", "DequantizeLinear"}
 """Products are worth their casts: FP32 on both sides of one is no reason to leave it in FP32."""
 
@@ -141,16 +139,14 @@ def _reach_back(nodes: list[ir.Node], islands: dict[ir.Node, str], extremes: Ext
 
 
 def _join_rounded(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
-    """What is rounded to become an integer (codes of a quantization written out) is FP32 from the last product on: its
+    """What becomes an integer (an index, a code of a quantization written out) is FP32 from the last product on: its
     last digits decide which integer it becomes.
     """
-    front = [node for cast in nodes if _to_integer(cast) for node in _rounding_before(cast)]
-    front += [node for node in nodes if node.op_type == "QuantizeLinear" and _made_as_it_runs(node.inputs[1])]
+    front = [node for node in nodes if _to_integer(node)]
     seen = set(front)
     while front:
         node = front.pop()
-        if _has_half(node) or node.op_type == "QuantizeLinear":
-            islands.setdefault(node, "is rounded to an integer")
+        islands.setdefault(node, "becomes an integer")
         for value in node.inputs:
             made = value.producer() if value is not None and value.dtype == ir.DataType.FLOAT else None
             if made is not None and made not in seen and made.op_type not in _NO_MAKERS:
@@ -158,28 +154,18 @@ def _join_rounded(nodes: list[ir.Node], islands: dict[ir.Node, str]) -> None:
                 front.append(made)
 
 
+def _to_integer(node: ir.Node) -> bool:
+    """A Cast, or a quantization whose scale is made as it runs."""
+    if node.op_type == "QuantizeLinear":
+        return _made_as_it_runs(node.inputs[1])
+    if node.op_type != "Cast" or node.inputs[0] is None or node.inputs[0].dtype != ir.DataType.FLOAT:
+        return False
+    made = node.outputs[0].dtype
+    return made is not None and made.is_integer()
+
+
 def _made_as_it_runs(scale: ir.Value | None) -> bool:
     return scale is not None and scale.producer() is not None and constant_array(scale) is None
-
-
-def _to_integer(node: ir.Node) -> bool:
-    source = node.inputs[0] if node.op_type == "Cast" else None
-    made = node.outputs[0].dtype if node.op_type == "Cast" else None
-    return source is not None and source.dtype == ir.DataType.FLOAT and made is not None and made.is_integer()
-
-
-def _rounding_before(cast: ir.Node) -> list[ir.Node]:
-    """The nodes from a Cast back to a Round, Floor or Ceil, that included; none where there is no such node."""
-    found: list[ir.Node] = []
-    value = cast.inputs[0]
-    while value is not None and (node := value.producer()) is not None:
-        found.append(node)
-        if node.op_type in ("Round", "Floor", "Ceil"):
-            return found
-        if node.op_type not in _AFTER_ROUNDING:
-            return []
-        value = node.inputs[0]
-    return []
 
 
 def _has_half(node: ir.Node) -> bool:

@@ -403,7 +403,7 @@ def test_casts_between_an_fp32_node_and_another_type_do_not_round(dtype: ir.Data
     assert z.tolist() == [True, False]
 
 
-def test_what_is_rounded_to_an_integer_stays_fp32_from_the_last_product_on() -> None:
+def test_what_becomes_an_integer_stays_fp32_from_the_last_product_on() -> None:
     """Codes of a quantization that is written out: 200.498 is 200.5 in FP16, and another code."""
     model = parse(
         """g (float[N, 2] x, float[2, 2] w) => (uint8[N, 2] y) <float zero = {0.0}, float top = {255.0}, float z = {3.0}> {
@@ -419,6 +419,9 @@ def test_what_is_rounded_to_an_integer_stays_fp32_from_the_last_product_on() -> 
     )
     typing.apply(model)
     assert typing.kept.keys() == {"top", "scale", "q"}
+    model = parse("g (float[N] x) => (int64[N] y) { [whole] y = Cast<to=7>(x) }")
+    typing.apply(model)
+    assert typing.kept.keys() == {"whole"} and run(model, x=np.array([2.9999], np.float32))[0].tolist() == [2]
     model = parse("g (float[N] x) => (float[N] y) { [a] a = Relu(x) [round] r = Round(a) y = Neg(r) }")
     typing.apply(model)
     assert not typing.kept
