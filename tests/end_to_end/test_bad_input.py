@@ -170,7 +170,7 @@ def test_usage_error_is_exit_2(optimize: Command) -> None:
     assert optimize("cnn.onnx", "--no-such-option").returncode == 2
 
 
-@pytest.mark.parametrize("stage", ["cleaning.save_model", "cpu_engine.build_engine", "chain.write_pages"])
+@pytest.mark.parametrize("stage", ["cleaning.save_model", "engines.cpu_engine.build_engine", "chain.write_pages"])
 def test_a_full_disk_is_named_and_leaves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from optimizer.settings import Settings
 from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page
 from tests.end_to_end.conftest import command
-from tests.gpu_machine import PACKAGES, environment
+from tests.gpu_machine import environment, in_this_process
 
 Job = Callable[..., Report]
 
@@ -72,8 +71,6 @@ def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
 @pytest.fixture
 def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     """``job(crash="int8")`` runs the main job for the GPU in this process, with everything that is timed cut short."""
-    monkeypatch.syspath_prepend(PACKAGES)
-    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
     for module in (cpu, measuring):
         monkeypatch.setattr(module, "SECONDS", 0.1)
 
@@ -83,8 +80,8 @@ def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
         options: dict[str, Any] = {"targets": ["native"], "data": str(folder / "data.npz"), "loadgen": ()}
         return optimize_api(folder / "cnn.onnx", out=folder / "out", **options).report
 
-    yield optimized
-    sys.modules.pop("pynvml", None)
+    with in_this_process():
+        yield optimized
 
 
 def test_a_slower_int8_engine_never_ships(job: Job, folder: Path) -> None:

@@ -4,7 +4,6 @@ and constraints for its types, shares no optimization profile between contexts a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ import pytest
 import optimizer.stages.engines.cpu as cpu
 import optimizer.stages.engines.measuring as measuring
 from engines.manifest import EngineManifest
-from engines.tensorrt import library
 from optimizer import optimize
-from tests.gpu_machine import OLD, PACKAGES, environment
+from tests.gpu_machine import environment, in_this_process
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 20]>
@@ -49,23 +47,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
     onnx.save(model, tmp_path / "text.onnx")
     np.savez(tmp_path / "data.npz", ids=rng.integers(0, 50, (32, 6)))
-    _forget()
-    for packages in (PACKAGES, OLD):
-        monkeypatch.syspath_prepend(packages)
     for name, value in environment(tmp_path / ".cache", old=True).items():
         monkeypatch.setenv(name, value)
     for module in (cpu, measuring):
         monkeypatch.setattr(module, "SECONDS", 0.1)
-    yield tmp_path
-    _forget()
-
-
-def _forget() -> None:
-    """Leave no module of another machine in this process."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("pynvml", "tensorrt")]:
-        del sys.modules[name]
-    library._load.cache_clear()
-    library.process_logger.cache_clear()
+    with in_this_process(old=True):
+        yield tmp_path
 
 
 def test_the_whole_job_runs_on_tensorrt_8(machine: Path) -> None:

@@ -8,9 +8,15 @@ device memory in host memory; ``pynvml`` tells of one A100. Names, arguments and
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from engines.tensorrt import library
 
 PACKAGES = Path(__file__).parent / "packages"
 OLD = Path(__file__).parent / "packages8"
@@ -27,3 +33,28 @@ def environment(cache: Path, *, old: bool = False, **faults: str) -> dict[str, s
         "ENGINEWRIGHT_CACHE": str(cache),
         "STAND_IN_FAULTS": json.dumps(faults),
     }
+
+
+@contextmanager
+def in_this_process(*, old: bool = False) -> Iterator[None]:
+    """The machine's packages for this process, in place of what is imported of the real ones, which is back
+    afterwards."""
+    own = list(sys.path)
+    real = _taken()
+    sys.path[:0] = [str(place) for place in [*([OLD] if old else []), PACKAGES]]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = own
+        _taken()
+        sys.modules.update(real)
+        importlib.invalidate_caches()
+
+
+def _taken() -> dict[str, object]:
+    """Modules of the packages that the machine has of its own, taken out of this process."""
+    library._load.cache_clear()
+    library.process_logger.cache_clear()
+    names = [name for name in sys.modules if name.partition(".")[0] in ("pynvml", "tensorrt", "cuda")]
+    return {name: sys.modules.pop(name) for name in names}
