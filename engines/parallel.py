@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from itertools import islice
+from math import prod
 from threading import Event, Lock
 from typing import TypeVar
 
@@ -18,15 +19,28 @@ from threadpoolctl import threadpool_limits
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_SHARED_BY: ContextVar[int] = ContextVar("pieces of work that share the cores", default=1)
+
+
+class _Sharing:
+    """Pieces of work that share the cores: how many are not done yet."""
+
+    def __init__(self, working: int) -> None:
+        self._lock, self.working = Lock(), working
+
+    def done(self) -> None:
+        with self._lock:
+            self.working -= 1
+
+
+_SHARED_WITH: ContextVar[tuple[_Sharing, ...]] = ContextVar("whom the cores are shared with", default=())
 
 
 def available_cores() -> int:
     """Logical cores this process may run on (its affinity mask where the system has one); their share in work that is
-    done ``side_by_side``.
+    done ``side_by_side``, which grows as the others end.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // _SHARED_BY.get(), 1)
+    return max(cores // prod(max(sharing.working, 1) for sharing in _SHARED_WITH.get()), 1)
 
 
 class _SingleProducts:
@@ -57,23 +71,31 @@ _single_products = _SingleProducts()
 
 
 def side_by_side(works: Sequence[Callable[[Event], _R]]) -> list[_R]:
-    """The results of all ``works``, each in a thread of its own with an equal share of the cores.
+    """The results of all ``works``, each in a thread of its own with an equal share of the cores, as many as are left.
 
     What one of them raises, and an interrupt, is raised here, once the others have ended: the event they are given is
     set then, for them to look at.
     """
     if len(works) == 1:
         return [works[0](Event())]
-    stop, token = Event(), _SHARED_BY.set(_SHARED_BY.get() * max(len(works), 1))
+    stop, sharing = Event(), _Sharing(len(works))
+    token = _SHARED_WITH.set((*_SHARED_WITH.get(), sharing))
+
+    def run(work: Callable[[Event], _R]) -> _R:
+        try:
+            return work(stop)
+        finally:
+            sharing.done()
+
     pool = ThreadPoolExecutor(max(len(works), 1))
     try:
         with _single_products():
-            futures = [pool.submit(copy_context().run, work, stop) for work in works]
+            futures = [pool.submit(copy_context().run, run, work) for work in works]
             return [future.result() for future in futures]
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-        _SHARED_BY.reset(token)
+        _SHARED_WITH.reset(token)
 
 
 def in_parallel(

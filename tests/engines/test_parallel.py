@@ -29,6 +29,20 @@ def test_pieces_share_the_cores_and_products_use_one_each() -> None:
     assert available_cores() == cores and blas_threads() == before
 
 
+def test_the_last_to_end_has_all_cores() -> None:
+    def brief(_: Event) -> None:
+        return None
+
+    def long(_: Event) -> int:
+        deadline = time.monotonic() + 30
+        while available_cores() < before and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return available_cores()
+
+    before = available_cores()
+    assert side_by_side([brief, long]) == [None, before]
+
+
 def test_one_piece_alone_has_all_cores() -> None:
     assert side_by_side([lambda _: available_cores()]) == [available_cores()]
 
