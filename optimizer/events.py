@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 from typing import TypeAlias
 
 
@@ -65,11 +66,42 @@ Listener: TypeAlias = Callable[[Event], None]
 _HEARD: ContextVar[tuple[list[str], ...]] = ContextVar("lists that hear warnings", default=())
 
 
+class _SharedClock:
+    """Shares time out among what runs: the seconds of stages side by side add up to those that passed."""
+
+    def __init__(self) -> None:
+        self._lock, self._since = Lock(), 0.0
+        self._running: dict[object, float] = {}
+
+    def start(self, piece: object) -> None:
+        with self._lock:
+            self._share()
+            self._running[piece] = 0.0
+
+    def read(self, piece: object) -> float:
+        with self._lock:
+            self._share()
+            return self._running[piece]
+
+    def stop(self, piece: object) -> float:
+        with self._lock:
+            self._share()
+            return self._running.pop(piece)
+
+    def _share(self) -> None:
+        now = time.perf_counter()
+        for piece in self._running:
+            self._running[piece] += (now - self._since) / len(self._running)
+        self._since = now
+
+
 class Events:
-    """Sends events to listeners and keeps the seconds each stage took, and which were ``kept`` from an earlier run."""
+    """Sends events to listeners and keeps the seconds each stage took, and which were ``kept`` from an earlier run. Of
+    stages that run side by side each takes its share of the time, so that ``timings`` add up to what the job took.
+    """
 
     def __init__(self, *listeners: Listener) -> None:
-        self._listeners = listeners
+        self._listeners, self._clock = listeners, _SharedClock()
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self.kept: list[str] = []
@@ -108,7 +140,11 @@ class Events:
     def stage(self, name: str, title: str) -> Iterator[Callable[[], float]]:
         """Time a stage; it counts as finished only when it did not raise. Yields its elapsed seconds as a function."""
         self.emit(StageStarted(name, title))
-        start = time.perf_counter()
-        yield lambda: time.perf_counter() - start
-        self.timings[name] = time.perf_counter() - start
-        self.emit(StageFinished(name, self.timings[name]))
+        piece = object()
+        self._clock.start(piece)
+        try:
+            yield lambda: self._clock.read(piece)
+        finally:
+            seconds = self._clock.stop(piece)
+        self.timings[name] = seconds
+        self.emit(StageFinished(name, seconds))

@@ -246,8 +246,8 @@ class Plaster:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything measured in one run of ``optimize``. ``timings`` are seconds by stage; of stages in ``kept``, whose
-    result an earlier run had left, what they took then.
+    """Everything measured in one run of ``optimize``. ``timings`` are seconds by stage, of stages side by side their
+    share of the time; of stages in ``kept``, whose result an earlier run had left, what they took then.
     """
 
     status: Status

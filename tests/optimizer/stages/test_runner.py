@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -164,3 +165,17 @@ def test_stages_side_by_side_each_keep_their_own_warnings(tmp_path: Path) -> Non
     runner = StageRunner(Workspace(tmp_path / "out", "job"), again, None)
     runner.run(Stage("two", "two", Left, "two"), lambda _: pytest.fail("ran again"))
     assert again.warnings == ["two warns"]
+
+
+def test_seconds_of_stages_side_by_side_add_up_to_those_that_passed() -> None:
+    events = Events()
+
+    def stage(name: str, seconds: float, _: threading.Event) -> None:
+        with events.stage(name, name):
+            time.sleep(seconds)
+
+    start = time.perf_counter()
+    side_by_side([partial(stage, "brief", 0.05), partial(stage, "long", 0.2)])
+    passed = time.perf_counter() - start
+    assert 0.2 <= sum(events.timings.values()) <= passed
+    assert events.timings["long"] > events.timings["brief"]
