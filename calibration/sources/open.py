@@ -72,6 +72,15 @@ def _first(source: OpenedSource) -> list[Feed]:
     return source.peek(1) if whole else list(islice(source.samples(), 1))
 
 
+def from_files(data: Data | None) -> bool:
+    """Whether samples of ``data`` are read or made by this program, and no code of the user's is asked for them."""
+    return data is None or (isinstance(data, (str, Path)) and not _names_code(data))
+
+
+def _names_code(data: str | Path) -> bool:
+    return isinstance(data, str) and ":" in data and not Path(data).exists()
+
+
 def _open(
     data: Data,
     inputs: Sequence[TensorSpec],
@@ -79,7 +88,7 @@ def _open(
     samples: int | None,
     seed: int,
 ) -> OpenedSource:
-    if isinstance(data, str) and ":" in data and not Path(data).exists():
+    if isinstance(data, str) and _names_code(data):
         return FunctionSource(inputs, load_callable(data, expected=DATA_FORMS), description=data, samples=samples)
     if isinstance(data, (str, Path)):
         return _open_path(Path(data), inputs, images, samples, seed)

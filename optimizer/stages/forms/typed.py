@@ -8,7 +8,6 @@ in high precision and it is typed again (``budget.within_budget``); what took lo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ from typing import TypeAlias, TypeVar
 
 import onnx_ir as ir
 
+from calibration.sources.open import from_files
 from engines.parallel import side_by_side
 from graphs.lint import lint
 from graphs.macs import int8_share
@@ -70,6 +70,7 @@ class FormMaker:
     def __init__(self, job: Job, cleaned: Cleaned, runner: StageRunner, events: Events) -> None:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
         self._settings, self._graph = job.settings, FloatGraph(job, cleaned)
+        self._prepared: dict[str, Prepared] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> FormMaker:
@@ -88,8 +89,13 @@ class FormMaker:
         if needs_typed(self._job.targets, self._settings.precision):
             works.append(partial(self._for_tensorrt, tensorrt))
         kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
+        at_once = not kept and self._may_share_the_cores()
+        if at_once and self._settings.evaluate is not None and self._settings.precision.quantized:
+            calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
+            self._prepared |= dict(side_by_side(calibrations))
+            at_once = False  # the metric is the user's code: it is asked in this thread
         made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
-        for forms in [work(Event()) for work in works] if kept else self._in_threads(works):
+        for forms in side_by_side(works) if at_once else [work(Event()) for work in works]:
             made |= forms
         sparse = self._settings.sparsity is Sparsity.TWO_FOUR
         return TypedForms(made[TYPED], made[CPU_INT8], made[CPU_FP32], sparse=sparse)
@@ -98,12 +104,18 @@ class FormMaker:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
         return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
 
-    def _in_threads(self, works: Sequence[Callable[[Event], Forms]]) -> list[Forms]:
-        """What ``works`` make: side by side, unless weights are so large that their memory is not to be had twice."""
-        if weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
-            return [work(Event()) for work in works]
+    def _may_share_the_cores(self) -> bool:
+        """Whether both forms may be made side by side, in threads: not where samples come from the user's code, which
+        may be tied to the thread it began in, nor where weights are so large that their memory is not to be had twice.
+        """
+        if not from_files(self._settings.data) or weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
+            return False
         _ = self._graph.costs, self.checker  # made before threads ask for them
-        return side_by_side(works)
+        return True
+
+    def _calibrate(self, scheme: Scheme, stop: Event) -> tuple[str, Prepared]:
+        found = calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
+        return scheme.name, found
 
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, TENSORRT, stop)
@@ -144,7 +156,7 @@ class FormMaker:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
         if not self._settings.precision.quantized or self._runner.available(stage):
             return None
-        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
+        return self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
 
     def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from rich.console import Console
 import optimizer.stages.chain as chain
 import optimizer.stages.engines.cpu as cpu
 import optimizer.stages.engines.cpu_engine as cpu_engine
+import optimizer.stages.forms.typed as typed
 from calibration.table import CalibrationTable
+from engines.parallel import side_by_side
 from engines.targets.target import CPU
 from graphs.digests import sha256_file
 from optimizer import optimize
@@ -160,3 +164,29 @@ def test_what_a_metric_said_is_never_another_jobs(job: Path) -> None:
         kept, made = kept_and_made(job, out, targets=["cpu"], evaluate=f"{job / 'score.py'}:score")
         assert "type-cpu" in made
     assert kept == {"clean", "calibrate-cpu"}
+
+
+def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to a database, an event loop: much of what users hold belongs to one thread. Forms are made side by
+    side all the same where only the metric is theirs.
+    """
+    here, asked, together = threading.current_thread(), set[threading.Thread](), list[int]()
+
+    def score(_: object) -> float:
+        asked.add(threading.current_thread())
+        return 0.5
+
+    def samples() -> Iterator[dict[str, np.ndarray]]:
+        for sample in np.load(job / "data.npz")["input"]:
+            asked.add(threading.current_thread())
+            yield {"input": sample[None]}
+
+    def counted(works: Sequence[Callable[[Event], object]]) -> list[object]:
+        together.append(len(works))
+        return side_by_side(works)
+
+    monkeypatch.setattr(typed, "side_by_side", counted)
+    run(job, targets=["cpu", "t4"], data=samples, evaluate=score)
+    assert asked == {here} and together == []
+    run(job, targets=["cpu", "t4"], evaluate=score)
+    assert asked == {here} and together == [2]
