@@ -18,6 +18,7 @@ from engines.onnxruntime.run import run_session
 from engines.parallel import available_cores
 from graphs.model_files import model_bytes
 
+CPU_PROVIDER = "CPUExecutionProvider"
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.Fail,
@@ -50,14 +51,15 @@ _NUMPY_NAMES = {
 
 
 class OnnxRuntimeEngine(EngineBase):
-    """Runs an ONNX model on the CPU.
+    """Runs an ONNX model on the CPU, or on another ``provider``.
 
     ``model`` is a path (external data is found next to it, weights are read by ONNX Runtime itself) or a serialized
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
     ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and less than half the
-    memory; ``large`` says whether it is one, where that is known.
+    memory; ``large`` says whether it is one, where that is known. ``provider`` is who runs it, the CPU or a GPU's
+    (``engines.onnxruntime.provider``).
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
     """
@@ -71,6 +73,7 @@ class OnnxRuntimeEngine(EngineBase):
         memory_pattern: bool = True,
         lean: bool = False,
         large: bool | None = None,
+        provider: str = CPU_PROVIDER,
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
@@ -81,7 +84,7 @@ class OnnxRuntimeEngine(EngineBase):
             options.add_session_config_entry("session.disable_prepacking", "1")
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # each weight unfolded is given back
             disabled = ["ConstantFolding"]  # it would store INT8 and FP16 weights again in float
-        self._session: Any = _open_session(model, self._where, options, disabled)
+        self._session: Any = _open_session(model, self._where, options, disabled, provider)
         self._inputs = tensor_specs(self._session.get_inputs(), self._where)
         self._outputs = tensor_specs(self._session.get_outputs(), self._where)
         self._output_names = [spec.name for spec in self._outputs]
@@ -117,16 +120,18 @@ def _options(threads: int, fuse_qdq: bool, memory_pattern: bool) -> Any:
     return options
 
 
-def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[str]) -> Any:
+def _open_session(model: Path | bytes, where: str, options: Any, disabled: list[str], provider: str) -> Any:
     source = str(model) if isinstance(model, Path) else model
+    # else it prints why another provider than the CPU's did not start, and goes on with that
+    strict = {} if provider == CPU_PROVIDER else {"enable_fallback": 0}
     try:
         return ort.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
+            source, options, providers=[provider], disabled_optimizers=disabled or None, **strict
         )
     except _ORT_ERRORS as error:
         fault = [name for name in _at_fault(str(error)) if name not in disabled]
         if fault:
-            return _open_session(model, where, options, [*disabled, *fault])
+            return _open_session(model, where, options, [*disabled, *fault], provider)
         raise EngineError(refusal_of(error), where=where) from error
 
 

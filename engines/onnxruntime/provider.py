@@ -27,20 +27,15 @@ class ProviderEngine(OnnxRuntimeEngine):
 
     def __init__(self, model: Path, provider: str) -> None:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
         _preload(onnxruntime, provider)
-        super().__init__(model)  # inputs, outputs and their checks; its CPU session is replaced
-        options: Any = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         try:
-            # without enable_fallback=0 it prints why the provider did not start, and goes on with the CPU
-            session: Any = onnxruntime.InferenceSession(str(model), options, providers=[provider], enable_fallback=0)
-        except (ort_state.EPFail, ort_state.Fail, ort_state.RuntimeException, ValueError, RuntimeError) as error:
-            raise EngineError(f"{provider} did not start: {str(error).strip()}", where=str(model)) from error
-        if session.get_providers()[0] != provider:
+            super().__init__(model, provider=provider)
+        except (EngineError, ValueError, RuntimeError) as error:
+            reason = error.what if isinstance(error, EngineError) else str(error).strip()
+            raise EngineError(f"{provider} did not start: {reason}", where=str(model)) from error
+        if self._session.get_providers()[0] != provider:
             raise EngineError(f"{provider} did not start: ONNX Runtime fell back to the CPU", where=str(model))
-        self._session = session
 
 
 def _preload(onnxruntime: Any, provider: str) -> None:

@@ -17,7 +17,7 @@ PACKAGES = ("nvidia.cuda_runtime", "nvidia.cublas", "nvidia.cudnn")
 
 def load_cuda_wheels() -> bool:
     """Load what the wheels bring into this process; whether there was anything."""
-    waiting = [library for package in PACKAGES for library in sorted(_folder(package).glob("lib*.so.*"))]
+    waiting = [library for package in PACKAGES for library in _libraries(package)]
     loaded = 0
     while waiting:  # cuDNN's parts need each other in no order that names tell
         left = [library for library in waiting if not _loads(library)]
@@ -27,13 +27,14 @@ def load_cuda_wheels() -> bool:
     return loaded > 0
 
 
-def _folder(package: str) -> Path:
+def _libraries(package: str) -> list[Path]:
+    """What lies in its folder ``lib``; none where it is not installed."""
     try:
         spec = importlib.util.find_spec(package)
     except ModuleNotFoundError:
         spec = None
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    return Path(places[0]) / "lib" if places else Path("/nonexistent")
+    places = spec.submodule_search_locations or () if spec is not None else ()
+    return [library for place in places for library in sorted(Path(place, "lib").glob("lib*.so.*"))]
 
 
 def _loads(library: Path) -> bool:

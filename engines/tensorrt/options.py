@@ -128,9 +128,7 @@ OPTIONS: dict[str, Option] = {
         ("HardwareCompatibilityLevel", "IBuilderConfig.hardware_compatibility_level"),
     ),
     "weight_streaming": _flag("WEIGHT_STREAMING"),
-    "dla_core": Option(
-        "the number of a DLA core, 0 to 3", _within(0, 3), _dla, ("IBuilderConfig.DLA_core", "BuilderFlag.GPU_FALLBACK")
-    ),
+    "dla_core": Option("the number of a DLA core, 0 to 3", _within(0, 3), _dla, _DLA_NAMES),
     "plugins": Option(f"plugin libraries, separated by {os.pathsep!r}", _paths, _elsewhere),
 }
 _UNUSED_BY_RTX = {

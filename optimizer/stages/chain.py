@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
@@ -21,8 +20,8 @@ from optimizer.stages.engines.baseline import BASELINE, baseline_here
 from optimizer.stages.engines.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.engines.cpu_engine import built_cpu, make_cpu_engine
 from optimizer.stages.engines.loadgen import measure_scenarios
-from optimizer.stages.engines.native import EngineHere, NativeEngines
-from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.native import NativeEngines
+from optimizer.stages.engines.record import EngineRecord, TargetEngine
 from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.engines.shipping import ship, shipped_on_cpu
 from optimizer.stages.forms.typed import FormMaker
@@ -50,25 +49,15 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     cleaned = runner.run(stage, lambda folder: clean(job, folder, events))
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
-        here = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
+        engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
     predictions = _predicted(job, cleaned, forms, runner, events)
-    builds = [found.outcome for found in here.values()]
-    records = {name: found.record for name, found in here.items() if found.record is not None}
-    shipped = {name: found.form for name, found in here.items() if found.form is not None}
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
-        records[CPU.name] = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
-        shipped[CPU.name] = shipped_on_cpu(forms, records[CPU.name])
-        builds = [*builds, built_cpu(workspace.path)]
-    folders = {name: found.folder for name, found in here.items() if found.record is not None and found.folder}
-    folders |= {CPU.name: workspace.path / "engines" / CPU.name} if CPU.name in records else {}
-    loadgen = _under_load(job, folders, runner, workspace.path, events)
+        engines[CPU.name] = _for_cpu(job, cleaned, forms, runner, workspace.path, events)
+    records = {name: engine.record for name, engine in engines.items() if engine.record is not None}
+    folders = {name: engines[name].folder for name in records}
+    loadgen = _under_load(job, {n: folder for n, folder in folders.items() if folder}, runner, workspace.path, events)
     held_back = job.inputs.held_back.description + checked.held_back_note
-    found = gathered(job, cleaned, forms, builds, records, shipped, loadgen, predictions, held_back, workspace, events)
-    found = replace(
-        found,
-        not_run={name: engine.reason for name, engine in here.items() if engine.reason},
-        baselines=[engine.target for engine in here.values() if engine.target is not None],
-    )
+    found = gathered(job, cleaned, forms, engines, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
     write_pages(report, found.main.plan, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
@@ -83,7 +72,7 @@ def _for_gpus(
     runner: StageRunner,
     bundle: Path,
     events: Events,
-) -> dict[str, EngineHere]:
+) -> dict[str, TargetEngine]:
     """By target: a plan for every GPU, and what became of it on the one that is here."""
     targets = [target for target in job.targets if target.backend is Backend.TENSORRT]
     if not targets or forms.typed is None:
@@ -108,7 +97,7 @@ def _for_gpus(
         return build_targets(typed.path, job.targets, bundle, terms=terms, events=events, typed=typed, apart=apart)
 
     built = runner.run(building, build)
-    found = {made.target: EngineHere(made) for made in built}
+    found = {made.target: TargetEngine(made) for made in built}
     engines = NativeEngines(job, cleaned, terms, maker, runner, bundle, events)
     for target in own:
         found[target.name] = engines.make(target, found[target.name].outcome, typed, apart[target.name])
@@ -142,13 +131,13 @@ def _predicted(
 
 def _for_cpu(
     job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
-) -> EngineRecord:
-    title, key = "measure the CPU engine against FP32", keys.cpu_key(job, cleaned, forms)
-    stage = Stage("cpu", title, EngineRecord, key, leaves=(bundle / "engines" / CPU.name,))
-    cpu = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
-    for note in cpu.notes:
+) -> TargetEngine:
+    title, key, folder = "measure the CPU engine against FP32", keys.cpu_key(job, cleaned, forms), bundle / "engines"
+    stage = Stage("cpu", title, EngineRecord, key, leaves=(folder / CPU.name,))
+    record = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
+    for note in record.notes:
         events.warn("cpu", note)
-    return cpu
+    return TargetEngine(built_cpu(bundle), record, shipped_on_cpu(forms, record), folder=folder / CPU.name)
 
 
 def _under_load(

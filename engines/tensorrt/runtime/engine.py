@@ -139,8 +139,8 @@ class TensorRtEngine(EngineBase):
             self._free.put(flight.slot)
 
     def layer_times(self, feed: Feed) -> dict[str, float]:
-        """Milliseconds by layer of one inference, medians over some runs; empty where the library has no profiler. For
-        an engine opened without CUDA graphs, whose runs are not reported, and of no use after.
+        """Milliseconds by layer of one inference, medians over some runs. For an engine opened without CUDA graphs,
+        whose runs are not reported, and of no use after.
         """
         with self._slots[0].profiled(self._library) as times:
             for _ in range(RUNS):

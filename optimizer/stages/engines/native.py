@@ -6,7 +6,6 @@ or runs out of memory, costs its form and a warning, never the job.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import BuildFailure
@@ -19,27 +18,13 @@ from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
 from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates
 from optimizer.stages.engines.measuring import Measured, measure, shipped_form
 from optimizer.stages.engines.proving import Proofs, prove, unlike
-from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.record import TargetEngine
 from optimizer.stages.engines.shipping import describe_engine
 from optimizer.stages.forms.siblings import SiblingGraph
 from optimizer.stages.forms.typed import FormMaker
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.runner import Stage, StageRunner
-
-
-@dataclass(frozen=True)
-class EngineHere:
-    """What became of a target that runs here. ``record`` and ``form`` are None where no engine of it ran, and
-    ``reason`` says why; ``folder`` is its engine's. ``target`` is set where nobody asked for it: a baseline.
-    """
-
-    outcome: BuildOutcome
-    record: EngineRecord | None = None
-    form: TypedForm | None = None
-    reason: str = ""
-    folder: Path | None = None
-    target: Target | None = None
 
 
 class NativeEngines:
@@ -58,11 +43,11 @@ class NativeEngines:
         self._job, self._cleaned, self._terms, self._maker = job, cleaned, terms, maker
         self._runner, self._bundle, self._events = runner, bundle, events
 
-    def make(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> EngineHere:
+    def make(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> TargetEngine:
         """``engine`` is the folder that ``built`` is about. Where no form could be built, there is only the reason."""
         found = self._candidates(target, built, typed, engine)
         if not found.built:
-            return EngineHere(built)
+            return TargetEngine(built)
         out = self._bundle / "engines" / target.name
         proofs = self._proved(target, found, typed)
         measured = self._measured(target, found, proofs, out)
@@ -70,9 +55,9 @@ class NativeEngines:
         if form is not None and form.path != typed.path:
             describe_engine(out, form)
         made = outcome(target.name, out, EngineManifest.load(out))
-        return EngineHere(made, measured.record, form, measured.reason, out)
+        return TargetEngine(made, measured.record, form, measured.reason, out)
 
-    def baseline(self, typed: TypedForm) -> EngineHere | None:
+    def baseline(self, typed: TypedForm) -> TargetEngine | None:
         """ONNX Runtime's CUDA provider on the float siblings of ``typed``; None where it does not run, which a warning
         says.
         """
@@ -104,7 +89,7 @@ class NativeEngines:
         engine = found.built[measured.form].engine
         manifest = EngineManifest.load(engine)
         made = BuildOutcome(name, None, manifest.bytes, manifest.build_seconds, manifest.backend)
-        return EngineHere(made, measured.record, form, folder=engine, target=BASELINE)
+        return TargetEngine(made, measured.record, form, folder=engine, target=BASELINE)
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
         alone = self._job.settings.gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY

@@ -14,7 +14,7 @@ from engines.portions import InPortions
 from optimizer.stages.forms.accuracy_check import ALIKE_DB, AccuracyCheck, AccuracyChecker
 
 NEAR_DB = 1.0
-"""By how much SQNR measured on an engine and simulated of its graph may differ before a warning says so (issue 12)."""
+"""By how much SQNR measured on an engine and simulated of its graph may differ before a warning says so. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
 from benchmarks.accuracy.task_metric import TaskAccuracy
@@ -16,7 +17,9 @@ from benchmarks.memory import EngineMemory
 from benchmarks.timing.in_flight import DeviceLatency
 from benchmarks.timing.op_times import OpTime
 from benchmarks.timing.steady import Steadiness
-from optimizer.stages.forms.typed_forms import CPU_FP32
+from engines.targets.target import Target
+from optimizer.stages.engines.build import BuildOutcome
+from optimizer.stages.forms.typed_forms import CPU_FP32, TypedForm
 
 LEAST_GAIN = 1.02
 """How many times faster than a more precise form a form must be to ship; chosen, above what two equal engines differ
@@ -73,6 +76,21 @@ class EngineRecord:
         if self.form not in self.throughput or CPU_FP32 not in self.throughput:
             return None
         return self.throughput[self.form].samples_per_s / self.throughput[CPU_FP32].samples_per_s
+
+
+@dataclass(frozen=True)
+class TargetEngine:
+    """What became of one target: what was built and, of an engine that runs here, its ``record``, the ``form`` it ships
+    in and its ``folder``. These are None where none ran, and ``reason`` then says why one that is of the GPU here did
+    not. ``target`` is set where nobody asked for it: a baseline.
+    """
+
+    outcome: BuildOutcome
+    record: EngineRecord | None = None
+    form: TypedForm | None = None
+    reason: str = ""
+    folder: Path | None = None
+    target: Target | None = None
 
 
 def choose_form(

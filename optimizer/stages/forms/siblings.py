@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from graphs.macs import int8_mac_share
+from graphs.macs import int8_share
 from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.precision import PrecisionPlan
@@ -63,7 +63,7 @@ def sibling_graphs(
         made: dict[str, SiblingGraph] = {}
         for precision in wanted:
             ranges = observed() if precision is Precision.FP16 else None
-            found = _typed(cleaned, graph, precision, ranges, folder / precision.value / MODEL)
+            found = _typed(graph, precision, ranges, folder / precision.value / MODEL)
             if found.plan.computes_in == precision.value:  # a model given in int8 has no sibling in half precision
                 made[precision.value] = found
         return made
@@ -71,13 +71,11 @@ def sibling_graphs(
     return runner.run(stage, work)
 
 
-def _typed(
-    cleaned: Cleaned, graph: FloatGraph, precision: Precision, observed: Observed | None, path: Path
-) -> SiblingGraph:
+def _typed(graph: FloatGraph, precision: Precision, observed: Observed | None, path: Path) -> SiblingGraph:
     typed = GraphTyper(graph.model, precision, graph.joined, graph.costs, observed).typed(None)
     path.parent.mkdir(parents=True)
     save_model(typed.model, path)
     written = ir.load(path)
     plan = with_given_int8(typed.plan, written)
     notes = list(dict.fromkeys([*graph.notes, *plan.notes]))
-    return SiblingGraph(path, PrecisionPlan(plan.nodes, notes), int8_mac_share(written, cleaned.sample_shapes))
+    return SiblingGraph(path, PrecisionPlan(plan.nodes, notes), int8_share(written, graph.costs))

@@ -90,10 +90,11 @@ class FormMaker:
             works.append(partial(self._for_tensorrt, tensorrt))
         kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
         at_once = not kept and self._may_share_the_cores()
-        if at_once and self._settings.evaluate is not None and self._settings.precision.quantized:
-            calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
-            self._prepared |= dict(side_by_side(calibrations))
-            at_once = False  # the metric is the user's code: it is asked in this thread
+        if at_once and self._asks_the_user():
+            at_once = False
+            if self._settings.precision.quantized:
+                calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
+                self._prepared |= dict(side_by_side(calibrations))
         made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
         for forms in side_by_side(works) if at_once else [work(Event()) for work in works]:
             made |= forms
@@ -105,13 +106,18 @@ class FormMaker:
         return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
 
     def _may_share_the_cores(self) -> bool:
-        """Whether both forms may be made side by side, in threads: not where samples come from the user's code, which
-        may be tied to the thread it began in, nor where weights are so large that their memory is not to be had twice.
+        """Whether both forms may be calibrated side by side, in threads: not where samples come from the user's code,
+        which may be tied to the thread it began in, nor where weights are so large that their memory is not to be had
+        twice.
         """
         if not from_files(self._settings.data) or weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
             return False
         _ = self._graph.costs, self.checker  # made before threads ask for them
         return True
+
+    def _asks_the_user(self) -> bool:
+        """Whether an accuracy check asks code of the user's: the metric, or samples that are held back."""
+        return self._settings.evaluate is not None or not from_files(self._settings.eval_data)
 
     def _calibrate(self, scheme: Scheme, stop: Event) -> tuple[str, Prepared]:
         found = calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)

@@ -17,7 +17,7 @@ from optimizer.bundle import Workspace
 from optimizer.events import Events
 from optimizer.machine import cpu_name
 from optimizer.stages.engines.build import BuildOutcome
-from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.record import EngineRecord, TargetEngine
 from optimizer.stages.forms.typed_forms import TypedForm, TypedForms
 from optimizer.stages.job import Cleaned, Job
 
@@ -66,16 +66,16 @@ def gathered(
     job: Job,
     cleaned: Cleaned,
     forms: TypedForms,
-    builds: Sequence[BuildOutcome],
-    records: Mapping[str, EngineRecord],
-    shipped: Mapping[str, TypedForm],
+    engines: Mapping[str, TargetEngine],
     loadgen: Mapping[str, Mapping[str, LoadgenResult]],
     predictions: Mapping[str, Prediction],
     held_back: str,
     workspace: Workspace,
     events: Events,
 ) -> Findings:
-    """Everything a report is made of; ``held_back`` says where the samples came from that accuracy is judged on."""
+    """Everything a report is made of: ``engines`` by target; ``held_back`` says where the samples came from that
+    accuracy is judged on.
+    """
     imported, manifests = job.imported, _manifests(workspace.path)
     return Findings(
         model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
@@ -86,9 +86,11 @@ def gathered(
         predictions=predictions,
         max_drop=job.settings.max_drop,
         targets=job.targets,
-        builds={build.target: build for build in builds},
-        records=records,
-        shipped=shipped,
+        builds={name: engine.outcome for name, engine in engines.items()},
+        records={name: engine.record for name, engine in engines.items() if engine.record is not None},
+        shipped={name: engine.form for name, engine in engines.items() if engine.form is not None},
+        not_run={name: engine.reason for name, engine in engines.items() if engine.reason},
+        baselines=[engine.target for engine in engines.values() if engine.target is not None],
         loadgen=loadgen,
         timings=events.timings,
         kept=events.kept,

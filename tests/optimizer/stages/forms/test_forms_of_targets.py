@@ -189,4 +189,10 @@ def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeyp
     run(job, targets=["cpu", "t4"], data=samples, evaluate=score)
     assert asked == {here} and together == []
     run(job, targets=["cpu", "t4"], evaluate=score)
-    assert asked == {here} and together == [2]
+    assert asked == {here} and together == [2], "calibrated"
+    run(job, targets=["cpu", "t4"], evaluate=score, precision="fp16")
+    assert asked == {here} and together == [2], "nothing to calibrate"
+    run(job, targets=["cpu", "t4"], eval_data=samples)
+    assert asked == {here} and together == [2, 2], "calibrated: nothing is held back of the data"
+    run(job, targets=["cpu", "t4"], max_drop=0.02)
+    assert together == [2, 2, 2], "typed, too"
