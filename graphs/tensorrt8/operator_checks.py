@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
 from graphs.lint import Rule
-from graphs.tensorrt8.operators import LARGEST_K
+from graphs.tensorrt8.operators import LARGEST_K, REDUCTIONS
 
 Found: TypeAlias = "Iterator[tuple[Rule, str]]"
 Check: TypeAlias = "Callable[[ir.Node], Found]"
@@ -274,16 +274,12 @@ _FLOAT_ONLY = (
     *("Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu", "ArgMax", "ArgMin", "TopK", "MatMul"),
     *("Gemm", "PRelu", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"),
 )
-_REDUCTIONS = (
-    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
-    *("ReduceSum", "ReduceSumSquare"),
-)
 
 
 def _catalogue() -> dict[str, tuple[Check, ...]]:
     rows: list[tuple[tuple[str, ...], Check]] = [
         (_FLOAT_ONLY, floats),
-        (_REDUCTIONS, _reduction),
+        (REDUCTIONS, _reduction),
         (("QuantizeLinear", "DequantizeLinear"), quantizer),
         (("Conv", "ConvTranspose"), _kernel_shape),
         (("Conv", "ConvTranspose"), constant(2, "bias")),

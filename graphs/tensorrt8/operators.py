@@ -36,6 +36,10 @@ SUPPORTED = frozenset(
     }
 )
 """ONNX's own operators among them, without those that ended before opset 17 (Scatter, Upsample) and Caffe2's."""
+REDUCTIONS = (
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
+    *("ReduceSum", "ReduceSumSquare"),
+)
 PLUGINS = frozenset({"RoiAlign", "InstanceNormalization"})
 """Those that the parser makes plugins of: they need libnvinfer_plugin beside the parser."""
 DTYPES = frozenset(

@@ -3,7 +3,7 @@
 FP16 ends at 65504 and loses precision below 2^-14 (IEEE 754 binary16). What overflows or vanishes there stays FP32:
 constants, observed activations (also those between the steps of one operator) and quantization scales out of range,
 squares and roots, and arithmetic on shapes, where integers above 2048 are no longer exact. BF16 has the range of FP32,
-so only the standard's own limits and sums apply to it. What these rules do not foresee, ``stages.islands`` finds by
+so only the standard's own limits and sums apply to it. What these rules do not foresee, ``typed.islands`` finds by
 simulation.
 """
 

@@ -87,10 +87,10 @@ def _for_gpus(
         job.settings,
         cleaned.profile,
         forms.sparse,
+        job.inputs.held_back,
         tuple(cleaned.more_profiles),
         job.inputs.batching,
         (*forms.not_finite, *job.inputs.not_finite),
-        job.inputs.held_back,
     )
 
     def build(_: Path) -> list[BuildOutcome]:

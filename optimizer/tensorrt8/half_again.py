@@ -34,7 +34,7 @@ def half_again(lowered: Lowered) -> ir.Model:
 
 class _Narrowing:
     def __init__(self, model: ir.Model) -> None:
-        self._main, self._names = model.graph, FreeNames(model.graph)
+        self._names = FreeNames(model.graph)
         self._halves: dict[tuple[ir.Graph, ir.Value], ir.Value] = {}
 
     def node(self, node: ir.Node) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
+import onnx_ir.passes.common as common
 
 from engines.errors import BuildError, BuildFailure
 from graphs.edits import drop_unused_initializers
@@ -65,7 +66,7 @@ def lowered_as_far_as_possible(model: ir.Model) -> Lowered:
     rewritten = rewrite(copy, RULES)
     drop_defaults(copy)
     _declare(copy)
-    _drop_dead_nodes(copy)
+    common.RemoveUnusedNodesPass()(copy)  # second readers that keep a bias apart in ONNX Runtime, casts that went
     drop_unused_initializers(copy)
     infer_shapes(copy)
     names = [str(node.name) for node in copy.graph.all_nodes()]
@@ -100,11 +101,3 @@ def _declare(model: ir.Model) -> None:
         graph.opset_imports[""] = OPSET
         for node in graph:
             node.version = None
-
-
-def _drop_dead_nodes(model: ir.Model) -> None:
-    """Nodes whose results nobody needs: second readers that keep a bias apart in ONNX Runtime, casts that went."""
-    for graph in model.graphs():
-        for node in reversed(list(graph)):
-            if not any(value.uses() or value.is_graph_output() for value in node.outputs):
-                graph.remove(node, safe=True)

@@ -75,7 +75,7 @@ def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
 def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
     try:
         return next((where for feed in feeds if (where := first_difference(typed, lowered, feed))), "")
-    except EngineError:
+    except EngineError:  # no place is known then; what differs is told all the same
         return ""
 
 

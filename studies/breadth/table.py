@@ -20,7 +20,7 @@ RANDOM, BACKEND = "random graphs", "backend"
 _LONGEST = 200  # characters of a reason in the page
 POOR_DB = 20.0  # an INT8 form below this is named
 _MOST = 40  # kinds of refusals in the page
-_FOLDER = re.compile(r"\S*/(?=[^/\s]+\.(?:onnx|npz)\b)")
+_FOLDER = re.compile(r"\S*/(?=[^/\s]+\.(?:onnx|npz)\b)|/\S*/backend-\w+/")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

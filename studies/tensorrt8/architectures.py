@@ -14,7 +14,7 @@ import numpy as np
 
 from engines.engine import Feed
 from optimizer.settings import Precision
-from studies.tensorrt8.judging import FAILED, Found, Tally, judged
+from studies.tensorrt8.judging import Tally, judged
 
 ROWS = 2
 """Samples that a model is run on."""
@@ -29,16 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = Tally()
     for path in sorted(asked.folder.glob("*.onnx")):
         if not asked.names or path.stem in asked.names:
-            tally.add(path.stem, _tried(path, Precision(asked.precision)))
+            tally.add(path.stem, judged(path, Precision(asked.precision), [_feed(path.with_suffix(".npz"))]))
     tally.show()
     return 0
-
-
-def _tried(path: Path, precision: Precision) -> Found:
-    try:
-        return judged(path, precision, [_feed(path.with_suffix(".npz"))])
-    except Exception as error:  # one model's failure is a finding, and the others go on
-        return Found(FAILED, f"{type(error).__name__}: {error}")
 
 
 def _feed(path: Path) -> Feed:

@@ -1,4 +1,4 @@
-"""ONNX's own backend tests in the form for TensorRT 8: ``python -m studies.tensorrt8.backend [--kinds node …]``.
+"""ONNX's own backend tests in the form for TensorRT 8: ``python -m studies.tensorrt8.backend [--kind node …]``.
 
 Each test's model typed in FP16 and in INT8 with made-up ranges, lowered, and run beside the typed graph with all in
 FP32: one for each operator and option of the standard. What TensorRT 8 would not take is counted by reason.
@@ -21,11 +21,11 @@ from studies.tensorrt8.judging import UNUSABLE, Found, Tally, judged
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=["node", "simple", "pytorch-operator"])
+    parser.add_argument("--kind", nargs="*", choices=list(KINDS), default=["node", "simple", "pytorch-operator"])
     parser.add_argument("--precision", nargs="*", choices=["fp32", "fp16", "int8"], default=["fp16"])
     asked = parser.parse_args(arguments)
     tally = Tally()
-    for case in cases(asked.kinds):
+    for case in cases(asked.kind):
         for precision in asked.precision:
             tally.add(f"{case.name} {precision}", trial(case, Precision(precision)))
     tally.show()

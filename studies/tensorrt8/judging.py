@@ -34,14 +34,14 @@ class Found:
 def judged(path: Path, precision: Precision, feeds: Sequence[Feed]) -> Found:
     """Type the model with made-up ranges, lower it, and run both graphs beside each other with all in FP32."""
     try:
-        model = import_model(path).model
-        clean(model)
-    except BadInput as error:
-        return Found(UNUSABLE, in_a_line(error))
-    shapes = {name: array.shape for name, array in feeds[0].items()}
-    costs = {name: cost.macs for name, cost in count_macs(model, shapes).items() if cost.macs}
-    typed = type_by_structure(model, precision, costs)
-    try:
+        try:
+            model = import_model(path).model
+            clean(model)
+        except BadInput as error:
+            return Found(UNUSABLE, in_a_line(error))
+        shapes = {name: array.shape for name, array in feeds[0].items()}
+        costs = {name: cost.macs for name, cost in count_macs(model, shapes).items() if cost.macs}
+        typed = type_by_structure(model, precision, costs)
         lowered = lowered_as_far_as_possible(typed)
         if findings := lint_tensorrt8(lowered.model):
             return Found(REFUSED, findings[0].message)
@@ -53,7 +53,7 @@ def judged(path: Path, precision: Precision, feeds: Sequence[Feed]) -> Found:
             return Found(TAKEN)
         return Found(WRONG, f"{same.why} first at {first_difference(typed, lowered, feeds[0])!r}")
     except Exception as error:  # a failure is what is looked for
-        return Found(FAILED, in_a_line(error))
+        return Found(FAILED, f"{type(error).__name__}: {in_a_line(error)}")
 
 
 class Tally:

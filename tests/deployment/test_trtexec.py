@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,10 +18,9 @@ def arguments(script: str, folder: Path) -> list[str]:
     (folder / "build.sh").write_text(script)
     (folder / "trtexec").write_text('#!/bin/sh\nfor argument in "$@"; do printf "%s\\n" "$argument"; done\n')
     (folder / "trtexec").chmod(0o755)
-    command = f'PATH="$PWD:$PATH" sh {folder / "build.sh"} --verbose'
-    return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    command = ["sh", str(folder / "build.sh"), "--verbose"]
+    path = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, env=path, capture_output=True, text=True, check=True).stdout.split("\n")
 
 
 def test_types_and_shapes_reach_trtexec(tmp_path: Path) -> None:

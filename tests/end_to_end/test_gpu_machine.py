@@ -5,6 +5,7 @@ measured and put under load like the CPU's engine; and everything that can go wr
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_an_engine_that_is_not_what_was_simulated_is_named(job: Job) -> None:
     report = job(coarse="int8")
     assert report.targets["a100"].kept_precision == "int8"
     (warning,) = (text for text in report.warnings if "were simulated of its graph" in text)
-    assert "output 'logits' has 31." in warning and "60.0 dB were simulated" in warning
+    assert re.search(r"output 'logits' has (29|30|31)\.", warning) and "60.0 dB were simulated" in warning
     assert report.accuracy is not None
     assert 29 < (report.accuracy.outputs["logits"].sqnr_db or 0) < 32, "the report's figure is the engine's own"
 

@@ -3,7 +3,7 @@
 ``tensorrt`` parses ONNX, writes plans and runs them by ONNX Runtime on the CPU; ``cuda.bindings.runtime`` keeps
 device memory in host memory; ``pynvml`` tells of one A100. Names, arguments and answers are those of TensorRT 11 (or
 8.5), cuda-python and nvidia-ml-py as far as ours use them. What is to go wrong stands in ``$STAND_IN_FAULTS``
-(``faults.py``).
+(``stand_in_faults.py``).
 """
 
 from __future__ import annotations

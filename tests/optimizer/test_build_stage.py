@@ -18,6 +18,8 @@ BUILDS = """
 import sys
 from pathlib import Path
 import onnx.parser, onnx
+from calibration.sources.open import open_source
+from engines.engine import TensorSpec
 from engines.profile import ShapeProfile
 from engines.targets.target import TARGETS
 from engines.tensorrt.builder import process
@@ -31,7 +33,8 @@ model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> ' + te
 onnx.save(model, folder / "m.onnx")
 targets = [TARGETS[name] for name in ("a100", "t4", "l4")]
 show = lambda event: print(event.text, flush=True) if isinstance(event, Detail) else None
-terms = Terms(Settings(jobs=2), ShapeProfile({}), sparse_weights=False)
+held_back = open_source("random", [TensorSpec("x", "float32", (4,))], samples=1)
+terms = Terms(Settings(jobs=2), ShapeProfile({}), sparse_weights=False, held_back=held_back)
 build_targets(folder / "m.onnx", targets, folder / "bundle", terms=terms, events=Events(show))
 """
 

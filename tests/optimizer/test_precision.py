@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy.compare import Accuracy
+from calibration.sources.open import open_source
 from engines.build_request import BuildRequest
+from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
 from engines.targets.target import TARGETS
@@ -41,12 +43,13 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
 
     monkeypatch.setattr(build, "build_engine", record)
     settings = Settings(precision=Precision.AUTO, jobs=1)
+    held_back = open_source("random", [TensorSpec("x", "float32", (4,))], samples=1)
     form = TypedForm(tmp_path / "model.onnx", plan(a=(dtype, 1)), 0.0, AccuracyCheck(Accuracy(1, {})))
     build.build_targets(
         tmp_path / "model.onnx",
         [TARGETS["t4"]],
         tmp_path,
-        terms=build.Terms(settings, ShapeProfile({}), sparse_weights=False),
+        terms=build.Terms(settings, ShapeProfile({}), sparse_weights=False, held_back=held_back),
         events=Events(),
         typed=form,
     )

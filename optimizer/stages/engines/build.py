@@ -51,10 +51,10 @@ class Terms:
     settings: Settings
     profile: ShapeProfile
     sparse_weights: bool
+    held_back: SampleSource
     more_profiles: tuple[ShapeProfile, ...] = ()
     batching: Batching | None = None
     not_finite: tuple[str, ...] = ()
-    held_back: SampleSource | None = None
 
     def request(self, target: Target, model: Path, out: Path, precision: str) -> BuildRequest:
         """The build of one engine."""
@@ -141,7 +141,7 @@ def refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
 
 
 def _build_one(
-    request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event, held_back: SampleSource | None
+    request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event, held_back: SampleSource
 ) -> BuildOutcome:
     target = request.target
 

@@ -29,7 +29,7 @@ _SAMPLES = 2
 
 
 @contextmanager
-def readable(request: BuildRequest, held_back: SampleSource | None, events: Events) -> Iterator[BuildRequest]:
+def readable(request: BuildRequest, held_back: SampleSource, events: Events) -> Iterator[BuildRequest]:
     """``request`` for a library that takes types from the graph; else with the lowered graph and the nodes' types.
 
     The lowered graph is run beside the typed one on samples of ``held_back``. Raises ``BuildError`` naming the node
@@ -40,8 +40,7 @@ def readable(request: BuildRequest, held_back: SampleSource | None, events: Even
         return
     typed = ir.load(request.model)
     lowered = lower_for_tensorrt8(typed)
-    if held_back is not None:
-        prove(typed, lowered, list(islice(held_back.samples(), _SAMPLES)))
+    prove(typed, lowered, list(islice(held_back.samples(), _SAMPLES)))
     for note in lowered.notes:
         events.note(STAGE, f"{request.target.name}: {note}")
     with tempfile.TemporaryDirectory(prefix="enginewright-tensorrt8-") as folder:

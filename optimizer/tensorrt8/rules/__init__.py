@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+from graphs.tensorrt8.operators import REDUCTIONS
 from optimizer.tensorrt8.rewriting import Rule
 from optimizer.tensorrt8.rules import activations, equations, moved, normalizing, products, shaping
-
-_REDUCTIONS = (
-    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
-    *("ReduceSum", "ReduceSumSquare"),
-)
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "LayerNormalization": (normalizing.layer_norm,),
@@ -40,7 +36,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Trilu": (shaping.triangle_in_three_axes,),
     "Conv": (products.kernel_shape, products.computed_bias),
     "ConvTranspose": (products.kernel_shape, products.computed_bias),
-    **dict.fromkeys(_REDUCTIONS, (moved.axes_to_attribute,)),
+    **dict.fromkeys(REDUCTIONS, (moved.axes_to_attribute,)),
     "ReduceMax": (activations.bool_extreme, moved.axes_to_attribute),
     "ReduceMin": (activations.bool_extreme, moved.axes_to_attribute),
 }

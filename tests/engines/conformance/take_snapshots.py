@@ -10,6 +10,7 @@ Nothing of NVIDIA's is kept.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -54,13 +55,15 @@ def _lines(things: dict[str, object]) -> str:
     return ",\n".join(f"{json.dumps(n)}: {json.dumps(t, separators=(',', ':'))}" for n, t in sorted(things.items()))
 
 
-def main(arguments: list[str]) -> None:
-    python = arguments[0] if arguments else sys.executable
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("python", nargs="?", default=sys.executable, help="a Python 3.10 (default: this one)")
+    parser.add_argument("wheels", nargs="?", type=Path, help="folder to keep the wheels in (default: kept nowhere)")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        wheels = Path(arguments[1]) if len(arguments) > 1 else Path(temporary)
         for binding in BINDINGS:
-            take(binding, python, wheels)
+            take(binding, asked.python, asked.wheels or Path(temporary))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

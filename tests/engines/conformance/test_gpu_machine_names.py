@@ -18,7 +18,7 @@ from engines.tensorrt.capabilities import probe
 plain = set(dir(object)) | set(dir(enum.IntEnum))
 found = {}
 for name in tensorrt.__all__:
-    members = [m for m in vars(getattr(tensorrt, name)) if not m.startswith("_") and m not in plain]
+    members = [m for m in dir(getattr(tensorrt, name)) if not m.startswith("_") and m not in plain]
     found[name] = members
 print(json.dumps({"names": found, "capabilities": vars(probe(tensorrt, "tensorrt"))}))
 """

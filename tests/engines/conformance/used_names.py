@@ -90,10 +90,11 @@ class Reader(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         outer, self.scope = self.scope, dict(self.scope)
+        asked, self.asked = self.asked, {}
         for part in (*node.decorator_list, node.args):
             self.visit(part)
         self.block(node.body)
-        self.scope = outer
+        self.scope, self.asked = outer, asked
 
     def block(self, statements: list[ast.stmt], facts: frozenset[Fact] = frozenset()) -> None:
         """Visit statements in order; what one of them makes certain holds for those behind it."""
@@ -174,8 +175,8 @@ class Reader(ast.NodeVisitor):
 
     def remember(self, target: ast.expr, value: ast.expr) -> None:
         found = self.known(value)
-        if isinstance(target, ast.Name) and (asked := self.capability(value)):
-            self.asked[target.id] = asked
+        if isinstance(target, ast.Name):
+            self.asked[target.id] = self.capability(value)
         if found is not None and isinstance(target, ast.Name):
             self.scope[target.id] = found
         elif found is not None and isinstance(target, ast.Attribute):

@@ -61,7 +61,7 @@ class FakeEngine:
     fails: bool = False
     contexts: list[FakeContext] = field(default_factory=list)
     config: Any = None
-    device_memory_size_v2: int = 64
+    device_memory_size_v2: int = field(default_factory=lambda: 64)
 
     num_io_tensors = 2
 

@@ -35,7 +35,6 @@ def test_each_slot_has_its_own_copy_of_every_profile(tmp_path: Path) -> None:
             outputs = [engine.collect(flight)["y"] for flight in flights]
             np.testing.assert_array_equal(outputs[0], 2 * batch(first) + 1)
             np.testing.assert_array_equal(outputs[1], 2 * batch(second, 50) + 1)
-    assert {context.profile % 2 for context in plan.contexts} <= {0, 1}
     assert len(plan.contexts) == 2, "none is spent on captured shapes"
 
 

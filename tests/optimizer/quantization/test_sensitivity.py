@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from calibration.table import CalibrationTable, TensorRange
+from graphs.segments import tail
 from optimizer.quantization.corrections import sensitivity
 from optimizer.quantization.corrections.sensitivity import measure
 from optimizer.quantization.cpu_placement import place_for_cpu
@@ -55,6 +56,10 @@ def test_an_op_of_the_cpu_form_is_measured_as_it_is_quantized() -> None:
     assert found.node == "a" and found.noise == pytest.approx(wanted, rel=0.05)
 
 
+def node(model: ir.Model, name: str) -> ir.Node:
+    return next(node for node in model.graph if node.name == name)
+
+
 def deep(layers: int) -> ir.Model:
     """Products with skips over two of them, and an output in the middle."""
     text, weights, last = "", {}, "x"
@@ -77,10 +82,19 @@ def test_ops_measured_in_parts_of_the_graph_cause_what_they_cause_in_the_whole(
     monkeypatch.setattr(sensitivity, "NO_MATTER", 0.0)
     placement = place(model, scheme=TENSORRT, keep_float={})
     known = table(**dict.fromkeys([point.range_name for point in placement.activations], 4.0))
+    cut: list[str] = []
+
+    def noted(model: ir.Model, first: ir.Node) -> ir.Model | None:
+        cut.append(str(first.name))
+        return tail(model, first)
+
+    monkeypatch.setattr(sensitivity, "tail", noted)
     monkeypatch.setattr(sensitivity, "PARTS", 1)
     whole = measure(model, placement, known, feeds)
+    assert cut == []
     monkeypatch.setattr(sensitivity, "PARTS", 4)
     parts = measure(model, placement, known, feeds)
+    assert cut == ["m9", "m18", "m27"] and all(tail(model, node(model, name)) for name in cut)
     assert len(whole) == 36 and [item.node for item in parts] == [item.node for item in whole]
     np.testing.assert_allclose([i.noise for i in parts], [i.noise for i in whole], rtol=1e-2)
 

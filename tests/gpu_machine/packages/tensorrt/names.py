@@ -1,8 +1,11 @@
-"""Enums and plain classes, named and valued as TensorRT 11's Python bindings have them."""
+"""Enums and plain classes, named and valued as the real Python bindings have them."""
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+import json
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
 
 
 class ILogger:
@@ -19,73 +22,39 @@ class ILogger:
         raise NotImplementedError
 
 
-class DataType(Enum):
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-    FP8 = 6
-    BF16 = 7
-    INT64 = 8
+_SNAPSHOTS = Path(__file__).resolve().parents[3] / "engines" / "conformance" / "snapshots"
 
 
-class LayerType(Enum):
-    CONVOLUTION = 0
-    ELEMENTWISE = 5
-    QUANTIZE = 41
-    DEQUANTIZE = 42
+class _Numbered(Enum):
+    """An enum as pybind11 makes them: its members are no integers, and have one."""
+
+    def __int__(self) -> int:
+        return int(self.value)
 
 
-class TensorIOMode(Enum):
-    NONE = 0
-    INPUT = 1
-    OUTPUT = 2
+def enums_of(version: str) -> Callable[..., type[Enum]]:
+    """Enums by name, with the numbers of the real binding of that version; of some only the members named."""
+    said = json.loads((_SNAPSHOTS / f"tensorrt-{version}.json").read_text())["enums"]
+
+    def enum(name: str, *members: str) -> type[Enum]:
+        return _Numbered(name, {member: said[name][member] for member in members or said[name]})  # type: ignore
+
+    return enum
 
 
-class TensorLocation(Enum):
-    DEVICE = 0
-    HOST = 1
-
-
-class TensorFormat(Enum):
-    LINEAR = 0
-
-
-class ProfilingVerbosity(Enum):
-    LAYER_NAMES_ONLY = 0
-    NONE = 1
-    DETAILED = 2
-
-
-class NetworkDefinitionCreationFlag(IntEnum):
-    STRONGLY_TYPED = 1
-
-
-class BuilderFlag(Enum):
-    DEBUG = 2
-    REFIT = 4
-    TF32 = 6
-    SPARSE_WEIGHTS = 7
-    VERSION_COMPATIBLE = 11
-    STRIP_PLAN = 16
-    WEIGHT_STREAMING = 18
-
-
-class MemoryPoolType(Enum):
-    WORKSPACE = 0
-
-
-class ExecutionContextAllocationStrategy(Enum):
-    STATIC = 0
-    ON_PROFILE_CHANGE = 1
-    USER_MANAGED = 2
-
-
-class LayerInformationFormat(Enum):
-    ONELINE = 0
-    JSON = 1
+_of_11 = enums_of("11.4.0.106")
+DataType = _of_11("DataType")
+NetworkDefinitionCreationFlag = _of_11("NetworkDefinitionCreationFlag")
+BuilderFlag = _of_11("BuilderFlag")
+ExecutionContextAllocationStrategy = _of_11("ExecutionContextAllocationStrategy")
+# of these, which the stand-in for 8.5 has as well, what both versions have
+LayerType = _of_11("LayerType", "CONVOLUTION", "ELEMENTWISE", "QUANTIZE", "DEQUANTIZE")
+TensorIOMode = _of_11("TensorIOMode", "NONE", "INPUT", "OUTPUT")
+TensorLocation = _of_11("TensorLocation", "DEVICE", "HOST")
+TensorFormat = _of_11("TensorFormat", "LINEAR")
+ProfilingVerbosity = _of_11("ProfilingVerbosity", "LAYER_NAMES_ONLY", "NONE", "DETAILED")
+MemoryPoolType = _of_11("MemoryPoolType", "WORKSPACE")
+LayerInformationFormat = _of_11("LayerInformationFormat", "ONELINE", "JSON")
 
 
 class IProgressMonitor:

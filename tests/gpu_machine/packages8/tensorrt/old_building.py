@@ -4,14 +4,13 @@ kernels of cuBLAS unless told otherwise, a plan that bears no version in its fir
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
 from typing import Any
 
 import onnx
 from onnx import TensorProto
 
 from tensorrt import building, network
-from tensorrt.names import ILogger
+from tensorrt.names import ILogger, enums_of
 
 VERSION = building.VERSION = (8, 5, 3, 1)
 OPSET = 17
@@ -19,43 +18,12 @@ UNKNOWN = ("LayerNormalization", "GroupNormalization", "Gelu", "IsInf")
 _SUFFIX = {"QuantizeLinear": "_quantize_scale_node", "DequantizeLinear": "_dequantize_scale_node"}
 
 
-class DataType(Enum):
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-
-
-class NetworkDefinitionCreationFlag(IntEnum):
-    EXPLICIT_BATCH = 0
-    EXPLICIT_PRECISION = 1
-
-
-class BuilderFlag(Enum):
-    FP16 = 0
-    INT8 = 1
-    DEBUG = 2
-    REFIT = 5
-    TF32 = 7
-    SPARSE_WEIGHTS = 8
-    OBEY_PRECISION_CONSTRAINTS = 10
-    PREFER_PRECISION_CONSTRAINTS = 11
-
-
-class TacticSource(IntEnum):
-    CUBLAS = 0
-    CUBLAS_LT = 1
-    CUDNN = 2
-    EDGE_MASK_CONVOLUTIONS = 3
-    JIT_CONVOLUTIONS = 4
-
-
-class PreviewFeature(Enum):
-    FASTER_DYNAMIC_SHAPES_0805 = 0
-    DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805 = 1
-
+_of_8 = enums_of("8.5.3.1")
+DataType = _of_8("DataType")
+NetworkDefinitionCreationFlag = _of_8("NetworkDefinitionCreationFlag")
+BuilderFlag = _of_8("BuilderFlag")
+TacticSource = _of_8("TacticSource")
+PreviewFeature = _of_8("PreviewFeature")
 
 network.TYPES.update(
     {
@@ -188,7 +156,9 @@ for _name in ("add_optimization_profile", "create_timing_cache", "set_timing_cac
 
 class Builder(building.Builder):
     def create_network(self, flags: int = 0) -> network.INetworkDefinition:
-        assert flags == 1 << NetworkDefinitionCreationFlag.EXPLICIT_BATCH, "an implicit batch takes the first axis away"
+        assert flags == 1 << int(NetworkDefinitionCreationFlag.EXPLICIT_BATCH), (
+            "an implicit batch takes the first axis away"
+        )
         return network.INetworkDefinition()
 
     def create_builder_config(self) -> IBuilderConfig:  # type: ignore[override]

@@ -40,7 +40,12 @@ def test_a_model_that_fills_in_missing_values_is_calibrated_with_them(tmp_path: 
     x[::3, 1] = np.nan
     np.savez(tmp_path / "data.npz", x=x, other=other)
     result = optimize(
-        tmp_path / "m.onnx", precision="fp16", data=str(tmp_path / "data.npz"), targets=["cpu"], loadgen=()
+        tmp_path / "m.onnx",
+        precision="fp16",
+        data=str(tmp_path / "data.npz"),
+        targets=["cpu"],
+        loadgen=(),
+        out=tmp_path / "out",
     )
     assert result.report.accuracy.outputs["y"].sqnr_db > 60
     manifest = EngineManifest.load(result.bundle / "engines" / "cpu")
@@ -48,4 +53,11 @@ def test_a_model_that_fills_in_missing_values_is_calibrated_with_them(tmp_path: 
     other[5, 0] = np.nan
     np.savez(tmp_path / "data.npz", x=x, other=other)
     with pytest.raises(BadInput, match="'other': 1 of 32 values are NaN"):
-        optimize(tmp_path / "m.onnx", precision="fp16", data=str(tmp_path / "data.npz"), targets=["cpu"], loadgen=())
+        optimize(
+            tmp_path / "m.onnx",
+            precision="fp16",
+            data=str(tmp_path / "data.npz"),
+            targets=["cpu"],
+            loadgen=(),
+            out=tmp_path / "out",
+        )
