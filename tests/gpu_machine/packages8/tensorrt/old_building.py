@@ -141,7 +141,7 @@ class IBuilderConfig:
         self._previews: dict[PreviewFeature, bool] = {}
 
     def set_tactic_sources(self, tactic_sources: int) -> bool:
-        self._tactics = {source for source in TacticSource if tactic_sources >> source & 1}
+        self._tactics = {source for source in TacticSource if tactic_sources >> int(source) & 1}
         return True
 
     def set_preview_feature(self, feature: PreviewFeature, enable: bool) -> None:
