@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployment.kserve import ServiceOptions, inference_service
-from deployment.triton import write_triton_repository
+from deployment.triton.repository import write_triton_repository
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_atomically

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from deployment.config_pbtxt import to_pbtxt
 from deployment.served_engine import read_served_engines
-from deployment.triton_model import ModelFolder, TritonOptions, describe_models
+from deployment.triton.config import to_pbtxt
+from deployment.triton.models import ModelFolder, TritonOptions, describe_models
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
 from graphs.staging import staged

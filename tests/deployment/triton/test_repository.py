@@ -11,8 +11,8 @@ import onnx_ir as ir
 import pytest
 from triton_proto import parse
 
-from deployment import triton
-from deployment.triton import write_triton_repository
+from deployment.triton import repository
+from deployment.triton.repository import write_triton_repository
 from engines.engine import TensorSpec
 from engines.manifest import BackendName
 from engines.profile import ShapeProfile, ShapeRange
@@ -185,7 +185,7 @@ def test_a_write_that_fails_leaves_nothing(
     add_engine("t4", "tensorrt")
     before = sorted(tmp_path.rglob("*"))
     written: list[Path] = []
-    real = triton.write_atomically
+    real = repository.write_atomically
 
     def full_at_the_second(path: Path, content: bytes) -> None:
         written.append(path)
@@ -193,7 +193,7 @@ def test_a_write_that_fails_leaves_nothing(
             raise OSError(28, "No space left on device")
         real(path, content)
 
-    monkeypatch.setattr(triton, "write_atomically", full_at_the_second)
+    monkeypatch.setattr(repository, "write_atomically", full_at_the_second)
     with pytest.raises(BadInput, match="No space left on device"):
         write_triton_repository(bundle, tmp_path / "repo", name="net")
     assert len(written) == 2
@@ -204,13 +204,13 @@ def test_models_are_written_outside_the_repository_that_a_server_polls(
     bundle: Path, add_engine: AddEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    real = triton.write_atomically
+    real = repository.write_atomically
 
     def look(path: Path, content: bytes) -> None:
         seen.append([path.name for path in (tmp_path / "repo").iterdir()])
         real(path, content)
 
-    monkeypatch.setattr(triton, "write_atomically", look)
+    monkeypatch.setattr(repository, "write_atomically", look)
     add_engine("cpu", "onnxruntime")
     write_triton_repository(bundle, tmp_path / "repo", name="net")
     assert seen == [[]]

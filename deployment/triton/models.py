@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment.config_pbtxt import TensorConfig, TritonModel, WarmupInput, data_type
 from deployment.served_engine import ServedEngine
+from deployment.triton.config import TensorConfig, TritonModel, WarmupInput, data_type
 from engines.engine import TensorSpec
 from engines.profile import LARGEST_BATCH
 from graphs.errors import BadInput

@@ -1,0 +1,1 @@
+"""A Triton model repository: written from a bundle, checked and tuned on a running server."""
