@@ -10,10 +10,10 @@ import onnx_ir as ir
 from calibration.source import batches
 from engines.engine import Feed
 from graphs.macs import count_macs
-from optimizer.passes.sparsity import Sparsity as PruneTwoFour
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import KnownEnds
 from optimizer.settings import Sparsity
+from optimizer.sparsity.magnitude import PruneTwoFour
 from optimizer.stages.job import Cleaned, Job
 from optimizer.typed.graph import plan_in
 

@@ -17,7 +17,6 @@ from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.passes.signed_codes import SignedCodes
-from optimizer.passes.sparsity import Sparsity
 from optimizer.passes.unroll_step import UnrollSingleStep
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.placement import place
@@ -25,6 +24,7 @@ from optimizer.quantization.qdq import insert
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.simulation.extremes import Extremes
 from optimizer.simulation.float_twin import float_twin
+from optimizer.sparsity.magnitude import PruneTwoFour
 from tests.optimizer.quantization.models import table
 
 CONV = """
@@ -91,7 +91,7 @@ def for_cpu(model: ir.Model) -> None:
 PASSES: list[tuple[str, Callable[[ir.Model], object]]] = [
     (CONV, lambda model: FoldBatchNorm().apply(model)),
     (CONV, lambda model: FoldAffine().apply(model)),
-    (CONV, lambda model: Sparsity().apply(model)),
+    (CONV, lambda model: PruneTwoFour().apply(model)),
     (CONV, half),
     (CONV, twin),
     (CONV, scaled),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from optimizer.importing.names import name_nodes
-from optimizer.passes.sparsity import Sparsity, is_two_four, prune_two_four
+from optimizer.sparsity.magnitude import PruneTwoFour
+from optimizer.sparsity.pattern import is_two_four, prune_two_four
 
 FOURS = st.sampled_from([4, 8, 12])
 
@@ -74,7 +75,7 @@ def test_each_operator_is_pruned_along_its_input_channels(op: str, shape: tuple[
     text = f"g (float{'[N, 3, 8, 8]' if op == 'Conv' else '[N, 32]'} x, float{list(first)} f, float{list(shape)} w) => (float[A] y)"
     parsed = model(f"{text} {{ {head} b = Relu(a) [it] y = {op}(b, w) }}", f=first, w=shape)
     dense = weight_of(parsed, "w")
-    result = Sparsity().apply(parsed)
+    result = PruneTwoFour().apply(parsed)
     assert result.modified == 1
     assert "it: 2:4 along the input channels" in result.notes
     np.testing.assert_array_equal(weight_of(parsed, "w"), prune_two_four(dense, axis))
@@ -93,14 +94,14 @@ def test_each_operator_is_pruned_along_its_input_channels(op: str, shape: tuple[
 def test_what_stays_dense_says_why(call: str, shape: tuple[int, ...], why: str) -> None:
     text = f"""g (float[N, 16, 8, 8] x, float[16, 16, 1, 1] f, float{list(shape)} w) => (float[A] y) {{
         a = Conv(x, f) {"z" if call.startswith("Mul") else "y"} = {call} }}"""
-    result = Sparsity().apply(model(text, f=(16, 16, 1, 1), w=shape))
+    result = PruneTwoFour().apply(model(text, f=(16, 16, 1, 1), w=shape))
     assert result.modified == 0
     assert any(why in note for note in result.notes)
 
 
 def test_channels_that_are_no_multiple_of_four_stay_dense() -> None:
     text = "g (float[N, 18] x, float[18, 18] f, float[18, 16] w) => (float[A] y) { a = MatMul(x, f) y = MatMul(a, w) }"
-    result = Sparsity().apply(model(text, f=(18, 18), w=(18, 16)))
+    result = PruneTwoFour().apply(model(text, f=(18, 18), w=(18, 16)))
     assert any("18 input channels are no multiple of 4" in note for note in result.notes)
 
 
@@ -108,8 +109,8 @@ def test_a_weight_read_two_ways_stays_dense_and_one_read_alike_is_pruned_once() 
     head = "g (float[N, 16] x, float[16, 16] f, float[16, 16] w) => (float[A] y) { a = MatMul(x, f)"
     shapes = {"f": (16, 16), "w": (16, 16)}
     two_ways = model(f"{head} b = MatMul(a, w) y = Gemm<transB = 1>(b, w) }}", **shapes)
-    assert Sparsity().apply(two_ways).modified == 0
+    assert PruneTwoFour().apply(two_ways).modified == 0
     alike = model(f"{head} b = MatMul(a, w) y = MatMul(b, w) }}", **shapes)
-    assert Sparsity().apply(alike).modified == 2
+    assert PruneTwoFour().apply(alike).modified == 2
     assert sorted(alike.graph.initializers) == ["f", "w"]
     assert is_two_four(weight_of(alike, "w"), 0)
