@@ -21,12 +21,13 @@ from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
 from optimizer.quantization.affine import Quantizer
 from optimizer.quantization.channels import add_to_bias, can_add_bias
-from optimizer.quantization.corrections.gptq import Means, Moments, RoundedWeight, gptq, rounded_plainly
+from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import Codes, Floats, WeightScales, as_float32, mse_scales
+from optimizer.reconstruction.moments import Means, Moments
 
 MIN_ROWS = 64
 """Fewer rows than this tell nothing of an op."""
