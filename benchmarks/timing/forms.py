@@ -37,15 +37,15 @@ def untimed(feed: Feed) -> TimedForms:
 def time_forms(
     engines: Mapping[str, Engine], feed: Feed, specs: Sequence[TensorSpec], profile: ShapeProfile, *, seconds: float
 ) -> TimedForms:
-    """Time every engine for ``seconds`` on ``feed``, one sample, and for ``seconds`` on the batch that ``profile`` is
+    """Time every engine for ``seconds`` at most on ``feed``, one sample, and on the batch that ``profile`` is
     tuned for, as many in flight as it takes; in turns, so that a slow moment falls on all. The first is what the others
     are compared with.
     """
-    latency = measure_latency(engines, feed, seconds=seconds)
+    latency = measure_latency(engines, feed, seconds=seconds, until_known=True)
     many = repeat_to_batch(specs, feed, _batch(profile, specs, next(iter(latency.values())))) or feed
     batch, busy = sample_count(specs, many), {name: kept_busy(engine, many) for name, engine in engines.items()}
     loaded = {name: engine for name, (engine, _) in busy.items()}
-    steady = measure_steady(loaded, dict.fromkeys(engines, many), seconds=seconds, min_runs=5)
+    steady = measure_steady(loaded, dict.fromkeys(engines, many), seconds=seconds, min_runs=5, until_known=True)
     throughput = {name: _rate(found, batch, busy[name][1]) for name, found in steady.latency.items()}
     return TimedForms(batch, many, latency, throughput, steady.steadiness)
 

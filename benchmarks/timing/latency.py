@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from benchmarks.measurement import Latency, summarize_latency
+from benchmarks.timing.bursts import Timings, known
 from engines.engine import Engine, Feed
 
 BURST_SECONDS = 0.03
@@ -18,42 +18,39 @@ SLOW_FACTOR = 4.0
 
 
 def measure_latency(
-    engines: Mapping[str, Engine], feed: Feed, *, seconds: float = 1.0, min_runs: int = 20, warmup_runs: int = 3
+    engines: Mapping[str, Engine],
+    feed: Feed,
+    *,
+    seconds: float = 1.0,
+    min_runs: int = 20,
+    warmup_runs: int = 3,
+    until_known: bool = False,
 ) -> dict[str, Latency]:
     """Time ``infer(feed)`` of every engine for ``seconds`` each, at least ``min_runs`` times.
 
     The engines take turns in bursts of about 30 ms, in alternating order (A B, B A, ...): a slow moment of the machine
     falls on all of them. An engine so slow that ``min_runs`` take over four times ``seconds`` stops there with
-    fewer (never under three) and says so in ``n``.
+    fewer (never under three) and says so in ``n``. ``until_known``: all of them end earlier where medians and ratios
+    are known (``bursts.known``).
     """
-    times = time_interleaved(engines, dict.fromkeys(engines, feed), seconds, min_runs, warmup_runs)
-    return {name: summarize_latency(values) for name, values in times.items()}
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Timed runs of one engine, in order: when each started (seconds since the first of all), how long it took, and
-    in which round of bursts it fell."""
-
-    starts: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
-
-
-def time_interleaved(
-    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], seconds: float, min_runs: int, warmup_runs: int
-) -> dict[str, list[float]]:
-    """Seconds of every timed run per engine; each engine gets its own feed."""
-    for name, engine in engines.items():
+    for engine in engines.values():
         for _ in range(warmup_runs):
-            engine.infer(feeds[name])
-    return {name: timings.seconds for name, timings in time_in_turns(engines, feeds, seconds, min_runs).items()}
+            engine.infer(feed)
+    times = time_in_turns(engines, dict.fromkeys(engines, feed), seconds, min_runs, until_known=until_known)
+    return {name: summarize_latency(timings.seconds) for name, timings in times.items()}
 
 
 def time_in_turns(
-    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], seconds: float, min_runs: int
+    engines: Mapping[str, Engine],
+    feeds: Mapping[str, Feed],
+    seconds: float,
+    min_runs: int,
+    *,
+    until_known: bool = False,
 ) -> dict[str, Timings]:
-    """Time warm engines in alternating bursts, as ``measure_latency`` describes; everything about every run."""
+    """Time warm engines, each on its own feed, in alternating bursts, as ``measure_latency`` describes; everything
+    about every run.
+    """
     times = {name: Timings() for name in engines}
     order, number, origin = list(engines), 0, time.perf_counter()
     while pending := [name for name in order if not _done(times[name].seconds, seconds, min_runs)]:
@@ -61,6 +58,8 @@ def time_in_turns(
             _burst(engines[name], feeds[name], times[name], number, origin)
         order.reverse()
         number += 1
+        if until_known and known(times, min_runs):
+            break
     return times
 
 

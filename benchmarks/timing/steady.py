@@ -8,17 +8,16 @@ milliseconds apart, and its interval is that of a median (order statistics, no d
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 
 from benchmarks.measurement import OUTLIER_MADS, Latency, Verdict, summarize_latency
+from benchmarks.timing.bursts import Ratio, Timings, burst_medians, compare_bursts, variation
 from benchmarks.timing.conditions import Conditions, read_conditions
-from benchmarks.timing.latency import Timings, time_in_turns
+from benchmarks.timing.latency import time_in_turns
 from engines.engine import Engine, Feed
 
 LARGEST_VARIATION = 0.05
@@ -27,12 +26,10 @@ LARGEST_WARMING_C, LARGEST_CLOCK_DROP = 15.0, 0.10
 """Warming in degrees Celsius, and drop of the clock as a share, from which the machine is said to throttle; chosen."""
 LISTED_OUTLIERS = 10
 """Outliers that are listed; all are counted."""
-WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 5
-"""An engine is warm when its last five runs are less than 5 % faster than the five before; two seconds at most are
-waited for that.
+WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 3
+"""An engine is warm when its last three runs are less than 5 % faster than the three before; two seconds at most are
+waited for that. Chosen: a cold cache or a first allocation costs the first run or two.
 """
-NORMAL_95 = 1.959964
-"""97.5th percentile of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +39,6 @@ class Outlier:
     at_s: float
     ms: float
     factor: float
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster than the baseline, with the 95 % interval of the median over ``pairs`` of bursts."""
-
-    value: float
-    low: float
-    high: float
-    pairs: int
 
 
 @dataclass(frozen=True)
@@ -95,12 +82,19 @@ class SteadyRun:
 
 
 def measure_steady(
-    engines: Mapping[str, Engine], feeds: Mapping[str, Feed], *, seconds: float = 1.0, min_runs: int = 20
+    engines: Mapping[str, Engine],
+    feeds: Mapping[str, Feed],
+    *,
+    seconds: float = 1.0,
+    min_runs: int = 20,
+    until_known: bool = False,
 ) -> SteadyRun:
-    """Warm every engine up, time them in turns for ``seconds`` each, and judge it. The first is the baseline."""
+    """Warm every engine up, time them in turns for ``seconds`` each (or ``until_known``), and judge it. The first is
+    the baseline.
+    """
     before = read_conditions()
     warmup = {name: warm_up(engine, feeds[name]) for name, engine in engines.items()}
-    timings = time_in_turns(engines, feeds, seconds, min_runs)
+    timings = time_in_turns(engines, feeds, seconds, min_runs, until_known=until_known)
     after = read_conditions()
     spreads = {name: _spread(found, warmup[name]) for name, found in timings.items()}
     baseline = next(iter(engines))
@@ -120,7 +114,7 @@ def measure_steady(
 
 
 def warm_up(engine: Engine, feed: Feed) -> int:
-    """Run until the last five runs are no faster than the five before by 5 %, at most two seconds; the runs it took."""
+    """Run until the last three runs are no faster than the three before by 5 %, two seconds at most; how many."""
     times: list[float] = []
     until = time.perf_counter() + LONGEST_WARMUP_S
     while not _warm(times) and (time.perf_counter() < until or len(times) < 2):
@@ -144,19 +138,6 @@ def _spread(timings: Timings, warmup_runs: int) -> Spread:
     return Spread(variation(medians), len(medians), warmup_runs, len(found), worst)
 
 
-def burst_medians(timings: Timings) -> dict[int, float]:
-    """Median seconds per round of bursts."""
-    pairs = zip(timings.rounds, timings.seconds, strict=True)
-    return {number: float(np.median([s for _, s in group])) for number, group in groupby(pairs, key=lambda p: p[0])}
-
-
-def variation(values: Sequence[float]) -> float:
-    """Coefficient of variation: standard deviation (n - 1) over mean; 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    return float(np.std(values, ddof=1) / np.mean(values))
-
-
 def _outliers(timings: Timings) -> Iterator[Outlier]:
     seconds = np.asarray(timings.seconds)
     median = float(np.median(seconds))
@@ -165,26 +146,6 @@ def _outliers(timings: Timings) -> Iterator[Outlier]:
     for index in np.flatnonzero(seconds > bound):
         taken = timings.seconds[index]
         yield Outlier(round(timings.starts[index], 4), round(taken * 1e3, 4), round(taken / median, 2))
-
-
-def compare_bursts(baseline: Timings, candidate: Timings) -> Ratio:
-    """Baseline over candidate, from the rounds in which both ran."""
-    first, second = burst_medians(baseline), burst_medians(candidate)
-    ratios = sorted(first[number] / second[number] for number in first.keys() & second.keys())
-    low, high = median_interval(ratios)
-    return Ratio(float(np.median(ratios)), low, high, len(ratios))
-
-
-def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the median of sorted values: the order statistics n/2 -+ 1.96 sqrt(n)/2 (Conover, Practical
-    Nonparametric Statistics, 3.2); the whole range for fewer than six values, which cannot hold 95 %.
-    """
-    count = len(ordered)
-    half = NORMAL_95 * math.sqrt(count) / 2
-    low, high = math.floor(count / 2 - half), math.ceil(count / 2 + half)
-    if count < 6:
-        low, high = 0, count - 1
-    return ordered[max(low, 0)], ordered[min(high, count - 1)]
 
 
 def judge(spreads: Mapping[str, Spread], before: Conditions, after: Conditions) -> Verdict:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.timing.bursts import variation
 from benchmarks.timing.conditions import Conditions, read_conditions
-from benchmarks.timing.steady import variation
 from benchmarks.together.placement import Placement
 from benchmarks.together.worker import Window, WorkerJob
 from engines.child_process import Child, last_line

@@ -21,8 +21,9 @@ from benchmarks.plaster.study import STUDY_FILE, Study, Variant, read_study
 from benchmarks.plaster.text import show_study
 from benchmarks.published.results import published_results
 from benchmarks.report.model import OutputFidelity, Plaster
+from benchmarks.timing.bursts import Ratio
 from benchmarks.timing.conditions import Conditions
-from benchmarks.timing.steady import Outlier, Ratio, Spread, Steadiness
+from benchmarks.timing.steady import Outlier, Spread, Steadiness
 from graphs.files import write_json
 from tests.benchmarks.report.test_report_browser import needs_chromium, opened
 from tests.benchmarks.report.test_report_page import HOSTILE, outline

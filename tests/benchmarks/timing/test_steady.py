@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.timing.bursts import Timings, compare_bursts, known, median_interval, variation
 from benchmarks.timing.conditions import Conditions, GpuConditions
-from benchmarks.timing.latency import Timings
-from benchmarks.timing.steady import Spread, compare_bursts, judge, measure_steady, median_interval, variation, warm_up
+from benchmarks.timing.steady import Spread, judge, measure_steady, warm_up
 from tests.benchmarks.timing.test_latency import FEED, Sleeping
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -62,7 +62,7 @@ def test_a_machine_that_slows_down_does_not_move_the_ratio() -> None:
 
 def test_warm_up_lasts_until_the_engine_is_warm() -> None:
     engine: Any = Warming(0.0)
-    assert warm_up(engine, FEED) >= 12
+    assert warm_up(engine, FEED) >= 10
 
 
 def test_a_stall_is_listed_with_its_time_and_size() -> None:
@@ -100,3 +100,12 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
         low, high = median_interval(sorted(rng.exponential(1.0, 31)))
         hits += low <= np.log(2) <= high
     assert hits / 400 >= 0.92
+
+
+@pytest.mark.parametrize(("noise", "runs", "enough"), [(0.01, 80, True), (0.2, 80, False), (0.01, 20, False)])
+def test_a_measurement_ends_early_where_it_is_known(noise: float, runs: int, enough: bool) -> None:
+    rng = np.random.default_rng(0)
+    found = {
+        name: timings(list(mean * (1 + noise * rng.standard_normal(runs)))) for name, mean in (("a", 1.0), ("b", 0.5))
+    }
+    assert known(found, min_runs=20) is enough
