@@ -8,11 +8,12 @@ in high precision and it is typed again (``budget.within_budget``); what took lo
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
@@ -71,7 +72,7 @@ class FormMaker:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
         self._settings, self._graph = job.settings, FloatGraph(job, cleaned)
         self._prepared: dict[str, Prepared] = {}
-        self._stack = ExitStack()
+        self._stack, self._observing = ExitStack(), Lock()
 
     def __enter__(self) -> FormMaker:
         return self
@@ -96,6 +97,8 @@ class FormMaker:
                 calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
                 self._prepared |= dict(side_by_side(calibrations))
         made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
+        if at_once:  # the CPU's form is the sooner one: what TensorRT's waits for then is done beside its calibration
+            works = [partial(self._then_observe, works[0]), works[1]]
         for forms in side_by_side(works) if at_once else [work(Event()) for work in works]:
             made |= forms
         sparse = self._settings.sparsity is Sparsity.TWO_FOUR
@@ -128,8 +131,20 @@ class FormMaker:
         observed = None if self._runner.available(stage) else self._observed
         return {TYPED: self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))}
 
-    @cached_property
+    def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
+        """What ``work`` makes; then what TensorRT's form needs observed is."""
+        forms = work(stop)
+        if not stop.is_set():
+            _ = self._observed
+        return forms
+
+    @property
     def _observed(self) -> Observed | None:
+        with self._observing:
+            return self._observed_once
+
+    @cached_property
+    def _observed_once(self) -> Observed | None:
         """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
         precision, graph = self._settings.precision, self._graph
         if HIGH_DTYPE[precision] is not Dtype.FP16:
