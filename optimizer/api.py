@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput
+from optimizer.asked_plan import asked_plan
 from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
@@ -56,6 +57,8 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
             raise BadInput(f"unknown option {name!r}", where="optimize()", expected=f"one of {known}")
     if "precision" in values:
         values["precision"] = choice(Precision, values["precision"], "precision")
+    if "plan" in values:
+        values["plan"] = asked_plan(values["plan"])
     if "sparsity" in values:
         values["sparsity"] = choice(Sparsity, values["sparsity"], "sparsity")
     for name in ("targets", "shapes", "loadgen", "without"):

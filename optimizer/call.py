@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from optimizer.asked_plan import AskedPlan
 from optimizer.settings import Settings
 
 
@@ -30,6 +31,8 @@ def call_text(model: Path, settings: Settings, out: Path) -> str:
 def _text(value: Any) -> str | None:
     if isinstance(value, Enum):
         return repr(value.value)
+    if isinstance(value, AskedPlan):
+        return repr(value.source) if value.source else None
     if isinstance(value, Path):
         return repr(str(value))
     if isinstance(value, tuple):

@@ -63,7 +63,7 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     inputs = open_inputs(settings, imported, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
-    if not inputs.calibrated and settings.precision.quantized:
+    if not inputs.calibrated and settings.quantizes:
         events.warn("import", UNCALIBRATED)
     return Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
 

@@ -16,6 +16,11 @@ class Dtype(str, Enum):
     BF16 = "bf16"
     FP32 = "fp32"
 
+    @property
+    def half(self) -> bool:
+        """A float type of 16 bits."""
+        return self in (Dtype.FP16, Dtype.BF16)
+
 
 @dataclass(frozen=True)
 class NodePrecision:

@@ -14,6 +14,8 @@ import msgspec
 
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
+from optimizer.asked_plan import AskedPlan
+from optimizer.precision import Dtype
 from optimizer.quantization.corrections.catalogue import Correction
 
 
@@ -62,7 +64,8 @@ class Settings:
     ``batch_axis`` says whether axis 0 of dynamic inputs counts independent samples (``0``) or each array is one sample
     (``none``); ``auto`` finds out by running the model. ``without`` names INT8 corrections to leave out.
     ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
-    and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit.
+    and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit. ``plan`` says what nodes are to
+    compute in; engines then ship as it says (``asked_cpu_form``, ``asked_gpu_form``).
     """
 
     precision: Precision = Precision.INT8
@@ -86,6 +89,7 @@ class Settings:
     builder_options: tuple[str, ...] = ()
     build_time_limit: float | None = None
     build_memory_limit: int | None = None
+    plan: AskedPlan | None = None
 
     def __post_init__(self) -> None:
         for name, kinds in _NUMBERS.items():
@@ -132,6 +136,22 @@ class Settings:
         return self.jobs or os.cpu_count() or 1
 
     @property
+    def quantizes(self) -> bool:
+        """Whether any node may become int8."""
+        return self.precision.quantized or (self.plan is not None and self.plan.asks(Dtype.INT8))
+
+    @property
+    def asked_cpu_form(self) -> str:
+        """``cpu_form``; a plan with int8 in it is a choice made already."""
+        planned = self.plan is not None and self.plan.asks(Dtype.INT8)
+        return "int8" if planned and self.cpu_form == "auto" else self.cpu_form
+
+    @property
+    def asked_gpu_form(self) -> str:
+        """``gpu_form``; a plan is a choice made already."""
+        return "asked" if self.plan is not None else self.gpu_form
+
+    @property
     def tensorrt_options(self) -> dict[str, str]:
         """``builder_options`` by name. Raises ``BadInput`` for one that is no ``NAME=VALUE``."""
         return dict(_name_and_value(option) for option in self.builder_options)
@@ -142,6 +162,8 @@ class Settings:
         A field that names a file of code (``score.py:top1``, a plugin library) counts with that file's bytes.
         """
         values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
+        if values.get("plan"):
+            values["plan"] = values["plan"]["nodes"]
         return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
 
 

@@ -20,6 +20,7 @@ from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
 from benchmarks.mlperf.summary import WorkloadSummary
+from benchmarks.report.plan_followed import PlanFollowed
 from benchmarks.roofline.prediction import Prediction
 from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json, write_json
@@ -44,21 +45,27 @@ class ModelSummary:
 @dataclass(frozen=True)
 class PrecisionSummary:
     """``nodes`` counts nodes per dtype; ``int8_mac_share`` is the share of multiply-accumulates (0 to 1) whose two
-    operands both arrive dequantized from int8. ``sparsity`` is ``2:4`` where weights were pruned."""
+    operands both arrive dequantized from int8. ``sparsity`` is ``2:4`` where weights were pruned; ``plan`` says what
+    of a plan that was given came true."""
 
     requested: str
     nodes: dict[str, int]
     int8_mac_share: float | None
     sparsity: str = "none"
+    plan: PlanFollowed | None = None
 
     @staticmethod
     def of(
-        requested: str, dtypes: Sequence[str], int8_mac_share: float | None, sparsity: str = "none"
+        requested: str,
+        dtypes: Sequence[str],
+        int8_mac_share: float | None,
+        sparsity: str = "none",
+        plan: PlanFollowed | None = None,
     ) -> PrecisionSummary:
         """Count ``dtypes``, one per node; int8, fp16 and fp32 are always present."""
         names = dict.fromkeys(["int8", "fp16", "fp32", *dtypes])
         nodes = {name: list(dtypes).count(name) for name in names}
-        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity)
+        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity, plan)
 
 
 @dataclass(frozen=True)

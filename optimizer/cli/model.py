@@ -20,6 +20,7 @@ PRECISION = "Type of convolutions and matrix products. auto: int8 if within --ma
 TARGET = "What to build engines for, comma-separated. Default: cpu, and native where a GPU is found."
 DATA = "Sample inputs that INT8 ranges are calibrated on. Default: random values, and the report says so."
 EVAL_DATA = "Inputs that accuracy is measured on, not used for calibration. Default: a part of --data."
+PLAN = "What nodes compute in: a bundle's precision.json, edited. What it does not name is decided as usual."
 EVALUATE = "Your metric: function(infer) runs labelled data through infer and returns the score."
 CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most accurate. Default: auto."
 WITHOUT = "Accuracy corrections to leave out of INT8, comma-separated. Default: none is left out."
@@ -60,6 +61,7 @@ def main_job(
     data: Annotated[str | None, Option(metavar=SPEC, help=DATA)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
     evaluate: Annotated[str | None, Option(metavar="file.py:function", help=EVALUATE)] = None,
+    plan: Annotated[Path | None, Option(metavar="FILE", help=PLAN)] = None,
     calibration: Annotated[str | None, Option(metavar=METHODS, help=CALIBRATION)] = None,
     without: Annotated[str | None, Option(metavar=CORRECTIONS, help=WITHOUT)] = None,
     samples: Annotated[int | None, Option(metavar="N", help=SAMPLES)] = None,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from optimizer.asked_plan import AskedPlan
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list, parse_fraction
 
 BUILDER_OPTIONS = {
@@ -41,6 +43,8 @@ def _read(name: str, value: Any) -> Any:
         return choice(Precision, value, "--precision")
     if name == "sparsity":
         return choice(Sparsity, value, "--sparsity")
+    if name == "plan":
+        return AskedPlan.from_file(Path(value))
     if name == "max_drop":
         return parse_fraction(value)
     if name in ("target", "loadgen", "without"):

@@ -47,11 +47,13 @@ _NO_MAKERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "If", "QuantizeLinear",
 
 @dataclass(frozen=True)
 class IslandRules:
-    """Inputs of the choice: the half-precision type, nodes to leave in FP32 with the reason, and observed extremes."""
+    """Inputs of the choice: the half-precision type, nodes to leave in FP32 with the reason, observed extremes, and
+    nodes that are to be in ``half`` precision: they stay FP32 for what they are, never for what they stand beside."""
 
     dtype: ir.DataType
     keep: Mapping[str, str]
     extremes: Extremes
+    half: frozenset[str] = frozenset()
 
 
 def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
@@ -70,10 +72,13 @@ def choose_islands(model: ir.Model, rules: IslandRules) -> dict[ir.Node, str]:
             reason = "sums of 8 bits in BF16"
         if reason:
             islands[node] = reason
+    themselves = set(islands)
     _join_rounded(nodes, islands)
     if rules.dtype == ir.DataType.FLOAT16:
         _reach_back(nodes, islands, rules.extremes)
     _widen(nodes, islands, divisions=rules.dtype == ir.DataType.FLOAT16)
+    for node in [node for node in islands if node not in themselves and node.name in rules.half]:
+        del islands[node]
     _join_quantizers(nodes, islands)
     return islands
 

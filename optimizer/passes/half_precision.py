@@ -29,9 +29,9 @@ _EAGER_ELEMENTS = 4096
 class HalfPrecision:
     """Types everything left in FP32 as ``dtype`` (FLOAT16 or BFLOAT16), in place.
 
-    ``keep`` maps nodes to leave in FP32 to the reason; ``extremes`` is what was observed of its activations. After
-    ``apply``, ``kept`` maps the names of FP32 nodes to reasons. A graph with half-precision weights of its own is left
-    as it is.
+    ``keep`` maps nodes to leave in FP32 to the reason, ``half`` are nodes that only a rule about themselves leaves
+    there; ``extremes`` is what was observed of its activations. After ``apply``, ``kept`` maps the names of FP32 nodes
+    to reasons. A graph with half-precision weights of its own is left as it is.
     """
 
     name = "half precision"
@@ -41,10 +41,12 @@ class HalfPrecision:
         dtype: ir.DataType = ir.DataType.FLOAT16,
         keep: Mapping[str, str] | None = None,
         extremes: Extremes | None = None,
+        half: frozenset[str] = frozenset(),
     ) -> None:
         if dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
             raise ValueError(f"{dtype.name} is no half-precision type")
         self.dtype, self.keep, self.extremes = dtype, dict(keep or {}), extremes or Extremes()
+        self.half = half
         self.kept: dict[str, str] = {}
 
     def apply(self, model: ir.Model) -> PassResult:
@@ -54,7 +56,7 @@ class HalfPrecision:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         if _typed_already(model):
             return PassResult(0, ("the model has half-precision weights of its own: its types stay as they are",))
-        islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.extremes))
+        islands = choose_islands(model, IslandRules(self.dtype, self.keep, self.extremes, self.half))
         typing = _Typing(model, self.dtype, islands)
         typing.run()
         drop_unused_initializers(model)

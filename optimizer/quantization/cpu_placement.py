@@ -50,7 +50,7 @@ def place_for_cpu(
         table=table,
         high_precision=Dtype.FP32,
     )
-    return _Chains(model.graph, base, table, float_results).place()
+    return _Chains(model.graph, base, table, float_results, keep_float).place()
 
 
 def _without_integer_kernel(graph: ir.Graph) -> dict[str, str]:
@@ -82,9 +82,14 @@ class _Chains:
     """Extends the points on inputs of weighted ops to their outputs and to the ops in between."""
 
     def __init__(
-        self, graph: ir.Graph, base: Placement, table: CalibrationTable | None, float_results: frozenset[str]
+        self,
+        graph: ir.Graph,
+        base: Placement,
+        table: CalibrationTable | None,
+        float_results: frozenset[str],
+        keep_float: Mapping[str, str],
     ) -> None:
-        self._graph, self._base, self._table = graph, base, table
+        self._graph, self._base, self._table, self._keep = graph, base, table, keep_float
         self._integer = {use.node for weight in base.weights for use in weight.uses}
         values = {str(v.name): v for v in graph.inputs} | {str(v.name): v for n in graph for v in n.outputs}
         self._wanted = {values[point.tensor] for point in base.activations}
@@ -138,7 +143,7 @@ class _Chains:
 
     def _between(self, node: ir.Node) -> None:
         """An op whose data inputs are all integer joins the chain when something integer reads on."""
-        if node.op_type not in _SAME_SCALE | _OWN_SCALE or node.name in self._integer:
+        if node.op_type not in _SAME_SCALE | _OWN_SCALE or node.name in self._integer or node.name in self._keep:
             return
         inputs = data_inputs(node) if node.op_type != "Add" else [v for v in node.inputs if v is not None]
         if not inputs or not all(value in self._quantized for value in inputs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import onnx_ir as ir
 
@@ -12,6 +12,7 @@ from calibration.collect import rows_of
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.onnxruntime.integer_products import FULL
+from optimizer.asked_plan import AskedPlan
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
@@ -144,7 +145,8 @@ class Prepared:
     """A float graph made easy to quantize, ranges and roundings for it, and the error that each op causes in int8.
 
     ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured; ``judged`` are the
-    samples that ``chosen.noise`` was found on, by ``judge``.
+    samples that ``chosen.noise`` was found on, by ``judge``. ``asked`` is a plan that was given, ``unnamed`` why what
+    it does not name stays in high precision (empty: it does not).
     """
 
     model: ir.Model
@@ -154,6 +156,22 @@ class Prepared:
     notes: tuple[str, ...] = ()
     judged: Sequence[Feed] = ()
     judge: Judge | None = None
+    asked: AskedPlan | None = None
+    unnamed: str = ""
+
+    def following(self, asked: AskedPlan, unnamed: str = "") -> Prepared:
+        """The same, by a plan: nodes that it names are quantized or not as it says, where rules allow, and no measured
+        error takes them out.
+        """
+        return replace(self, asked=asked, unnamed=unnamed)
+
+    @cached_property
+    def _by_the_plan(self) -> dict[str, str]:
+        """Node -> why the plan leaves it in high precision, though it could be quantized."""
+        if self.asked is None or self.chosen is None:
+            return {}
+        weighted_only = self.settings.scheme.integer_results  # such a runtime has no half precision
+        return self.asked.kept_float(self.chosen.placement.plan, weighted_only=weighted_only, unnamed=self.unnamed)
 
     @property
     def table(self) -> CalibrationTable:
@@ -182,7 +200,8 @@ class Prepared:
         if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS or self.judge is None:
             return quantized
         plain = self._without({}, fallback.remaining)
-        before = self.chosen.noise or self.judge.noise_of(plain.model, self.judged)[0]
+        known = self.chosen.noise if not self._by_the_plan else None
+        before = known or self.judge.noise_of(plain.model, self.judged)[0]
         noise, failed = self.judge.noise_of(quantized.model, self.judged)
         if noise is None or before is None or noise < CLEARLY * before:
             return replace(quantized, notes=(*quantized.notes, *failed))
@@ -192,11 +211,12 @@ class Prepared:
     def _without(self, reasons: Mapping[str, str], expected: float) -> QuantizedModel:
         """A quantized copy with the nodes in ``reasons`` in high precision."""
         assert self.chosen is not None
-        settings = replace(self.settings, keep_float={**self.settings.keep_float, **reasons})
+        keep_float = {**self.settings.keep_float, **self._by_the_plan, **reasons}
+        settings = replace(self.settings, keep_float=keep_float)
         work, table = self.model.clone(), self.chosen.table
         placement = placed(work, settings, table)
         notes = [*self.notes, *(f"{node}: {reason}" for node, reason in reasons.items())]
-        roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in reasons]
+        roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in keep_float]
         if roundings:
             correct = partial(correct_biases, roundings=roundings)
             work, told, failed = attempt_on("bias correction", work, correct, list[str]())
@@ -206,12 +226,18 @@ class Prepared:
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
     def _as_judged(self, noise: float) -> list[Sensitivity]:
-        """What each op causes, in units in which all together cause what was judged: errors of ops partly cancel, and
-        their sum, ``noise``, would have MACs spent on a model that is of use as it is.
+        """What each op causes that no plan names, in units in which all together cause what was judged: errors of ops
+        partly cancel, and their sum, ``noise``, would have MACs spent on a model that is of use as it is.
         """
         judged = self.chosen.noise if self.chosen is not None else None
         factor = judged / noise if judged is not None and noise > 0 else 1.0
-        return [replace(item, noise=item.noise * factor) for item in self.found]
+        return [replace(item, noise=item.noise * factor) for item in self._open]
+
+    @property
+    def _open(self) -> list[Sensitivity]:
+        """What was measured of nodes that no plan names."""
+        named = self.asked.nodes if self.asked is not None else {}
+        return [item for item in self.found if item.node not in named and item.node not in self._by_the_plan]
 
     def _fallback(self, allowance: Allowance) -> tuple[Fallback, dict[str, str]]:
         """What to leave out, and the measured reason of each node."""
@@ -220,12 +246,13 @@ class Prepared:
             return Fallback({}, noise), {}
         found = self._as_judged(noise)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
-        spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8)
+        kept = self._by_the_plan
+        spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8 or node in kept)
         if self.settings.scheme.integer_results and self.chosen.usable:
             felt = felt_costs(self.model, self.chosen.placement, costs)
             integer = {use.node for weight in self.chosen.placement.weights for use in weight.uses}
             complete = integer <= {item.node for item in self.found}
-            fallback = cheap_fallback(self.found, costs, felt, spent, self.chosen.noise or noise, complete=complete)
+            fallback = cheap_fallback(self._open, costs, felt, spent, self.chosen.noise or noise, complete=complete)
         elif self.settings.scheme.integer_results:
             fallback = choose_fallback(found, costs, spent, replace(allowance, share=0.0))
         else:

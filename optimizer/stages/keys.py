@@ -65,8 +65,8 @@ def siblings_key(job: Job, cleaned: Cleaned, precisions: Sequence[str]) -> str:
 
 
 def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
-    """``quantized`` are the calibration keys behind the form; and the precision, what accuracy is judged on, by whom
-    and against what.
+    """``quantized`` are the calibration keys behind the form; and the precision, a plan that was given, what accuracy
+    is judged on, by whom and against what.
     """
     return _key(
         job,
@@ -78,7 +78,7 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         job.inputs.calibration.digest,
         job.inputs.held_back.digest,
         repr(job.inputs.batching),
-        job.settings.digest("precision", "evaluate", "max_drop", "sparsity"),
+        job.settings.digest("precision", "evaluate", "max_drop", "sparsity", "plan"),
     )
 
 
@@ -123,7 +123,7 @@ def proving_key(job: Job, engines: Mapping[str, Path]) -> str:
 
 def measuring_key(job: Job, cleaned: Cleaned, proofs: str, refused: Mapping[str, str]) -> str:
     """What was proved of the engines, the forms that cannot ship, and the batch that they are timed at."""
-    return _key(job, proofs, to_json([cleaned.profile, dict(refused)]), job.settings.digest("gpu_form"))
+    return _key(job, proofs, to_json([cleaned.profile, dict(refused)]), job.settings.asked_gpu_form)
 
 
 def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
@@ -142,7 +142,7 @@ def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
         to_json([checks, cleaned.profile, forms.not_finite, forms.typed is None]),
         job.inputs.held_back.digest,
         repr(job.inputs.batching),
-        job.settings.digest("cpu_form"),
+        job.settings.asked_cpu_form,
         cpu_name(),
     )
 

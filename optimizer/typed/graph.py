@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
+from optimizer.asked_plan import AskedPlan
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
@@ -41,7 +42,7 @@ class GraphTyper:
     """Types copies of one float graph; what has to be observed of it is observed once.
 
     ``samples`` gives calibration feeds joined up to the number it is called with; ``costs`` are MACs per sample by
-    node.
+    node. ``asked`` is a plan that was given; quantized graphs follow it already (``Prepared.following``).
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class GraphTyper:
         samples: Callable[[int], Iterable[Feed]],
         costs: Mapping[str, int],
         observed: Observed | None = None,
+        asked: AskedPlan | None = None,
     ) -> None:
         self._model, self._precision, self._costs = model, precision, costs
-        self._high = HighPrecision(model, precision, samples, costs, observed)
+        self._high = HighPrecision(model, precision, samples, costs, observed, asked)
 
     def typed(self, quantized: QuantizedModel | None) -> TypedGraph:
         """``quantized`` as its runtime takes it: for TensorRT with all that is not integer in high precision; the float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 
 import numpy as np
@@ -14,11 +14,12 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
 from graphs.shapes import activation_bytes
+from optimizer.asked_plan import BY_THE_PLAN, AskedPlan
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
-from optimizer.typed.islands import HalfTyped, IslandSearch, typed_by_rules, worst_noise
+from optimizer.typed.islands import HalfTyped, Held, IslandSearch, typed_by_rules, worst_noise
 
 HIGH_DTYPE = {
     Precision.FP32: Dtype.FP32,
@@ -27,6 +28,14 @@ HIGH_DTYPE = {
     Precision.INT8: Dtype.FP16,
     Precision.AUTO: Dtype.FP16,
 }
+
+
+def high_dtype(precision: Precision, model: ir.Model, asked: AskedPlan | None) -> Dtype:
+    """What everything in ``model`` computes in that is not quantized: by ``precision``, or by a plan that was given."""
+    usual = HIGH_DTYPE[precision]
+    return usual if asked is None else asked.high_dtype(usual, sum(1 for _ in model.graph.all_nodes()))
+
+
 HALF_OF = {Dtype.FP16: ir.DataType.FLOAT16, Dtype.BF16: ir.DataType.BFLOAT16}
 OBSERVED_MACS = 2e11
 """Multiply-accumulates that watching the ranges of all activations may take: some ten seconds on two cores."""
@@ -51,7 +60,8 @@ class HighPrecision:
     """Types graphs in the high precision of ``precision``; the float graph is observed once for all of them.
 
     ``samples`` gives calibration feeds joined up to the number it is called with; ``costs`` are MACs per sample by
-    node. ``observed``: what ``observe`` has found before, for the same graph and samples.
+    node. ``observed``: what ``observe`` has found before, for the same graph and samples. ``asked`` is a plan that was
+    given: what it names is in the precision it says, as far as rules let it be.
     """
 
     model: ir.Model
@@ -59,10 +69,11 @@ class HighPrecision:
     samples: Callable[[int], Iterable[Feed]]
     costs: Mapping[str, int]
     observed: Observed | None = None
+    asked: AskedPlan | None = None
 
-    @property
+    @cached_property
     def dtype(self) -> Dtype:
-        return HIGH_DTYPE[self.precision]
+        return high_dtype(self.precision, self.model, self.asked)
 
     def type(
         self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None
@@ -75,18 +86,38 @@ class HighPrecision:
         if self.dtype is Dtype.FP32:
             return model, plan
         extremes = _with_table(self._observed.extremes, table)
-        typed, failed = attempt(
-            "search for what loses its result", lambda: self._searched(model, extremes, table), None
-        )
-        typed = typed or typed_by_rules(model, HALF_OF[self.dtype], extremes)
+        held = self._held(model, plan, extremes)
+        typed, failed = None, list[str]()
+        if not held.complete:
+            search = partial(self._searched, model, extremes, table, held)
+            typed, failed = attempt("search for what loses its result", search, typed)
+        typed = typed or typed_by_rules(model, HALF_OF[self.dtype], extremes, held)
         return typed.model, PrecisionPlan(
-            _with_islands(plan, typed), [*plan.notes, *self._observed.notes, *failed, *typed.notes]
+            _with_islands(plan, typed, self.dtype), [*plan.notes, *self._observed.notes, *failed, *typed.notes]
         )
 
-    def _searched(self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None) -> HalfTyped | None:
+    def _searched(
+        self, model: ir.Model, extremes: Extremes, table: CalibrationTable | None, held: Held
+    ) -> HalfTyped | None:
         search = self._search
         noise = worst_noise(search.wanted, simulated_outputs(model, search.feeds)) if table else 0.0
-        return search.type(model, extremes, noise)
+        return search.type(model, extremes, noise, held)
+
+    def _held(self, model: ir.Model, plan: PrecisionPlan, extremes: Extremes) -> Held:
+        """What the plan that was given settles of ``plan``: not what rules leave in FP32 anyway, for their own reasons;
+        nodes in int8 are settled, too.
+        """
+        if self.asked is None:
+            return Held()
+        asked = self.asked.within({name: node.op_type for name, node in plan.nodes.items()}).nodes
+        half = frozenset(name for name, node in asked.items() if node.dtype is not Dtype.FP32)
+        wide = {name: BY_THE_PLAN for name, node in asked.items() if node.dtype is Dtype.FP32}
+        if HIGH_DTYPE[self.precision] is Dtype.FP32:
+            reason = f"asked for with --precision {self.precision.value}"
+            wide |= {name: reason for name in plan.nodes if name not in asked}
+        ruled = typed_by_rules(model, HALF_OF[self.dtype], extremes, Held({}, half)).kept if wide else {}
+        complete = plan.nodes.keys() <= wide.keys() | half
+        return Held({name: why for name, why in wide.items() if name not in ruled}, half, complete)
 
     def observe(self) -> Observed:
         """How far every activation of the float graph reaches, where that matters: one pass over as many samples as
@@ -130,10 +161,14 @@ def _with_table(observed: Extremes, table: CalibrationTable | None) -> Extremes:
     return replace(observed, largest={**observed.largest, **numbers})
 
 
-def _with_islands(plan: PrecisionPlan, typed: HalfTyped) -> dict[str, NodePrecision]:
-    return {
-        name: replace(node, dtype=Dtype.FP32, reason=typed.kept[name])
-        if name in typed.kept and node.dtype is not Dtype.INT8
-        else node
-        for name, node in plan.nodes.items()
-    }
+def _with_islands(plan: PrecisionPlan, typed: HalfTyped, half: Dtype) -> dict[str, NodePrecision]:
+    """``plan`` with what stayed FP32, and the rest in ``half``; what is quantized is left as it is."""
+
+    def described(name: str, node: NodePrecision) -> NodePrecision:
+        if not (node.dtype.half or node.dtype is Dtype.FP32):
+            return node
+        if name in typed.kept:
+            return replace(node, dtype=Dtype.FP32, reason=typed.kept[name])
+        return replace(node, dtype=half)
+
+    return {name: described(name, node) for name, node in plan.nodes.items()}

@@ -8,7 +8,7 @@ their operands, stay in FP32 as well; a few rounds, each reaching further back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -47,6 +47,16 @@ ROUNDS = (Round(40, 2), Round(50, 8), Round(50, 40), Round(50, 40, 0.1), Round(5
 
 
 @dataclass(frozen=True)
+class Held:
+    """What a plan that was given has settled: nodes that stay FP32, with the reason, and nodes that no search and no
+    neighbour makes FP32. ``complete``: it settles every node, and there is nothing to search for."""
+
+    fp32: Mapping[str, str] = field(default_factory=dict)
+    half: frozenset[str] = frozenset()
+    complete: bool = False
+
+
+@dataclass(frozen=True)
 class HalfTyped:
     """``model`` typed in place of the float graph; ``kept`` maps nodes left in FP32 to reasons. ``noise`` is what its
     outputs were off in simulation, relative to the signal."""
@@ -64,12 +74,15 @@ class IslandSearch:
         self._dtype, self._costs = dtype, costs
         self.feeds, self.wanted = feeds, wanted
 
-    def type(self, model: ir.Model, extremes: Extremes, noise: float = 0.0) -> HalfTyped:
-        """Type a copy of ``model``, whose own outputs are off by ``noise`` (quantization) already."""
+    def type(self, model: ir.Model, extremes: Extremes, noise: float = 0.0, held: Held | None = None) -> HalfTyped:
+        """Type a copy of ``model``, whose own outputs are off by ``noise`` (quantization) already; what is ``held``
+        stays as it is.
+        """
         limit = _BEYOND_QUANTIZATION * noise + FLOOR[self._dtype]
-        keep: dict[str, str] = {}
+        held = held or Held()
+        keep = dict(held.fp32)
         losing: set[str] = set()
-        best = now = self._typed(model, extremes, keep)
+        best = now = self._typed(model, extremes, keep, held.half)
         found: _Losses | None = None
         for attempt in ROUNDS:
             if now.noise <= limit:
@@ -77,16 +90,17 @@ class IslandSearch:
             found = found or self._losses(model, now.model, extremes)
             lost = self._lost(model, found, attempt, {name: keep[name] for name in losing})
             more = self._with_operands(model, lost, attempt, keep)
+            more = {name: reason for name, reason in more.items() if name not in held.half}
             if not more:
                 continue
             losing |= lost.keys() - keep.keys()
             keep |= more
-            now, found = self._typed(model, extremes, keep), None
+            now, found = self._typed(model, extremes, keep, held.half), None
             best = now if now.noise < _CLEARLY * best.noise or not np.isfinite(best.noise) else best
         return now if now.noise <= limit else best
 
-    def _typed(self, model: ir.Model, extremes: Extremes, keep: Mapping[str, str]) -> HalfTyped:
-        typed = typed_by_rules(model, self._dtype, extremes, keep)
+    def _typed(self, model: ir.Model, extremes: Extremes, keep: Mapping[str, str], half: frozenset[str]) -> HalfTyped:
+        typed = typed_by_rules(model, self._dtype, extremes, Held(keep, half))
         return replace(typed, noise=worst_noise(self.wanted, answers(typed.model, self.feeds)))
 
     def _losses(self, model: ir.Model, typed: ir.Model, extremes: Extremes) -> _Losses:
@@ -127,14 +141,12 @@ class _Losses:
     not_finite: Sequence[str]
 
 
-def typed_by_rules(
-    model: ir.Model, dtype: ir.DataType, extremes: Extremes, keep: Mapping[str, str] | None = None
-) -> HalfTyped:
+def typed_by_rules(model: ir.Model, dtype: ir.DataType, extremes: Extremes, held: Held | None = None) -> HalfTyped:
     """A typed copy of ``model``; nothing is run."""
-    copy = model.clone()
-    scaling = ScaleProducts(extremes, keep or {})
+    copy, held = model.clone(), held or Held()
+    scaling = ScaleProducts(extremes, held.fp32)
     scaled = scaling.apply(copy).notes if dtype == ir.DataType.FLOAT16 else ()
-    typing = HalfPrecision(dtype, keep, scaling.extremes)
+    typing = HalfPrecision(dtype, held.fp32, scaling.extremes, held.half)
     notes = (*scaled, *typing.apply(copy).notes)
     return HalfTyped(copy, typing.kept, notes, np.inf)
 

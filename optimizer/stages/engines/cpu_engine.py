@@ -26,7 +26,7 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     paths = {name: form.path for name, form in candidates.items()}
     asked = job.settings
     choice = choose_cpu_form(
-        paths, check, feed, job.specs, cleaned.profile, asked.cpu_form, _why_no_int8(asked.precision)
+        paths, check, feed, job.specs, cleaned.profile, asked.asked_cpu_form, _why_no_int8(asked.precision)
     )
     build_engine(
         BuildRequest(

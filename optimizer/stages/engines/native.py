@@ -92,7 +92,7 @@ class NativeEngines:
         return TargetEngine(made, measured.record, form, folder=engine, target=BASELINE)
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
-        alone = self._job.settings.gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
+        alone = self._job.settings.asked_gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
         graphs = {} if alone else self._maker.siblings(typed.plan.computes_in)
         if not graphs:
             return candidates(built, typed, engine, {}, Built([], {}), engine)
@@ -133,7 +133,7 @@ class NativeEngines:
 
         def work(_: Path) -> Measured:
             feed = next(iter(self._job.inputs.held_back.samples()))
-            asked_only = self._job.settings.gpu_form == "asked"
+            asked_only = self._job.settings.asked_gpu_form == "asked"
             measured = measure(found, proofs, feed, self._cleaned.profile, asked_only, out)
             for note in measured.record.notes if measured.record is not None else ():
                 self._events.warn(name, f"{target.name}: {note}")

@@ -36,6 +36,11 @@ class FloatGraph:
         """Not to be changed: forms are made of copies."""
         return self._pruned[0]
 
+    @cached_property
+    def op_types(self) -> dict[str, str]:
+        """What each node is, by name, those in branches and bodies included."""
+        return {str(node.name): node.op_type for node in self.model.graph.all_nodes()}
+
     @property
     def notes(self) -> list[str]:
         """What was done to it, by cleaning and by pruning."""

@@ -42,7 +42,7 @@ from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.typed.graph import GraphTyper, TypedGraph
-from optimizer.typed.high_precision import HIGH_DTYPE, HighPrecision, Observed
+from optimizer.typed.high_precision import HighPrecision, Observed, high_dtype
 from optimizer.typed.labels import with_given_int8
 
 T = TypeVar("T")
@@ -51,6 +51,8 @@ Forms: TypeAlias = "dict[str, TypedForm | None]"
 
 STAGE = "type"
 """What both forms' stages are called in events."""
+CPU_GRAPH = "the CPU's graph"
+"""What the CPU's form is called where a plan that was given does not come true in it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class FormMaker:
         """Every form that a target of the job runs."""
         cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, for_this_cpu())
         tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
+        if self._settings.plan is not None:
+            self._settings.plan.check_fits(self._graph.op_types)
         works = [partial(self._for_cpu, cpu)] if needs_cpu(self._job.targets) else []
         if needs_typed(self._job.targets, self._settings.precision):
             works.append(partial(self._for_tensorrt, tensorrt))
@@ -93,7 +97,7 @@ class FormMaker:
         at_once = not kept and self._may_share_the_cores()
         if at_once and self._asks_the_user():
             at_once = False
-            if self._settings.precision.quantized:
+            if self._settings.quantizes:
                 calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
                 self._prepared |= dict(side_by_side(calibrations))
         made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
@@ -146,14 +150,14 @@ class FormMaker:
     @cached_property
     def _observed_once(self) -> Observed | None:
         """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
-        precision, graph = self._settings.precision, self._graph
-        if HIGH_DTYPE[precision] is not Dtype.FP16:
+        precision, graph, asked = self._settings.precision, self._graph, self._settings.plan
+        if high_dtype(precision, graph.model, asked) is not Dtype.FP16:
             return None
         key = observing_key(self._job, self._cleaned)
         stage = Stage("observe", "observe the ranges of all activations", Observed, key, shared=True)
 
         def work(_: Path) -> Observed:
-            return HighPrecision(graph.model, precision, graph.joined, graph.costs).observe()
+            return HighPrecision(graph.model, precision, graph.joined, graph.costs, asked=asked).observe()
 
         return self._runner.run(stage, work)
 
@@ -167,7 +171,7 @@ class FormMaker:
         """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
         never taken from another job.
         """
-        quantized = [calibration_key(self._job, self._cleaned, scheme)] if self._settings.precision.quantized else []
+        quantized = [calibration_key(self._job, self._cleaned, scheme)] if self._settings.quantizes else []
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
@@ -175,17 +179,21 @@ class FormMaker:
 
     def _prepared_for(self, stage: Stage[T], scheme: Scheme, stop: Event) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
-        if not self._settings.precision.quantized or self._runner.available(stage):
+        if not self._settings.quantizes or self._runner.available(stage):
             return None
-        return self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
+        found = self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
+        asked, precision = self._settings.plan, self._settings.precision
+        unnamed = "" if precision.quantized else f"asked for with --precision {precision.value}"
+        return found if asked is None else found.following(asked, unnamed)
 
     def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         make = partial(self._typed_form, self._typer(observed), files)
         form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
-        if not form.check.ok and self._settings.precision is Precision.AUTO:
+        if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
             form = make(None)
         files.keep(form.path)
+        self._warn_of_the_plan(form)
         if form.table is not None and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
         return form
@@ -197,13 +205,14 @@ class FormMaker:
         for finding in lint(ir.load(path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         self._show("model.onnx beside FP32")
-        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)))
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)), MODEL)
 
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
             int8 = within_budget(prepared, partial(self._cpu_int8, self._typer(), files), self._say)
             files.keep(int8.path)
+            self._warn_of_the_plan(int8)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
         fp32 = self._cpu_float(files, why_not)
@@ -213,7 +222,7 @@ class FormMaker:
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
         self._show("the INT8 graph for this CPU beside FP32")
-        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)))
+        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)), CPU_GRAPH)
 
     def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
@@ -232,17 +241,24 @@ class FormMaker:
         self._show("the float graph beside the model as given")
         alone = not needs_typed(self._job.targets, asked)  # else the report's metric is another form's
         check = self.checker.check_float(path, with_task=alone)
-        return self._described(path, TypedGraph(model, plan), check)
+        return self._described(path, TypedGraph(model, plan), check, CPU_GRAPH)
 
-    def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck) -> TypedForm:
+    def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
         written = ir.load(path)
         plan = with_given_int8(typed.plan, written)
         plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
-        return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table)
+        asked = self._settings.plan
+        followed = asked.followed(plan, form, halves=form != CPU_GRAPH) if asked is not None else None
+        return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table, followed)
+
+    def _warn_of_the_plan(self, form: TypedForm) -> None:
+        """Say what of a plan that was given did not come true."""
+        if form.followed is not None and form.followed.warning:
+            self._events.warn(STAGE, form.followed.warning)
 
     def _typer(self, observed: Observed | None = None) -> GraphTyper:
-        graph = self._graph
-        return GraphTyper(graph.model, self._settings.precision, graph.joined, graph.costs, observed)
+        graph, settings = self._graph, self._settings
+        return GraphTyper(graph.model, settings.precision, graph.joined, graph.costs, observed, settings.plan)
 
     @cached_property
     def checker(self) -> AccuracyChecker:

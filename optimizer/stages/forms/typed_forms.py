@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.report.plan_followed import PlanFollowed
 from calibration.table import CalibrationTable
 from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import PrecisionPlan
@@ -20,6 +21,7 @@ class TypedForm:
     """One graph at ``path``; ``table`` holds the ranges of its Q/DQ, None where it has none of ours.
 
     ``check`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
+    ``followed`` tells how far it is what a plan that was given asks for.
     """
 
     path: Path
@@ -27,6 +29,7 @@ class TypedForm:
     int8_mac_share: float
     check: AccuracyCheck
     table: CalibrationTable | None = None
+    followed: PlanFollowed | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def assemble(found: Findings) -> Report:
             [node.dtype.value for node in found.main.plan.nodes.values()],
             found.main.int8_mac_share,
             "2:4" if found.forms.sparse else "none",
+            found.main.followed,
         ),
         accuracy=_accuracy(found),
         targets=targets,

@@ -16,10 +16,12 @@ import optimizer.stages.chain as chain
 import optimizer.stages.engines.cpu as cpu
 import optimizer.stages.engines.cpu_engine as cpu_engine
 import optimizer.stages.forms.typed as typed
+from benchmarks.report.model import read_report
 from calibration.table import CalibrationTable
 from engines.parallel import side_by_side
 from engines.targets.target import CPU
 from graphs.digests import sha256_file
+from graphs.errors import BadInput
 from optimizer import optimize
 from optimizer.bundle import Bundle
 from optimizer.events import Detail, Event, StageResumed, StageStarted
@@ -196,3 +198,25 @@ def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeyp
     assert asked == {here} and together == [2, 2], "calibrated: nothing is held back of the data"
     run(job, targets=["cpu", "t4"], max_drop=0.02)
     assert together == [2, 2, 2], "typed, too"
+
+
+def test_a_bundle_made_by_its_own_plan_is_the_same_and_calibrates_nothing_again(job: Path) -> None:
+    kept_and_made(job, "first")
+    plan = job / "first" / "precision.json"
+    kept, made = kept_and_made(job, "second", plan=plan)
+    assert made & MADE_ONCE == {"type-cpu", "type-tensorrt"} and kept == MADE_ONCE - made
+    assert sha256_file(job / "second" / "model.onnx") == sha256_file(job / "first" / "model.onnx")
+    followed = read_report(job / "second" / "report.json").precision.plan
+    assert followed is not None and (followed.source, followed.refused) == (str(plan), {})
+
+
+def test_a_plan_is_told_where_it_does_not_fit_and_refused_where_nothing_does(job: Path) -> None:
+    run(job, targets=["cpu", "t4"], plan={"Conv_second": "fp16", "Conv_gone": "int8"})
+    report = read_report(job / "out" / "report.json")
+    assert report.precision.plan is not None and report.precision.plan.refused == {"Conv_gone": "no such node"}
+    assert sum("Conv_gone (no such node)" in warning for warning in report.warnings) == 2, "of each form"
+    bundle = Bundle(job / "out")
+    assert bundle.plan().nodes["Conv_second"].dtype is Dtype.FP16
+    assert bundle.plan("cpu").nodes["Conv_second"].dtype is Dtype.FP32
+    with pytest.raises(BadInput, match="of another model"):
+        run(job, targets=["cpu"], plan={"Conv_gone": "int8"})
