@@ -15,23 +15,37 @@ def compare(
     second: Side,
     data: Annotated[str, typer.Option(help="Inputs to compare on: PATH, module:function or random.")] = "random",
     samples: Annotated[int, typer.Option(help="How many samples to compare on.")] = 64,
+    evaluate: Annotated[
+        str | None, typer.Option(metavar="FILE.py:FUNCTION", help="Score both with your own metric.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End with 3 where this is so; repeatable. p50, p90, p99, size or metric of the second, as a value or "
+            "a change from the first (p99>+5%, size>20MB, metric<-0.5%); sqnr, cosine, agreement or max_abs of the "
+            "second against the first (sqnr<40).",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Set two bundles or models side by side.
 
     Runs both on the same inputs, in turn: accuracy of the second against the first, latency, size; and how the GPU
-    engines of two bundles differ.
+    engines of two bundles differ. With --fail-if it is a gate: exit code 3 where one of them does not hold.
     """
     import sys
 
     from graphs.files import to_json
     from optimizer.verbs.compare import compare_sides, render
+    from optimizer.verbs.gates import gate
 
-    found = compare_sides(first, second, data, samples)
+    gates = [gate(text) for text in fail_if or ()]
+    found = compare_sides(first, second, data, samples, evaluate=evaluate, gates=gates)
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
         from optimizer.cli.printing import console
 
         render(found, console())
-    return 0
+    return 0 if found.ok else 3

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
 from benchmarks.measurement import Latency
 from benchmarks.timing.steady import Steadiness, measure_steady
 from calibration.source import batches
@@ -26,6 +27,7 @@ from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.data.batching import found_batching, has_open_axis, whole_samples
 from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
+from optimizer.verbs.gates import Gate, Outcome, Quantity, judge
 from optimizer.verbs.usual_inputs import random_inputs
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class Comparison:
     over pairs of bursts, whose interval ``steadiness`` holds.
 
     ``engines`` are the differences of two bundles' GPU engines by target. All but these is None for bundles that have
-    no engine in common that runs here; ``target`` is the one that ran.
+    no engine in common that runs here; ``target`` is the one that ran. ``task`` is the user's metric of both, of which
+    the first stands under ``fp32``; ``gates`` are the conditions asked for and what became of them.
     """
 
     first: Side | None
@@ -60,14 +63,51 @@ class Comparison:
     steadiness: Steadiness | None
     engines: dict[str, EngineDifference] = field(default_factory=dict)
     target: str = CPU.name
+    task: TaskAccuracy | None = None
+    gates: list[Outcome] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every gate holds; one that could not be judged does not."""
+        return all(outcome.failed is False for outcome in self.gates)
 
 
-def compare_sides(first: Path, second: Path, data: str, samples: int) -> Comparison:
+def compare_sides(
+    first: Path, second: Path, data: str, samples: int, *, evaluate: str | None = None, gates: Sequence[Gate] = ()
+) -> Comparison:
     """Run both in turn on the same inputs, two bundles on the GPU that is here where both have an engine for it, else
-    on the CPU; and compare the GPU engines' layer tables.
+    on the CPU; and compare the GPU engines' layer tables. ``evaluate`` scores both; ``gates`` are held against it all.
 
     Raises ``BadInput`` when the two take different inputs.
     """
+    found = _compared(first, second, data, samples, evaluate)
+    return replace(found, gates=judge(gates, *_figures(found)))
+
+
+def _figures(found: Comparison) -> tuple[dict[Quantity, float], dict[Quantity, float]]:
+    """Of both sides by quantity, as far as they are known; an SQNR is that of the worst output."""
+    first, second = (_of_side(side) if side is not None else {} for side in (found.first, found.second))
+    if found.task is not None:
+        first[Quantity.METRIC], second[Quantity.METRIC] = found.task.fp32, found.task.optimized
+    if found.accuracy is not None:
+        outputs = found.accuracy.outputs.values()
+        second[Quantity.SQNR], second[Quantity.AGREEMENT] = found.accuracy.sqnr_db, found.accuracy.agreement
+        second[Quantity.COSINE] = min((output.cosine for output in outputs), default=1.0)
+        second[Quantity.MAX_ABS] = max((output.max_abs for output in outputs), default=0.0)
+    return first, second
+
+
+def _of_side(side: Side) -> dict[Quantity, float]:
+    latency = side.latency_ms
+    return {
+        Quantity.P50: latency.p50,
+        Quantity.P90: latency.p90,
+        Quantity.P99: latency.p99,
+        Quantity.SIZE: side.bytes / 1e6,
+    }
+
+
+def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str | None) -> Comparison:
     bundles = [path for path in (first, second) if (path / MANIFEST).is_file()]
     differences = compare_engines(first, second) if len(bundles) == 2 else {}
     target = _target(bundles) if len(bundles) == 2 else CPU.name
@@ -87,6 +127,9 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         source = open_source(data, specs, samples=samples, **_random(first, target))
         feeds = batches(source.samples(), BATCH, specs)
         accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
+        task = None
+        if evaluate is not None:
+            task = evaluate_task(evaluate, engines["first"], {"second": engines["second"]})["second"]
         run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
     latency = run.latency
     return Comparison(
@@ -97,6 +140,7 @@ def compare_sides(first: Path, second: Path, data: str, samples: int) -> Compari
         run.steadiness,
         differences,
         target,
+        task,
     )
 
 
@@ -146,6 +190,9 @@ def render(found: Comparison, console: Console) -> None:
     """Print a table of the two, the accuracy of each output, and what differs between GPU engines."""
     _render_runs(found, console)
     render_differences(found.engines, console)
+    for outcome in found.gates:
+        word, style = ("ok  ", None) if outcome.failed is False else ("FAIL", "bold red")
+        console.print(f"{word} {outcome.gate}: {outcome.said}", style=style, markup=False)
 
 
 def _render_runs(found: Comparison, console: Console) -> None:
@@ -169,5 +216,8 @@ def _render_runs(found: Comparison, console: Console) -> None:
             f"agreement {output.agreement:.4f} ({output.agreement_kind})",
             markup=False,
         )
+    if (task := found.task) is not None:
+        between = f", 95 % interval of the drop {task.ci95[0]:+.4f} to {task.ci95[1]:+.4f}" if task.ci95 else ""
+        console.print(f"{task.metric}: {task.fp32:.4f} -> {task.optimized:.4f}{between}", markup=False)
     for reason in found.steadiness.reasons:
         console.print(f"timings: {reason}", style="yellow", markup=False)

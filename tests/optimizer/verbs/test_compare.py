@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from graphs.errors import BadInput
+from optimizer.cli.main import main
 from optimizer.verbs.compare import Comparison, compare_sides
 
 
@@ -56,3 +57,27 @@ def test_the_users_data_is_what_both_are_fed(tmp_path: Path) -> None:
 def test_other_inputs_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="take different inputs"):
         compare_sides(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", name="z"), "random", 2)
+
+
+def test_a_gate_decides_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", gain=1.1)
+    (tmp_path / "score.py").write_text(
+        "import numpy as np\nfeed = {'x': np.ones((1, 64), 'f')}\n"
+        "def score(infer):\n    return float(np.abs(infer(feed)['y']).sum())\n"
+    )
+    metric = ["--evaluate", f"{tmp_path / 'score.py'}:score"]
+    assert _command([str(first), str(second), *metric, "--fail-if", "sqnr<19", "--fail-if", "metric>+11%"]) == 0
+    assert _command([str(first), str(second), *metric, "--fail-if", "metric>+9%", "--fail-if", "size>+1%"]) == 3
+    assert "FAIL metric>+9%" in capsys.readouterr().out
+
+
+def test_a_gate_on_what_nobody_measured_fails(tmp_path: Path) -> None:
+    both = [str(save(tmp_path / "a.onnx")), str(save(tmp_path / "b.onnx"))]
+    assert _command([*both, "--fail-if", "metric<-1%"]) == 3
+    assert _command([*both, "--fail-if", "p99>5%"]) == 2
+
+
+def _command(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *arguments, "--samples", "4"])
+    return int(ended.value.code or 0)
