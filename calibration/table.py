@@ -27,9 +27,9 @@ class TensorRange:
     amax: float
     method: str
 
-    def int8_scale(self) -> float:
-        """Symmetric int8 scale, ``amax / 127``; one for a tensor that is always zero."""
-        return self.amax / 127 if self.amax > 0 else 1.0
+    def symmetric_scale(self, highest: float) -> float:
+        """Scale of symmetric codes up to ``highest``, ``amax / highest``; one for a tensor that is always zero."""
+        return self.amax / highest if self.amax > 0 else 1.0
 
     def uint8_scale(self) -> tuple[float, int]:
         """Asymmetric uint8 (scale, zero point); the range is widened to contain zero, which stays exact."""

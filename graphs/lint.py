@@ -17,10 +17,12 @@ import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
 from graphs.operators import is_standard
-from graphs.weighted import is_weighted, output_axis
+from graphs.weighted import is_weighted, output_axis, reduction_axis
 
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
-_QUANTIZED = {ir.DataType.INT8, ir.DataType.INT4, ir.DataType.FLOAT8E4M3FN}
+_QUANTIZED = {ir.DataType.INT8, ir.DataType.INT4, ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT4E2M1}
+BLOCK_QUANTIZERS = {"TRT_FP4DynamicQuantize": 1, "TRT_MXFP8DynamicQuantize": 1}
+"""TensorRT's own operators that quantize in blocks as the model runs, and which output holds the scales."""
 
 
 class Rule(str, Enum):
@@ -103,7 +105,7 @@ def _quantized_type(node: ir.Node) -> ir.DataType | None:
 def _zero_point(node: ir.Node) -> _Found:
     dtype = _quantized_type(node)
     if dtype is not None and dtype not in _QUANTIZED:
-        yield Rule.QUANTIZED_TYPE, f"quantizes to {dtype.name.lower()}, TensorRT reads int8"
+        yield Rule.QUANTIZED_TYPE, f"quantizes to {dtype.name.lower()}, TensorRT reads int8, int4, fp8 and fp4"
     zero_point = _input(node, 2)
     if zero_point is None:
         return
@@ -116,6 +118,8 @@ def _zero_point(node: ir.Node) -> _Found:
 
 def _scale_value(node: ir.Node) -> _Found:
     scale = constant_array(node.inputs[1])
+    if scale is None and _found_as_it_runs(node.inputs[1]):
+        return
     if scale is None:
         yield Rule.SCALE_VALUE, "the scale is not a constant"
         return
@@ -127,6 +131,14 @@ def _scale_value(node: ir.Node) -> _Found:
         yield Rule.SCALE_VALUE, "the scale is not positive"
     elif np.any(values < smallest):
         yield Rule.SCALE_VALUE, f"scale {values.min():.3g} has no digits left in {scale.dtype.name}"
+
+
+def _found_as_it_runs(scale: ir.Value | None) -> bool:
+    """Whether a scale is one of those of blocks: made by a block quantizer, or stored as codes with a scale of their
+    own (two levels).
+    """
+    producer = scale.producer() if scale is not None else None
+    return producer is not None and producer.op_type in ("DequantizeLinear", *BLOCK_QUANTIZERS)
 
 
 def _smallest(scale: np.ndarray) -> float:
@@ -171,7 +183,7 @@ def _source_of_dequantize(node: ir.Node) -> _Found:
     if source is None or constant_tensor(source) is not None:
         return
     producer = source.producer()
-    if producer is None or producer.op_type != "QuantizeLinear":
+    if producer is None or producer.op_type not in ("QuantizeLinear", *BLOCK_QUANTIZERS):
         yield Rule.DANGLING, "dequantizes what no QuantizeLinear made"
 
 
@@ -194,9 +206,16 @@ def _weight_of(dequantize: ir.Node) -> ir.TensorProtocol | None:
 
 def _operands(node: ir.Node) -> _Found:
     quantized = [_dequantize(node.inputs[index]) is not None for index in (0, 1)]
-    if quantized[0] != quantized[1]:
+    if quantized[0] != quantized[1] and not (quantized[1] and _stored_as_codes(node)):
         which = "data" if quantized[0] else "weight"
         yield Rule.ONE_SIDED, f"only its {which} input is quantized: it does not run in int8"
+
+
+def _stored_as_codes(node: ir.Node) -> bool:
+    """Whether the weight of a matrix product is kept as codes, a form of its own: fewer bytes, a product of floats."""
+    dequantize = _dequantize(node.inputs[1])
+    stored = dequantize is not None and constant_tensor(dequantize.inputs[0]) is not None
+    return stored and node.op_type in ("MatMul", "Gemm")
 
 
 def _bias(node: ir.Node) -> _Found:
@@ -215,10 +234,26 @@ def _weight_axis(node: ir.Node) -> _Found:
         yield Rule.WEIGHT_AXIS, f"its weight is a vector with {scale.size} scales: it has no output channels"
         return
     axis, wanted = dequantize.attributes.get_int("axis", 1) % rank, output_axis(node, rank)
-    if axis != wanted:
+    block = dequantize.attributes.get_int("block_size", 0)
+    if block:
+        yield from _blocks(node, weight, scale, axis, block)
+    elif axis != wanted:
         yield Rule.WEIGHT_AXIS, f"its weight is quantized along axis {axis}, output channels are axis {wanted}"
     elif len(scale.shape) == 1 and scale.size != weight.shape.numpy()[axis]:
         yield Rule.WEIGHT_AXIS, f"its weight has {scale.size} scales for {weight.shape.numpy()[axis]} output channels"
+
+
+def _blocks(node: ir.Node, weight: ir.TensorProtocol, scale: ir.TensorProtocol, axis: int, block: int) -> _Found:
+    """Blocks run along what the product sums over; the last of each row may be shorter."""
+    shape = list(weight.shape.numpy())
+    wanted = reduction_axis(node, len(shape))
+    if axis != wanted:
+        yield Rule.WEIGHT_AXIS, f"its weight has blocks along axis {axis}, the product sums over axis {wanted}"
+        return
+    shape[axis] = -(-shape[axis] // block)
+    if list(scale.shape.numpy()) != shape:
+        found = "x".join(str(size) for size in scale.shape.numpy())
+        yield Rule.WEIGHT_AXIS, f"its weight has {found} scales for {'x'.join(map(str, shape))} blocks of {block}"
 
 
 def _equal_types(node: ir.Node, opset: int) -> _Found:

@@ -8,10 +8,14 @@ from enum import Enum
 
 
 class Dtype(str, Enum):
-    """What a node computes in."""
+    """What a node computes in; ``int8wo`` and ``int4`` are weights stored so whose products are of floats."""
 
     INT8 = "int8"
     FP8 = "fp8"
+    INT8WO = "int8wo"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP8 = "mxfp8"
     FP16 = "fp16"
     BF16 = "bf16"
     FP32 = "fp32"
@@ -20,6 +24,11 @@ class Dtype(str, Enum):
     def half(self) -> bool:
         """A float type of 16 bits."""
         return self in (Dtype.FP16, Dtype.BF16)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether weights, or operands, are codes with scales."""
+        return self not in (Dtype.FP16, Dtype.BF16, Dtype.FP32)
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,13 @@ class PrecisionPlan:
 
     @property
     def computes_in(self) -> str:
-        """What the heavy nodes compute in: int8 where any does, else the dtype of most MACs; empty for no nodes."""
-        macs: dict[str, int] = {}
+        """What the heavy nodes compute in: the quantized dtype of most MACs where any is quantized, else the float one;
+        empty for no nodes."""
+        macs: dict[Dtype, int] = {}
         for node in self.nodes.values():
-            macs[node.dtype.value] = macs.get(node.dtype.value, 0) + node.macs
-        return Dtype.INT8.value if Dtype.INT8.value in macs else max(macs, key=lambda dtype: macs[dtype], default="")
+            macs[node.dtype] = macs.get(node.dtype, 0) + node.macs
+        quantized = {dtype: count for dtype, count in macs.items() if dtype.quantized} or macs
+        return max(quantized, key=lambda dtype: quantized[dtype]).value if quantized else ""
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(node.dtype.value for node in self.nodes.values()))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from optimizer.quantization.number_types import NumberType
 from optimizer.quantization.weights import Floats
 
 Quantizer: TypeAlias = Callable[[Floats], Floats]
@@ -20,19 +21,17 @@ FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 @dataclass(frozen=True)
 class Affine:
-    """Codes ``rint(x / scale) + zero`` from ``lowest`` to ``highest`` and back."""
+    """Codes ``x / scale + zero`` of type ``numbers``, the nearest, and back. Of floating-point ones ``zero`` is 0."""
 
     scale: float
     zero: int
-    lowest: int
-    highest: int
+    numbers: NumberType
 
     def __call__(self, values: Floats) -> Floats:
         """``values`` rounded; one temporary, the result."""
         scale = np.float32(self.scale)
         steps: Floats = np.divide(values, scale, dtype=np.float32)
-        np.rint(steps, out=steps)
-        np.clip(steps, self.lowest - self.zero, self.highest - self.zero, out=steps)
+        self.numbers.round(steps, self.zero)
         steps *= scale
         return steps
 

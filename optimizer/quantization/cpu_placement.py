@@ -175,7 +175,13 @@ class _Chains:
         order = {value: i for i, value in enumerate(v for n in self._graph for v in n.outputs)}
         values = sorted(self._quantized, key=lambda value: order.get(value, -1))
         return tuple(
-            ActivationPoint(str(value.name), self._uses(value), self._quantized[value][0], self._quantized[value][1])
+            ActivationPoint(
+                str(value.name),
+                self._uses(value),
+                self._quantized[value][0],
+                self._base.scheme.static,
+                self._quantized[value][1],
+            )
             for value in values
         )
 

@@ -12,7 +12,7 @@ from graphs.edits import values_by_name
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.affine import Affine
 from optimizer.quantization.rules.catalogue import Rule
-from optimizer.quantization.scheme import Scheme
+from optimizer.quantization.scheme import ActivationScheme, Scheme, WeightScheme
 
 
 @dataclass(frozen=True, order=True)
@@ -31,11 +31,13 @@ def rewire(nodes: Mapping[str, ir.Node], uses: Iterable[Use], value: ir.Value) -
 
 @dataclass(frozen=True)
 class ActivationPoint:
-    """One shared Q/DQ pair on ``tensor``, read by ``uses``; ``scale_of`` names the tensor whose range it takes."""
+    """One shared Q/DQ pair on ``tensor``, read by ``uses``, in the form ``codes``; ``scale_of`` names the tensor whose
+    range it takes."""
 
     tensor: str
     uses: tuple[Use, ...]
     rule: Rule
+    codes: ActivationScheme
     scale_of: str = ""
 
     @property
@@ -45,11 +47,12 @@ class ActivationPoint:
 
 @dataclass(frozen=True)
 class WeightPoint:
-    """A constant quantized along ``axis`` (one scale per slice), read by ``uses``."""
+    """A constant whose output channels are ``axis``, quantized in the form ``codes``, read by ``uses``."""
 
     tensor: str
     axis: int
     uses: tuple[Use, ...]
+    codes: WeightScheme
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Placement:
         """What each weighted node's data goes through: node name -> to codes and back."""
         values, found = values_by_name(model.graph), dict[str, Affine]()
         for point in self.activations:
-            rounder = self.scheme.activations.quantizer(values[point.tensor], table.tensors[point.range_name])
+            rounder = point.codes.quantizer(values[point.tensor], table.tensors[point.range_name])
             found.update({use.node: rounder for use in point.uses if use.index == 0})
         return found
 

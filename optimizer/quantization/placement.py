@@ -7,6 +7,7 @@ resulting table applies the guards that need ranges and settles the placement.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import onnx_ir as ir
 
@@ -17,10 +18,12 @@ from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, Use, WeightPoint
 from optimizer.quantization.rules import commuting, floats, guards
 from optimizer.quantization.rules.catalogue import Rule
+from optimizer.quantization.rules.formats import unfit
 from optimizer.quantization.rules.residual import depths, skip_input
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.scheme import Scheme
+from optimizer.quantization.scheme import TENSORRT, ActivationScheme, Scheme, WeightScheme
 
+_Key: TypeAlias = "tuple[ir.Value, ActivationScheme]"
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 
@@ -37,13 +40,16 @@ def place(
     costs: Mapping[str, int] | None = None,
     table: CalibrationTable | None = None,
     high_precision: Dtype = Dtype.FP16,
+    formats: Mapping[str, Scheme] | None = None,
 ) -> Placement:
     """Decide every Q/DQ of ``model``'s main graph; bodies of If and Loop stay in high precision.
 
     ``keep_float`` maps node names to the reason they must not be integer; ``costs`` are MACs per sample for the plan.
-    Nodes need unique names. Changes nothing.
+    ``formats`` maps names of weighted nodes to a scheme of their own in place of ``scheme``: some nodes in FP8, some in
+    INT8, some with INT4 weights (``formats.formats_of`` says which a node can take). A tensor that is read in two
+    formats gets two pairs. Nodes need unique names. Changes nothing.
     """
-    return _Placer(model.graph, scheme, keep_float, costs or {}, table, high_precision).place()
+    return _Placer(model.graph, scheme, keep_float, costs or {}, table, high_precision, formats or {}).place()
 
 
 class _Placer:
@@ -55,14 +61,19 @@ class _Placer:
         costs: Mapping[str, int],
         table: CalibrationTable | None,
         high: Dtype,
+        formats: Mapping[str, Scheme],
     ) -> None:
         self._graph, self._scheme, self._keep, self._costs = graph, scheme, keep_float, costs
-        self._table, self._high = table, high
+        self._table, self._high, self._formats = table, high, formats
         self._depths = depths(graph)
         self._ops: dict[ir.Node, WeightedOp] = {}
         self._why: dict[ir.Node, str] = {}
         self._integer: set[ir.Node] = set()
-        self._points: dict[ir.Value, tuple[Rule, list[Use]]] = {}
+        self._format: dict[ir.Node, Scheme] = {}
+        self._points: dict[_Key, tuple[Rule, list[Use]]] = {}
+        self._integers: dict[ir.Value, ActivationScheme] = {}
+        """What is quantized to whole numbers: what TensorRT moves Q and DQ through, and fuses a skip of."""
+        self._in_integers = scheme if scheme.calibrated and scheme.static.numbers.whole else TENSORRT
         self._watched: dict[str, None] = {}
 
     def place(self) -> Placement:
@@ -83,18 +94,25 @@ class _Placer:
         if RECURRENT in node.metadata_props:
             self._why[node] = Rule.KEEP_FLOAT.reason("recurrent product, its error feeds back into the state")
             return
-        found = weighted_op(node)
-        data = node.inputs[0]
+        found, data = weighted_op(node), node.inputs[0]
+        scheme = self._formats.get(str(node.name), self._scheme)
         if isinstance(found, str) or data is None:
             self._why[node] = found if isinstance(found, str) else Rule.EVERY_WEIGHTED_INPUT.reason("no data input")
             return
-        if refusal := self._refuse(data):
+        if refusal := unfit(found, scheme) or (self._refuse(data) if scheme.calibrated else ""):
             self._why[node] = refusal
             return
         self._ops[node] = found
-        self._integer.add(node)
+        self._in_format(node, scheme)
+        if scheme.activations is None:
+            self._why[node] = Rule.WEIGHTS_ALONE.reason()
+            return
         self._why[node] = Rule.EVERY_WEIGHTED_INPUT.reason()
-        self._point(data, node, 0, Rule.EVERY_WEIGHTED_INPUT)
+        self._point(data, node, 0, Rule.EVERY_WEIGHTED_INPUT, scheme.activations)
+
+    def _in_format(self, node: ir.Node, scheme: Scheme) -> None:
+        self._integer.add(node)
+        self._format[node] = scheme
 
     def _residual(self, node: ir.Node) -> None:
         """Rules 6 and 13: the skip input of an Add that an integer conv fuses, if something integer reads the sum."""
@@ -107,29 +125,29 @@ class _Placer:
         assert value is not None
         if self._refuse(value):
             return
-        self._integer.add(node)
+        self._in_format(node, self._in_integers)
         self._why[node] = Rule.RESIDUAL_ADD.reason(f"skip is {value.name!r}")
-        self._point(value, node, skip, Rule.RESIDUAL_ADD)
+        self._point(value, node, skip, Rule.RESIDUAL_ADD, self._in_integers.static)
 
     def _pool(self, node: ir.Node) -> None:
         """Rule 7: an averaging pool is integer only where its input is quantized for another reader anyway."""
         if node.op_type not in commuting.AVERAGING or node.name in self._keep:
             return
         value = node.inputs[0]
-        if value in self._points and self._feeds_integer(node.outputs[0]):
-            self._integer.add(node)
+        if value is not None and value in self._integers and self._feeds_integer(node.outputs[0]):
+            self._in_format(node, self._in_integers)
             self._why[node] = Rule.COMMUTING_OPS.reason("pool between integer neighbours")
-            self._point(value, node, 0, Rule.COMMUTING_OPS)
+            self._point(value, node, 0, Rule.COMMUTING_OPS, self._integers[value])
 
     def _is_integer_conv(self, node: ir.Node) -> bool:
-        return node in self._ops and node.op_type in ("Conv", "ConvTranspose")
+        return self._format.get(node) is self._in_integers and node.op_type in ("Conv", "ConvTranspose")
 
     def _feeds_integer(self, value: ir.Value) -> bool:
         """Whether some reader, through activations and value-moving ops, takes ``value`` in int8."""
         pending, seen = [value], set()
         while pending:
             current = pending.pop()
-            if current in self._points:
+            if current in self._integers:
                 return True
             if current in seen:
                 continue
@@ -150,20 +168,24 @@ class _Placer:
                 self._watched.setdefault(watched.name)
         return guards.refuse(value, self._table) if self._table is not None else ""
 
-    def _point(self, value: ir.Value, node: ir.Node, index: int, rule: Rule) -> None:
-        self._points.setdefault(value, (rule, []))[1].append(Use(str(node.name), index))
+    def _point(self, value: ir.Value, node: ir.Node, index: int, rule: Rule, codes: ActivationScheme) -> None:
+        self._points.setdefault((value, codes), (rule, []))[1].append(Use(str(node.name), index))
+        if codes.numbers.whole and not codes.block:
+            self._integers[value] = codes
 
     def _activations(self) -> tuple[ActivationPoint, ...]:
         return tuple(
-            ActivationPoint(str(value.name), tuple(uses), rule) for value, (rule, uses) in self._points.items()
+            ActivationPoint(str(value.name), tuple(uses), rule, codes)
+            for (value, codes), (rule, uses) in self._points.items()
         )
 
     def _weights(self) -> tuple[WeightPoint, ...]:
-        """One point per (tensor, axis), so that a weight read by several ops is stored once."""
-        shared: dict[tuple[str, int], list[Use]] = {}
+        """One point per (tensor, axis, form), so that a weight read by several ops is stored once."""
+        shared: dict[tuple[str, int, WeightScheme], list[Use]] = {}
         for node, op in self._ops.items():
-            shared.setdefault((str(op.weight.name), op.axis), []).append(Use(str(node.name), 1))
-        return tuple(WeightPoint(name, axis, tuple(uses)) for (name, axis), uses in shared.items())
+            key = str(op.weight.name), op.axis, self._format[node].weights
+            shared.setdefault(key, []).append(Use(str(node.name), 1))
+        return tuple(WeightPoint(name, axis, tuple(uses), codes) for (name, axis, codes), uses in shared.items())
 
     def _plan(self) -> PrecisionPlan:
         return PrecisionPlan({str(node.name): self._precision(node) for node in self._all_nodes()})
@@ -174,7 +196,7 @@ class _Placer:
     def _precision(self, node: ir.Node) -> NodePrecision:
         cost = self._costs.get(str(node.name), 0)
         if node in self._integer:
-            return NodePrecision(Dtype.INT8, self._why[node], node.op_type, cost)
+            return NodePrecision(self._format[node].dtype, self._why[node], node.op_type, cost)
         if commuting.moves_values(node) and self._reads_only_integer(node):
             return NodePrecision(Dtype.INT8, Rule.COMMUTING_OPS.reason("Q moves back through it"), node.op_type, cost)
         return NodePrecision(self._high, self._float_reason(node), node.op_type, cost)
@@ -182,7 +204,8 @@ class _Placer:
     def _reads_only_integer(self, node: ir.Node) -> bool:
         users = [user for output in node.outputs for user in output.uses()]
         return bool(users) and all(
-            value in self._points and any(u.node == use.node.name for u in self._points[value][1])
+            value in self._integers
+            and any(u.node == use.node.name for u in self._points[value, self._integers[value]][1])
             for value in node.outputs
             for use in value.uses()
         )

@@ -1,7 +1,7 @@
 """Insert the Q/DQ pairs of a placement into the graph, as its scheme has them.
 
-One pair per activation tensor, weights stored as int8 codes behind a DequantizeLinear, biases float or int32 codes
-(rules 1 to 5). Scales take the dtype of the tensor they scale.
+One pair per activation tensor and form of codes, weights stored as codes behind a DequantizeLinear, biases float or
+int32 codes (rules 1 to 5). Scales take the dtype of the tensor they scale.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from optimizer.quantization.biases import keep_biases_apart, least_weight_scales
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
 from optimizer.quantization.integer_convolutions import write_integer_convolution
+from optimizer.quantization.number_types import INT8, NumberType
 from optimizer.quantization.scheme import Parameters
 from optimizer.quantization.weights import (
-    CODE_MAX,
     Codes,
     Floats,
     ScaleSearch,
@@ -66,7 +66,7 @@ def insert(
     values = values_by_name(model.graph)
     scheme, data_scales = placement.scheme, dict[str, float]()
     for point in placement.activations:
-        parameters = scheme.activations.parameters(values[point.tensor], table.tensors[point.range_name])
+        parameters = point.codes.parameters(values[point.tensor], table.tensors[point.range_name])
         _activation(edits, nodes, values[point.tensor], point, parameters)
         data_scales |= {use.node: float(parameters[0]) for use in point.uses if use.index == 0}
     for weight in placement.weights:
@@ -74,8 +74,8 @@ def insert(
         readers = [use.node for use in weight.uses if use.node not in placement.float_results]
         if scheme.integer_biases and len(readers) == 1:
             least = least_weight_scales(nodes[readers[0]], data_scales[readers[0]])
-            known = _raised(values[weight.tensor], weight, search, known, scheme.weights.highest, least)
-        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, scheme.weights.highest)
+            known = _raised(values[weight.tensor], weight, search, known, weight.codes.numbers, least)
+        scale = insert_weight(edits, nodes, values[weight.tensor], weight, search, known, weight.codes.numbers)
         for node in (nodes[use.node] for use in weight.uses):
             if not scheme.integer_biases:
                 _bias_as_row(edits, node, len(scale))
@@ -92,7 +92,7 @@ def _raised(
     point: WeightPoint,
     search: ScaleSearch,
     known: QuantizedWeight | None,
-    top: int,
+    numbers: NumberType,
     least: NDArray[np.float64],
 ) -> QuantizedWeight | None:
     """``known``, or plain rounding where that is None, with scales of at least ``least`` and the codes for these.
@@ -102,11 +102,11 @@ def _raised(
     """
     tensor = constant_tensor(value)
     assert tensor is not None
-    scale = known.scale if known is not None else search(tensor, point.axis, top)
+    scale = known.scale if known is not None else search(tensor, point.axis, numbers)
     if least.shape != scale.shape or not (low := scale < least).any():
         return known
     higher = np.where(low, np.nextafter(least.astype(np.float32), np.float32(np.inf)), scale)
-    codes = quantize(as_float32(tensor), point.axis, higher, top)
+    codes = quantize(as_float32(tensor), point.axis, higher, numbers)
     if known is not None:
         kept = np.moveaxis(codes, point.axis, 0)  # a view
         kept[~low] = np.moveaxis(known.codes, point.axis, 0)[~low]
@@ -177,22 +177,23 @@ def insert_weight(
     point: WeightPoint,
     search: ScaleSearch,
     settled: QuantizedWeight | None = None,
-    top: int = CODE_MAX,
+    numbers: NumberType = INT8,
 ) -> Floats:
     """Put one weight's codes and DequantizeLinear into the graph; returns its scales, one per channel."""
     tensor = constant_tensor(value)
     assert tensor is not None
     graph, name = edits.graph, str(value.name)
-    scale = settled.scale if settled is not None else search(tensor, point.axis, top)
+    scale = settled.scale if settled is not None else search(tensor, point.axis, numbers)
+    kind = numbers.dtype.name.lower()
     codes: ir.TensorProtocol
     if settled is not None:
-        codes = ir.Tensor(settled.codes, name=f"{name}/int8")
+        codes = ir.Tensor(settled.codes, dtype=numbers.dtype, name=f"{name}/{kind}")
     else:
-        codes = lazy_codes(tensor, point.axis, scale, f"{name}/int8", top)
+        codes = lazy_codes(tensor, point.axis, scale, f"{name}/{kind}", numbers)
     inputs = [edits.initializer(codes), edits.constant(f"{name}/scale", scale, tensor.dtype)]
     if len(tensor.shape) <= 2 or not any(nodes[use.node].op_type == "MatMul" for use in point.uses):
         # ONNX Runtime's fused product of a stack of matrices refuses a zero point per column; without one it takes it.
-        inputs.append(edits.constant(f"{name}/zero", np.zeros(len(scale), np.int8)))
+        inputs.append(edits.constant(f"{name}/zero", np.zeros(len(scale), numbers.numpy)))
     dequantize = edits.node(
         "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", tensor.dtype, value.shape, {"axis": point.axis}
     )

@@ -280,7 +280,7 @@ def _rewrite(
 
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
-        codes = settings.scheme.activations
+        codes = settings.scheme.static
         return EqualizeActivations(points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes)
 
     made: dict[Correction, Callable[[ir.Model], ExactRewrite]] = {

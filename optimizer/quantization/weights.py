@@ -1,17 +1,21 @@
-"""Weights to int8: one scale per output channel, rounded to what FP16 can hold, codes in [-127, 127]."""
+"""Weights to codes: one scale per output channel, rounded to what FP16 can hold; int8 in [-127, 127] or others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from optimizer.quantization.number_types import INT8, NumberType
+
 Floats = NDArray[np.float32]
-Codes = NDArray[np.int8]
+Codes = NDArray[Any]
+"""An array of a ``NumberType``'s codes."""
 CODE_MAX = 127
-"""Largest int8 code; -128 is left out for weights, so that both ends mean the same (rule 2)."""
+"""Largest int8 code."""
 SMALLEST = 2.0**-20
 """Smallest scale: a subnormal FP16 number with four bits of its own left. A scale is as good for being moved by a
 thirtieth, since the codes are found for the number it became; NVIDIA's GPUs compute with FP16 subnormals at full speed
@@ -50,7 +54,9 @@ def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:
     return scale.reshape(shape)
 
 
-def mse_scales(values: Floats, axis: int, *, top: int = CODE_MAX, steps: int = 24, smallest: float = 0.6) -> Floats:
+def mse_scales(
+    values: Floats, axis: int, *, numbers: NumberType = INT8, steps: int = 24, smallest: float = 0.6
+) -> Floats:
     """Scale of every slice with the least mean squared rounding-plus-clipping error.
 
     Searches ``steps`` fractions from ``smallest`` to one of the slice's largest magnitude (the grid of OMSE, Choukroun
@@ -58,20 +64,19 @@ def mse_scales(values: Floats, axis: int, *, top: int = CODE_MAX, steps: int = 2
     """
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
     few = max(_IN_CACHE // max(rows.shape[1], 1), 1)
-    parts = [_mse_scales(rows[start : start + few], top, steps, smallest) for start in range(0, len(rows), few)]
+    parts = [_mse_scales(rows[start : start + few], numbers, steps, smallest) for start in range(0, len(rows), few)]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _mse_scales(rows: Floats, top: int, steps: int, smallest: float) -> Floats:
+def _mse_scales(rows: Floats, numbers: NumberType, steps: int, smallest: float) -> Floats:
     """Of a few ``rows``: [rows]."""
-    full = np.abs(rows).max(axis=1, initial=0.0) / top
+    full = np.abs(rows).max(axis=1, initial=0.0) / numbers.highest
     best, best_error = fp16_representable(full), np.full(len(rows), np.inf, np.float32)
     error = np.empty(rows.shape, np.float32)
     for fraction in np.linspace(smallest, 1.0, steps):
         scale = fp16_representable(full * fraction)
         np.divide(rows, scale[:, None], out=error)
-        np.rint(error, out=error)
-        np.clip(error, -top, top, out=error)
+        numbers.round(error)
         error *= scale[:, None]
         error -= rows
         power = np.einsum("ij,ij->i", error, error)
@@ -80,15 +85,14 @@ def _mse_scales(rows: Floats, top: int, steps: int, smallest: float) -> Floats:
     return best
 
 
-def quantize(values: Floats, axis: int, scale: Floats, top: int = CODE_MAX) -> Codes:
-    """``clip(rint(values / scale), -top, top)`` as int8."""
-    codes = np.empty(values.shape, np.int8)
+def quantize(values: Floats, axis: int, scale: Floats, numbers: NumberType = INT8) -> Codes:
+    """The codes nearest to ``values / scale``."""
+    codes = np.empty(values.shape, numbers.numpy)
     few = max(_IN_CACHE // max(values[:1].size, 1), 1)
     for start in range(0, len(values), few):
         part = slice(start, start + few)
         steps = values[part] / per_channel(values, axis, scale)[part if axis == 0 else slice(None)]
-        np.rint(steps, out=steps)
-        np.clip(steps, -top, top, out=steps)
+        numbers.round(steps)
         codes[part] = steps
     return codes
 
@@ -98,27 +102,29 @@ def as_float32(tensor: ir.TensorProtocol) -> Floats:
     return np.asarray(tensor.numpy()).astype(np.float32, copy=False)
 
 
-def lazy_codes(tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str, top: int = CODE_MAX) -> ir.LazyTensor:
-    """int8 codes computed when the model is saved or run, so that no second copy of the weights is held."""
+def lazy_codes(
+    tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str, numbers: NumberType = INT8
+) -> ir.LazyTensor:
+    """Codes computed when the model is saved or run, so that no second copy of the weights is held."""
 
     def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(quantize(as_float32(tensor), axis, scale, top), name=name)
+        return ir.Tensor(quantize(as_float32(tensor), axis, scale, numbers), name=name)
 
-    return ir.LazyTensor(evaluate, ir.DataType.INT8, ir.Shape(tensor.shape.numpy()), name=name)
+    return ir.LazyTensor(evaluate, numbers.dtype, ir.Shape(tensor.shape.numpy()), name=name)
 
 
-ScaleSearch = Callable[[ir.TensorProtocol, int, int], Floats]
-"""Finds the scales of a weight, one per slice along an axis, for codes up to a largest one: [slices]."""
+ScaleSearch = Callable[[ir.TensorProtocol, int, NumberType], Floats]
+"""Finds the scales of a weight, one per slice along an axis, for codes of a type: [slices]."""
 
 
 class WeightScales:
     """``mse_scales`` of weights, found once each however many graphs are made of them."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int, int], tuple[ir.TensorProtocol, Floats]] = {}
+        self._found: dict[tuple[int, int, NumberType], tuple[ir.TensorProtocol, Floats]] = {}
 
-    def __call__(self, tensor: ir.TensorProtocol, axis: int, top: int) -> Floats:
-        key = id(tensor), axis, top
+    def __call__(self, tensor: ir.TensorProtocol, axis: int, numbers: NumberType) -> Floats:
+        key = id(tensor), axis, numbers
         if key not in self._found:  # the tensor is kept too: its id stays its own
-            self._found[key] = tensor, mse_scales(as_float32(tensor), axis, top=top)
+            self._found[key] = tensor, mse_scales(as_float32(tensor), axis, numbers=numbers)
         return self._found[key][1]

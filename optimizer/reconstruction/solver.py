@@ -56,7 +56,13 @@ def solve(
     factor, curvature = _unit_factor(
         np.take_along_axis(np.take_along_axis(hessian, down, axis=1), order[:, None], axis=2)
     )
-    columns = _Columns(wanted, factor, mask, grid, None if fours is None else _Blocks.of(factor, curvature))
+    columns = _Columns(
+        wanted,
+        factor,
+        mask,
+        grid.ordered(order) if grid else None,
+        None if fours is None else _Blocks.of(factor, curvature),
+    )
     settled = columns.settle()
     restored = np.empty_like(settled)
     np.put_along_axis(restored, down, settled, axis=1)
@@ -136,7 +142,7 @@ class _Columns:
             wanted = self.wanted[:, now] + self.blocks.back[:, four] @ (target[:, now] - self.wanted[:, now])
             return self.blocks.fours.settled(wanted, four, self.grid)
         value = target[:, first]
-        value = value if self.grid is None else self.grid.nearest(value)
+        value = value if self.grid is None else self.grid.column(first).nearest(value)
         return (value if self.mask is None else value * self.mask[:, first])[:, None]
 
 

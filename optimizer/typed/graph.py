@@ -65,7 +65,7 @@ class GraphTyper:
             reason = f"asked for with --precision {self._precision.value}"
             return self._for_tensorrt(self._model.clone(), plan_in(self._model, self._high.dtype, reason, self._costs))
         model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
-        if quantized.placement.scheme.activations.dtype is ir.DataType.UINT8:
+        if quantized.placement.scheme.integer_results:
             UnsignedCodes().apply(model)
             return TypedGraph(model, plan, quantized.table)
         return self._for_tensorrt(model, plan, quantized.table)

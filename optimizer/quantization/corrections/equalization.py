@@ -87,7 +87,7 @@ class EqualizeActivations:
         points: Sequence[ActivationPoint],
         feeds: Sequence[Feed],
         *,
-        codes: ActivationScheme = TENSORRT.activations,
+        codes: ActivationScheme = TENSORRT.static,
         seed: int = 0,
         extremes: Extremes | None = None,
     ) -> None:

@@ -81,7 +81,7 @@ def measure_results(
     rounding = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
     for index, (node, tensor) in enumerate(placement.results.items()):
         value = values[tensor]
-        parameters = placement.scheme.activations.parameters(value, table.tensors[ranges[tensor]])
+        parameters = placement.scheme.static.parameters(value, table.tensors[ranges[tensor]])
         readers = [use for use in value.uses() if use.node.name not in rounding or moves_values(use.node)]
         same = edits.node("Identity", [value], f"{node}/same", f"{tensor}/same", ir.DataType.FLOAT, value.shape)
         made = choice(edits, node, (switches, index), value, rounding_pair(edits, value, parameters, node), [same])

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.quantization.weights import CODE_MAX, Codes, Floats
+from optimizer.quantization.number_types import INT8, NumberType
+from optimizer.quantization.weights import Codes, Floats
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Means
 from optimizer.reconstruction.solver import solve
@@ -28,7 +29,7 @@ class RoundedWeight:
     bias: Floats
 
     def values(self) -> Floats:
-        return self.codes * self.scale[..., None]
+        return self.codes.astype(np.float32) * self.scale[..., None]
 
     def unbiased(self, weight: Floats, means: Means) -> RoundedWeight:
         """With the bias that takes the mean error of the output away; ``weight`` as it was."""
@@ -42,20 +43,24 @@ class RoundedWeight:
         return float(np.vdot(found, found))
 
 
-def rounded_plainly(weight: Floats, scale: Floats, top: int) -> RoundedWeight:
+def rounded_plainly(weight: Floats, scale: Floats, numbers: NumberType) -> RoundedWeight:
     """The nearest codes of ``weight`` [groups, outputs, reduction]; ``scale`` [groups, outputs]."""
-    codes = np.clip(np.rint(weight / scale[..., None]), -top, top).astype(np.int8)
+    codes = numbers.codes(weight / scale[..., None])
     return RoundedWeight(codes, scale, np.zeros(scale.shape, np.float32))
 
 
 def gptq(
-    weight: Floats, hessian: Floats, scale: Floats, kept: NDArray[np.bool_] | None = None, top: int = CODE_MAX
+    weight: Floats,
+    hessian: Floats,
+    scale: Floats,
+    kept: NDArray[np.bool_] | None = None,
+    numbers: NumberType = INT8,
 ) -> Codes:
-    """int8 codes of ``weight`` [groups, outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` of each group small.
+    """Codes of ``weight`` [groups, outputs, inputs] that keep ``tr(ΔW·H·ΔWᵀ)`` of each group small.
 
-    ``hessian`` is [groups, inputs, inputs], ``scale`` [groups, outputs]. Codes are zero where ``kept`` is False, so
+    ``hessian`` is [groups, inputs, inputs], ``scale`` [groups, outputs], or [groups, outputs, inputs] where scales go
+    with blocks of inputs. Codes are zero where ``kept`` is False, so
     that a pruned weight stays pruned (2:4 sparsity).
     """
-    found = solve(weight, hessian, grid=Grid(scale, top), kept=kept)
-    codes: Codes = np.rint(found / scale[..., None]).astype(np.int8)
-    return codes
+    found = solve(weight, hessian, grid=Grid(scale, numbers), kept=kept)
+    return numbers.codes(found / (scale if scale.ndim == 3 else scale[..., None]))

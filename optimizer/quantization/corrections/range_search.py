@@ -41,17 +41,20 @@ def refine_ranges(
     for those named in ``kept``.
     """
     values = values_by_name(rows.model.graph)
+    codes_of = {use.node: point.codes for point in placement.activations for use in point.uses if use.index == 0}
     tensor_of = {use.node: point.range_name for point in placement.activations for use in point.uses if use.index == 0}
     known = {*kept, *(name for name in tensor_of.values() if values[name].is_graph_input())}
     ops = [op for op in solvable(rows.model.graph, placement) if tensor_of[str(op.node.name)] not in known]
     readers = Counter(tensor_of[str(op.node.name)] for op in ops)
-    codes = placement.scheme.activations
 
     def tried(task: tuple[str, list[tuple[WeightedOp, Rows]]]) -> tuple[str, Errors] | None:
         name, reading = task
         if not all(np.isfinite(captured.values).all() for _, captured in reading):
             return None
-        parts = [_Part.of(op, captured.values, values[name], table.tensors[name], codes) for op, captured in reading]
+        parts = [
+            _Part.of(op, captured.values, values[name], table.tensors[name], codes_of[str(op.node.name)])
+            for op, captured in reading
+        ]
         if len(parts) == readers[name]:
             return name, _around_least(lambda fraction: sum(part.error(fraction) for part in parts))
         return name, {fraction: sum(part.error(fraction) for part in parts) for fraction in FRACTIONS}

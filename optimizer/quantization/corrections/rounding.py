@@ -24,6 +24,7 @@ from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.number_types import NumberType
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import Codes, Floats, WeightScales, as_float32, mse_scales
@@ -61,11 +62,11 @@ class Rounding:
 
 @dataclass(frozen=True)
 class _How:
-    """``solve``: by least squares where that is better; ``biased``: with bias correction; ``top``: the largest code."""
+    """``solve``: by least squares where that is better; ``biased``: with bias correction; ``numbers``: the codes'."""
 
     solve: bool
     biased: bool
-    top: int
+    numbers: NumberType
     scales: WeightScales
 
 
@@ -89,7 +90,7 @@ def round_weights(
         str(op.node.name): op for variant in variants.values() for op in solvable(rows.model.graph, variant.placement)
     }
     chosen, left = rows.chosen(feeds), SOLVED_WORK if solve else 0.0
-    (top,) = {variant.placement.scheme.weights.highest for variant in variants.values()}
+    (numbers,) = {variant.placement.scheme.weights.numbers for variant in variants.values()}
     for chunk in rows.of(list(ops.values())):
         tasks: list[_Task] = []
         for op, captured in chunk:
@@ -98,7 +99,7 @@ def round_weights(
                 if (quantizer := variant.quantizers.get(str(op.node.name))) is not None:
                     alike.setdefault(quantizer, []).append(name)
             left -= _work(op, captured.values) * len(alike)
-            how = _How(left > 0, biased, top, scales)
+            how = _How(left > 0, biased, numbers, scales)
             data = partial(captured.of_feeds, chosen)
             tasks += [_Task(names, op, data, quantizer, how) for quantizer, names in alike.items()]
         for task, (rounding, failed) in zip(tasks, in_parallel(_Task.run, tasks, _Task.small), strict=True):
@@ -153,18 +154,18 @@ def _work(op: WeightedOp, rows: Floats) -> float:
 
 def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, how: _How) -> Rounding | None:
     """Of rows [rows, groups, reduction]: plain rounding or, if allowed and better, least squares."""
-    plain, top = rows(), how.top
+    plain, numbers = rows(), how.numbers
     if len(plain) < MIN_ROWS or not np.isfinite(plain).all():
         return None
     noisy = quantizer(plain)
     weight = _as_rows(op, as_float32(op.tensor)).reshape(plain.shape[1], -1, plain.shape[2])
-    scale = how.scales(op.tensor, op.axis, top).reshape(weight.shape[:-1])
+    scale = how.scales(op.tensor, op.axis, numbers).reshape(weight.shape[:-1])
     plain, noisy = plain.swapaxes(0, 1), noisy.swapaxes(0, 1)
     biased = how.biased and can_add_bias(op)
     if how.solve:
-        best, gain = _solved(weight, scale, plain, noisy, biased, top)
+        best, gain = _solved(weight, scale, plain, noisy, biased, numbers)
     else:
-        best, gain = rounded_plainly(weight, scale, top), 0.0
+        best, gain = rounded_plainly(weight, scale, numbers), 0.0
         best = best.unbiased(weight, Means.of(plain, noisy)) if biased else best
     codes = _as_tensor(op, best.codes.reshape(op.channels, -1))
     settled = QuantizedWeight(codes, best.scale.ravel(), best.bias.ravel() if biased else None)
@@ -172,7 +173,7 @@ def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, 
 
 
 def _solved(
-    weight: Floats, scale: Floats, plain: Floats, noisy: Floats, biased: bool, top: int
+    weight: Floats, scale: Floats, plain: Floats, noisy: Floats, biased: bool, numbers: NumberType
 ) -> tuple[RoundedWeight, float]:
     """Least squares on every other row, where the rows between gain by it (and how much, in dB); else plain rounding.
 
@@ -182,10 +183,10 @@ def _solved(
     means = Means.of(plain[:, fit], noisy[:, fit])
     moments = Moments.of(plain[:, fit], noisy[:, fit], means if biased else None)
     target = moments.compensated(weight)
-    scale_of_target = mse_scales(target.reshape(-1, target.shape[-1]), 0, top=top).reshape(scale.shape)
-    codes = gptq(target, moments.hessian, scale_of_target, kept=weight != 0, top=top)
+    scale_of_target = mse_scales(target.reshape(-1, target.shape[-1]), 0, numbers=numbers).reshape(scale.shape)
+    codes = gptq(target, moments.hessian, scale_of_target, kept=weight != 0, numbers=numbers)
     candidates = [
-        rounded_plainly(weight, scale, top),
+        rounded_plainly(weight, scale, numbers),
         RoundedWeight(codes, scale_of_target, np.zeros(scale.shape, np.float32)),
     ]
     if biased:

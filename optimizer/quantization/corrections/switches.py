@@ -32,10 +32,10 @@ def with_switches(
     """
     work = model.clone()
     graph = work.graph
-    switching = _Switching(GraphEdits(graph), placement.scheme.weights.highest, scales)
+    switching = _Switching(GraphEdits(graph), scales)
     values = values_by_name(graph)
     for point in (point for point in placement.activations if point.tensor in values):
-        parameters = placement.scheme.activations.parameters(values[point.tensor], table.tensors[point.range_name])
+        parameters = point.codes.parameters(values[point.tensor], table.tensors[point.range_name])
         switching.parameters.update(dict.fromkeys(point.uses, parameters))
     for weight in placement.weights:
         uses = [use for use in weight.uses if use.node in among]
@@ -86,9 +86,9 @@ def rounding_pair(edits: GraphEdits, value: ir.Value, found: Parameters, name: s
         edits.constant(f"{name}/switch_scale", scale, dtype),
         edits.constant(f"{name}/switch_zero", zero),
     ]
-    codes = ir.DataType.UINT8 if zero.dtype == np.uint8 else ir.DataType.INT8
+    codes = ir.DataType.from_numpy(zero.dtype)
     first = edits.node(
-        "QuantizeLinear", [value, *parameters], f"{name}/switch_Q", f"{name}/switch_int8", codes, value.shape
+        "QuantizeLinear", [value, *parameters], f"{name}/switch_Q", f"{name}/switch_codes", codes, value.shape
     )
     second = edits.node(
         "DequantizeLinear",
@@ -112,7 +112,6 @@ class _Switching:
     """
 
     edits: GraphEdits
-    highest: int
     scales: ScaleSearch
     parameters: dict[Use, Parameters] = field(default_factory=dict)
     weights: dict[Use, ir.Value] = field(default_factory=dict)
@@ -123,11 +122,11 @@ class _Switching:
         tensor = value.const_value
         assert tensor is not None
         values = as_float32(tensor)
-        top = self.highest
-        scale = settled.scale if settled is not None else self.scales(tensor, point.axis, top)
-        codes = settled.codes if settled is not None else quantize(values, point.axis, scale, top)
+        numbers = point.codes.numbers
+        scale = settled.scale if settled is not None else self.scales(tensor, point.axis, numbers)
+        codes = settled.codes if settled is not None else quantize(values, point.axis, scale, numbers)
         return self.edits.constant(
-            f"{point.tensor}/rounded", codes * per_channel(values, point.axis, scale), tensor.dtype
+            f"{point.tensor}/rounded", codes.astype(np.float32) * per_channel(values, point.axis, scale), tensor.dtype
         )
 
     def switch(self, node: ir.Node, index: int, switches: ir.Value) -> None:

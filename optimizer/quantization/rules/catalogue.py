@@ -57,6 +57,10 @@ class Rule(Enum):
     CALIBRATED_RANGE = _Text(
         15, "ranges come from calibration; weights from their own values", "a range nobody measured is a guess"
     )
+    WEIGHTS_ALONE = _Text(
+        16, "weights alone are stored as codes", "the product is one of floats, and fewer bytes are read for it"
+    )
+    BLOCKS = _Text(17, "blocks of scales are for matrix products", "TensorRT's kernels take them nowhere else")
 
     @property
     def number(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.quantization.number_types import INT8
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Moments, MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped
@@ -82,7 +83,7 @@ def test_kept_values_are_solved_for_at_once() -> None:
 def test_pruned_and_rounded_in_one_solve(inputs: int) -> None:
     """On the grid, in the pattern, and better than first the one and then the other."""
     weight, hessian = layer(inputs, 6, inputs)
-    grid = Grid(np.full((1, 6), 0.25, np.float32), 7)
+    grid = Grid(np.full((1, 6), 0.25, np.float32), INT8.up_to(7))
     found = solve(weight, hessian, grid=grid, fours=in_fours(inputs))
     assert is_two_four(found, 2)
     codes = found / 0.25

@@ -1,0 +1,63 @@
+"""The numbers a code may be: whole ones of 8 or 4 bits, or floating-point ones of 8 or 4, in units of a scale.
+
+FP8 and FP4 are the OCP formats (OFP8 specification 1.0, MX specification 1.0) as ``ml_dtypes`` and ONNX have them.
+Every type rounds to the nearest number, ties to the even one, and saturates: that is what ``QuantizeLinear`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+_WHOLE = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4})
+
+
+@dataclass(frozen=True)
+class NumberType:
+    """Codes of type ``dtype`` from ``lowest`` to ``highest``."""
+
+    dtype: ir.DataType
+    lowest: float
+    highest: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether neighbouring codes are all one step apart."""
+        return self.dtype in _WHOLE
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The type of an array of codes; those of 4 bits take a byte each until they are saved."""
+        return np.dtype(self.dtype.numpy())
+
+    def round(self, steps: NDArray[np.float32], zero: int = 0) -> None:
+        """Every number of ``steps`` becomes the nearest code less ``zero``, in place; of floats that is 0."""
+        if self.whole:
+            np.rint(steps, out=steps)
+            np.clip(steps, self.lowest - zero, self.highest - zero, out=steps)
+        else:
+            np.clip(steps, self.lowest, self.highest, out=steps)
+            steps[...] = steps.astype(self.numpy)
+
+    def codes(self, steps: NDArray[np.float32]) -> NDArray[Any]:
+        """The nearest codes, as an array of their own type."""
+        rounded = np.array(steps, np.float32)
+        self.round(rounded)
+        return rounded.astype(self.numpy)
+
+    def up_to(self, highest: float) -> NumberType:
+        """The same with codes from ``-highest`` to ``highest`` alone."""
+        return NumberType(self.dtype, -highest, highest)
+
+
+INT8 = NumberType(ir.DataType.INT8, -127, 127)
+"""-128 is left out for weights, so that both ends mean the same (rule 2)."""
+INT4 = NumberType(ir.DataType.INT4, -8, 7)
+E4M3 = NumberType(ir.DataType.FLOAT8E4M3FN, -448, 448)
+"""FP8 with 4 bits of exponent: 448 is the largest finite number, and there are no infinities."""
+E2M1 = NumberType(ir.DataType.FLOAT4E2M1, -6, 6)
+"""FP4: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives."""
