@@ -8,6 +8,7 @@ import numpy as np
 
 from engines.batching import batched_names
 from engines.engine import Array, Feed, TensorSpec
+from engines.manifest import EngineManifest
 
 
 def sample_count(specs: Sequence[TensorSpec], feed: Feed) -> int:
@@ -22,6 +23,13 @@ def repeat_to_batch(specs: Sequence[TensorSpec], feed: Feed, batch: int) -> dict
     if not names:
         return None
     return {name: _cycle(array, batch) if name in names else array for name, array in feed.items()}
+
+
+def smallest_feed(sample: Feed, manifest: EngineManifest) -> Feed:
+    """``sample``, or as often as the engine takes samples at least."""
+    ranges = [manifest.profile.inputs.get(name) for name in batched_names(manifest.inputs)]
+    least = max((shapes.min[0] for shapes in ranges if shapes is not None), default=1)
+    return (repeat_to_batch(manifest.inputs, sample, least) or sample) if least > 1 else sample
 
 
 def _cycle(array: Array, batch: int) -> Array:

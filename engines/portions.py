@@ -21,9 +21,8 @@ class InPortions(EngineBase):
 
     def __init__(self, engine: EngineBase, profiles: Sequence[ShapeProfile]) -> None:
         self._engine, self._inputs, self._outputs = engine, engine.inputs, engine.outputs
-        names = batched_names(engine.inputs)
-        self._names = names if all(spec.batched for spec in engine.outputs) else ()
-        ranges = [profile.inputs[name] for profile in profiles for name in names if name in profile.inputs]
+        self._names = batched_names(engine.inputs) if all(spec.batched for spec in engine.outputs) else ()
+        ranges = [profile.inputs[name] for profile in profiles for name in self._names if name in profile.inputs]
         self._least = min((shapes.min[0] for shapes in ranges), default=1)
         self._most = max((shapes.max[0] for shapes in ranges), default=0)
 

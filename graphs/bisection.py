@@ -24,6 +24,8 @@ fuses most of what it did without them.
 """
 ROUNDS = 8
 """Times that is asked, whatever the graph. Chosen: twice what 1,000 nodes in a row take, for branches."""
+HALF_DB = 3.0
+"""A tensor this far above the output carries half of the noise that reaches it."""
 JUMP_DB = 6.0
 """How far a node's result must lie below what it reads to be where an error begins: twice the amplitude. Chosen."""
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
@@ -35,8 +37,9 @@ class FirstBad:
     what it is made of, infinite where that is the graph's own inputs.
 
     ``among`` are the nodes that may be at fault: those between ``tensor`` and the nearest tensors that are right, in
-    graph order. Besides ``node`` they are nodes whose results could not be read (codes of a QuantizeLinear), or were
-    not asked about any more.
+    graph order. Besides ``node`` they are nodes whose results could not be read, or were not asked about any more: the
+    Q/DQ that it reads through, for one, which engines fuse with it, and in which a value between two codes falls
+    either way.
     """
 
     node: str
@@ -57,7 +60,7 @@ class Bisection:
 
     def __init__(self, model: ir.Model, ask: Ask, *, width: int = WIDTH, rounds: int = ROUNDS) -> None:
         self._ask, self._width, self._left = ask, width, rounds
-        self._places = {value: index for index, node in enumerate(model.graph) for value in node.outputs}
+        self._places = _made_of_data(model.graph)
         self._by_name = {str(value.name): value for value in self._places}
         self._known: dict[ir.Value, float] = {}
         self._unreadable: set[ir.Value] = set()
@@ -65,12 +68,13 @@ class Bisection:
     def first_bad(self, output: str, value: float, alike: float) -> FirstBad | None:
         """Where the error of ``output``, which has ``value`` dB, begins; None where it has no node.
 
-        The bar begins half way to ``alike``, from which two results count as the same. Where what is found only passes
-        on what it was given, it is raised half way again, until a node is found that adds an error of its own.
+        The bar begins where half of the output's noise is there. Where what is found mostly passes on what it was
+        given, the bar is raised half way to ``alike``, from which two results count as the same, until a node is found
+        that adds an error of its own.
         """
         if output not in self._by_name:
             return None
-        bad, bar = self._by_name[output], (value + alike) / 2
+        bad, bar = self._by_name[output], min(value + HALF_DB, alike)
         self._known[bad] = value
         found = self._below(bad, bar)
         while not found.begins_here and math.isfinite(found.before) and self._left > 0 and found.before < alike - 1:
@@ -121,10 +125,12 @@ class Bisection:
     def _readable(self, value: ir.Value) -> bool:
         if value in self._known or value in self._unreadable or not value.name:
             return False
-        return isinstance(value.type, ir.TensorType) and value.dtype in _FLOATS
+        made = value.producer()
+        dequantized = made is not None and made.op_type == "DequantizeLinear"
+        return isinstance(value.type, ir.TensorType) and value.dtype in _FLOATS and not dequantized
 
     def _made_of(self, values: Iterable[ir.Value]) -> set[ir.Value]:
-        """``values`` and every result of a node that data of the graph's inputs reach them by."""
+        """``values`` and every result of a node that data reach them by."""
         found, todo = set[ir.Value](), [value for value in values if value in self._places]
         while todo:
             value = todo.pop()
@@ -135,6 +141,16 @@ class Bisection:
             assert node is not None
             todo.extend(other for other in reads(node) if other in self._places)
         return found
+
+
+def _made_of_data(graph: ir.Graph) -> dict[ir.Value, int]:
+    """Results of nodes that read an input of the graph, however far back, and the place of their node."""
+    data, places = set(graph.inputs) - set(graph.initializers.values()), dict[ir.Value, int]()
+    for index, node in enumerate(graph):
+        if not reads(node).isdisjoint(data):
+            data.update(node.outputs)
+            places.update(dict.fromkeys(node.outputs, index))
+    return places
 
 
 def reads(node: ir.Node) -> set[ir.Value]:

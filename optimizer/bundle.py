@@ -20,6 +20,7 @@ from optimizer.precision import PrecisionPlan
 SCHEMA = 1
 """Version of the layout of manifest.json."""
 MANIFEST = "manifest.json"
+REPORT = "report.json"
 MODEL, PLAN, TABLE = "model.onnx", "precision.json", "calibration.json"
 """The typed graph, the precision of its nodes and the ranges of its tensors. The folder of an engine that runs another
 graph has its own of these."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.accuracy.compare import OutputAccuracy
+from benchmarks.accuracy.first_difference import FirstDifference
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
@@ -131,7 +132,8 @@ class FormSummary:
     """One form that an engine could have shipped in, measured in the same run as the others.
 
     ``accuracy`` is the engine's own; ``copy_in_ms``, ``compute_ms`` and ``copy_out_ms`` lie between CUDA events, one
-    sample in flight; ``failed`` says why it has no engine or did not run.
+    sample in flight; ``failed`` says why it has no engine or did not run. ``first_difference`` is where the engine
+    begins to differ from the simulation of its graph, where it was looked for.
     """
 
     latency_ms: Percentiles | None = None
@@ -145,6 +147,7 @@ class FormSummary:
     engine_bytes: int | None = None
     build_seconds: float | None = None
     failed: str = ""
+    first_difference: FirstDifference | None = None
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,8 @@ def _forms(report: Report, console: Console) -> None:
         for form, found in target.forms.items():
             shipped = " (ships)" if form == target.kept_precision else ""
             _line(console, name, f"{form}{shipped}: {found.failed or _form(found)}")
+            if found.first_difference is not None:
+                _line(console, "", found.first_difference.sentence, "yellow")
         if target.forms and target.prediction is not None:
             _line(console, name, _predicted(target.prediction))
 

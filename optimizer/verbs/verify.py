@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report.model import read_report
-from engines.child_engine import ChildEngine
+from engines.apart import open_apart
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
 from engines.integrity import check_engine, check_io
-from engines.manifest import EngineManifest, check_loadable
+from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from engines.open import open_engine, runtime_here
+from engines.open import open_engine
 from graphs.errors import EnginewrightError, in_a_line
-from optimizer.bundle import Bundle
+from optimizer.bundle import REPORT, Bundle
 from optimizer.verbs.usual_inputs import usual_inputs
 
 MODEL = "model.onnx"
@@ -67,7 +67,7 @@ def _check_engines(bundle: Bundle) -> Iterator[Check]:
 
 def _reported(bundle: Bundle) -> list[str]:
     """Targets that the report has an engine for."""
-    path = bundle.path / "report.json"
+    path = bundle.path / REPORT
     return [name for name, found in read_report(path).targets.items() if found.engine] if path.is_file() else []
 
 
@@ -114,12 +114,7 @@ def _opened(manifest: EngineManifest, directory: Path) -> EngineBase:
     """The engine; a GPU's in a process of its own, so that its crash is an error. Raises ``EngineElsewhere`` for one of
     another machine.
     """
-    if manifest.backend == "onnxruntime":
-        return open_engine(directory)
-    check_loadable(manifest, directory, runtime_here(manifest))
-    engine = ChildEngine(str(directory))
-    engine.learn(manifest.inputs, manifest.outputs)
-    return engine
+    return open_engine(directory) if manifest.backend == "onnxruntime" else open_apart(directory)
 
 
 class _Graph:

@@ -113,3 +113,11 @@ def test_an_engine_is_fed_what_its_profile_covers(rows_fed: int, fed: list[int])
     with InPortions(inner, [profile]) as engine:
         np.testing.assert_array_equal(engine.infer({"x": values})["y"], np.maximum(values, 0))
     assert inner.fed == fed
+
+
+def test_feeds_of_an_engine_whose_output_counts_no_samples_go_through_as_they_are() -> None:
+    inner = Counting(onnx.parser.parse_model(MODEL).SerializeToString(), threads=1)
+    inner.learn([TensorSpec("x", "float32", ("N", 3), batch=True)], [TensorSpec("s", "float32", (), batch=False)])
+    with InPortions(inner, [ShapeProfile({"x": ShapeRange((1, 3), (2, 3), (2, 3))})]) as engine:
+        np.testing.assert_allclose(engine.infer(FEED)["s"], FEED["x"].sum())
+    assert inner.fed == [4]

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.batching import repeat_to_batch
+from benchmarks.batching import smallest_feed
 from benchmarks.memory import engine_memory
 from benchmarks.timing.child import FormTimes, time_in_child
 from benchmarks.timing.op_times import OpTime
-from engines.batching import batched_names
 from engines.engine import Feed
 from engines.layers import LayerInfo
 from engines.manifest import EngineManifest
@@ -52,7 +51,7 @@ def measure(
         form = found.asked if found.asked in found.built else next(reversed(found.built))
         _place(found.built[form].engine, out)
         return Measured(form, None, proofs.failed[form])
-    gpu, feed = used_gpu(), _smallest(feed, EngineManifest.load(next(iter(ran.values()))))
+    gpu, feed = used_gpu(), smallest_feed(feed, EngineManifest.load(next(iter(ran.values()))))
     times = time_in_child(ran, feed, profile, gpu.index if gpu is not None else None, seconds=SECONDS)
     form, why = _choice(found, proofs, times, asked_only, gpu.name if gpu is not None else "GPU")
     _place(found.built[form].engine, out)
@@ -75,13 +74,6 @@ def measure(
     return Measured(form, record)
 
 
-def _smallest(feed: Feed, manifest: EngineManifest) -> Feed:
-    """One sample, or as many as the engine takes at least."""
-    ranges = [manifest.profile.inputs.get(name) for name in batched_names(manifest.inputs)]
-    least = max((shapes.min[0] for shapes in ranges if shapes is not None), default=1)
-    return (repeat_to_batch(manifest.inputs, feed, least) or feed) if least > 1 else feed
-
-
 def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes) -> FormRecord:
     failed = found.refused.get(name) or proofs.failed.get(name) or times.failed.get(name, "")
     if name not in found.built:
@@ -95,6 +87,7 @@ def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes)
         engine_bytes=manifest.bytes,
         build_seconds=manifest.build_seconds,
         failed=failed,
+        first_difference=proofs.first_difference if name == found.asked else None,
     )
 
 

@@ -6,16 +6,22 @@ or runs out of memory, costs its form and a warning, never the job.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from benchmarks.accuracy.first_difference import FirstDifference
+from benchmarks.batching import smallest_feed
 from engines.errors import BuildFailure
 from engines.manifest import EngineManifest
 from engines.targets.target import Target
+from optimizer.attempt import attempt
 from optimizer.events import Detail, Events
 from optimizer.stages import keys
 from optimizer.stages.engines.baseline import BASELINE, build_baseline
 from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
 from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates
+from optimizer.stages.engines.first_difference import SAMPLES, LayerSearch
 from optimizer.stages.engines.measuring import Measured, measure, shipped_form
 from optimizer.stages.engines.proving import Proofs, prove, unlike
 from optimizer.stages.engines.record import TargetEngine
@@ -118,10 +124,23 @@ class NativeEngines:
             own = found.asked in found.built and found.built[found.asked].path == typed.path
             asked = proofs.checks.get(found.asked) if own else None
             if asked is not None and (differs := unlike(asked.accuracy, typed.check.accuracy)):
-                self._events.warn(name, f"{target.name}: {differs}")
+                engine = found.built[found.asked].engine
+                first, notes = attempt(
+                    "finding the layer that differs", lambda: self._first_difference(target, engine, typed, name), None
+                )
+                where = [first.sentence] if first is not None else notes
+                self._events.warn(name, "; ".join([f"{target.name}: {differs}", *where]))
+                return replace(proofs, first_difference=first)
             return proofs
 
         return self._runner.run(stage, work)
+
+    def _first_difference(self, target: Target, engine: Path, typed: TypedForm, stage: str) -> FirstDifference | None:
+        manifest = EngineManifest.load(engine)
+        samples = islice(self._job.inputs.held_back.samples(), SAMPLES)
+        feeds = [smallest_feed(sample, manifest) for sample in samples]
+        search = LayerSearch(typed.path, typed.plan, target, self._terms, feeds)
+        return search.find(engine, lambda text: self._events.emit(Detail(stage, text)))
 
     def _measured(self, target: Target, found: Candidates, proofs: Proofs, out: Path | None) -> Measured:
         name = f"measure-{target.name}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
-from engines.child_engine import ChildEngine
+from benchmarks.accuracy.first_difference import FirstDifference
+from engines.apart import open_apart
 from engines.errors import BuildError, EngineError
-from engines.manifest import EngineManifest
-from engines.portions import InPortions
 from optimizer.stages.forms.accuracy_check import ALIKE_DB, AccuracyCheck, AccuracyChecker
 
 NEAR_DB = 1.0
@@ -19,10 +18,15 @@ NEAR_DB = 1.0
 
 @dataclass(frozen=True)
 class Proofs:
-    """By form: what held-back samples and the task metric said of an engine, or why it did not run."""
+    """By form: what held-back samples and the task metric said of an engine, or why it did not run.
+
+    ``first_difference`` is where the engine of the form asked for begins to differ from the simulation of its graph,
+    where the two differ enough to look.
+    """
 
     checks: dict[str, AccuracyCheck]
     failed: dict[str, str]
+    first_difference: FirstDifference | None = None
 
 
 def prove(
@@ -35,18 +39,11 @@ def prove(
     for form, folder in engines.items():
         show(form)
         try:
-            with _opened(folder) as engine:
+            with open_apart(folder) as engine:
                 checks[form] = checker().check_engine(engine)
         except (EngineError, BuildError) as error:
             failed[form] = " ".join(error.what.split())  # not where: that folder is gone when the job is done
     return Proofs(checks, failed)
-
-
-def _opened(folder: Path) -> InPortions:
-    manifest = EngineManifest.load(folder)
-    engine = ChildEngine(str(folder))
-    engine.learn(manifest.inputs, manifest.outputs)
-    return InPortions(engine, manifest.profiles)
 
 
 def unlike(measured: Accuracy, simulated: Accuracy) -> str:

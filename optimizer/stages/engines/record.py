@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
+from benchmarks.accuracy.first_difference import FirstDifference
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.energy.measure import Energy
 from benchmarks.measurement import Latency, Throughput
@@ -30,7 +31,8 @@ by in an interleaved run.
 @dataclass(frozen=True)
 class FormRecord:
     """What else was found of one form of a GPU's engine: its accuracy on the engine itself (None where it did not run,
-    and ``failed`` says why), energy, times between CUDA events, size and build.
+    and ``failed`` says why), energy, times between CUDA events, size and build. ``first_difference`` is where it begins
+    to differ from the simulation of its graph, where it was looked for.
     """
 
     accuracy: Accuracy | None = None
@@ -40,6 +42,7 @@ class FormRecord:
     engine_bytes: int | None = None
     build_seconds: float | None = None
     failed: str = ""
+    first_difference: FirstDifference | None = None
 
 
 @dataclass(frozen=True)

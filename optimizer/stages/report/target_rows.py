@@ -119,6 +119,7 @@ def _form(name: str, record: EngineRecord) -> FormSummary:
         engine_bytes=found.engine_bytes,
         build_seconds=found.build_seconds,
         failed=found.failed,
+        first_difference=found.first_difference,
     )
 
 
