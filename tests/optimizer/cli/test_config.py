@@ -20,6 +20,7 @@ SAME: dict[str, tuple[Any, str]] = {
     "data": ("random", 'data = "random"'),
     "eval_data": ("held", 'eval-data = "held"'),
     "evaluate": ("score.py:f", 'evaluate = "score.py:f"'),
+    "plan": (Path("plan.json"), 'plan = "plan.json"'),
     "calibration": ("mse", 'calibration = "mse"'),
     "without": ("bias,ranges", 'without = "bias,ranges"'),
     "samples": (7, "samples = 7"),
@@ -54,6 +55,7 @@ SAME: dict[str, tuple[Any, str]] = {
 def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs the command up to the job itself; returns what the job would be called with."""
     (tmp_path / "mine.so").touch()
+    (tmp_path / "plan.json").write_text('{"nodes": {"conv": "fp16"}}')
     monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
 
