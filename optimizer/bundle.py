@@ -24,6 +24,8 @@ REPORT = "report.json"
 MODEL, PLAN, TABLE = "model.onnx", "precision.json", "calibration.json"
 """The typed graph, the precision of its nodes and the ranges of its tensors. The folder of an engine that runs another
 graph has its own of these."""
+PLANS = "plans"
+"""Folder of the plans that a search found, for ``--plan``."""
 WORK = ".work"
 LOCK = "lock"
 SHARED, OWN = "shared", "own"

@@ -40,6 +40,9 @@ class Sparsity(str, Enum):
 
 
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
+USUAL_DROP = 0.01
+"""The accuracy budget where none was given. Chosen: what MLPerf asks of its closed division."""
+OPTIMIZE_FOR = ("latency", "throughput", "size", "energy")
 CPU_FORMS = ("auto", "int8", "fp32")
 GPU_FORMS = ("auto", "asked")
 BATCH_AXES = ("auto", "0", "none")
@@ -56,7 +59,9 @@ class Settings:
 
     ``data``/``eval_data`` are a path, ``module:function``, ``file.py:function``, ``"random"`` or (from Python) a
     callable; ``samples`` calibration samples are drawn from ``data``; ``max_drop`` is a fraction of the FP32 task
-    metric, or of the cosine similarity where there is no task metric; ``duration`` is seconds per LoadGen scenario;
+    metric, or of the cosine similarity where there is no task metric: given, the fastest mix of precisions within it is
+    searched for (``optimizer.search``), by the cost that ``optimize_for`` names; None: ``USUAL_DROP`` is what a form is
+    judged by. ``duration`` is seconds per LoadGen scenario;
     ``jobs`` bounds the builds that run at the same time (0: as many as there are cores). ``cpu_form`` is what the CPU
     engine ships in: ``auto`` keeps INT8 only where it is faster and accurate enough, ``int8`` keeps it in any case.
     ``gpu_form`` is what the engine of the GPU that is here ships in: ``auto`` keeps the precision asked for only where
@@ -75,7 +80,8 @@ class Settings:
     evaluate: str | Callable[..., Any] | None = None
     calibration: str = "auto"
     samples: int = 512
-    max_drop: float = 0.01
+    max_drop: float | None = None
+    optimize_for: str = "latency"
     sparsity: Sparsity = Sparsity.NONE
     shapes: tuple[str, ...] = ()
     loadgen: tuple[str, ...] = ("singlestream", "offline")
@@ -105,7 +111,8 @@ class Settings:
         if self.precision is Precision.FP8:
             fix = "use --precision int8, which L4 and Hopper run as fast, or fp16"
             raise BadInput("this version does not write FP8 Q/DQ yet", where="--precision fp8", fix=fix)
-        if not 0 <= self.max_drop < 1:
+        _check_choice("--optimize-for", self.optimize_for, OPTIMIZE_FOR)
+        if not 0 <= self.allowed_drop < 1:
             raise BadInput(f"{self.max_drop} is out of range", where="--max-drop", expected="0 to 100%, for example 1%")
         if self.samples < 1:
             raise BadInput(f"{self.samples} is too few", where="--samples", expected="1 or more")
@@ -130,6 +137,16 @@ class Settings:
             from engines.tensorrt.options import check_options  # brings numpy, which --help must not wait for
 
             check_options(self.tensorrt_options)
+
+    @property
+    def allowed_drop(self) -> float:
+        """The accuracy budget, given or usual."""
+        return USUAL_DROP if self.max_drop is None else self.max_drop
+
+    @property
+    def searches(self) -> bool:
+        """Whether a mix of precisions is to be searched for: a budget was given, and no plan says what it is."""
+        return self.max_drop is not None and self.precision.quantized and self.plan is None
 
     @property
     def parallel_builds(self) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.accuracy.agreement import Agreement, same_values
 from benchmarks.accuracy.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
+from benchmarks.accuracy.paired import PairedSums
 from benchmarks.batching import sample_count
 from engines.engine import Array, Engine, Feed
 from graphs.errors import BadInput
@@ -71,8 +72,11 @@ class Accuracy:
         return min((output.agreement for output in self.outputs.values()), default=1.0)
 
 
-def compare(reference: Engine, candidates: Mapping[str, Engine], feeds: Iterable[Feed]) -> dict[str, Accuracy]:
-    """Run every feed through ``reference`` and each candidate; the accuracy of each candidate by its name.
+def compare(
+    reference: Engine, candidates: Mapping[str, Engine], feeds: Iterable[Feed], paired: PairedSums | None = None
+) -> dict[str, Accuracy]:
+    """Run every feed through ``reference`` and each candidate; the accuracy of each candidate by its name. ``paired``
+    is given every output of both, where there is one candidate.
 
     Raises ``BadInput`` when there is no feed or a candidate has other output names than the reference.
     """
@@ -89,6 +93,8 @@ def compare(reference: Engine, candidates: Mapping[str, Engine], feeds: Iterable
             actual = engine.infer(feed)
             for name in names:
                 noise[label][name].add(expected[name], actual[name], samples, given)
+                if paired is not None:
+                    paired.add(name, expected[name], actual[name], sample_count(reference.inputs, feed))
         samples += sample_count(reference.inputs, feed)
     if not samples:
         raise BadInput("no samples to compare on", fix="give held-back data (--eval-data) or more samples")

@@ -21,6 +21,7 @@ from benchmarks.loadgen.curve import SearchSummary
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.measurement import Latency, Verdict
 from benchmarks.mlperf.summary import WorkloadSummary
+from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from benchmarks.report.plan_followed import PlanFollowed
 from benchmarks.roofline.prediction import Prediction
 from benchmarks.timing.steady import Steadiness
@@ -104,7 +105,8 @@ class OutputFidelity:
 @dataclass(frozen=True)
 class AccuracySummary:
     """``samples`` held-back inputs; ``task`` the user's metric; ``max_drop`` the budget, relative to FP32 (0.01 is
-    1 %); ``source`` where the inputs came from; ``how`` whether an engine was measured or its graph simulated."""
+    1 %); ``source`` where the inputs came from; ``how`` whether an engine was measured or its graph simulated;
+    ``budget`` whether the budget holds, where one was given."""
 
     samples: int
     outputs: dict[str, OutputFidelity]
@@ -112,6 +114,7 @@ class AccuracySummary:
     max_drop: float | None = None
     source: str = ""
     how: str = ""
+    budget: BudgetSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,8 @@ class Plaster:
 @dataclass(frozen=True)
 class Report:
     """Everything measured in one run of ``optimize``. ``timings`` are seconds by stage, of stages side by side their
-    share of the time; of stages in ``kept``, whose result an earlier run had left, what they took then.
+    share of the time; of stages in ``kept``, whose result an earlier run had left, what they took then. ``search`` is
+    by the graph that was searched for: ``tensorrt`` (``model.onnx`` where a GPU is a target), ``cpu``.
     """
 
     status: Status
@@ -279,6 +283,7 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    search: dict[str, PrecisionSearch] = field(default_factory=dict)
 
     @property
     def run_seconds(self) -> float:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from benchmarks.report import charts, formats, view
 from benchmarks.report.extras import Extras
 from benchmarks.report.model import FormSummary, Report, TargetSummary
+from benchmarks.report.trade_chart import trade_chart
 
 _TEMPLATES = Path(__file__).parent / "templates"
 PLASTER = (
@@ -44,6 +45,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         layers={name: view.join_layers(rows, extras.nodes) for name, rows in extras.layers.items()},
         plaster=[(letter, title, getattr(report.plaster, letter, None)) for letter, title in PLASTER],
         latency_charts=_latency_charts(extras),
+        trade_charts={name: Markup(trade_chart(found, f"trade {name}")) for name, found in report.search.items()},
         drift_chart=Markup(
             charts.drift_chart(view.fidelity_levels(extras.drift), [fall.index for fall in worst[:5]], "drift")
         ),
@@ -87,6 +89,8 @@ def page_environment() -> Environment:
         digest=formats.digest,
         status_title=formats.status_title,
         drop=view.drop,
+        budget=view.budget,
+        searched=view.search,
         percentage=view.percentage,
         layer_counts=view.layer_counts,
         target_accuracy=_target_accuracy,

@@ -111,6 +111,10 @@ def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
     if task := accuracy.task:
         sides = f"{formats.significant(task.fp32, 4)} in FP32, {formats.significant(task.optimized, 4)} optimized"
         yield "accuracy", f"{task.metric}: {sides}, drop {view.drop(task)}"
+    if accuracy.budget is not None and accuracy.max_drop is not None:
+        yield "budget", view.budget(accuracy.budget, accuracy.max_drop)
+    for name, search in report.search.items():
+        yield "search", f"{name}: {view.search(search)}"
     for name, output in accuracy.outputs.items():
         if output.failure:
             yield "accuracy", f"{name}: {output.failure}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchmarks.accuracy.compare import SQNR_CAP_DB
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.report import formats
+from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
 from engines.layers import LayerCounts, LayerInfo, count_layers, flag
@@ -132,6 +133,28 @@ def drop(task: TaskAccuracy) -> str:
     """A drop in the metric's own unit and against FP32: ``0.0022 (0.306 % of FP32)``; a gain reads ``-0.0010``."""
     relative = f" ({percentage(task.drop / abs(task.fp32))} of FP32)" if task.fp32 else ""
     return f"{task.drop:.3g}{relative}"
+
+
+def budget(found: BudgetSummary, max_drop: float) -> str:
+    """``within 0.5 %, surely: a drop of 0.03 %, at most 0.19 % with 95 % confidence (…)``."""
+    words = {
+        "surely": f"within {percentage(max_drop)}, surely",
+        "on_samples": f"within {percentage(max_drop)} on these samples, not surely on others",
+        "missed": f"{percentage(max_drop)} missed",
+    }
+    text = f"{words[found.verdict]}: a drop of {percentage(found.drop)}"
+    if found.upper is not None:
+        text += f", at most {percentage(found.upper)} with {100 * found.level:.0f} % confidence, one-sided"
+    return f"{text} ({found.how})" if found.how else text
+
+
+def search(found: PrecisionSearch) -> str:
+    """``4 forms measured for latency in 25 s (a search may take 59 s); …``."""
+    chosen = found.chosen
+    share = f"; {formats.percent(chosen.int8_mac_share)} of MACs in INT8" if chosen is not None else ""
+    took = f"{formats.seconds(found.seconds)} beside the first (of {formats.seconds(found.bound_s)})"
+    forms = "1 form" if len(found.points) == 1 else f"{len(found.points)} forms"
+    return f"{forms} measured for {found.optimize_for}, {took}{share}"
 
 
 def cells(nodes: Sequence[NodeRow]) -> list[Cell]:

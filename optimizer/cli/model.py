@@ -34,6 +34,8 @@ LOADGEN = (
 )
 DURATION = "Length of each LoadGen measurement. Default: 2."
 OUT = "Folder to write the bundle to. Default: MODEL.optimized."
+OPTIMIZE_FOR = "latency|throughput|size|energy"
+OPTIMIZED = "With --max-drop: what the mix of precisions is to cost least of. Default: latency."
 CONFIG = 'TOML file with any of these options (max-drop = "2%"); the command line wins.'
 SEED = "Seed of all random choices, such as made-up inputs and which samples are held back. Default: 0."
 JOBS = "How many engines to build at the same time. Default: one per core."
@@ -66,6 +68,7 @@ def main_job(
     without: Annotated[str | None, Option(metavar=CORRECTIONS, help=WITHOUT)] = None,
     samples: Annotated[int | None, Option(metavar="N", help=SAMPLES)] = None,
     max_drop: Annotated[str | None, Option(metavar="1%", help=MAX_DROP)] = None,
+    optimize_for: Annotated[str | None, Option(metavar=OPTIMIZE_FOR, help=OPTIMIZED)] = None,
     sparsity: Annotated[str | None, Option(metavar="none|2:4", help=SPARSITY)] = None,
     shape: Annotated[list[str] | None, Option(metavar=RANGE, help=SHAPE)] = None,
     batch_axis: Annotated[str | None, Option(metavar="auto|0|none", help=BATCH_AXIS)] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -208,6 +208,37 @@ class Prepared:
         reached = in_db({"int8": before, f"with {len(reasons)} of them in float": noise})
         return replace(plain, notes=(*plain.notes, f"no op left out for its error: the outputs have {reached}"))
 
+    def leaving_out(self, nodes: Collection[str], why: str) -> QuantizedModel:
+        """A quantized copy with exactly ``nodes`` in high precision beside what rules leave there, each for the reason
+        ``why`` and what was measured of it.
+        """
+        found, costs = self._as_judged(sum(item.noise for item in self.found)), self.settings.costs
+        noise, total = sum(item.noise for item in found) or 1.0, sum(costs.values()) or 1
+        caused = {item.node: f"{item.noise / noise:.0%} of the int8 error for " for item in found}
+        reasons = {
+            str(node.name): f"{why}: {caused.get(str(node.name), '')}"
+            f"{costs.get(str(node.name), 0) / total:.1%} of the MACs"
+            for node in self.model.graph
+            if node.name in nodes
+        }
+        return self._without(reasons, sum(item.noise for item in found if item.node not in nodes))
+
+    def sensitivities(self) -> list[Sensitivity]:
+        """What every op causes that computes in int8 and has multiply-accumulates: as measured before, or measured now
+        on the judged samples where some were not; those that cannot be measured share alike.
+        """
+        if self.chosen is None:
+            return []
+        nodes = self.chosen.placement.plan.nodes
+        wanted = {name for name, node in nodes.items() if node.dtype is Dtype.INT8 and self.settings.costs.get(name)}
+        found = {item.node: item for item in self._as_judged(sum(item.noise for item in self.found))}
+        if not wanted <= found.keys() and self.judged:
+            sweep = partial(_measure_all, self.model, self.chosen, self.judged, self.settings)
+            measured, _ = attempt("measuring how much error each op causes", sweep, list[Sensitivity]())
+            found = {item.node: item for item in measured} or found
+        usual = sum(item.noise for item in found.values()) / len(found) if found else 1.0
+        return [found.get(name) or Sensitivity(name, usual) for name in nodes if name in wanted or name in found]
+
     def _without(self, reasons: Mapping[str, str], expected: float) -> QuantizedModel:
         """A quantized copy with the nodes in ``reasons`` in high precision."""
         assert self.chosen is not None
@@ -289,6 +320,22 @@ def _rewrite(
     }
     steps = [Step(item.what, make) for item, make in made.items() if item in settings.corrections]
     return rewritten(model, steps, spread(feeds, PROOF_FEEDS))
+
+
+def _measure_all(
+    model: ir.Model, chosen: Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
+) -> list[Sensitivity]:
+    """The error of each op in int8, as TensorRT would place it; nothing where that takes too long."""
+    total, placement = sum(settings.costs.values()), chosen.placement
+    if settings.scheme.integer_results:
+        placement = place(model, scheme=TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
+        if not all(point.range_name in chosen.table.tensors for point in placement.activations):
+            return []
+    ops = len(placement.weights)
+    if not placement.quantizes or ops * total > SWEPT_MACS:
+        return []
+    some = spread(feeds, sample_count(ops, total, len(feeds)))
+    return measure(model, placement, chosen.table, some, settled=chosen.settled, scales=chosen.scales)
 
 
 def _measure(

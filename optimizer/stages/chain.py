@@ -31,6 +31,7 @@ from optimizer.stages.report.findings import gathered
 from optimizer.stages.report.prediction import predict_targets
 from optimizer.stages.report.publish import write_pages
 from optimizer.stages.report.reporting import assemble
+from optimizer.stages.report.searched import write_plans
 from optimizer.stages.runner import Stage, StageRunner
 
 
@@ -59,6 +60,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     held_back = job.inputs.held_back.description + checked.held_back_note
     found = gathered(job, cleaned, forms, engines, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
+    write_plans(forms, workspace.path)
     write_pages(report, found.main.plan, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
     return report

@@ -79,6 +79,7 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         job.inputs.held_back.digest,
         repr(job.inputs.batching),
         job.settings.digest("precision", "evaluate", "max_drop", "sparsity", "plan"),
+        job.settings.digest("optimize_for", "targets") if job.settings.searches else "",  # what a mix costs there
     )
 
 

@@ -73,6 +73,10 @@ class StageRunner:
         """Where the stage leaves its files."""
         return self._workspace.stage_folder(stage.name, shared=stage.shared)
 
+    def own_folder(self, name: str) -> Path:
+        """Where this job keeps what a stage that is interrupted takes back when it runs again."""
+        return self._workspace.stage_folder(name, shared=False)
+
     def run(self, stage: Stage[T], work: Callable[[Path], T]) -> T:
         """The result of an earlier run under the same key, its warnings given again; else that of ``work``, which gets
         an empty folder to leave files in.

@@ -16,6 +16,7 @@ from calibration.sources.synthetic import SyntheticSource
 from engines.batching import Batching
 from engines.engine import TensorSpec
 from engines.profile import ShapeRange
+from graphs.errors import BadInput
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
 from optimizer.stages.data.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
@@ -78,6 +79,9 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
 
     Where axis 0 turns out to be dynamic by name only, it becomes static in ``imported.model``.
     """
+    if settings.searches and settings.data is None and settings.evaluate is None:
+        fix = "give representative inputs with --data, or a metric with --evaluate"
+        raise BadInput("an accuracy budget means nothing on made-up inputs", where="--max-drop", fix=fix)
     model = imported.model
     wanted = settings.samples if settings.eval_data else settings.samples + HELD_BACK
     data = settings.data or "random"

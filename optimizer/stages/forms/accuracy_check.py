@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
 from benchmarks.accuracy.compare import Accuracy, compare
+from benchmarks.accuracy.confidence import DropBound
+from benchmarks.accuracy.paired import PairedSums
+from benchmarks.accuracy.swapping import Answers, Scored, drop_bound, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
-from benchmarks.score import Evaluate, Score
+from benchmarks.score import Evaluate
 from calibration.source import SampleSource, batches
 from engines.engine import Engine, Feed
 from engines.errors import EngineError
@@ -38,13 +41,23 @@ class BackendForm:
 
 @dataclass(frozen=True)
 class AccuracyCheck:
-    """What held-back samples and the user's metric say of one form."""
+    """What held-back samples and the user's metric say of one form.
+
+    ``drop`` is what is lost on them, ``bound`` how much that may be in truth; None where nobody asked, or it cannot be
+    told, and ``unsure`` then says why in a few words.
+    """
 
     accuracy: Accuracy
     task: TaskAccuracy | None = None
     drop: float = 0.0
     ok: bool = True
     reasons: list[str] = field(default_factory=list)
+    bound: DropBound | None = None
+    unsure: str = ""
+
+    def surely(self, max_drop: float) -> bool:
+        """Whether the drop is within ``max_drop`` with confidence, not on these samples alone."""
+        return self.ok and self.bound is not None and self.bound.upper <= max_drop
 
 
 class AccuracyChecker:
@@ -52,18 +65,24 @@ class AccuracyChecker:
 
     A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
     another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
-    ``evaluate`` is the user's task metric, ``max_drop`` the budget.
+    ``evaluate`` is the user's task metric, ``max_drop`` the budget. ``looks``: among how many forms one may be chosen
+    by what is found here, which every bound allows for; 0: no bounds are asked for.
     """
 
     def __init__(
-        self, original: Path, held_back: SampleSource, evaluate: str | Evaluate | None, max_drop: float
+        self,
+        original: Path,
+        held_back: SampleSource,
+        evaluate: str | Evaluate | None,
+        max_drop: float,
+        looks: int = 0,
     ) -> None:
-        self._held_back, self._max_drop = held_back, max_drop
+        self._held_back, self._max_drop, self._looks = held_back, max_drop, looks
         self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True)
         engine.learn(held_back.specs)
-        self._fp32: Score | None = self._task.score(engine) if self._task else None
+        self._fp32 = self._score(engine) if self._task else None
         self._last: tuple[Path, RecordedEngine | None] = original, None
         self._large = is_large(original)
         self._reference = RecordedEngine(engine, math.inf if self._large else KEPT_BYTES)
@@ -103,11 +122,23 @@ class AccuracyChecker:
 
     def _compared(self, engine: Engine, recorded: Engine, *, with_task: bool) -> AccuracyCheck:
         """``recorded`` is ``engine``, or keeps what it answers to the held-back samples."""
-        accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds())["form"]
-        task = None
-        if with_task and self._task is not None and self._fp32 is not None:
-            task = self._task.compare(self._fp32, self._task.score(engine))
-        return judge(accuracy, task, self._max_drop)
+        paired = PairedSums() if self._looks else None
+        accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds(), paired)["form"]
+        if not with_task or self._task is None or self._fp32 is None:
+            check = judge(accuracy, None, self._max_drop)
+            bound = paired.bound(self._looks) if paired is not None else None
+            return replace(check, bound=bound, unsure="" if bound or paired is None else "too few samples")
+        after = self._score(engine)
+        check = judge(accuracy, self._task.compare(self._fp32.score, after.score), self._max_drop)
+        if not self._looks or not check.ok:
+            return check
+        bound, why = drop_bound(self._task, engine, self._fp32, after, self._looks)
+        return replace(check, bound=bound, unsure=why)
+
+    def _score(self, engine: Engine) -> Scored:
+        """What the metric says of ``engine``; its answers are kept where bounds are asked for."""
+        assert self._task is not None
+        return scored(self._task, engine) if self._looks else Scored(self._task.score(engine), Answers())
 
     def plain_difference(self, typed: Path) -> str:
         """Where ONNX Runtime's default session, which fuses and rewrites Q/DQ, gives other answers with ``typed`` than

@@ -20,22 +20,32 @@ from typing import TypeAlias, TypeVar
 import onnx_ir as ir
 
 from calibration.sources.open import from_files
+from engines.engine import batchable
 from engines.parallel import side_by_side
+from engines.targets.target import Backend
+from graphs.files import link_or_copy
 from graphs.lint import lint
 from graphs.macs import int8_share
+from graphs.model_files import external_files
 from graphs.saving import SINGLE_FILE_BYTES, save_model, weight_bytes
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
+from optimizer.search.costs import cpu_costs, gpu_costs
+from optimizer.search.narrowing import LOOKS
+from optimizer.search.points import PointStore
+from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision, Sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
 from optimizer.stages.forms.float_graph import FloatGraph
+from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
 from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
 from optimizer.stages.forms.typed_forms import CPU_FP32, CPU_INT8, TYPED, TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
@@ -175,7 +185,8 @@ class FormMaker:
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
-        return Stage(f"type-{name}", title, kind, key, shared=not scored)
+        timed = self._settings.searches  # what this machine's time decides is not another's
+        return Stage(f"type-{name}", title, kind, key, shared=not scored and not timed)
 
     def _prepared_for(self, stage: Stage[T], scheme: Scheme, stop: Event) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
@@ -188,11 +199,17 @@ class FormMaker:
 
     def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
-        make = partial(self._typed_form, self._typer(observed), files)
-        form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
-        if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
-            form = make(None)
-        files.keep(form.path)
+        typer = self._typer(observed)
+        make = partial(self._typed_form, typer, files)
+        if prepared is not None and self._searches(prepared):
+            form = files.taken(self._searched(prepared, TENSORRT, self._gpu_maker(prepared, typer)))
+        else:
+            form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
+            if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
+                form = make(None)
+            files.keep(form.path)
+        for finding in lint(ir.load(form.path)):
+            self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         self._warn_of_the_plan(form)
         if form.table is not None and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
@@ -202,16 +219,18 @@ class FormMaker:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
-        for finding in lint(ir.load(path)):
-            self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         self._show("model.onnx beside FP32")
         return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)), MODEL)
 
     def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
-            int8 = within_budget(prepared, partial(self._cpu_int8, self._typer(), files), self._say)
-            files.keep(int8.path)
+            typer = self._typer()
+            if self._searches(prepared):
+                int8 = files.taken(self._searched(prepared, for_this_cpu(), self._cpu_maker(prepared, typer)))
+            else:
+                int8 = within_budget(prepared, partial(self._cpu_int8, typer, files), self._say)
+                files.keep(int8.path)
             self._warn_of_the_plan(int8)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
@@ -243,6 +262,59 @@ class FormMaker:
         check = self.checker.check_float(path, with_task=alone)
         return self._described(path, TypedGraph(model, plan), check, CPU_GRAPH)
 
+    def _searches(self, prepared: Prepared) -> bool:
+        return self._settings.searches and prepared.quantizes
+
+    def _searched(self, prepared: Prepared, scheme: Scheme, maker: Maker) -> TypedForm:
+        """The fastest form within the budget that was given."""
+        settings, name = self._settings, f"search-{scheme.name}"
+        key = typing_key(self._job, self._cleaned, name, calibration_key(self._job, self._cleaned, scheme))
+        return BudgetSearch(
+            prepared,
+            maker,
+            PointStore(self._runner.own_folder(name), key),
+            settings.allowed_drop,
+            settings.optimize_for,
+            self._events.timings.get(f"calibrate-{scheme.name}", 0.0),
+            self._events,
+            STAGE,
+        ).form()
+
+    def _gpu_maker(self, prepared: Prepared, typer: GraphTyper) -> Maker:
+        """TensorRT's forms; with nothing in int8 they are in half precision, or in FP32 where that is not enough."""
+        graph, shapes = self._graph, self._cleaned.sample_shapes
+        gpus = [target for target in self._job.targets if target.backend is Backend.TENSORRT]
+        reason = f"no mix with int8 is within the budget of {100 * self._settings.allowed_drop:.3g} %"
+
+        def in_float(folder: Path) -> TypedForm:
+            half = self._typed_form(typer, _Files(folder), None)
+            if half.check.ok:
+                return replace(half, plan=explained(half.plan, reason))
+            exact = GraphTyper(graph.model, Precision.FP32, graph.joined, graph.costs)
+            fp32 = self._typed_form(exact, _Files(folder / "fp32"), None)
+            return replace(fp32, plan=explained(fp32.plan, f"{reason}, nor is FP16"))
+
+        return Maker(
+            lambda quantized, folder: self._typed_form(typer, _Files(folder), quantized),
+            in_float,
+            partial(gpu_trade, shapes=shapes, targets=gpus),
+            lambda _: gpu_costs(
+                prepared.model, shapes, graph.costs, gpus, self._settings.optimize_for, batchable(self._job.specs)
+            ),
+        )
+
+    def _cpu_maker(self, prepared: Prepared, typer: GraphTyper) -> Maker:
+        """The CPU's forms with something in int8; the one with nothing is made in any case."""
+        graph, feed = self._graph, next(iter(self._job.inputs.held_back.samples()))
+        assert prepared.chosen is not None
+        felt = felt_costs(prepared.model, prepared.chosen.placement, graph.costs)
+        return Maker(
+            lambda quantized, folder: self._cpu_int8(typer, _Files(folder), quantized),
+            None,
+            partial(cpu_trade, feed=feed),
+            lambda int8: cpu_costs(self._cleaned.path, int8, feed, graph.costs, felt, self._settings.optimize_for),
+        )
+
     def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
         written = ir.load(path)
         plan = with_given_int8(typed.plan, written)
@@ -265,7 +337,13 @@ class FormMaker:
         """FP32 and its answers; opened when it is first asked for."""
         settings, reference = self._settings, self._cleaned.reference or self._job.imported.path
         return self._stack.enter_context(
-            AccuracyChecker(reference, self._job.inputs.held_back, settings.evaluate, settings.max_drop)
+            AccuracyChecker(
+                reference,
+                self._job.inputs.held_back,
+                settings.evaluate,
+                settings.allowed_drop,
+                looks=LOOKS if settings.searches else int(settings.max_drop is not None),
+            )
         )
 
     def _show(self, step: str) -> None:
@@ -287,6 +365,15 @@ class _Files:
         path.parent.mkdir(parents=True)
         save_model(model, path)
         return path
+
+    def taken(self, form: TypedForm) -> TypedForm:
+        """``form`` with its graph, which lies elsewhere, here."""
+        folder = self._folder / str(self._made)
+        self._made += 1
+        folder.mkdir(parents=True)
+        for name in (form.path.name, *external_files(form.path)):
+            link_or_copy(form.path.parent / name, folder / name)
+        return replace(form, path=folder / form.path.name)
 
     def keep(self, path: Path) -> None:
         """Drop every graph but this one: the others were over budget."""

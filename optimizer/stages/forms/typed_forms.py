@@ -10,6 +10,7 @@ from benchmarks.report.plan_followed import PlanFollowed
 from calibration.table import CalibrationTable
 from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import PrecisionPlan
+from optimizer.search.record import SearchRecord
 from optimizer.settings import Precision
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 
@@ -21,7 +22,7 @@ class TypedForm:
     """One graph at ``path``; ``table`` holds the ranges of its Q/DQ, None where it has none of ours.
 
     ``check`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
-    ``followed`` tells how far it is what a plan that was given asks for.
+    ``followed`` tells how far it is what a plan that was given asks for; ``search`` is the one that found it.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class TypedForm:
     check: AccuracyCheck
     table: CalibrationTable | None = None
     followed: PlanFollowed | None = None
+    search: SearchRecord | None = None
 
 
 @dataclass(frozen=True)

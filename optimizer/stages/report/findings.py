@@ -44,6 +44,7 @@ class Findings:
     kept: Sequence[str]
     warnings: Sequence[str]
     bundle: str
+    budget_given: bool = False
     command: str = ""
     created: str = ""
     calibration: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +85,8 @@ def gathered(
         calibrated=job.inputs.calibrated,
         held_back=held_back,
         predictions=predictions,
-        max_drop=job.settings.max_drop,
+        max_drop=job.settings.allowed_drop,
+        budget_given=job.settings.max_drop is not None,
         targets=job.targets,
         builds={name: engine.outcome for name, engine in engines.items()},
         records={name: engine.record for name, engine in engines.items() if engine.record is not None},

@@ -17,6 +17,7 @@ from optimizer.settings import Precision
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.report.findings import Findings
 from optimizer.stages.report.plaster_figures import plaster_of
+from optimizer.stages.report.searched import budget_summary, search_summaries
 from optimizer.stages.report.target_rows import MEASURED, fidelity, simulated_how, target_row
 
 
@@ -59,6 +60,7 @@ def assemble(found: Findings) -> Report:
         machine=dict(found.machine),
         versions=dict(found.versions),
         kept=list(found.kept),
+        search=search_summaries(found.forms),
         warnings=[*_said_nowhere_else(found), *_nothing_quantized(found)],
     )
 
@@ -104,5 +106,11 @@ def _accuracy(found: Findings) -> AccuracySummary:
     measured = any(form is found.main for form in found.shipped.values())
     how = MEASURED if measured else simulated_how(found.requested)
     return AccuracySummary(
-        check.accuracy.samples, fidelity(check.accuracy), check.task, found.max_drop, found.held_back, how
+        check.accuracy.samples,
+        fidelity(check.accuracy),
+        check.task,
+        found.max_drop,
+        found.held_back,
+        how,
+        budget_summary(check, found.max_drop) if found.budget_given else None,
     )

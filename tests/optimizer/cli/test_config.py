@@ -25,6 +25,7 @@ SAME: dict[str, tuple[Any, str]] = {
     "without": ("bias,ranges", 'without = "bias,ranges"'),
     "samples": (7, "samples = 7"),
     "max_drop": ("2%", "max-drop = 0.02"),
+    "optimize_for": ("size", 'optimize-for = "size"'),
     "sparsity": ("2:4", 'sparsity = "2:4"'),
     "shape": (["x=1x3"], 'shape = "x=1x3"'),
     "batch_axis": ("0", "batch-axis = 0"),

@@ -1,0 +1,170 @@
+"""How sure a drop is where the user's metric is one number: which samples it hangs on, found by asking it again.
+
+The answers of FP32 and of the candidate are recorded while the metric is taken. Then the metric is asked again without
+any engine: the candidate's answers are replayed, those of one group of samples replaced by FP32's. What that wins back
+is the group's part of the drop. From one group to the next the parts differ as they would with other samples, so the
+bootstrap over groups bounds the drop (a grouped jackknife's influence values, after Efron, 1992, here by replacing
+answers instead of leaving samples out, which a function with labels of its own does not allow).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from benchmarks.accuracy.confidence import FEWEST, DropBound, score_bound
+from benchmarks.accuracy.task_metric import TaskMetric
+from benchmarks.batching import sample_count
+from benchmarks.score import Score
+from engines.engine import Array, Engine, EngineBase, Feed
+from graphs.errors import EnginewrightError
+
+KEPT_BYTES = 256 << 20
+"""Answers that are kept of each side; beyond, the metric is not asked again. Chosen."""
+GROUPS = 24
+"""Groups of samples, so many calls of the metric: Student's factor is then 1.04. Chosen."""
+SECONDS = 20.0
+"""All those calls may take; fewer groups where the metric is slow. Chosen: what a user waits for without a question."""
+
+
+@dataclass
+class Answers:
+    """Outputs by call of ``infer``, in order, and how many samples each call held; ``whole`` is False where they were
+    too large to keep.
+    """
+
+    outputs: list[dict[str, Array]] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
+    whole: bool = True
+
+    @property
+    def total(self) -> int:
+        return sum(self.samples)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score and the answers that it was taken of."""
+
+    score: Score
+    answers: Answers
+
+
+class _Recording(EngineBase):
+    """``engine``, whose answers are kept."""
+
+    def __init__(self, engine: Engine, answers: Answers) -> None:
+        self._engine, self._answers, self._bytes = engine, answers, 0
+        self._inputs, self._outputs = engine.inputs, engine.outputs
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        answer = self._engine.infer(feed)
+        self._answers.samples.append(sample_count(self._inputs, feed) if self._inputs else 1)
+        self._bytes += sum(array.nbytes for array in answer.values())
+        if self._bytes > KEPT_BYTES:
+            self._answers.whole = False
+            self._answers.outputs.clear()
+        if self._answers.whole:
+            self._answers.outputs.append({name: np.array(array) for name, array in answer.items()})
+        return answer
+
+    def close(self) -> None:
+        """The engine is another's."""
+
+
+class _Replaying(EngineBase):
+    """Answers as recorded of ``given``; of the samples in ``swapped`` ([samples], bool) as of ``others``."""
+
+    def __init__(self, engine: Engine, given: Answers, others: Answers, swapped: Array) -> None:
+        self._inputs, self._outputs = engine.inputs, engine.outputs
+        self._given, self._others, self._swapped = given, others, swapped
+        self._call = self._sample = 0
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        call, start = self._call, self._sample
+        if call >= len(self._given.outputs):
+            raise EnginewrightError("the metric asked for more answers than before", where="evaluation")
+        self._call, self._sample = call + 1, start + self._given.samples[call]
+        mine, theirs = self._given.outputs[call], self._others.outputs[call]
+        rows = self._swapped[start : self._sample]
+        if rows.all() or not rows.any():
+            return dict(theirs if rows.all() else mine)
+        return {name: _mixed(array, theirs[name], rows) for name, array in mine.items()}
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _mixed(mine: Array, theirs: Array, rows: Array) -> Array:
+    if mine.shape != theirs.shape or not mine.ndim or len(mine) != len(rows):
+        return theirs if rows.mean() > 0.5 else mine
+    return np.where(rows.reshape(-1, *(1,) * (mine.ndim - 1)), theirs, mine)
+
+
+def scored(task: TaskMetric, engine: Engine) -> Scored:
+    """Ask the metric of ``engine`` and keep the answers."""
+    answers = Answers()
+    score = task.score(_Recording(engine, answers))
+    if score.per_sample is not None:
+        answers.whole = False
+        answers.outputs.clear()
+    return Scored(score, answers)
+
+
+def drop_bound(
+    task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks: int = 1
+) -> tuple[DropBound | None, str]:
+    """The bound of the drop from ``before``, FP32's, to ``after``; None where there is none, and why in a few words."""
+    sign, value = (1.0 if before.score.higher_is_better else -1.0), before.score.value
+    first, second = before.score.per_sample, after.score.per_sample
+    if first is not None and second is not None:
+        binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
+        unit = max(float(np.ptp(first)), float(np.ptp(second)), abs(value) if not binary else 1.0)
+        found = score_bound(sign * (first - second), value, binary, looks, unit)
+        return found, "" if found else f"the metric scored {len(first)} samples"
+    if not before.answers.whole or not after.answers.whole:
+        return None, "the answers are too large to be kept, and the metric returns no 'per_sample'"
+    if before.answers.samples != after.answers.samples:
+        return None, "the metric did not ask FP32 and the candidate alike"
+    parts, why = _parts(task, engine, before, after)
+    if why:
+        return None, why
+    lost, count = sign * parts * len(parts), before.answers.total
+    found = score_bound(lost, value, False, looks, unit=abs(value) or 1.0, samples=count)
+    if found is None:
+        return None, f"the metric fell into {len(parts)} groups"
+    drop = sign * (value - after.score.value)
+    upper = found.upper + (drop - float(np.mean(lost))) / (abs(value) or 1.0)
+    how = f"paired bootstrap over {len(parts)} groups of samples, the metric asked again of swapped answers"
+    return DropBound(upper, found.level, count, how, found.least, looks), ""
+
+
+def _parts(task: TaskMetric, engine: Engine, before: Scored, after: Scored) -> tuple[Array, str]:
+    """What each group's FP32 answers win back of the metric, [groups], and why not, where they cannot be found."""
+    started = time.perf_counter()
+    none = np.zeros(after.answers.total, bool)
+    again = task.score(_Replaying(engine, after.answers, before.answers, none)).value
+    if not np.isclose(again, after.score.value, rtol=1e-9, atol=1e-12):
+        return none[:0], "the metric does not say the same of the same answers"
+    affordable = int(SECONDS / max(time.perf_counter() - started, 1e-6))
+    groups = _groups(after.answers.samples, min(GROUPS, affordable))
+    if len(groups) < FEWEST:
+        slow = affordable < FEWEST
+        return none[:0], "the metric is too slow to be asked again" if slow else f"{after.answers.total} samples"
+    values = [task.score(_Replaying(engine, after.answers, before.answers, group)).value for group in groups]
+    return np.array(values) - after.score.value, ""
+
+
+def _groups(samples: Sequence[int], most: int) -> list[Array]:
+    """Which samples belong to each group, [samples] bool: neighbours, whole calls where there are enough of these."""
+    total, ends = sum(samples), np.cumsum(samples)
+    if len(samples) >= most:
+        edges = [0, *(int(ends[part[-1]]) for part in np.array_split(np.arange(len(samples)), most) if len(part))]
+    else:
+        edges = [0, *(int(part[-1]) + 1 for part in np.array_split(np.arange(total), min(most, total)) if len(part))]
+    at = np.arange(total)
+    return [(at >= start) & (at < end) for start, end in pairwise(edges)]

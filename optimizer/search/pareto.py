@@ -1,0 +1,50 @@
+"""What a search found, for the report: every point it measured, and which of them nothing else beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.search.points import Point
+from optimizer.search.record import FoundPoint, SearchRecord
+
+
+def recorded(
+    points: Sequence[Point],
+    chosen: Point,
+    limit: float,
+    *,
+    surely: bool,
+    optimize_for: str,
+    cost: str,
+    seconds: float,
+    bound_s: float,
+) -> SearchRecord:
+    """``points`` by falling share of MACs in int8, as a record."""
+    kept = [point for point in points if point is chosen or not any(beats(other, point) for other in points)]
+    ranked = sorted(points, key=lambda point: -point.form.int8_mac_share)
+    found = [
+        FoundPoint(
+            point.form.int8_mac_share,
+            point.form.check.drop,
+            point.form.check.bound.upper if point.form.check.bound is not None else None,
+            point.form.check.ok,
+            point.form.check.surely(limit),
+            dict(point.trade.latency_ms),
+            point.trade.bytes,
+            point is chosen,
+            point.form.plan if any(point is one for one in kept) else None,
+        )
+        for point in ranked
+    ]
+    return SearchRecord(found, limit, surely, optimize_for, cost, round(seconds, 2), round(bound_s, 2))
+
+
+def beats(one: Point, other: Point) -> bool:
+    """Whether ``one`` is at least as good in drop, latency on every target and size, and better in one of them."""
+    ours, theirs = _figures(one), _figures(other)
+    pairs = list(zip(ours, theirs, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _figures(point: Point) -> list[float]:
+    return [point.form.check.drop, float(point.trade.bytes), *(ms for _, ms in sorted(point.trade.latency_ms.items()))]

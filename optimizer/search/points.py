@@ -1,0 +1,65 @@
+"""What was measured of a set of nodes, kept in a folder: an interrupted search takes its points back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphs.digests import digest_of
+from graphs.errors import BadInput
+from graphs.files import read_json, read_record, write_json, write_record
+from optimizer.stages.forms.typed_forms import TypedForm
+
+_POINT, _KEY = "point.json", "search.json"
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What a form costs: milliseconds of one inference by target and bytes of its graph."""
+
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured set: its form, what it costs, and the seconds that making and measuring took."""
+
+    left_out: list[str]
+    form: TypedForm
+    trade: Trade
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Owner:
+    key: str
+
+
+class PointStore:
+    """Points of the search that ``key`` identifies, each in a folder of its own; those of another are dropped."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        try:
+            kept = read_json(folder / _KEY, _Owner).key == key
+        except BadInput:
+            kept = False
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_json(folder / _KEY, _Owner(key))
+
+    def point(self, left_out: Collection[str], make: Callable[[Path], Point]) -> Point:
+        """The point of a set, from an earlier run or made now; ``make`` gets an empty folder for its graph."""
+        place = self.folder / digest_of(sorted(left_out))[:16]
+        try:
+            return read_record(place / _POINT, Point)
+        except BadInput:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            found = make(place)
+            write_record(place / _POINT, found)
+            return found

@@ -1,0 +1,50 @@
+"""What a form costs to run: predicted for GPUs that are asked for, measured on the CPU at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import onnx_ir as ir
+
+from benchmarks.roofline.fusion import kernels
+from benchmarks.roofline.prediction import predict
+from engines.engine import Feed
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.targets.target import CPU, Target
+from graphs.model_files import external_files
+from optimizer.attempt import attempt
+from optimizer.search.points import Trade
+
+SECONDS, RUNS = 0.4, 5
+"""How long a form is timed, and how often at least; enough to draw it, not to choose what ships."""
+
+
+def gpu_trade(path: Path, shapes: Mapping[str, Sequence[int]], targets: Sequence[Target]) -> Trade:
+    """Predicted latency of one sample on every GPU whose peak rates are known, and the graph's bytes."""
+    boards = {target.name: rates for target in targets if (rates := target.rates) is not None}
+
+    def predicted() -> dict[str, float]:
+        found = kernels(ir.load(path), shapes)
+        return {name: predict(found, rates, 1).latency_ms for name, rates in boards.items()}
+
+    latency, _ = attempt("prediction by the roofline model", predicted, dict[str, float]()) if boards else ({}, [])
+    return Trade(latency, _bytes(path))
+
+
+def cpu_trade(path: Path, feed: Feed) -> Trade:
+    """Median latency of ``feed`` on this CPU, and the graph's bytes."""
+    with OnnxRuntimeEngine(path) as engine:
+        engine.infer(feed)
+        times, end = list[float](), time.perf_counter() + SECONDS
+        while len(times) < RUNS or time.perf_counter() < end:
+            started = time.perf_counter()
+            engine.infer(feed)
+            times.append(time.perf_counter() - started)
+    return Trade({CPU.name: round(1e3 * median(times), 5)}, _bytes(path))
+
+
+def _bytes(path: Path) -> int:
+    return sum((path.parent / name).stat().st_size for name in (path.name, *external_files(path)))

@@ -1,0 +1,153 @@
+"""The search for the fastest form within a budget that was given (``optimizer.search``), in the pipeline's terms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from optimizer.events import Events, Progress
+from optimizer.precision import PrecisionPlan
+from optimizer.quantization.corrections.fallback import NEARLY, Allowance
+from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.search.costs import Costs
+from optimizer.search.frontier import Step, Table
+from optimizer.search.narrowing import LOOKS, Outcome, fastest, spread
+from optimizer.search.pareto import recorded
+from optimizer.search.points import Point, PointStore, Trade
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.typed_forms import TypedForm
+
+CALIBRATIONS = 10.0
+"""How many times as long as one calibration a search may take. The bound that a user was promised."""
+PICTURED = 6
+"""Points measured at least where the first form is over the budget, time allowing: the trade is to be seen. Chosen."""
+WHY = "left out of int8 for the accuracy budget"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How the forms of one backend are made, each in a folder: ``quantized``, and the one with nothing in int8 (None
+    where that is no form of this backend). ``trade`` is what a form costs, ``costs`` what each node's leaving int8
+    costs, asked once, of the first form.
+    """
+
+    quantized: Callable[[QuantizedModel, Path], TypedForm]
+    in_float: Callable[[Path], TypedForm] | None
+    trade: Callable[[Path], Trade]
+    costs: Callable[[Path], Costs]
+
+
+@dataclass
+class BudgetSearch:
+    """One search. ``limit`` is the drop allowed, ``calibration_s`` the seconds of the calibration; ``stage`` is the
+    events'.
+    """
+
+    prepared: Prepared
+    maker: Maker
+    store: PointStore
+    limit: float
+    optimize_for: str
+    calibration_s: float
+    events: Events
+    stage: str
+    _points: dict[frozenset[str], Point] = field(default_factory=dict)
+    _preparing: float = 0.0
+    _longest: float = 0.0
+
+    def form(self) -> TypedForm:
+        """The form that ships, with the ``search`` that found it."""
+        usual = self.prepared.quantized(Allowance())
+        first = self._point(usual.fallen_back, partial(self.maker.quantized, usual))
+        started = time.perf_counter()
+        costs = self.maker.costs(first.form.path)
+        table = Table(self.prepared.sensitivities(), costs.by_node)
+        self._preparing = time.perf_counter() - started
+        self._all = frozenset(table.costs)
+        begun = table.step(usual.fallen_back), self._outcome(first.form.check)
+        choice = fastest(table, begun, self._measured, self.limit, self._goes_on)
+        for step in spread(table.frontier(), PICTURED) if not first.form.check.ok else ():
+            new = step.left_out not in self._points and self._makes(step)
+            if new and len(self._points) < PICTURED and self._goes_on():
+                self._measured(step)
+        chosen = self._nearest() if choice.step is None else self._points.get(choice.step.left_out)
+        chosen = chosen or self._nearest()  # in float, which is not this backend's to ship
+        search = recorded(
+            list(self._points.values()),
+            chosen,
+            self.limit,
+            surely=choice.surely,
+            optimize_for=self.optimize_for,
+            cost=costs.how,
+            seconds=self._seconds,
+            bound_s=CALIBRATIONS * self.calibration_s,
+        )
+        return replace(chosen.form, search=search)
+
+    @property
+    def _seconds(self) -> float:
+        """What the search took beside the first form, which is made without one, too."""
+        first = next(iter(self._points.values())).seconds if self._points else 0.0
+        return self._preparing + sum(point.seconds for point in self._points.values()) - first
+
+    def _goes_on(self) -> bool:
+        return self._seconds + self._longest <= CALIBRATIONS * self.calibration_s
+
+    def _makes(self, step: Step) -> bool:
+        return step.left_out != self._all or self.maker.in_float is not None
+
+    def _measured(self, step: Step) -> Outcome:
+        """Make and prove the set of ``step``; with nothing in int8 what is no form of this backend is FP32 itself."""
+        if not self._makes(step):
+            return Outcome(0.0, True, True, True)
+        if step.left_out == self._all and self.maker.in_float is not None:
+            point = self._point(step.left_out, self.maker.in_float)
+        else:
+            point = self._point(step.left_out, partial(self._without, step.left_out))
+        self._longest = max(self._longest, point.seconds)
+        return self._outcome(point.form.check)
+
+    def _without(self, left_out: Collection[str], folder: Path) -> TypedForm:
+        return self.maker.quantized(self.prepared.leaving_out(left_out, WHY), folder)
+
+    def _point(self, left_out: Collection[str], make: Callable[[Path], TypedForm]) -> Point:
+        def made(folder: Path) -> Point:
+            started = time.perf_counter()
+            form = make(folder)
+            trade = self.maker.trade(form.path)
+            return Point(sorted(left_out), form, trade, time.perf_counter() - started)
+
+        point = self._points[frozenset(left_out)] = self.store.point(left_out, made)
+        self.events.emit(Progress(self.stage, len(self._points), LOOKS, "forms measured"))
+        self.events.note(self.stage, _line(point))
+        return point
+
+    def _outcome(self, check: AccuracyCheck) -> Outcome:
+        tells = check.bound is not None and check.bound.least <= self.limit
+        return Outcome(check.drop, check.ok, check.surely(self.limit), tells)
+
+    def _nearest(self) -> Point:
+        """Where nothing is within the budget: the cheapest that is as near as any."""
+        points = [point for point in self._points.values() if point.form.plan.computes_in == "int8"]
+        points = points or list(self._points.values())
+        least = min(point.form.check.drop for point in points)
+        near = [point for point in points if point.form.check.drop <= NEARLY * max(least, 0.0)]
+        return max(near or points, key=lambda point: point.form.int8_mac_share)
+
+
+def _line(point: Point) -> str:
+    check = point.form.check
+    bound = f", at most {100 * check.bound.upper:.2f} % with confidence" if check.bound is not None else ""
+    return f"with {point.form.int8_mac_share:.0%} of the MACs in int8: drop {100 * check.drop:.2f} %{bound}"
+
+
+def explained(plan: PrecisionPlan, reason: str) -> PrecisionPlan:
+    """``plan`` of a form in float, each node for the one ``reason``, unless it has one of its own."""
+    nodes = {
+        name: replace(node, reason=reason) if node.reason.startswith("asked for with") else node
+        for name, node in plan.nodes.items()
+    }
+    return PrecisionPlan(nodes, plan.notes)

@@ -1,0 +1,82 @@
+"""What the report says of the accuracy budget and of the search behind it, and the plans of the points it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.accuracy.confidence import LEVEL
+from benchmarks.report.budget import BudgetSummary, PrecisionSearch, SearchPoint
+from engines.targets.target import CPU
+from graphs.files import write_json
+from optimizer.bundle import PLANS
+from optimizer.quantization.scheme import TENSORRT
+from optimizer.search.record import SearchRecord
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.typed_forms import TypedForms
+
+
+def budget_summary(check: AccuracyCheck, max_drop: float) -> BudgetSummary:
+    """The verdict on a form, where a budget was given."""
+    verdict = "missed" if not check.ok else "surely" if check.surely(max_drop) else "on_samples"
+    bound = check.bound
+    return BudgetSummary(
+        verdict,  # type: ignore[arg-type]  # mypy takes a conditional expression of literals for str
+        check.drop,
+        bound.upper if bound is not None else None,
+        bound.level if bound is not None else LEVEL,
+        bound.samples if bound is not None else check.accuracy.samples,
+        bound.looks if bound is not None else 1,
+        _how(check, max_drop),
+    )
+
+
+def _how(check: AccuracyCheck, max_drop: float) -> str:
+    bound = check.bound
+    if bound is None:
+        return f"no bound: {check.unsure}" if check.unsure else ""
+    looks = f", allowing for one of {bound.looks} forms chosen by them" if bound.looks > 1 else ""
+    few = "; too few samples to tell" if bound.upper > max_drop and bound.least > max_drop else ""
+    return f"{bound.how}, {bound.samples:,} samples{looks}{few}"
+
+
+def searches(forms: TypedForms) -> dict[str, SearchRecord]:
+    """By the graph that was searched for."""
+    found = {TENSORRT.name: forms.typed, CPU.name: forms.int8}
+    return {name: form.search for name, form in found.items() if form is not None and form.search is not None}
+
+
+def search_summaries(forms: TypedForms) -> dict[str, PrecisionSearch]:
+    """The same as the report has it."""
+    return {name: _summary(name, record) for name, record in searches(forms).items()}
+
+
+def write_plans(forms: TypedForms, bundle: Path) -> None:
+    """A plan for every point of a search that no other beats: ``plans/tensorrt-01.json``, for ``--plan``."""
+    for name, record in searches(forms).items():
+        for file, point in zip(_files(name, record), record.points, strict=True):
+            if point.plan is not None:
+                (bundle / PLANS).mkdir(exist_ok=True)
+                write_json(bundle / file, point.plan)
+
+
+def _summary(name: str, record: SearchRecord) -> PrecisionSearch:
+    points = [
+        SearchPoint(
+            round(point.int8_mac_share, 6),
+            point.drop,
+            point.upper,
+            point.ok,
+            point.surely,
+            point.latency_ms,
+            point.bytes,
+            point.chosen,
+            file if point.plan is not None else "",
+        )
+        for file, point in zip(_files(name, record), record.points, strict=True)
+    ]
+    taken = record.optimize_for, record.cost, record.seconds, record.bound_s
+    return PrecisionSearch(points, record.max_drop, record.surely, *taken)
+
+
+def _files(name: str, record: SearchRecord) -> list[str]:
+    return [f"{PLANS}/{name}-{number:02}.json" for number in range(1, len(record.points) + 1)]

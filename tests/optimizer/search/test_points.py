@@ -1,0 +1,64 @@
+"""Measured points of a search: kept, taken back by the same search, dropped by another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.accuracy.compare import Accuracy
+from optimizer.precision import PrecisionPlan
+from optimizer.search.pareto import beats, recorded
+from optimizer.search.points import Point, PointStore, Trade
+from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.typed_forms import TypedForm
+
+
+def point(folder: Path, drop: float = 0.1, milliseconds: float = 1.0, share: float = 0.5) -> Point:
+    check = AccuracyCheck(Accuracy(3), None, drop, drop <= 0.2)
+    form = TypedForm(folder / "model.onnx", PrecisionPlan({}), share, check)
+    return Point([], form, Trade({"cpu": milliseconds}, 10), 0.5)
+
+
+def test_a_point_is_made_once_and_its_graph_is_found_again(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> Point:
+        made.append(folder)
+        return point(folder)
+
+    first = PointStore(tmp_path / "points", "a").point({"x", "y"}, make)
+    (tmp_path / "points").rename(tmp_path / "moved")
+    again = PointStore(tmp_path / "moved", "a").point({"y", "x"}, make)
+    assert len(made) == 1 and again.form.check == first.form.check
+    assert again.form.path == tmp_path / "moved" / made[0].name / "model.onnx"
+
+
+def test_another_search_takes_nothing_back(tmp_path: Path) -> None:
+    PointStore(tmp_path, "a").point({"x"}, point)
+    found = PointStore(tmp_path, "b").point({"x"}, lambda folder: point(folder, drop=0.3))
+    assert found.form.check.drop == 0.3
+
+
+def test_a_point_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
+    store = PointStore(tmp_path, "a")
+
+    def killed(folder: Path) -> Point:
+        (folder / "half.onnx").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.point({"x"}, killed)
+    seen: list[list[Path]] = []
+    store.point({"x"}, lambda folder: (seen.append(list(folder.iterdir())), point(folder))[1])
+    assert seen == [[]]
+
+
+def test_only_what_nothing_beats_keeps_its_plan(tmp_path: Path) -> None:
+    good, slow, poor = point(tmp_path), point(tmp_path, milliseconds=2.0), point(tmp_path, drop=0.3, milliseconds=0.5)
+    assert beats(good, slow) and not beats(good, poor) and not beats(good, good)
+    record = recorded(
+        [good, slow, poor], good, 0.2, surely=False, optimize_for="latency", cost="", seconds=1.0, bound_s=2.0
+    )
+    assert [found.plan is None for found in record.points] == [False, True, False]
+    assert [found.chosen for found in record.points] == [True, False, False]
