@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,workloads,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,sign,workloads,dev]'
 	touch $@ $(VENV)/.installed
 
 clean:

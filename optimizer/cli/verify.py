@@ -10,6 +10,9 @@ import typer
 
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    public_key: Annotated[
+        Path | None, typer.Option(metavar="PUBLIC.pem", help="Check the signature of an unpacked archive first.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Check that a bundle is whole and its engines work.
@@ -21,7 +24,7 @@ def verify(
     from graphs.files import to_json
     from optimizer.verbs.verify import verify_bundle
 
-    result = verify_bundle(bundle)
+    result = verify_bundle(bundle, public_key)
     if json:
         sys.stdout.buffer.write(to_json(result))
     else:

@@ -12,18 +12,27 @@ from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_atomically
 from optimizer.bundle import Bundle
+from optimizer.verbs.release import RELEASES, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 
-SYSTEMS = ("triton", "kserve", "tensorrt8")
+SYSTEMS = ("triton", "kserve", "tensorrt8", *RELEASES)
 REPOSITORY, SERVICE = "repository", "inference-service.yaml"
 """What ``kserve`` writes: the models to upload, and the manifest that names where they then lie."""
 
 
 def deploy_bundle(
-    path: Path, system: str, out: Path, *, targets: Sequence[str] = (), name: str = "", storage_uri: str = ""
+    path: Path,
+    system: str,
+    out: Path,
+    *,
+    targets: Sequence[str] = (),
+    name: str = "",
+    storage_uri: str = "",
+    key: Path | None = None,
 ) -> list[Path]:
     """Write ``out`` for ``system`` and return its files. ``targets`` default to all of the bundle, ``name`` to the
-    bundle's; ``storage_uri`` is where KServe's cluster finds the repository once it is uploaded.
+    bundle's; ``storage_uri`` is where KServe's cluster finds the repository once it is uploaded; ``key`` signs an
+    archive or an OCI layout.
 
     Raises ``BadInput`` for an unknown system, and whatever ``write_triton_repository`` and ``write_tensorrt8_folder``
     refuse.
@@ -33,10 +42,12 @@ def deploy_bundle(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
     bundle = Bundle(path)
+    model = name or path.resolve().name.removesuffix(".optimized")
+    if system in RELEASES:
+        return write_release(bundle, system, out, model, key)
     if system == "tensorrt8":
         return write_tensorrt8_folder(bundle, out)
     chosen = tuple(targets) or tuple(bundle.targets())
-    model = name or path.resolve().name.removesuffix(".optimized")
     if system == "triton":
         return write_triton_repository(bundle.path, out, name=model, targets=chosen)
     manifest = _service(model, chosen, storage_uri)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report.model import read_report
+from deployment.release.signature import SIGNATURE, check_signature
 from engines.apart import open_apart
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
@@ -16,8 +17,8 @@ from engines.integrity import check_engine, check_io
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
-from graphs.errors import EnginewrightError, in_a_line
-from optimizer.bundle import REPORT, Bundle
+from graphs.errors import BadInput, EnginewrightError, in_a_line
+from optimizer.bundle import MANIFEST, REPORT, Bundle
 from optimizer.verbs.usual_inputs import usual_inputs
 
 MODEL = "model.onnx"
@@ -43,11 +44,26 @@ class Verification:
     checks: list[Check]
 
 
-def verify_bundle(path: Path) -> Verification:
-    """Compare every hash with the manifest and run every engine that this machine can run."""
+def verify_bundle(path: Path, public_key: Path | None = None) -> Verification:
+    """Compare every hash with the manifest and run every engine that this machine can run; with ``public_key``, see
+    first whether the manifest is what its owner signed. Raises ``BadInput`` for a key or signature that is none.
+    """
     bundle = Bundle(path)
-    checks = [_check_files(bundle), *_check_engines(bundle)]
+    signed = [_check_signature(bundle, public_key)] if public_key is not None else []
+    if not all(check.ok for check in signed):  # nothing in it is to be trusted, nor run
+        return Verification(False, signed)
+    checks = [*signed, _check_files(bundle), *_check_engines(bundle)]
     return Verification(all(check.ok for check in checks), checks)
+
+
+def _check_signature(bundle: Bundle, public_key: Path) -> Check:
+    try:
+        check_signature(bundle.path / MANIFEST, bundle.path / SIGNATURE, public_key)
+    except BadInput:
+        raise
+    except EnginewrightError as error:
+        return Check("signature", False, error.what)
+    return Check("signature", True, f"manifest.json is signed with the key of {public_key.name}")
 
 
 def _check_files(bundle: Bundle) -> Check:

@@ -1,0 +1,61 @@
+"""``optimize deploy BUNDLE archive|oci|card|registry``: a bundle to be stored, handed over, looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.report.model import Report, read_report
+from deployment.release.artifact import Content, write_archive, write_oci_layout
+from deployment.release.card import model_card
+from deployment.release.registry import registry_entry
+from deployment.release.signature import SIGNATURE, sign
+from graphs.errors import BadInput, EnginewrightError
+from graphs.files import to_json, unwritable, write_atomically
+from optimizer.bundle import MANIFEST, REPORT, Bundle
+
+RELEASES = ("archive", "oci", "card", "registry")
+CARD, ENTRY = "MODEL_CARD.md", "registry.json"
+
+
+def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | None = None) -> list[Path]:
+    """Write ``kind`` of ``bundle`` into the folder ``out`` and return the files. An archive and an OCI layout hold the
+    model card, too, and with ``key`` a signature.
+
+    Raises ``BadInput`` for a bundle without a report, and for a key that is none; ``EnginewrightError`` for a bundle
+    whose files are not what its manifest says.
+    """
+    report = _report(bundle)
+    if kind == "card":
+        return [_written(out / CARD, model_card(report, name).encode())]
+    if kind == "registry":
+        return [_written(out / ENTRY, to_json(registry_entry(report, name)))]
+    manifest = bundle.manifest
+    if damaged := bundle.damaged_files():
+        raise EnginewrightError(f"changed or missing: {', '.join(damaged)}", where=str(bundle.path))
+    files: dict[str, Content] = {file: bundle.path / file for file in (*manifest.files, MANIFEST)}
+    files[CARD] = model_card(report, name).encode()
+    if key is not None:
+        files[SIGNATURE] = sign(bundle.path / MANIFEST, key)
+    try:
+        if kind == "archive":
+            return write_archive(files, out, name)
+        notes = {"org.opencontainers.image.created": report.created, "org.opencontainers.image.title": name}
+        return write_oci_layout(files, manifest.files, out, name, {key: value for key, value in notes.items() if value})
+    except OSError as error:
+        raise unwritable(out, error) from None
+
+
+def _report(bundle: Bundle) -> Report:
+    path = bundle.path / REPORT
+    if not path.is_file():
+        raise BadInput("no report", where=str(path), expected="a bundle that `optimize MODEL.onnx` left")
+    return read_report(path)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    return path

@@ -1,0 +1,180 @@
+"""A bundle handed over: archive, OCI artifact, card, registry entry, signature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.accuracy.task_metric import TaskAccuracy
+from benchmarks.measurement import Verdict
+from benchmarks.report.model import (
+    AccuracySummary,
+    LoadgenSummary,
+    ModelSummary,
+    OutputFidelity,
+    Percentiles,
+    PrecisionSummary,
+    Report,
+    TargetSummary,
+)
+from deployment.release.artifact import write_archive, write_oci_layout
+from deployment.release.card import cell, model_card
+from deployment.release.registry import log_to_mlflow, registry_entry
+from deployment.release.signature import check_signature, sign
+from graphs.errors import BadInput, EnginewrightError
+
+FILES = {"manifest.json": b"{}", "engines/cpu/model.onnx": b"graph", "copy.onnx": b"graph"}
+OUTPUT = OutputFidelity(cosine=0.999, sqnr_db=30.0, max_abs=0.1, agreement=0.98)
+CPU = TargetSummary(
+    "onnxruntime", "measured", latency_ms=Percentiles(1.0, 1.2, 1.5), throughput=900.0, accuracy={"y": OUTPUT}
+)
+T4 = TargetSummary("tensorrt", "built", reason="no T4 | here", accuracy={"y": OUTPUT}, accuracy_simulated=True)
+
+
+def report(**changes: Any) -> Report:
+    made: dict[str, Any] = {
+        "status": "ok",
+        "verdict": Verdict(True),
+        "calibrated": True,
+        "model": ModelSummary("net|<b>.onnx", "ab12", 1000, 2000, 4000),
+        "precision": PrecisionSummary("int8", {"int8": 3}, 0.9),
+        "accuracy": AccuracySummary(64, {"y": OUTPUT}, TaskAccuracy("top-1", 0.9, 0.89, 0.01, (0.0, 0.02), 64)),
+        "targets": {"cpu": CPU, "t4": T4},
+        "loadgen": {
+            "cpu": {
+                "offline": LoadgenSummary(True, "samples per second", 880.0),
+                "server": LoadgenSummary(False, "queries per second", 3.0),
+            }
+        },
+        "plaster": None,
+        "timings": {},
+        "peak_rss_mb": None,
+    }
+    return Report(**{**made, **changes})
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> dict[str, Path | bytes]:
+    for name, content in FILES.items():
+        (tmp_path / "bundle" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bundle" / name).write_bytes(content)
+    return {"MODEL_CARD.md": b"# card", **{name: tmp_path / "bundle" / name for name in FILES}}
+
+
+def test_the_same_bundle_gives_the_same_archive(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
+    first, sums = write_archive(bundle, tmp_path / "a", "net")
+    (tmp_path / "bundle" / "copy.onnx").touch()
+    second, _ = write_archive(bundle, tmp_path / "b", "net")
+    assert first.read_bytes() == second.read_bytes()
+    assert sums.read_text() == f"{hashlib.sha256(first.read_bytes()).hexdigest()}  net.tar.gz\n"
+    with tarfile.open(first) as tar:
+        held = {name: tar.extractfile(f"net/{name}") for name in FILES}
+        assert {name: file.read() for name, file in held.items() if file is not None} == FILES
+
+
+def test_an_oci_layout_holds_what_its_digests_say(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
+    write_oci_layout(bundle, {}, tmp_path / "oci", "net", {"a": "b"})
+
+    def blob(described: dict[str, Any]) -> bytes:
+        kind, digest = described["digest"].split(":")
+        content = (tmp_path / "oci" / "blobs" / kind / digest).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest and len(content) == described["size"]
+        return content
+
+    assert json.loads((tmp_path / "oci" / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    (described,) = json.loads((tmp_path / "oci" / "index.json").read_text())["manifests"]
+    manifest = json.loads(blob(described))
+    assert blob(manifest["config"]) == b"{}" and manifest["annotations"] == {"a": "b"}
+    restored = {layer["annotations"]["org.opencontainers.image.title"]: blob(layer) for layer in manifest["layers"]}
+    assert restored == {**FILES, "MODEL_CARD.md": b"# card"}
+
+
+def test_a_card_says_what_was_measured_and_escapes_names() -> None:
+    text = model_card(report(), "net_1")
+    assert "# net\\_1" in text and "net\\|&lt;b&gt;.onnx" in text
+    assert "| top-1 | 0.9000 | 0.8900 | 0.01" in text
+    assert "built: no T4 \\| here" in text and "| cpu | int8 | 1.00 ms | 1.50 ms | 900 /s |" in text
+    assert "Not calibrated" not in text and cell("a\nb") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"status": "over_budget", "verdict": Verdict(False, ("drops 3 %",))},
+            "**Over the accuracy budget:** drops 3 %",
+        ),
+        ({"calibrated": False}, "**Not calibrated:**"),
+        ({"accuracy": None}, "Not measured."),
+    ],
+)
+def test_a_card_does_not_hide_what_went_wrong(changes: dict[str, Any], said: str) -> None:
+    assert said in model_card(report(**changes), "net")
+
+
+def test_a_registry_gets_measured_figures_alone() -> None:
+    metrics = registry_entry(report(), "net").metrics
+    assert metrics["cpu/p99_ms"] == 1.5 and metrics["cpu/loadgen/offline"] == 880.0
+    assert "cpu/loadgen/server" not in metrics, "that run was not valid"
+    assert metrics["t4/simulated/y/sqnr_db"] == 30.0 and "t4/accuracy/y/sqnr_db" not in metrics
+    assert metrics["task/top-1_drop"] == 0.01
+
+
+def test_mlflow_takes_an_entry(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
+    with mlflow.start_run() as run:
+        log_to_mlflow(registry_entry(report(), "net"), str(tmp_path / "bundle"))
+    assert mlflow.get_run(run.info.run_id).data.metrics["cpu/p99_ms"] == 1.5
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization as to
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption())
+    public = key.public_key().public_bytes(to.Encoding.PEM, to.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(private)
+    (tmp_path / "public.pem").write_bytes(public)
+    return tmp_path / "key.pem", tmp_path / "public.pem"
+
+
+def test_a_signature_is_of_these_bytes(keys: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, signature = tmp_path / "manifest.json", tmp_path / "manifest.json.sig"
+    manifest.write_bytes(b"{}")
+    signature.write_bytes(sign(manifest, keys[0]))
+    check_signature(manifest, signature, keys[1])
+    manifest.write_bytes(b"{ }")
+    with pytest.raises(EnginewrightError, match=r"not of this manifest\.json"):
+        check_signature(manifest, signature, keys[1])
+
+
+def test_what_is_no_key_is_refused_with_how_to_make_one(keys: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(b"{}")
+    for wrong, said in ((keys[1], "no private key"), (tmp_path / "none.pem", "No such file")):
+        with pytest.raises(BadInput, match=said) as error:
+            sign(tmp_path / "manifest.json", wrong)
+        assert "openssl genpkey" in str(error.value)
+    with pytest.raises(BadInput, match="no signature"):
+        check_signature(tmp_path / "manifest.json", tmp_path / "none.sig", keys[1])
+
+
+def test_openssl_checks_what_is_signed(keys: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(b"{}")
+    (tmp_path / "sig").write_bytes(sign(tmp_path / "manifest.json", keys[0]))
+    words = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(keys[1]), "-rawin"]
+    files = ["-in", str(tmp_path / "manifest.json"), "-sigfile", str(tmp_path / "sig")]
+    try:
+        done = subprocess.run([*words, *files], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl")
+    assert done.returncode == 0, done.stderr
