@@ -87,8 +87,10 @@ class AskedPlan:
         """What messages call it."""
         return self.source or "the plan"
 
-    def asks(self, dtype: Dtype) -> bool:
-        return any(node.dtype is dtype for node in self.nodes.values())
+    @property
+    def quantizes(self) -> bool:
+        """Whether it wants any node quantized."""
+        return any(node.dtype.quantized for node in self.nodes.values())
 
     def within(self, op_types: Mapping[str, str]) -> AskedPlan:
         """What of it is about a graph with these nodes: their names and operators are its own."""
@@ -117,17 +119,17 @@ class AskedPlan:
         return most if halves[most] > nodes / 2 else usual
 
     def kept_float(self, plan: PrecisionPlan, *, weighted_only: bool, unnamed: str = "") -> dict[str, str]:
-        """Node -> why: what ``plan`` has in int8 and this wants in a float type.
+        """Node -> why: what ``plan`` quantizes and this wants in a float type.
 
         ``weighted_only``: where no half precision exists, FP16 and BF16 count for the nodes with multiply-accumulates
         alone; what lies between integer products follows them. ``unnamed`` is the reason for which products stay float
         that are not named, empty where they are quantized as usual.
         """
-        integer = {name: node for name, node in plan.nodes.items() if node.dtype is Dtype.INT8}
+        quantized = {name: node for name, node in plan.nodes.items() if node.dtype.quantized}
         asked = self.within({name: node.op_type for name, node in plan.nodes.items()}).nodes
-        kept = {name: unnamed for name, node in integer.items() if unnamed and name not in asked and node.macs}
-        for name, node in integer.items():
-            wanted = asked[name].dtype if name in asked else Dtype.INT8
+        kept = {name: unnamed for name, node in quantized.items() if unnamed and name not in asked and node.macs}
+        for name, node in quantized.items():
+            wanted = asked[name].dtype if name in asked else node.dtype
             if wanted is Dtype.FP32 or (wanted.half and (node.macs or not weighted_only)):
                 kept[name] = BY_THE_PLAN
         return kept
@@ -169,6 +171,8 @@ def _misfit(name: str, node: AskedNode, op_types: Mapping[str, str]) -> str:
 
 
 def _refusal(asked: Dtype, found: NodePrecision) -> str:
+    if asked.quantized and found.dtype.quantized:
+        return f"{found.dtype.value}, not {asked.value}: quantized as --precision says"
     if asked.half and found.dtype.half:
         return (
             f"{found.dtype.value}, not {asked.value}: a graph has one half precision, --precision {asked.value} sets it"

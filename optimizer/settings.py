@@ -15,7 +15,6 @@ import msgspec
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from optimizer.asked_plan import AskedPlan
-from optimizer.precision import Dtype
 from optimizer.quantization.corrections.catalogue import Correction
 
 
@@ -155,12 +154,12 @@ class Settings:
     @property
     def quantizes(self) -> bool:
         """Whether any node may become int8."""
-        return self.precision.quantized or (self.plan is not None and self.plan.asks(Dtype.INT8))
+        return self.precision.quantized or (self.plan is not None and self.plan.quantizes)
 
     @property
     def asked_cpu_form(self) -> str:
         """``cpu_form``; a plan with int8 in it is a choice made already."""
-        planned = self.plan is not None and self.plan.asks(Dtype.INT8)
+        planned = self.plan is not None and self.plan.quantizes
         return "int8" if planned and self.cpu_form == "auto" else self.cpu_form
 
     @property

@@ -52,8 +52,14 @@ _RC: dict[str, Any] = {
 _WIDTH_INCHES, _HEIGHT_INCHES = 5.4, 2.7
 
 
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
+"""Of a path's coordinates, two decimals are a fiftieth of a pixel; the others were half of the page."""
 STRETCH = 5.0
 """A p99 this many times the median makes the latency axis logarithmic."""
+
+
+DOTTED = 400
+"""Results that are drawn as dots on their line; more would hide it, and each dot takes 120 bytes of the page."""
 
 
 def colour_of(series: str) -> str:
@@ -122,8 +128,10 @@ def drift_chart(sqnr_db: Sequence[float | None], marked: Sequence[int], label: s
 
     def draw(axes: Axes) -> None:
         xs, ys = zip(*points, strict=True)
-        axes.plot(xs, ys, color=_STAND_INS["--line"], linewidth=0.9, zorder=1)
-        axes.scatter(xs, ys, s=9, color=_STAND_INS["--ink"], linewidths=0, zorder=2)
+        line = "--line" if len(points) <= DOTTED else "--ink"
+        axes.plot(xs, ys, color=_STAND_INS[line], linewidth=0.9, zorder=1)
+        if len(points) <= DOTTED:
+            axes.scatter(xs, ys, s=9, color=_STAND_INS["--ink"], linewidths=0, zorder=2)
         for rank, index in enumerate(marked, start=1):
             _mark(axes, index, sqnr_db[index], rank)
         axes.set_xlabel("node, in graph order")
@@ -186,6 +194,7 @@ def _inline(document: str, label: str) -> str:
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r' d="[^"]*"', lambda path: _DECIMALS.sub(r"\1", path[0]), svg)
     view_box = re.search(r'viewBox="[^"]*"', svg)
     box = view_box.group(0) if view_box else ""
     return re.sub(r"<svg[^>]*>", f'<svg class="chart" aria-hidden="true" {box}>', svg, count=1)

@@ -12,7 +12,8 @@ from engines.layers import LayerInfo
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One graph node of the precision plan; ``macs`` per sample; ``cost_db`` the output SQNR with only it in INT8."""
+    """One graph node of the precision plan; ``macs`` per sample; ``cost_db`` the output SQNR with only it in INT8;
+    ``milliseconds`` what it takes, ``Extras.times_are`` says where and whether that was measured."""
 
     name: str
     op_type: str
@@ -20,6 +21,7 @@ class NodeRow:
     reason: str = ""
     macs: int = 0
     cost_db: float | None = None
+    milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,13 @@ class Extras:
     """Optional material for ``render_page``; whatever is empty leaves its section out.
 
     ``latencies``: target -> series name (``"int8"``, ``"fp32"``) -> its distribution, with ``quantiles_ms``.
-    ``op_times`` and ``layers`` (of ``engine.json``) by target.
+    ``op_times`` and ``layers`` (of ``engine.json``) by target. ``drift`` has a row for each of ``nodes``, or none;
+    ``error_begins`` is a sentence on where that begins.
     """
 
     nodes: list[NodeRow] = field(default_factory=list)
+    times_are: str = ""
+    error_begins: str = ""
     drift: list[DriftRow] = field(default_factory=list)
     latencies: dict[str, dict[str, Latency]] = field(default_factory=dict)
     op_times: dict[str, list[OpTime]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from benchmarks.report import charts, formats, view
 from benchmarks.report.extras import Extras
+from benchmarks.report.graph_chart import graph_chart, strip_of
 from benchmarks.report.model import FormSummary, Report, TargetSummary
 from benchmarks.report.trade_chart import trade_chart
 
@@ -39,6 +40,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         uncalibrated=not report.calibrated and report.precision.requested in view.CALIBRATED_PRECISIONS,
         tiles=view.tiles(report),
         cells=view.cells(extras.nodes),
+        graph_chart=Markup(graph_chart(strip_of(extras.nodes, extras.drift, extras.times_are), "graph in order")),
         shares=view.shares(extras.nodes),
         worst=worst,
         errors=view.error_shares(extras.nodes),

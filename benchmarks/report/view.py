@@ -10,6 +10,7 @@ from benchmarks.accuracy.compare import SQNR_CAP_DB
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.report import formats
 from benchmarks.report.budget import BudgetSummary, PrecisionSearch
+from benchmarks.report.error_shares import noise_shares
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
 from engines.layers import LayerCounts, LayerInfo, count_layers, flag
@@ -17,6 +18,10 @@ from engines.layers import LayerCounts, LayerInfo, count_layers, flag
 CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
 """Requests that need ranges from data; for the others ``calibrated`` says nothing."""
 DTYPES = ("int8", "fp8", "fp16", "bf16", "fp32")
+
+
+MAP_NODES = 400
+"""Nodes that are drawn one by one; chosen: ten rows on a wide page."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,9 @@ def search(found: PrecisionSearch) -> str:
 
 
 def cells(nodes: Sequence[NodeRow]) -> list[Cell]:
-    """The precision map, in graph order."""
+    """The precision map, in graph order; none of a graph of more than ``MAP_NODES``, whose picture is the chart."""
+    if len(nodes) > MAP_NODES:
+        return []
     largest = max((node.macs for node in nodes), default=0)
     return [_cell(node, largest) for node in nodes]
 
@@ -228,9 +235,8 @@ class ErrorShare:
 
 def error_shares(nodes: Sequence[NodeRow], top: int = 10) -> list[ErrorShare]:
     """The nodes that cause most of the error in INT8, where that was measured; noise powers add up."""
-    noise = {row.name: 10 ** (-row.cost_db / 10) for row in nodes if row.cost_db is not None}
-    total = sum(noise.values()) or 1.0
-    shares = [ErrorShare(row, noise[row.name] / total) for row in nodes if row.name in noise]
+    found = noise_shares({row.name: row.cost_db for row in nodes})
+    shares = [ErrorShare(row, found[row.name]) for row in nodes if row.name in found]
     return sorted(shares, key=lambda found: -found.share)[:top]
 
 

@@ -17,6 +17,7 @@ from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.kernels import Kernel
 from benchmarks.roofline.predict import OFFLINE_BATCH, layer_times
 from benchmarks.roofline.prediction import calibration
+from benchmarks.timing.node_times import times_of_nodes
 from benchmarks.timing.op_times import profile_kernels
 from engines.engine import Feed
 from engines.targets.boards import GpuRates
@@ -113,11 +114,10 @@ none leaves int8 for nothing."""
 
 def _times_by_node(path: Path, feed: Feed, macs: Mapping[str, int]) -> dict[str, float]:
     """Milliseconds of every node of ``macs`` in ONNX Runtime's kernels, found by the names of nodes and tensors."""
-    homes = _homes(ir.load(path), macs)
-    found: dict[str, float] = {}
-    for kernel, milliseconds in profile_kernels(path, feed, runs=PROFILED_RUNS).items():
-        node = homes.get(kernel) or homes.get(kernel.removesuffix("_nchwc"))
-        if node is not None:
+    graph = ir.load(path)
+    homes, found = _homes(graph, macs), dict[str, float]()
+    for name, milliseconds in times_of_nodes(graph, profile_kernels(path, feed, runs=PROFILED_RUNS)).items():
+        if (node := homes.get(name)) is not None:
             found[node] = found.get(node, 0.0) + milliseconds
     return found
 

@@ -28,6 +28,7 @@ from optimizer.stages.forms.typed import FormMaker
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.report.findings import gathered
+from optimizer.stages.report.node_costs import node_costs
 from optimizer.stages.report.prediction import predict_targets
 from optimizer.stages.report.publish import write_pages
 from optimizer.stages.report.reporting import assemble
@@ -61,7 +62,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     found = gathered(job, cleaned, forms, engines, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
     write_plans(forms, workspace.path)
-    write_pages(report, found.main.plan, records, workspace.path)
+    costs = node_costs(found.main, cleaned.sample_shapes, job.targets)
+    write_pages(report, found.main.plan, costs, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
     return report
 

@@ -165,7 +165,7 @@ def _with_islands(plan: PrecisionPlan, typed: HalfTyped, half: Dtype) -> dict[st
     """``plan`` with what stayed FP32, and the rest in ``half``; what is quantized is left as it is."""
 
     def described(name: str, node: NodePrecision) -> NodePrecision:
-        if not (node.dtype.half or node.dtype is Dtype.FP32):
+        if node.dtype.quantized:
             return node
         if name in typed.kept:
             return replace(node, dtype=Dtype.FP32, reason=typed.kept[name])

@@ -24,7 +24,7 @@ from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
 from optimizer.cli.running import EXIT_CODES
 from optimizer.settings import Settings
-from optimizer.verbs.explain import explain_bundle
+from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page
 from tests.end_to_end.conftest import command

@@ -37,7 +37,7 @@ def failing(*_, **__):
 def test_each_measurement_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv(STRICT)
     monkeypatch.setattr(cpu, "SECONDS", 0.05)
-    for name in ("measure_energy", "profile_ops"):
+    for name in ("measure_energy", "profile_kernels"):
         monkeypatch.setattr(cpu, name, failing)
     found = choice(tmp_path)
     assert found.form == "fp32" and found.latency and found.energy is None and found.op_times == []

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import onnx_ir as ir
+
 from benchmarks.energy.counters import counter_for
 from benchmarks.energy.measure import measure_energy
 from benchmarks.timing.forms import TimedForms, time_forms, untimed
-from benchmarks.timing.op_times import OpTime, profile_ops
+from benchmarks.timing.node_times import times_of_nodes
+from benchmarks.timing.op_times import KernelTime, by_operator, profile_kernels
 from engines.engine import Feed, TensorSpec
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
@@ -53,12 +56,20 @@ def choose_cpu_form(
     finally:
         for engine in engines.values():
             engine.close()
-    no_times: list[OpTime] = []
-    profiled = partial(profile_ops, forms[form], feed, runs=_runs(timed, form))
-    times, unprofiled = attempt("time per operator", profiled, no_times)
-    notes = [*notes, *failed, *unprofiled]
+    no_times: list[KernelTime] = []
+    profiled = partial(profile_kernels, forms[form], feed, runs=_runs(timed, form))
+    kernels, unprofiled = attempt("time per operator", profiled, no_times)
     return EngineRecord(
-        form, why or no_int8, timed.batch, timed.latency, timed.throughput, times, timed.steadiness, energy, notes=notes
+        form,
+        why or no_int8,
+        timed.batch,
+        timed.latency,
+        timed.throughput,
+        by_operator(kernels),
+        timed.steadiness,
+        energy,
+        notes=[*notes, *failed, *unprofiled],
+        node_times=times_of_nodes(ir.load(forms[form]), kernels),
     )
 
 

@@ -53,7 +53,8 @@ class EngineRecord:
     ``op_times`` where the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and
     ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty.
 
-    ``forms`` is empty for the CPU, whose forms were judged before they were timed.
+    ``forms`` is empty for the CPU, whose forms were judged before they were timed. ``node_times`` are milliseconds of
+    the shipped form by node of its graph, and by kernel where no node is behind one.
     """
 
     form: str
@@ -67,6 +68,7 @@ class EngineRecord:
     memory: EngineMemory | None = None
     notes: list[str] = field(default_factory=list)
     forms: dict[str, FormRecord] = field(default_factory=dict)
+    node_times: dict[str, float] = field(default_factory=dict)
 
     @property
     def timed(self) -> bool:

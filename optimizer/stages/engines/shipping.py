@@ -46,12 +46,15 @@ def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:
 
 
 def shipped_on_cpu(forms: TypedForms, choice: EngineRecord) -> TypedForm:
-    """The form of the CPU's engine; where that is FP32 instead of an INT8 form, its plan says why."""
+    """The form of the CPU's engine, with the time its nodes took; where it is FP32 instead of an INT8 form, its plan
+    says why.
+    """
     form = forms.on_cpu()[choice.form]
-    if choice.form != CPU_FP32 or forms.int8 is None:
-        return form
-    nodes = {name: replace(node, dtype=Dtype.FP32, reason=choice.why) for name, node in form.plan.nodes.items()}
-    return replace(form, plan=PrecisionPlan(nodes, form.plan.notes))
+    times = {name: choice.node_times.get(name) for name in form.plan.nodes}
+    nodes = {name: replace(node, milliseconds=times[name]) for name, node in form.plan.nodes.items()}
+    if choice.form == CPU_FP32 and forms.int8 is not None:
+        nodes = {name: replace(node, dtype=Dtype.FP32, reason=choice.why) for name, node in nodes.items()}
+    return replace(form, plan=replace(form.plan, nodes=nodes))
 
 
 def _describe(folder: Path, plan: PrecisionPlan, table: CalibrationTable | None) -> None:

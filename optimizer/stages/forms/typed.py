@@ -44,6 +44,7 @@ from optimizer.settings import Precision, Sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
+from optimizer.stages.forms.drifting import with_drift
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
 from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
@@ -210,6 +211,7 @@ class FormMaker:
             files.keep(form.path)
         for finding in lint(ir.load(form.path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
+        form = self._drifted(form, prepared)
         self._warn_of_the_plan(form)
         if form.table is not None and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
@@ -231,6 +233,7 @@ class FormMaker:
             else:
                 int8 = within_budget(prepared, partial(self._cpu_int8, typer, files), self._say)
                 files.keep(int8.path)
+            int8 = self._drifted(int8, prepared)
             self._warn_of_the_plan(int8)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
@@ -322,6 +325,12 @@ class FormMaker:
         asked = self._settings.plan
         followed = asked.followed(plan, form, halves=form != CPU_GRAPH) if asked is not None else None
         return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table, followed)
+
+    def _drifted(self, form: TypedForm, prepared: Prepared | None) -> TypedForm:
+        """``form`` with how far each of its results is from FP32."""
+        self._show("how far each result is from FP32")
+        reference = prepared.model if prepared is not None else self._graph.model
+        return with_drift(form, reference, self._job.inputs.held_back, self._graph.costs)
 
     def _warn_of_the_plan(self, form: TypedForm) -> None:
         """Say what of a plan that was given did not come true."""

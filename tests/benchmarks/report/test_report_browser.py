@@ -65,7 +65,7 @@ def opened(page: str, folder: Path, width: int) -> dict[str, Any]:
 def test_the_page_fits_and_its_charts_are_readable(report: Report, extras: Extras, tmp_path: Path, width: int) -> None:
     seen = opened(render_page(report, extras), tmp_path, width)
     assert seen["content"] <= seen["width"]
-    assert len(seen["charts"]) == 2
+    assert len(seen["charts"]) == 3
     assert min(seen["charts"]) >= 340
     assert seen["text"] >= 9
 

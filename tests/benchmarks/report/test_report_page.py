@@ -152,7 +152,7 @@ def test_the_same_report_gives_the_same_page(report: Report, extras: Extras) -> 
 def test_colours_come_from_the_style_sheet(report: Report, extras: Extras) -> None:
     page = render_page(report, extras)
     charts = re.findall(r'<svg class="chart".*?</svg>', page, re.DOTALL)
-    assert len(charts) == 2
+    assert len(charts) == 3
     style = page[page.index("<style>") : page.index("</style>")]
     for chart in charts:
         used = set(re.findall(r"var\((--[a-z0-9]+)\)", chart))

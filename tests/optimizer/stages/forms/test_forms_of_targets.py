@@ -27,7 +27,8 @@ from optimizer.bundle import Bundle
 from optimizer.events import Detail, Event, StageResumed, StageStarted
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.engines.build import BuildOutcome
-from optimizer.verbs.explain import explain_bundle, render
+from optimizer.verbs.explain.bundle import explain_bundle
+from optimizer.verbs.explain.text import render
 from tests.end_to_end.conftest import cnn
 
 

@@ -1,0 +1,175 @@
+"""What a bundle knows of its nodes: precision, reason, error, cost, and the kernels that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import onnx_ir as ir
+
+from benchmarks.report.error_shares import noise_shares
+from benchmarks.report.model import read_report
+from benchmarks.roofline.nodes import predicted_times
+from engines.engine import TensorSpec
+from engines.layers import LayerInfo, count_layers, layers_of_nodes
+from engines.manifest import EngineManifest
+from engines.profile import Shape
+from engines.targets.boards import GpuRates
+from engines.targets.target import Backend, resolve_targets
+from graphs.errors import BadInput
+from optimizer.attempt import attempt
+from optimizer.bundle import MODEL, REPORT, Bundle
+from optimizer.precision import ErrorOrigin, NodePrecision, PrecisionPlan
+from optimizer.verbs.engine_tables import counts_line, manifests
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plan of a bundle's ``model.onnx`` or of the graph one engine runs, or of one node; ``notes`` tell what the
+    passes did. ``apart`` names the engines that run another graph: their plans are their own.
+
+    ``macs`` are all of the graph's, whatever ``nodes`` are shown. ``engines`` says in a line per target what became of
+    the plan, ``layers`` which kernels of each run the one node. ``differs`` says of targets whose engines were seen to
+    compute something else than their graphs which node is the first that does.
+
+    ``error_shares`` (0 to 1) are parts of the error that all measured nodes would cause quantized, each alone;
+    ``predicted_ms`` what a kernel should take on the GPU ``predicted_for`` at batch 1, by the node it is called after:
+    a prediction, not a measurement. ``origin`` says where the error of the outputs begins. ``reads`` and ``read_by``
+    are the one node's neighbours in the plan.
+    """
+
+    nodes: dict[str, NodePrecision]
+    notes: list[str]
+    engines: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, list[LayerInfo]] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
+    macs: int = 0
+    differs: dict[str, str] = field(default_factory=dict)
+    error_shares: dict[str, float] = field(default_factory=dict)
+    predicted_ms: dict[str, float] = field(default_factory=dict)
+    predicted_for: str = ""
+    origin: ErrorOrigin | None = None
+    reads: dict[str, NodePrecision] = field(default_factory=dict)
+    read_by: dict[str, NodePrecision] = field(default_factory=dict)
+
+
+def explain_bundle(path: Path, node: str | None, target: str | None = None) -> Explanation:
+    """The plan of ``model.onnx``, or of the graph that the engine of ``target`` runs. Raises ``BadInput`` for a target
+    that is not there, and for such a node, naming close ones.
+    """
+    bundle = Bundle(path)
+    plan = bundle.plan(target)
+    if node is not None and node not in plan.nodes:
+        raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
+    tables = {name: found.layers for name, found in manifests(bundle).items() if target in (None, name)}
+    tables = {name: layers for name, layers in tables.items() if layers}
+    predicted_for, predicted = _predicted(bundle, target)
+    shared = Explanation(
+        nodes=plan.nodes,
+        notes=plan.notes,
+        engines={name: counts_line(count_layers(rows)) for name, rows in tables.items()},
+        apart=[name for name in bundle.targets() if target is None and bundle.plan(name) != plan],
+        macs=sum(found.macs for found in plan.nodes.values()),
+        differs=_differs(bundle, target, node),
+        error_shares=noise_shares({name: found.cost_db for name, found in plan.nodes.items()}),
+        predicted_ms=predicted,
+        predicted_for=predicted_for,
+        origin=plan.origin,
+    )
+    return shared if node is None else _of_one(shared, node, tables, _graph(bundle, target))
+
+
+def _of_one(found: Explanation, node: str, tables: Mapping[str, tuple[LayerInfo, ...]], graph: ir.Model) -> Explanation:
+    reads, read_by = _neighbours(graph, node, found.nodes)
+    return Explanation(
+        nodes={node: found.nodes[node]},
+        notes=[note for note in found.notes if node in note],
+        layers={target: layers_of_nodes(rows).get(node, []) for target, rows in tables.items()},
+        macs=found.macs,
+        differs=found.differs,
+        error_shares={name: share for name, share in found.error_shares.items() if name == node},
+        predicted_ms={name: time for name, time in found.predicted_ms.items() if name == node},
+        predicted_for=found.predicted_for,
+        origin=found.origin,
+        reads={name: found.nodes[name] for name in reads},
+        read_by={name: found.nodes[name] for name in read_by},
+    )
+
+
+def _differs(bundle: Bundle, target: str | None, node: str | None) -> dict[str, str]:
+    """By target, where the engine that ships begins to differ from its simulation; for a ``node``, where it is that."""
+    path, found = bundle.path / REPORT, dict[str, str]()
+    for name, row in read_report(path).targets.items() if path.is_file() else ():
+        form = row.forms.get(row.kept_precision or "")
+        first = form.first_difference if form is not None else None
+        if first is not None and target in (None, name) and node in (None, first.node, *first.among):
+            found[name] = first.sentence
+    return found
+
+
+def _graph(bundle: Bundle, target: str | None) -> ir.Model:
+    """The graph that the plan is about."""
+    if target is not None:
+        folder = bundle.engine_directory(target)
+        manifest = EngineManifest.load(folder)
+        if manifest.backend == Backend.ONNXRUNTIME.value:
+            return ir.load(folder / manifest.file)
+    return ir.load(bundle.path / MODEL)
+
+
+def _neighbours(graph: ir.Model, node: str, plan: Mapping[str, NodePrecision]) -> tuple[list[str], list[str]]:
+    """Nodes of the plan that make what ``node`` reads, and those that read its results, through Q, DQ and Cast."""
+    at = next((found for found in graph.graph.all_nodes() if found.name == node), None)
+    if at is None:
+        return [], []
+    before: dict[str, None] = {}
+    after: dict[str, None] = {}
+    todo = [value.producer() for value in at.inputs if value is not None]
+    while todo:
+        made = todo.pop(0)
+        if made is not None and made.name in plan:
+            before[str(made.name)] = None
+        elif made is not None:
+            todo += [value.producer() for value in made.inputs if value is not None]
+    users = [use.node for value in at.outputs for use in value.uses()]
+    while users:
+        user = users.pop(0)
+        if user.name in plan:
+            after[str(user.name)] = None
+        else:
+            users += [use.node for value in user.outputs for use in value.uses()]
+    return list(before), list(after)
+
+
+def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float]]:
+    """What kernels of ``model.onnx`` should take on the GPU ``target``, by default the first the bundle has a plan for;
+    nothing where there is none, or the roofline cannot read the graph.
+    """
+    for name in bundle.targets() if target is None else [target]:
+        folder = bundle.engine_directory(name)
+        manifest = EngineManifest.load(folder)
+        rates = resolve_targets([manifest.target])[0].rates if manifest.backend != Backend.ONNXRUNTIME.value else None
+        if rates is not None:
+            none: dict[str, float] = {}
+            return name, attempt("prediction by the roofline model", partial(_times, bundle, manifest, rates), none)[0]
+    return "", {}
+
+
+def _times(bundle: Bundle, manifest: EngineManifest, rates: GpuRates) -> dict[str, float]:
+    usual = manifest.profile.opt_shapes()
+    shapes = {spec.name: usual.get(spec.name, _fixed(spec)) for spec in manifest.inputs}
+    one = {spec.name: (1, *shapes[spec.name][1:]) if spec.batched else shapes[spec.name] for spec in manifest.inputs}
+    return predicted_times(ir.load(bundle.path / MODEL), one, rates)
+
+
+def _fixed(spec: TensorSpec) -> Shape:
+    return tuple(d if isinstance(d, int) else 1 for d in spec.shape)
+
+
+def _close(node: str, plan: PrecisionPlan) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(node, plan.nodes, n=3, cutoff=0.3) or list(plan.nodes)[:3]
+    return f"a node such as {', '.join(close)}"
