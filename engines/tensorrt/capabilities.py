@@ -24,6 +24,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "BuilderFlag.INT8",
         "BuilderFlag.OBEY_PRECISION_CONSTRAINTS",
     ),
+    # what its parser reads: the layer that 10.9 made GroupNormalization of opset 21 with
+    "opset_21": ("INetworkDefinition.add_normalization_v2",),
     # how it is built
     "external_tactics": (
         "IBuilderConfig.set_tactic_sources",
@@ -84,6 +86,7 @@ class Capabilities:
     strongly_typed_flag: bool = False
     explicit_batch_flag: bool = False
     layer_precisions: bool = False
+    opset_21: bool = True
     external_tactics: bool = False
     profile_sharing_preview: bool = False
     progress_monitor: bool = False

@@ -67,9 +67,9 @@ def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
     try:
         found = same_meaning(typed, lowered, feeds)
     except EngineError as error:
-        raise _not_proved(f"the typed graph does not run in FP32: {in_a_line(error)}", "") from error
+        raise not_proved(f"the typed graph does not run in FP32: {in_a_line(error)}") from error
     if not found.near:
-        raise _not_proved(found.why, _where(typed, lowered, feeds))
+        raise not_proved(found.why, where=_where(typed, lowered, feeds))
 
 
 def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
@@ -79,10 +79,11 @@ def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
         return ""
 
 
-def _not_proved(why: str, where: str) -> BuildError:
+def not_proved(why: str, release: str = "8", *, where: str = "") -> BuildError:
+    """The error of a graph that was written for a ``release`` and computes something else than the typed one."""
     return BuildError(
         BuildFailure.OTHER,
-        f"stage {STAGE!r}: the graph written for TensorRT 8 does not compute what model.onnx does: {why}",
+        f"stage {STAGE!r}: the graph written for TensorRT {release} does not compute what model.onnx does: {why}",
         where=where,
-        fix="build with TensorRT 10 or later",
+        fix="build with a later release of TensorRT",
     )

@@ -169,6 +169,7 @@ EXPECTED = {
     "strongly_typed_flag": "0011111",
     "explicit_batch_flag": "1111100",
     "layer_precisions": "1111100",
+    "opset_21": "0000111",
     "external_tactics": "1100000",
     "profile_sharing_preview": "0111100",
     "shared_profiles": "0111111",

@@ -85,6 +85,9 @@ class INetworkDefinition:
     def get_output(self, index: int) -> ITensor:
         return self._outputs[index]
 
+    def add_normalization_v2(self, input: ITensor, scale: ITensor, bias: ITensor, axesMask: int) -> Any:  # noqa: A002
+        raise NotImplementedError("its parser is asked for networks")
+
     def get_layer(self, index: int) -> ILayer:
         return self._layers[index]
 

@@ -63,6 +63,7 @@ class ILayer:
 
 
 network.ITensor, network.ILayer = ITensor, ILayer
+del network.INetworkDefinition.add_normalization_v2
 
 
 class ParserError:

@@ -97,7 +97,7 @@ def test_a_graph_that_means_something_else_is_not_built(
 def test_a_refusal_is_the_targets_outcome(tmp_path: Path, weakly_typed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is built, and the reason names the node."""
     monkeypatch.setattr(build, "build_engine", lambda *_: pytest.fail("asked for a build"))
-    monkeypatch.setattr(lowering, "_is_weakly_typed", lambda _: True)
+    monkeypatch.setattr(lowering, "_capabilities", lambda _: Capabilities(strongly_typed=False))
     text = "g (float[2, 2] x) => (float y) { [volume] y = Det(x) }"
     asked = request_for(text, tmp_path)
     outcomes = build_targets(
@@ -109,3 +109,15 @@ def test_a_refusal_is_the_targets_outcome(tmp_path: Path, weakly_typed: None, mo
     )
     assert [outcome.failure for outcome in outcomes] == [BuildFailure.UNSUPPORTED_OP]
     assert outcomes[0].reason.startswith("volume: TensorRT 8 cannot take it: the parser has no operator Det")
+
+
+def test_a_parser_before_opset_21_gets_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(ModuleType("tensorrt"), "tensorrt", "10.4.0", Capabilities(opset_21=False))
+    monkeypatch.setattr(lowering, "load_library", lambda _: library)
+    text = "g (float[N, 3] x) => (float[N, 4] y) <int64[1] a = {1}, int64[2] p = {0, 1}> { y = Pad(x, p, , a) }"
+    asked = request_for(text, tmp_path)
+    with lowering.readable(asked, Samples(), Events()) as request:
+        assert len(ir.load(request.model).graph[-1].inputs) == 3 and not request.node_types
+    plain = request_for("g (float[N, 3] x) => (float[N, 3] y) { y = Relu(x) }", tmp_path)
+    with lowering.readable(plain, Samples(), Events()) as request:
+        assert request is plain, "nothing to write otherwise"
