@@ -23,6 +23,7 @@ from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.result import Result
 from optimizer.settings import Settings
+from optimizer.sparsity.targets import check_sparsity
 from optimizer.stages.data.inputs import open_inputs
 from optimizer.stages.engines.build import check_builder_options
 from optimizer.stages.job import Job
@@ -56,6 +57,8 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
     targets = resolve_targets(asked, native)
     check_builder_options(settings, targets)
+    for warning in check_sparsity(settings.sparsity, targets):
+        events.warn("import", warning)
     shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)
     for note in imported.notes:

@@ -36,7 +36,8 @@ class NodePrecision:
     """``reason`` names the placement rule or measurement behind the choice; ``macs`` per sample; ``cost_db`` is the
     output SQNR measured with only this node quantized; ``drift_db`` the SQNR of its own result against FP32 with all
     the graph as planned; ``milliseconds`` what its kernel takes of one inference on the engine that runs this graph:
-    each where it was measured."""
+    each where it was measured. ``sparsity`` is ``2:4`` where the weight has that pattern in this very graph, else
+    empty; ``sparsity_reason`` says why it has, or why it stays dense though 2:4 was asked for."""
 
     dtype: Dtype
     reason: str
@@ -45,6 +46,8 @@ class NodePrecision:
     cost_db: float | None = None
     drift_db: float | None = None
     milliseconds: float | None = None
+    sparsity: str = ""
+    sparsity_reason: str = ""
 
 
 @dataclass(frozen=True)

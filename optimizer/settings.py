@@ -34,8 +34,15 @@ class Precision(str, Enum):
 
 
 class Sparsity(str, Enum):
+    """``2:4`` prunes, and warns of targets that gain nothing; ``2:4-required`` refuses those."""
+
     NONE = "none"
     TWO_FOUR = "2:4"
+    REQUIRED = "2:4-required"
+
+    @property
+    def asked(self) -> bool:
+        return self is not Sparsity.NONE
 
 
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")

@@ -26,7 +26,7 @@ CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most
 WITHOUT = "Accuracy corrections to leave out of INT8, comma-separated. Default: none is left out."
 SAMPLES = "How many samples to calibrate on. Default: 512."
 MAX_DROP = "Largest loss against FP32, of --evaluate's metric or else of cosine similarity. Default: 1%."
-SPARSITY = "2:4 sets the two smallest of every four weights to zero. Default: none."
+SPARSITY = "2:4 prunes two of every four weights; -required refuses targets that gain nothing. Default: none."
 SHAPE = "Smallest, usual and largest shape of an input with dynamic axes: x=1x3x64x64:8x3x64x64:32x3x64x64; repeatable."
 BATCH_AXIS = "Does axis 0 of the inputs count samples (0) or not (none)? Default: auto, found out by running the model."
 LOADGEN = (
@@ -69,7 +69,7 @@ def main_job(
     samples: Annotated[int | None, Option(metavar="N", help=SAMPLES)] = None,
     max_drop: Annotated[str | None, Option(metavar="1%", help=MAX_DROP)] = None,
     optimize_for: Annotated[str | None, Option(metavar=OPTIMIZE_FOR, help=OPTIMIZED)] = None,
-    sparsity: Annotated[str | None, Option(metavar="none|2:4", help=SPARSITY)] = None,
+    sparsity: Annotated[str | None, Option(metavar="none|2:4|2:4-required", help=SPARSITY)] = None,
     shape: Annotated[list[str] | None, Option(metavar=RANGE, help=SHAPE)] = None,
     batch_axis: Annotated[str | None, Option(metavar="auto|0|none", help=BATCH_AXIS)] = None,
     loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help=LOADGEN)] = None,

@@ -45,6 +45,11 @@ class SparseWeight:
         return str(self.nodes[0].name)
 
     @property
+    def data_axis(self) -> int:
+        """The axis of the data that counts its input channels."""
+        return 1 if self.nodes[0].op_type == "Conv" else -1
+
+    @property
     def prunable(self) -> bool:
         """Whether it is dense and need not be."""
         return not self.reason and not self.given

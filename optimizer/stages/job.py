@@ -45,7 +45,7 @@ class Job:
 @dataclass(frozen=True)
 class Cleaned:
     """The float graph: where it is, its ``model_digest``, what its accuracy is judged against (None: the file as
-    given), the profiles its inputs get, its cost per sample.
+    given), the profiles its inputs get, its cost per sample. ``pruned`` is the digest of what 2:4 sparsity made of it.
     """
 
     path: Path
@@ -56,3 +56,4 @@ class Cleaned:
     macs: int
     notes: list[str]
     more_profiles: list[ShapeProfile] = field(default_factory=list)
+    pruned: str = ""

@@ -32,11 +32,38 @@ def cleaning_key(job: Job) -> str:
     )
 
 
+def sparsity_key(job: Job, cleaned: Cleaned) -> str:
+    """The float graph, the calibration samples it is pruned on, and what is left out."""
+    return _key(
+        job,
+        "sparsify",
+        cleaned.digest,
+        to_json(cleaned.sample_shapes),
+        job.inputs.calibration.digest,
+        str(job.inputs.calibrated),
+        repr(job.inputs.batching),
+        job.settings.digest("seed", "without"),
+    )
+
+
+def sparse_budget_key(job: Job, cleaned: Cleaned, pruned: str) -> str:
+    """The graph as ``pruned`` and as it was, and what accuracy is judged on, by whom and against what."""
+    return _key(
+        job,
+        pruned,
+        sparsity_key(job, cleaned),
+        job.imported.digest if cleaned.reference is None else model_digest(cleaned.reference),
+        job.inputs.held_back.digest,
+        job.settings.digest("evaluate", "max_drop"),
+    )
+
+
 def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
     """The float graph, calibration samples, and what says how they are used: no target, budget or held-back sample."""
     return _key(
         job,
         cleaned.digest,
+        cleaned.pruned,
         to_json(cleaned.sample_shapes),
         job.inputs.calibration.digest,
         str(job.inputs.calibrated),
@@ -52,6 +79,7 @@ def observing_key(job: Job, cleaned: Cleaned) -> str:
         job,
         "observe",
         cleaned.digest,
+        cleaned.pruned,
         to_json(cleaned.sample_shapes),
         job.inputs.calibration.digest,
         repr(job.inputs.batching),
@@ -73,6 +101,7 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         form,
         *quantized,
         cleaned.digest,
+        cleaned.pruned,
         to_json([cleaned.sample_shapes, cleaned.notes]),
         job.imported.digest if cleaned.reference is None else model_digest(cleaned.reference),
         job.inputs.calibration.digest,

@@ -27,7 +27,8 @@ from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.number_types import NumberType
 from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import Codes, Floats, WeightScales, as_float32, mse_scales
+from optimizer.quantization.weights import Floats, WeightScales, as_float32, mse_scales
+from optimizer.reconstruction.layout import as_rows, as_tensor
 from optimizer.reconstruction.moments import Means, Moments
 
 MIN_ROWS = 64
@@ -158,7 +159,7 @@ def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, 
     if len(plain) < MIN_ROWS or not np.isfinite(plain).all():
         return None
     noisy = quantizer(plain)
-    weight = _as_rows(op, as_float32(op.tensor)).reshape(plain.shape[1], -1, plain.shape[2])
+    weight = as_rows(op, as_float32(op.tensor)).reshape(plain.shape[1], -1, plain.shape[2])
     scale = how.scales(op.tensor, op.axis, numbers).reshape(weight.shape[:-1])
     plain, noisy = plain.swapaxes(0, 1), noisy.swapaxes(0, 1)
     biased = how.biased and can_add_bias(op)
@@ -167,7 +168,7 @@ def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, 
     else:
         best, gain = rounded_plainly(weight, scale, numbers), 0.0
         best = best.unbiased(weight, Means.of(plain, noisy)) if biased else best
-    codes = _as_tensor(op, best.codes.reshape(op.channels, -1))
+    codes = as_tensor(op, best.codes.reshape(op.channels, -1))
     settled = QuantizedWeight(codes, best.scale.ravel(), best.bias.ravel() if biased else None)
     return Rounding(str(op.node.name), str(op.weight.name), settled, gain)
 
@@ -195,14 +196,3 @@ def _solved(
     errors = [candidate.squared_error(wanted, noisy[:, check]) for candidate in candidates]
     best = int(errors[1] < WORTH * errors[0])
     return candidates[best], float(10 * np.log10(max(errors[0], _NOTHING) / max(errors[best], _NOTHING)))
-
-
-def _as_rows(op: WeightedOp, weight: Floats) -> Floats:
-    """The weight as [outputs, reduction]."""
-    return np.ascontiguousarray(np.moveaxis(weight, op.axis, 0).reshape(op.channels, -1))
-
-
-def _as_tensor(op: WeightedOp, codes: Codes) -> Codes:
-    """Undo ``_as_rows`` (weights of matrix products have rank two, convolutions have their outputs first)."""
-    shape = tuple(op.tensor.shape.numpy())
-    return np.ascontiguousarray(codes.T) if op.axis == 1 else codes.reshape(shape)

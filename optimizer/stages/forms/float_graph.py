@@ -12,8 +12,9 @@ from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import KnownEnds
-from optimizer.settings import Sparsity
-from optimizer.sparsity.magnitude import PruneTwoFour
+from optimizer.sparsity.eligible import survey
+from optimizer.sparsity.record import NodeSparsity, recorded
+from optimizer.stages.forms.sparse import SparseGraph
 from optimizer.stages.job import Cleaned, Job
 from optimizer.typed.graph import plan_in
 
@@ -21,20 +22,24 @@ from optimizer.typed.graph import plan_in
 class FloatGraph:
     """The cleaned graph, pruned where that was asked for."""
 
-    def __init__(self, job: Job, cleaned: Cleaned) -> None:
-        self._job, self._cleaned = job, cleaned
+    def __init__(self, job: Job, cleaned: Cleaned, sparse: SparseGraph | None = None) -> None:
+        self._job, self._cleaned, self._sparse = job, cleaned, sparse
         self.known_ends = KnownEnds()
 
     @cached_property
-    def _pruned(self) -> tuple[ir.Model, list[str]]:
-        model = ir.load(self._cleaned.path)
-        sparse = self._job.settings.sparsity is Sparsity.TWO_FOUR
-        return model, list(PruneTwoFour().apply(model).notes) if sparse else []
-
-    @property
     def model(self) -> ir.Model:
         """Not to be changed: forms are made of copies."""
-        return self._pruned[0]
+        return ir.load(self._sparse.path if self._sparse is not None else self._cleaned.path)
+
+    @cached_property
+    def sparsity(self) -> dict[str, NodeSparsity]:
+        """What is known of the nodes that TensorRT has sparse tactics for; where nobody asked for 2:4, of those alone
+        that are so as they come.
+        """
+        if self._sparse is not None:
+            return self._sparse.nodes
+        given = [weight for weight in survey(self.model) if weight.given]
+        return {name: node for weight in given for name, node in recorded(weight).items()}
 
     @cached_property
     def op_types(self) -> dict[str, str]:
@@ -44,7 +49,7 @@ class FloatGraph:
     @property
     def notes(self) -> list[str]:
         """What was done to it, by cleaning and by pruning."""
-        return [*self._cleaned.notes, *self._pruned[1]]
+        return [*self._cleaned.notes, *(self._sparse.notes if self._sparse is not None else ())]
 
     @cached_property
     def costs(self) -> dict[str, int]:

@@ -7,7 +7,6 @@ in high precision and it is typed again (``budget.within_budget``); what took lo
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,11 +22,11 @@ from calibration.sources.open import from_files
 from engines.engine import batchable
 from engines.parallel import side_by_side
 from engines.targets.target import Backend
-from graphs.files import link_or_copy
+from graphs.digests import digest_of
+from graphs.files import to_json
 from graphs.lint import lint
 from graphs.macs import int8_share
-from graphs.model_files import external_files
-from graphs.saving import SINGLE_FILE_BYTES, save_model, weight_bytes
+from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
@@ -40,14 +39,18 @@ from optimizer.search.costs import cpu_costs, gpu_costs
 from optimizer.search.narrowing import LOOKS
 from optimizer.search.points import PointStore
 from optimizer.search.trades import cpu_trade, gpu_trade
-from optimizer.settings import Precision, Sparsity
+from optimizer.settings import Precision
+from optimizer.sparsity.claims import with_sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
 from optimizer.stages.forms.drifting import with_drift
 from optimizer.stages.forms.float_graph import FloatGraph
+from optimizer.stages.forms.form_files import FormFiles
 from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
 from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
+from optimizer.stages.forms.sparse import sparse_graph
+from optimizer.stages.forms.sparse import within_budget as affordable
 from optimizer.stages.forms.typed_forms import CPU_FP32, CPU_INT8, TYPED, TypedForm, TypedForms, needs_cpu, needs_typed
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
@@ -83,7 +86,8 @@ class FormMaker:
 
     def __init__(self, job: Job, cleaned: Cleaned, runner: StageRunner, events: Events) -> None:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
-        self._settings, self._graph = job.settings, FloatGraph(job, cleaned)
+        self._settings, self._dense = job.settings, FloatGraph(job, cleaned)
+        self._graph = self._dense  # until it is pruned
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
 
@@ -97,6 +101,8 @@ class FormMaker:
 
     def forms(self) -> TypedForms:
         """Every form that a target of the job runs."""
+        if self._settings.sparsity.asked:
+            self._prune()
         cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, for_this_cpu())
         tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
         if self._settings.plan is not None:
@@ -116,8 +122,15 @@ class FormMaker:
             works = [partial(self._then_observe, works[0]), works[1]]
         for forms in side_by_side(works) if at_once else [work(Event()) for work in works]:
             made |= forms
-        sparse = self._settings.sparsity is Sparsity.TWO_FOUR
-        return TypedForms(made[TYPED], made[CPU_INT8], made[CPU_FP32], sparse=sparse)
+        return TypedForms(made[TYPED], made[CPU_INT8], made[CPU_FP32])
+
+    def _prune(self) -> None:
+        """From here on the float graph is the pruned one."""
+        sparse = sparse_graph(self._job, self._cleaned, self._runner, self._events)
+        sparse = affordable(self._job, self._cleaned, sparse, lambda: self.checker, self._runner, self._events)
+        told = digest_of((sparse.digest, to_json([sparse.nodes, sparse.notes])))
+        self._cleaned = replace(self._cleaned, pruned=told)
+        self._graph = FloatGraph(self._job, self._cleaned, sparse)
 
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
@@ -144,7 +157,7 @@ class FormMaker:
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, TENSORRT, stop)
         observed = None if self._runner.available(stage) else self._observed
-        return {TYPED: self._runner.run(stage, lambda folder: self._typed(_Files(folder), prepared, observed))}
+        return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed))}
 
     def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
         """What ``work`` makes; then what TensorRT's form needs observed is."""
@@ -174,7 +187,7 @@ class FormMaker:
 
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, for_this_cpu(), stop)
-        found = self._runner.run(stage, lambda folder: self._cpu_forms(_Files(folder), prepared))
+        found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared))
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
         return {CPU_INT8: found.int8, CPU_FP32: fp32}
 
@@ -198,7 +211,7 @@ class FormMaker:
         unnamed = "" if precision.quantized else f"asked for with --precision {precision.value}"
         return found if asked is None else found.following(asked, unnamed)
 
-    def _typed(self, files: _Files, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
+    def _typed(self, files: FormFiles, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         typer = self._typer(observed)
         make = partial(self._typed_form, typer, files)
@@ -217,14 +230,14 @@ class FormMaker:
             self._events.warn(STAGE, differs)
         return form
 
-    def _typed_form(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel | None) -> TypedForm:
+    def _typed_form(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel | None) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
         self._show("model.onnx beside FP32")
         return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)), MODEL)
 
-    def _cpu_forms(self, files: _Files, prepared: Prepared | None) -> CpuForms:
+    def _cpu_forms(self, files: FormFiles, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
             typer = self._typer()
@@ -240,13 +253,13 @@ class FormMaker:
         fp32 = self._cpu_float(files, why_not)
         return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
 
-    def _cpu_int8(self, typer: GraphTyper, files: _Files, quantized: QuantizedModel) -> TypedForm:
+    def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
         typed = typer.typed(quantized)
         path = files.saved(typed.model)
         self._show("the INT8 graph for this CPU beside FP32")
         return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)), CPU_GRAPH)
 
-    def _cpu_float(self, files: _Files, why_not: PrecisionPlan | None) -> TypedForm:
+    def _cpu_float(self, files: FormFiles, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
         of each node why it is not in INT8.
         """
@@ -255,7 +268,7 @@ class FormMaker:
             path = files.saved(model)
         asked = self._settings.precision
         reason = "asked for with --precision fp32" if asked is Precision.FP32 else "the CPU's engine computes in FP32"
-        plan = self._graph.plan(Dtype.FP32, reason)
+        plan = self._dense.plan(Dtype.FP32, reason)
         if why_not is not None:
             reasons = {name: node.reason for name, node in why_not.nodes.items()}
             nodes = {name: replace(node, reason=reasons.get(name, reason)) for name, node in plan.nodes.items()}
@@ -290,15 +303,15 @@ class FormMaker:
         reason = f"no mix with int8 is within the budget of {100 * self._settings.allowed_drop:.3g} %"
 
         def in_float(folder: Path) -> TypedForm:
-            half = self._typed_form(typer, _Files(folder), None)
+            half = self._typed_form(typer, FormFiles(folder), None)
             if half.check.ok:
                 return replace(half, plan=explained(half.plan, reason))
             exact = GraphTyper(graph.model, Precision.FP32, graph.joined, graph.costs)
-            fp32 = self._typed_form(exact, _Files(folder / "fp32"), None)
+            fp32 = self._typed_form(exact, FormFiles(folder / "fp32"), None)
             return replace(fp32, plan=explained(fp32.plan, f"{reason}, nor is FP16"))
 
         return Maker(
-            lambda quantized, folder: self._typed_form(typer, _Files(folder), quantized),
+            lambda quantized, folder: self._typed_form(typer, FormFiles(folder), quantized),
             in_float,
             partial(gpu_trade, shapes=shapes, targets=gpus),
             lambda _: gpu_costs(
@@ -312,16 +325,20 @@ class FormMaker:
         assert prepared.chosen is not None
         felt = felt_costs(prepared.model, prepared.chosen.placement, graph.costs)
         return Maker(
-            lambda quantized, folder: self._cpu_int8(typer, _Files(folder), quantized),
+            lambda quantized, folder: self._cpu_int8(typer, FormFiles(folder), quantized),
             None,
             partial(cpu_trade, feed=feed),
             lambda int8: cpu_costs(self._cleaned.path, int8, feed, graph.costs, felt, self._settings.optimize_for),
         )
 
     def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
+        graph = self._dense if form == CPU_GRAPH and typed.table is None else self._graph
         written = ir.load(path)
         plan = with_given_int8(typed.plan, written)
-        plan = PrecisionPlan(plan.nodes, list(dict.fromkeys([*self._graph.notes, *plan.notes])))
+        sparse, lost = with_sparsity(plan.nodes, graph.sparsity, written)
+        for line in lost:
+            self._events.warn(STAGE, line)
+        plan = replace(plan, nodes=sparse, notes=list(dict.fromkeys([*graph.notes, *plan.notes, *lost])))
         asked = self._settings.plan
         followed = asked.followed(plan, form, halves=form != CPU_GRAPH) if asked is not None else None
         return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table, followed)
@@ -360,32 +377,3 @@ class FormMaker:
 
     def _say(self, text: str) -> None:
         self._events.note(STAGE, text)
-
-
-class _Files:
-    """The folder of a stage: every graph in a folder of its own, under the name it has in a bundle."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._made = folder, 0
-
-    def saved(self, model: ir.Model) -> Path:
-        path = self._folder / str(self._made) / MODEL
-        self._made += 1
-        path.parent.mkdir(parents=True)
-        save_model(model, path)
-        return path
-
-    def taken(self, form: TypedForm) -> TypedForm:
-        """``form`` with its graph, which lies elsewhere, here."""
-        folder = self._folder / str(self._made)
-        self._made += 1
-        folder.mkdir(parents=True)
-        for name in (form.path.name, *external_files(form.path)):
-            link_or_copy(form.path.parent / name, folder / name)
-        return replace(form, path=folder / form.path.name)
-
-    def keep(self, path: Path) -> None:
-        """Drop every graph but this one: the others were over budget."""
-        for folder in self._folder.iterdir():
-            if folder.is_dir() and folder != path.parent:
-                shutil.rmtree(folder)

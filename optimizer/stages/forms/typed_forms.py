@@ -12,6 +12,7 @@ from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import PrecisionPlan
 from optimizer.search.record import SearchRecord
 from optimizer.settings import Precision
+from optimizer.sparsity.eligible import GIVEN
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 
 TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"
@@ -37,13 +38,25 @@ class TypedForm:
 @dataclass(frozen=True)
 class TypedForms:
     """The forms a job made, None where the targets asked for do not run one. ``typed`` is TensorRT's, ``int8`` and
-    ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized. ``sparse``: weights were pruned 2:4.
+    ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized.
     """
 
     typed: TypedForm | None
     int8: TypedForm | None
     fp32: TypedForm | None
-    sparse: bool
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the graph engines are built from holds weights that are 2:4, looked at in that very graph."""
+        form = self.typed or self.int8
+        return form is not None and any(node.sparsity for node in form.plan.nodes.values())
+
+    @property
+    def pruned(self) -> bool:
+        """Whether zeros of that pattern were made here, by changing weights."""
+        form = self.typed or self.int8
+        found = form.plan.nodes.values() if form is not None else ()
+        return any(node.sparsity and node.sparsity_reason != GIVEN for node in found)
 
     def on_cpu(self) -> dict[str, TypedForm]:
         """What the CPU's engine can ship in, by the name of its precision."""

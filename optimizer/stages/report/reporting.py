@@ -42,7 +42,7 @@ def assemble(found: Findings) -> Report:
             found.requested,
             [node.dtype.value for node in found.main.plan.nodes.values()],
             found.main.int8_mac_share,
-            "2:4" if found.forms.sparse else "none",
+            "2:4" if found.forms.pruned else "none",
             found.main.followed,
         ),
         accuracy=_accuracy(found),

@@ -88,8 +88,11 @@ def _columns(found: Explanation) -> list[tuple[str, Callable[[str], str]]]:
     def predicted(name: str) -> str:
         return formats.milliseconds(found.predicted_ms[name]) if name in found.predicted_ms else ""
 
+    def sparsity(name: str) -> str:
+        return nodes[name].sparsity or ("dense" if nodes[name].sparsity_reason else "")
+
     time = ("time", measured) if any(measured(name) for name in nodes) else ("predicted", predicted)
-    return [("error", share), ("drift", drift), ("MACs", macs), time]
+    return [("error", share), ("drift", drift), ("MACs", macs), time, ("sparsity", sparsity)]
 
 
 def _db(value: float | None) -> str:
@@ -159,6 +162,8 @@ def _figures(found: Explanation, name: str, node: NodePrecision, total: int) -> 
     if name in found.predicted_ms:
         predicted = formats.milliseconds(found.predicted_ms[name])
         yield f"time: {predicted} predicted for {found.predicted_for} at batch 1, not measured"
+    if node.sparsity_reason:
+        yield f"sparsity: {node.sparsity or 'dense'}: {node.sparsity_reason}"
     if found.origin is not None and found.origin.node == name:
         yield found.origin.sentence
 

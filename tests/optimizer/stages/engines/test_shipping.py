@@ -68,7 +68,7 @@ def range_of(path: Path) -> float:
 @pytest.mark.parametrize("external", [False, True])
 def test_the_typed_graph_is_model_onnx_whatever_the_cpu_runs(tmp_path: Path, bundle: Path, external: bool) -> None:
     typed = form(tmp_path / "typed", 1.0, Dtype.INT8, external=external)
-    forms = TypedForms(typed, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 3.0, Dtype.FP32), False)
+    forms = TypedForms(typed, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 3.0, Dtype.FP32))
     describe_cpu(forms, choice("int8"), bundle)
     ship(forms, choice("int8"), bundle)
     made = published(bundle)
@@ -80,7 +80,7 @@ def test_the_typed_graph_is_model_onnx_whatever_the_cpu_runs(tmp_path: Path, bun
 
 @pytest.mark.parametrize("shipped", ["int8", "fp32"])
 def test_without_a_gpu_the_cpus_graph_is_model_onnx(tmp_path: Path, bundle: Path, shipped: str) -> None:
-    forms = TypedForms(None, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 2.0, Dtype.FP32), False)
+    forms = TypedForms(None, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 2.0, Dtype.FP32))
     describe_cpu(forms, choice(shipped), bundle)
     ship(forms, choice(shipped), bundle)
     made = published(bundle)
@@ -91,14 +91,14 @@ def test_without_a_gpu_the_cpus_graph_is_model_onnx(tmp_path: Path, bundle: Path
 
 
 def test_fp32_in_place_of_int8_says_why_at_every_node(tmp_path: Path, bundle: Path) -> None:
-    forms = TypedForms(None, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 2.0, Dtype.FP32), False)
+    forms = TypedForms(None, form(tmp_path / "int8", 2.0, Dtype.INT8), form(tmp_path / "fp32", 2.0, Dtype.FP32))
     describe_cpu(forms, choice("fp32"), bundle)
     ship(forms, choice("fp32"), bundle)
     assert published(bundle).plan().nodes["add"].reason == "INT8 ran at 0.90x of FP32"
 
 
 def test_fp32_alone_keeps_its_own_reasons(tmp_path: Path, bundle: Path) -> None:
-    forms = TypedForms(None, None, form(tmp_path / "fp32", 2.0, Dtype.FP32), False)
+    forms = TypedForms(None, None, form(tmp_path / "fp32", 2.0, Dtype.FP32))
     describe_cpu(forms, choice("fp32"), bundle)
     ship(forms, choice("fp32"), bundle)
     assert published(bundle).plan("cpu").nodes["add"].reason == "as made"
