@@ -115,32 +115,48 @@ def scored(task: TaskMetric, engine: Engine) -> Scored:
     return Scored(score, answers)
 
 
-def drop_bound(
-    task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks: int = 1
-) -> tuple[DropBound | None, str]:
-    """The bound of the drop from ``before``, FP32's, to ``after``; None where there is none, and why in a few words."""
+@dataclass(frozen=True)
+class Doubt:
+    """How far a drop is to be trusted: its ``bound``, None where there is none, and ``why`` in a few words; ``lost`` is
+    what the samples that lose lose together, as a fraction of FP32's value, without what others gain by chance.
+    """
+
+    bound: DropBound | None
+    why: str = ""
+    lost: float | None = None
+
+
+def doubt(task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks: int = 1) -> Doubt:
+    """What the samples say of the drop from ``before``, FP32's, to ``after``."""
     sign, value = (1.0 if before.score.higher_is_better else -1.0), before.score.value
     first, second = before.score.per_sample, after.score.per_sample
     if first is not None and second is not None:
         binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
         unit = max(float(np.ptp(first)), float(np.ptp(second)), abs(value) if not binary else 1.0)
-        found = score_bound(sign * (first - second), value, binary, looks, unit)
-        return found, "" if found else f"the metric scored {len(first)} samples"
+        by_sample = sign * (first - second)
+        found = score_bound(by_sample, value, binary, looks, unit)
+        why = "" if found else f"the metric scored {len(first)} samples"
+        return Doubt(found, why, _losses(by_sample) / len(first) / (abs(value) or 1.0))
     if not before.answers.whole or not after.answers.whole:
-        return None, "the answers are too large to be kept, and the metric returns no 'per_sample'"
+        return Doubt(None, "the answers are too large to be kept, and the metric returns no 'per_sample'")
     if before.answers.samples != after.answers.samples:
-        return None, "the metric did not ask FP32 and the candidate alike"
+        return Doubt(None, "the metric did not ask FP32 and the candidate alike")
     parts, why = _parts(task, engine, before, after)
     if why:
-        return None, why
+        return Doubt(None, why)
     lost, count = sign * parts * len(parts), before.answers.total
     found = score_bound(lost, value, False, looks, unit=abs(value) or 1.0, samples=count)
+    losses = _losses(sign * parts) / (abs(value) or 1.0)
     if found is None:
-        return None, f"the metric fell into {len(parts)} groups"
+        return Doubt(None, f"{count} samples in {len(parts)} groups are too few", losses)
     drop = sign * (value - after.score.value)
     upper = found.upper + (drop - float(np.mean(lost))) / (abs(value) or 1.0)
     how = f"paired bootstrap over {len(parts)} groups of samples, the metric asked again of swapped answers"
-    return DropBound(upper, found.level, count, how, found.least, looks), ""
+    return Doubt(DropBound(upper, found.level, count, how, found.least, looks), "", losses)
+
+
+def _losses(lost: Array) -> float:
+    return float(np.maximum(lost, 0.0).sum())
 
 
 def _parts(task: TaskMetric, engine: Engine, before: Scored, after: Scored) -> tuple[Array, str]:
@@ -152,9 +168,8 @@ def _parts(task: TaskMetric, engine: Engine, before: Scored, after: Scored) -> t
         return none[:0], "the metric does not say the same of the same answers"
     affordable = int(SECONDS / max(time.perf_counter() - started, 1e-6))
     groups = _groups(after.answers.samples, min(GROUPS, affordable))
-    if len(groups) < FEWEST:
-        slow = affordable < FEWEST
-        return none[:0], "the metric is too slow to be asked again" if slow else f"{after.answers.total} samples"
+    if affordable < FEWEST:
+        return none[:0], "the metric is too slow to be asked again"
     values = [task.score(_Replaying(engine, after.answers, before.answers, group)).value for group in groups]
     return np.array(values) - after.score.value, ""
 

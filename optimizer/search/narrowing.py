@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from optimizer.search.frontier import Step, Table
 
@@ -26,23 +27,33 @@ SAFE = 0.9
 @dataclass(frozen=True)
 class Outcome:
     """What was measured of a set: the ``drop`` on the samples, whether that is ``ok``, whether it ``surely`` is with
-    other samples, too, and whether so many samples can tell (``tells``).
+    other samples, too, and whether so many samples can tell (``tells``). ``steady``: it is ok without what some samples
+    gain by chance.
     """
 
     drop: float
     ok: bool
     surely: bool
     tells: bool
+    steady: bool = False
+
+
+class Aim(str, Enum):
+    """What a set must be, the most that can be had: ``SURELY`` within the budget; where the samples are too few for
+    that, ``STEADILY`` on them, no gain of one set against the loss of another, which is luck; or so on the whole.
+    """
+
+    SURELY = "surely"
+    STEADILY = "steadily"
+    ON_THE_WHOLE = "on the whole"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The cheapest measured set within the budget (None: there is none), and whether it had to be so ``surely``: not
-    where the samples are too few to tell.
-    """
+    """The cheapest measured set within the budget (None: there is none), and what ``aim`` it was held to."""
 
     step: Step | None
-    surely: bool
+    aim: Aim
 
 
 class Narrowing:
@@ -75,19 +86,25 @@ class Narrowing:
         last = self._steps[-1]
         if self._best() is None and last.left_out not in self._known:
             self._look(last)  # whatever it takes: the budget is to come true
-        return Choice(self._best(), self._sure)
+        return Choice(self._best(), self._aim)
 
     @property
-    def _sure(self) -> bool:
-        """Whether confidence is asked for: as long as nothing shows that it cannot be had on these samples."""
-        outcomes = [outcome for _, outcome in self._known.values() if outcome.ok]
-        if any(not outcome.tells for outcome in outcomes):
-            return False
-        last = self._known.get(self._steps[-1].left_out)
-        return last is None or not last[1].ok or last[1].surely
+    def _aim(self) -> Aim:
+        """The most that nothing has shown to be out of reach on these samples."""
+        within = [outcome for _, outcome in self._known.values() if outcome.ok]
+        _, last = self._known.get(self._steps[-1].left_out, (None, None))
+        least = last if last is not None and last.ok else None  # with nothing in int8, where that was measured
+        if all(outcome.tells for outcome in within) and (least is None or least.surely):
+            return Aim.SURELY
+        if any(outcome.steady for outcome in within) or least is None:
+            return Aim.STEADILY
+        return Aim.ON_THE_WHOLE
 
     def _holds(self, outcome: Outcome) -> bool:
-        return outcome.surely if self._sure else outcome.ok
+        aim = self._aim
+        if aim is Aim.SURELY:
+            return outcome.surely
+        return outcome.steady if aim is Aim.STEADILY else outcome.ok
 
     def _may_measure(self) -> bool:
         return len(self._known) < LOOKS and self._goes_on()

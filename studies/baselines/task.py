@@ -53,6 +53,15 @@ class Plentiful(Protocol):
         ...
 
 
+@runtime_checkable
+class Halved(Protocol):
+    """A task whose labelled data falls into two parts that share no recording, image or row."""
+
+    def half(self, which: int) -> Task:
+        """The task with every other label: those at even places (0) or at odd ones (1). Both calibrate alike."""
+        ...
+
+
 def load_task(name: str, zoo: Path, cache: Path) -> Task:
     """The task of a model whose files are in ``zoo/name``; ``cache`` is a folder for what is dear to make again."""
     where = "unseen.task" if name in unseen.NAMES else f"models.{name}"

@@ -13,7 +13,7 @@ from types import TracebackType
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.accuracy.confidence import DropBound
 from benchmarks.accuracy.paired import PairedSums
-from benchmarks.accuracy.swapping import Answers, Scored, drop_bound, scored
+from benchmarks.accuracy.swapping import Answers, Scored, doubt, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
 from benchmarks.score import Evaluate
 from calibration.source import SampleSource, batches
@@ -44,7 +44,7 @@ class AccuracyCheck:
     """What held-back samples and the user's metric say of one form.
 
     ``drop`` is what is lost on them, ``bound`` how much that may be in truth; None where nobody asked, or it cannot be
-    told, and ``unsure`` then says why in a few words.
+    told, and ``unsure`` then says why in a few words. ``lost`` is the drop without what some samples gain by chance.
     """
 
     accuracy: Accuracy
@@ -54,6 +54,7 @@ class AccuracyCheck:
     reasons: list[str] = field(default_factory=list)
     bound: DropBound | None = None
     unsure: str = ""
+    lost: float | None = None
 
     def surely(self, max_drop: float) -> bool:
         """Whether the drop is within ``max_drop`` with confidence, not on these samples alone."""
@@ -132,8 +133,8 @@ class AccuracyChecker:
         check = judge(accuracy, self._task.compare(self._fp32.score, after.score), self._max_drop)
         if not self._looks or not check.ok:
             return check
-        bound, why = drop_bound(self._task, engine, self._fp32, after, self._looks)
-        return replace(check, bound=bound, unsure=why)
+        found = doubt(self._task, engine, self._fp32, after, self._looks)
+        return replace(check, bound=found.bound, unsure=found.why, lost=found.lost)
 
     def _score(self, engine: Engine) -> Scored:
         """What the metric says of ``engine``; its answers are kept where bounds are asked for."""

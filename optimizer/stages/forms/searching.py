@@ -14,7 +14,7 @@ from optimizer.quantization.corrections.fallback import NEARLY, Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.search.costs import Costs
 from optimizer.search.frontier import Step, Table
-from optimizer.search.narrowing import LOOKS, Outcome, fastest, spread
+from optimizer.search.narrowing import LOOKS, Aim, Outcome, fastest, spread
 from optimizer.search.pareto import recorded
 from optimizer.search.points import Point, PointStore, Trade
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -79,7 +79,7 @@ class BudgetSearch:
             list(self._points.values()),
             chosen,
             self.limit,
-            surely=choice.surely,
+            surely=choice.aim is Aim.SURELY,
             optimize_for=self.optimize_for,
             cost=costs.how,
             seconds=self._seconds,
@@ -102,7 +102,7 @@ class BudgetSearch:
     def _measured(self, step: Step) -> Outcome:
         """Make and prove the set of ``step``; with nothing in int8 what is no form of this backend is FP32 itself."""
         if not self._makes(step):
-            return Outcome(0.0, True, True, True)
+            return Outcome(0.0, True, True, True, True)
         if step.left_out == self._all and self.maker.in_float is not None:
             point = self._point(step.left_out, self.maker.in_float)
         else:
@@ -127,7 +127,8 @@ class BudgetSearch:
 
     def _outcome(self, check: AccuracyCheck) -> Outcome:
         tells = check.bound is not None and check.bound.least <= self.limit
-        return Outcome(check.drop, check.ok, check.surely(self.limit), tells)
+        steady = check.ok and check.lost is not None and check.lost <= self.limit
+        return Outcome(check.drop, check.ok, check.surely(self.limit), tells, steady)
 
     def _nearest(self) -> Point:
         """Where nothing is within the budget: the cheapest that is as near as any."""

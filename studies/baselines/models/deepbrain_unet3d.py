@@ -5,6 +5,7 @@ Four copies calibrate; two others, shifted and noisy in their own ways, are held
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import nibabel
@@ -29,6 +30,7 @@ class UNet3d:
             np.savez(prepared, **_volume_and_mask(folder))
         with np.load(prepared) as file:
             self._volume, self._mask = file["volume"], file["mask"]
+        self._parts = [0, 1]
 
     def calibration(self, quick: bool) -> list[Feed]:
         rng = np.random.default_rng(0)
@@ -44,6 +46,12 @@ class UNet3d:
     def held_back(self, quick: bool) -> list[Feed]:
         return [_feed(volume) for volume, _ in self._held_back()[: 1 if quick else None]]
 
+    def half(self, which: int) -> UNet3d:
+        """One of the two volumes, each shifted or mirrored and noisy in its own way."""
+        part = copy(self)
+        part._parts = [which]
+        return part
+
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         held = self._held_back()[: 1 if quick else None]
         found = np.stack([infer(_feed(volume))["prob"].squeeze() > 0.5 for volume, _ in held])
@@ -51,10 +59,11 @@ class UNet3d:
 
     def _held_back(self) -> list[tuple[Array, Array]]:
         rng = np.random.default_rng(1)
-        return [
+        held = [
             (_noisy(np.roll(self._volume, -5, 0), 0.015, rng), np.roll(self._mask, -5, 0)),
             (_noisy(self._volume[::-1] ** 1.1, 0.025, rng), self._mask[::-1]),
         ]
+        return [held[k] for k in self._parts]
 
 
 def _volume_and_mask(folder: Path) -> dict[str, Array]:

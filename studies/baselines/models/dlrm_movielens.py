@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ class Dlrm:
 
     def held_back(self, quick: bool) -> list[Feed]:
         return [_feed(self._test, slice(k, k + 1)) for k in range(512 if quick else 4096)]
+
+    def half(self, which: int) -> Dlrm:
+        part = copy(self)
+        part._test = {name: rows[which::2] for name, rows in self._test.items()}
+        return part
 
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         count = 2048 if quick else len(self._test["label"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ class Fashion:
 
     def held_back(self, quick: bool) -> list[Feed]:
         return [{"input": image[None]} for image in self._images[: 256 if quick else 2048]]
+
+    def half(self, which: int) -> Fashion:
+        part = copy(self)
+        part._images, part._labels = self._images[which::2], self._labels[which::2]
+        return part
 
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         images = self._images[: 1024 if quick else None]

@@ -8,6 +8,7 @@ are held back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,11 @@ class MiniLm:
     def held_back(self, quick: bool) -> list[Feed]:
         count = 8 if quick else 50
         return self._feeds([*self._documents[:count], *(row[2] for row in self._test[: 2 * count])])
+
+    def half(self, which: int) -> MiniLm:
+        part = copy(self)
+        part._test = self._test[which::2]
+        return part
 
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         weight, bias, classes = self._head(reference)

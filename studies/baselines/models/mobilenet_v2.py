@@ -6,6 +6,7 @@ There are too few labelled images for top-1, so the metric is top-1 agreement wi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ class MobileNet:
 
     def __init__(self, folder: Path) -> None:
         self._files = sorted((folder / "images").glob("*.jpg"))
+        self._unseen_files = self._files[1::2]
 
     def calibration(self, quick: bool) -> list[Feed]:
         return list(_crops(self._files[0::2], 16 if quick else 128, seed=0))
@@ -35,6 +37,12 @@ class MobileNet:
     def held_back(self, quick: bool) -> list[Feed]:
         return self._unseen(32 if quick else 128)
 
+    def half(self, which: int) -> MobileNet:
+        """Crops of every other image that is held back."""
+        part = copy(self)
+        part._unseen_files = self._unseen_files[which::2]
+        return part
+
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         equal = total = 0
         for feed in joined(self._unseen(32 if quick else 256), 8):
@@ -43,7 +51,7 @@ class MobileNet:
         return equal / total
 
     def _unseen(self, count: int) -> list[Feed]:
-        return list(_crops(self._files[1::2], count, seed=1))
+        return list(_crops(self._unseen_files, count, seed=1))
 
 
 def _crops(files: Sequence[Path], count: int, seed: int) -> Iterator[Feed]:

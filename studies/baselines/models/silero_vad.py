@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class Silero:
     def __init__(self, folder: Path) -> None:
         self._model = folder / "model.onnx"
         self._files = list(enumerate(sorted((folder / "wav").glob("*.wav"))))
+        self._scored = self._files[1::2]
 
     def calibration(self, quick: bool) -> list[Feed]:
         return self._frames(self._files[0::2][:22], 32 if quick else 256)
@@ -38,9 +40,14 @@ class Silero:
     def held_back(self, quick: bool) -> list[Feed]:
         return self._frames(self._files[1::2][:10], 128 if quick else 1024)
 
+    def half(self, which: int) -> Silero:
+        part = copy(self)
+        part._scored = self._scored[which::2]
+        return part
+
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         scores, labels = [], []
-        for index, file in self._files[1::2][: 4 if quick else None]:
+        for index, file in self._scored[: 4 if quick else None]:
             audio, label = _noisy(file, index)
             found = np.array([outputs["output"][0, 0] for _, outputs in _stream(infer, audio)])
             scores.append(found[label >= 0])

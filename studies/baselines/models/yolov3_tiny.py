@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ class Yolo:
         self._names = (folder / "coco.names").read_text().splitlines()
         self._labels: dict[str, list[tuple[str, list[float]]]] = json.loads((folder / "labels.json").read_text())
         images = (folder / "images" / name for name in sorted(self._labels))
-        self._files = [file for file in images if file.exists()]
+        self._files = self._scored = [file for file in images if file.exists()]
 
     def calibration(self, quick: bool) -> list[Feed]:
         return list(_half_crops(self._files, 0, 8 if quick else 64))
@@ -38,10 +39,15 @@ class Yolo:
     def held_back(self, quick: bool) -> list[Feed]:
         return list(_half_crops(self._files, 1, 8 if quick else 32))
 
+    def half(self, which: int) -> Yolo:
+        part = copy(self)
+        part._scored = self._files[which::2]
+        return part
+
     def score(self, infer: Infer, reference: Infer, quick: bool) -> float:
         found: list[Detection] = []
         truths: list[Truth] = []
-        for k, file in enumerate(self._files):
+        for k, file in enumerate(self._scored):
             with Image.open(file) as image:
                 feed, scale, offset = _letterbox(image.convert("RGB"))
             found += _detections(k, infer(feed)["pred"][0])

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.accuracy import swapping
 from benchmarks.accuracy.confidence import score_bound
-from benchmarks.accuracy.swapping import drop_bound, scored
+from benchmarks.accuracy.swapping import doubt, scored
 from benchmarks.accuracy.task_metric import TaskMetric
 from engines.engine import EngineBase, Feed, TensorSpec
 
@@ -56,7 +56,8 @@ def test_the_bound_is_near_the_one_of_scores_by_sample(batch: int) -> None:
     task = TaskMetric("score", accuracy(batch))
     before, after = scored(task, fp32), scored(task, int8)
     runs = int8.runs
-    found, why = drop_bound(task, int8, before, after)
+    told_of = doubt(task, int8, before, after)
+    found, why = told_of.bound, told_of.why
     assert int8.runs == runs and not why
     lost = int8._wrong.astype(float) - fp32._wrong.astype(float)
     told = score_bound(lost, before.score.value, binary=True)
@@ -72,7 +73,7 @@ def test_scores_by_sample_are_used_where_the_metric_has_them() -> None:
         return {"metric": "top-1", "value": right.mean(), "per_sample": right.astype(float)}
 
     task = TaskMetric("score", metric)
-    found, _ = drop_bound(task, int8, scored(task, fp32), scored(task, int8))
+    found = doubt(task, int8, scored(task, fp32), scored(task, int8)).bound
     assert found is not None and "Tango" in found.how
 
 
@@ -80,20 +81,28 @@ def test_a_metric_that_does_not_say_the_same_twice_has_no_bound() -> None:
     fp32, int8 = engines()
     rng = np.random.default_rng(2)
     task = TaskMetric("score", lambda infer: accuracy()(infer) + rng.normal())
-    found, why = drop_bound(task, int8, scored(task, fp32), scored(task, int8))
-    assert found is None and "same answers" in why
+    found = doubt(task, int8, scored(task, fp32), scored(task, int8))
+    assert found.bound is None and "same answers" in found.why
 
 
 def test_answers_too_large_to_keep_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swapping, "KEPT_BYTES", 100)
     fp32, int8 = engines()
     task = TaskMetric("score", accuracy())
-    found, why = drop_bound(task, int8, scored(task, fp32), scored(task, int8))
-    assert found is None and "too large" in why
+    found = doubt(task, int8, scored(task, fp32), scored(task, int8))
+    assert found.bound is None and "too large" in found.why
 
 
 def test_three_samples_are_too_few() -> None:
     fp32, int8 = engines()
     task = TaskMetric("score", lambda infer: float(infer({"x": np.arange(3)})["y"].mean()))
-    found, why = drop_bound(task, int8, scored(task, fp32), scored(task, int8))
-    assert found is None and why == "3 samples"
+    found = doubt(task, int8, scored(task, fp32), scored(task, int8))
+    assert found.bound is None and "3 samples" in found.why and found.lost is not None
+
+
+def test_gains_are_not_set_against_losses() -> None:
+    fp32 = Answering(np.arange(COUNT) % 10 == 0)
+    int8 = Answering(np.arange(COUNT) % 10 == 1)  # as many wrong, others
+    task = TaskMetric("score", accuracy(COUNT))
+    found = doubt(task, int8, scored(task, fp32), scored(task, int8))
+    assert found.lost is not None and found.bound is not None and found.bound.upper < 0.1

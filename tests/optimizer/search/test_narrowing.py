@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.search.frontier import STEP, Step, Table
-from optimizer.search.narrowing import LOOKS, Choice, Outcome, fastest
+from optimizer.search.narrowing import LOOKS, Aim, Choice, Outcome, fastest
 
 FACTOR = 0.1
 """How much more than the best set the search's may cost, of all nodes' cost: what ten looks are worth."""
@@ -25,8 +25,17 @@ def table_of(noises: list[float], costs: list[float]) -> Table:
 class Measured:
     """A model whose drop is what the noise of its int8 nodes comes to; counts how often it is asked."""
 
-    def __init__(self, table: Table, limit: float, surely: float = 1.0, tells: bool = True, off: float = 0.0) -> None:
+    def __init__(
+        self,
+        table: Table,
+        limit: float,
+        surely: float = 1.0,
+        tells: bool = True,
+        off: float = 0.0,
+        steadily: float = 1.0,
+    ) -> None:
         self.table, self.limit, self._surely, self._tells, self._off = table, limit, surely, tells, off
+        self._steadily = steadily
         self.asked: list[Step] = []
 
     def drop(self, step: Step) -> float:
@@ -40,7 +49,8 @@ class Measured:
     def outcome(self, step: Step) -> Outcome:
         drop = self.drop(step)
         ok = drop <= self.limit
-        return Outcome(drop, ok, ok and self._tells and drop * self._surely <= self.limit, self._tells)
+        surely = ok and self._tells and drop * self._surely <= self.limit
+        return Outcome(drop, ok, surely, self._tells, ok and drop * self._steadily <= self.limit)
 
     def search(self, left_out: frozenset[str] = frozenset()) -> Choice:
         first = self.table.step(left_out)
@@ -92,21 +102,27 @@ def test_confidence_is_paid_for_where_it_can_be_had() -> None:
     table = table_of([0.1] * 20, [1.0] * 20)
     at_all, surely = Measured(table, limit=1.0), Measured(table, limit=1.0, surely=2.0)
     first, second = at_all.search(), surely.search()
-    assert first.step is not None and second.step is not None and second.surely
+    assert first.step is not None and second.step is not None and second.aim is Aim.SURELY
     assert second.step.noise <= 0.5 < first.step.noise
 
 
 def test_too_few_samples_to_tell_is_an_answer_and_costs_nothing() -> None:
     model = Measured(table_of([0.1] * 20, [1.0] * 20), limit=1.0, tells=False)
     choice = model.search()
-    assert choice.step is not None and not choice.surely and choice.step.noise > 0.8
+    assert choice.step is not None and choice.aim is Aim.STEADILY and choice.step.noise > 0.8
 
 
 def test_where_no_set_is_surely_within_the_budget_the_samples_decide() -> None:
     model = Measured(table_of([0.1] * 20, [1.0] * 20), limit=1.0, surely=1e9)
     model.drop = lambda step: step.noise + 0.01  # type: ignore[method-assign]  # even with nothing in int8
     choice = model.search()
-    assert choice.step is not None and not choice.surely and model.outcome(choice.step).ok
+    assert choice.step is not None and choice.aim is not Aim.SURELY and model.outcome(choice.step).ok
+
+
+def test_of_too_few_samples_luck_does_not_count() -> None:
+    lucky = Measured(table_of([0.1] * 20, [1.0] * 20), limit=1.0, tells=False, steadily=2.0)
+    choice = lucky.search()
+    assert choice.step is not None and choice.aim is Aim.STEADILY and choice.step.noise <= 0.5
 
 
 def test_where_nothing_holds_there_is_no_choice() -> None:
