@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphs.errors import BadInput
 from optimizer.asked_plan import asked_plan
@@ -13,6 +13,10 @@ from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list
+
+if TYPE_CHECKING:
+    from optimizer.verbs.compare import Comparison
+    from optimizer.verbs.verify import Verification
 
 
 def optimize(
@@ -46,6 +50,44 @@ def optimize(
 
     told = call_text(path, chosen, folder) if command is None else command
     return run(path, chosen, folder, events, force=force, command=told)
+
+
+def verify(bundle: str | Path, *, public_key: str | Path | None = None) -> Verification:
+    """Whether a bundle is whole and its engines work, as ``optimize verify`` sees it: ``ok``, and every check.
+
+    With ``public_key`` the signature is looked at first. Raises ``BadInput`` for a folder that is no bundle.
+    """
+    from optimizer.verbs.verify import verify_bundle
+
+    return verify_bundle(Path(bundle), Path(public_key) if public_key is not None else None)
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    *,
+    data: str = "random",
+    samples: int = 64,
+    evaluate: str | None = None,
+    fail_if: Sequence[str] = (),
+) -> Comparison:
+    """Two bundles or models side by side, as ``optimize compare`` sets them: ``ok`` is whether every condition of
+    ``fail_if`` (``"p99>+5%"``) holds, ``gates`` what became of each. Raises ``BadInput``.
+    """
+    from optimizer.verbs.compare import compare_sides
+    from optimizer.verbs.gates import gate
+
+    gates = [gate(text) for text in fail_if]
+    return compare_sides(Path(first), Path(second), data, samples, evaluate=evaluate, gates=gates)
+
+
+def deploy(bundle: str | Path, system: str, out: str | Path, **options: Any) -> list[Path]:
+    """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does; its files. ``options`` are
+    those of ``optimizer.verbs.deploy.deploy_bundle``. Raises ``BadInput``.
+    """
+    from optimizer.verbs.deploy import deploy_bundle
+
+    return deploy_bundle(Path(bundle), system, Path(out), **options)
 
 
 def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
