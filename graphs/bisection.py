@@ -144,10 +144,12 @@ class Bisection:
 
 
 def _made_of_data(graph: ir.Graph) -> dict[ir.Value, int]:
-    """Results of nodes that read an input of the graph, however far back, and the place of their node."""
+    """Results of nodes that read an input of the graph, however far back, and the place of their node; what is made of
+    shapes alone is right whatever the data, and says nothing of what they are the shapes of.
+    """
     data, places = set(graph.inputs) - set(graph.initializers.values()), dict[ir.Value, int]()
     for index, node in enumerate(graph):
-        if not reads(node).isdisjoint(data):
+        if node.op_type not in ("Shape", "Size") and not reads(node).isdisjoint(data):
             data.update(node.outputs)
             places.update(dict.fromkeys(node.outputs, index))
     return places

@@ -105,3 +105,19 @@ LOOPED = """(float[4] x, int64 n, bool go) => (float[4] y) {
 def test_what_a_body_reads_is_read_by_its_node() -> None:
     found = Bisection(parsed(LOOPED), Asked({"a": 10.0})).first_bad("y", 10.0, ALIKE)
     assert found is not None and found.node == "a"
+
+
+def test_what_is_made_of_shapes_says_nothing_of_what_it_is_the_shape_of() -> None:
+    """It is right whatever the data: the nodes before it are not out of question for that."""
+    model = parsed("""(float[n, 4] x) => (float[n, 4] y) {
+      a = Relu (x)
+      b = Exp (a)
+      size = Shape (b)
+      wide = Cast <to = 1> (size)
+      few = ReduceMax <keepdims = 0> (wide)
+      y = Mul (b, few)
+    }""")
+    asked = Asked({"b": 20.0, "y": 20.0})
+    found = Bisection(model, asked).first_bad("y", 20.0, ALIKE)
+    assert found is not None and found.node == "b"
+    assert not {"wide", "few"} & {name for names in asked.rounds for name in names}

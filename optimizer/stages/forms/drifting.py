@@ -16,11 +16,13 @@ from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
 from graphs.shapes import activation_bytes
 from optimizer.attempt import attempt, omitted
 from optimizer.precision import ErrorOrigin, PrecisionPlan
-from optimizer.simulation.drift import HELD_BYTES, Drift, measure_drift
+from optimizer.simulation.drift import Drift, measure_drift
 from optimizer.stages.forms.typed_forms import TypedForm
 
 SAMPLES = 4
-"""Held-back samples that drift is measured on; chosen: every element of a result counts, and there are thousands."""
+"""Held-back samples that drift is measured on at most; chosen: every element of a result counts."""
+READ_BYTES = 64 << 20
+"""Results that are read of all of them, which is most of what it costs: one sample of MobileNetV2 has 54 MB."""
 DRIFT_MACS = 1e11
 """Multiply-accumulates that those may take: some seconds on two cores."""
 _WHAT = "drift along the graph"
@@ -35,7 +37,7 @@ def with_drift(form: TypedForm, reference: ir.Model, held_back: SampleSource, co
     if macs > DRIFT_MACS or weight_bytes(reference) > SINGLE_FILE_BYTES:
         reason = f"{macs / 1e9:.0f} billion multiply-accumulates and {weight_bytes(reference) / 1e6:.0f} MB of weights"
         return _noted(form, [omitted(_WHAT, reason)])
-    samples = min(SAMPLES, int(DRIFT_MACS / macs), max(HELD_BYTES // max(activation_bytes(reference), 1), 1))
+    samples = min(SAMPLES, int(DRIFT_MACS / macs), max(READ_BYTES // max(activation_bytes(reference), 1), 1))
     feeds = list(islice(batches(held_back.samples(), samples, held_back.specs), 1))
     if not feeds:
         return form

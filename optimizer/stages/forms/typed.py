@@ -246,7 +246,8 @@ class FormMaker:
             else:
                 int8 = within_budget(prepared, partial(self._cpu_int8, typer, files), self._say)
                 files.keep(int8.path)
-            int8 = self._drifted(int8, prepared)
+            if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
+                int8 = self._drifted(int8, prepared)
             self._warn_of_the_plan(int8)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
