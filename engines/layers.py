@@ -42,6 +42,23 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
+class SparseTactics:
+    """What a builder of full TensorRT says of 2:4 weights: how many layers were eligible for a sparse tactic, how many
+    took one, and the names of those, where it tells them.
+    """
+
+    eligible: int
+    chosen: int
+    layers: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """``"3 of 52 eligible layers took a sparse tactic: conv1, conv2 + relu2, conv9"``"""
+        names = f": {', '.join(self.layers)}" if self.layers else ""
+        return f"{self.chosen} of {self.eligible} eligible layers took a sparse tactic{names}"
+
+
+@dataclass(frozen=True)
 class BuildMemory:
     """Bytes the engine needs, as the builder reports them; None where it did not."""
 

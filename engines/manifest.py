@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from engines.engine import TensorSpec
 from engines.errors import EngineElsewhere, EngineError
-from engines.layers import BuildMemory, LayerInfo
+from engines.layers import BuildMemory, LayerInfo, SparseTactics
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
 from graphs.files import read_json, write_json
@@ -33,7 +33,7 @@ class EngineManifest:
     optimization profiles besides ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is
     empty where the backend tells nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes``
     what else is worth knowing, ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for
-    all cores.
+    all cores. ``sparse_tactics`` is what full TensorRT's builder said of 2:4 weights.
     """
 
     target: str
@@ -60,6 +60,7 @@ class EngineManifest:
     more_profiles: tuple[ShapeProfile, ...] = ()
     ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    sparse_tactics: SparseTactics | None = None
 
     def save(self, directory: Path) -> None:
         write_json(directory / MANIFEST_NAME, self)

@@ -164,7 +164,8 @@ def _predicted(found: Prediction) -> str:
     latency = f"{formats.milliseconds(found.latency_ms)} ± {found.latency_error_percent:.0f} % at batch 1"
     rate = f"{formats.rate(found.throughput)} ± {found.error_percent:.0f} % at batch {found.batch}"
     unchecked = "" if found.checked else "; unchecked on this GPU generation"
-    return f"predicted, not measured: {latency}, {rate}, {found.bound} bound{unchecked}"
+    gain = "" if found.sparse_speedup is None else f"; 2:4: at most {found.sparse_speedup:.3g} times that"
+    return f"predicted, not measured: {latency}, {rate}, {found.bound} bound{gain}{unchecked}"
 
 
 def _line(console: Console, label: str, text: str, style: str = "") -> None:

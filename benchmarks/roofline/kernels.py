@@ -11,7 +11,7 @@ class Product:
 
     A convolution is the product of its implicit GEMM. ``unit`` is ``tensor`` (tensor cores) or ``vector`` (CUDA cores:
     depthwise convolutions, which have no reduction over channels). ``channels`` is the part of ``reduction`` that
-    tensor cores pad."""
+    tensor cores pad. ``sparse``: its weight is 2:4, and taken to run on sparse tensor cores where there are any."""
 
     node: str
     dtype: str
@@ -21,6 +21,7 @@ class Product:
     columns: int
     channels: int
     groups: int = 1
+    sparse: bool = False
 
 
 @dataclass(frozen=True)

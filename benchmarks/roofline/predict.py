@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.roofline.kernels import Kernel, Product
-from engines.targets.boards import GPUS, GpuRates
+from engines.targets.boards import GPUS, SPARSE_TENSOR_CORES, GpuRates
 
 OFFLINE_BATCH = 128
 """Batch that throughput is predicted at; chosen, as one that fills every GPU of the table."""
@@ -25,6 +25,10 @@ TILE = 64
 """Rows and columns of the output that a multiprocessor is taken to compute at once."""
 _GRANULARITY = {"int8": 32, "fp8": 32, "fp16": 8, "fp32": 4}
 """Channels are padded to this, by type, as TensorRT's vectorized layouts have it (CHW32 for INT8, HWC8 for FP16)."""
+_SPARSE_RATE = 2.0
+"""Peak of sparse tensor cores beside dense ones (NVIDIA A100 Tensor Core GPU architecture white paper); no kernel
+reaches it, so what follows is a bound."""
+_BITS = {"int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
 _FIRST_LAYER_CHANNELS = 4
 """Channels that an image is padded to: first layers have a layout of their own (TensorRT, CHW4)."""
 
@@ -74,7 +78,7 @@ def layer_times(kernels: Sequence[Kernel], gpu: GpuRates, factors: Efficiency, b
             sum(operations(p, gpu.sms, batch) / _rate(p, gpu) for p in kernel.products)
             / (factors.compute * clock)
             * 1e6,
-            (kernel.weight_bytes + batch * kernel.activation_bytes) / (gpu.bandwidth * factors.memory) / 1e3,
+            (_weight_bytes(kernel, gpu) + batch * kernel.activation_bytes) / (gpu.bandwidth * factors.memory) / 1e3,
             overhead_us,
         )
         for kernel in kernels
@@ -122,7 +126,16 @@ _TYPICAL = median(gpu.base_mhz / gpu.rated_mhz for gpu in GPUS.values() if gpu.b
 
 
 def _rate(product: Product, gpu: GpuRates) -> float:
-    return gpu.rate("vector" if product.unit == "vector" else product.dtype)
+    rate = gpu.rate("vector" if product.unit == "vector" else product.dtype)
+    return _SPARSE_RATE * rate if product.sparse and gpu.capability >= SPARSE_TENSOR_CORES else rate
+
+
+def _weight_bytes(kernel: Kernel, gpu: GpuRates) -> float:
+    """Of 2:4 weights half the values and two bits for the place of each that is kept (PTX ISA, ``mma.sp``)."""
+    if gpu.capability < SPARSE_TENSOR_CORES or not any(product.sparse for product in kernel.products):
+        return kernel.weight_bytes
+    bits = _BITS.get(kernel.dtype, 32)
+    return kernel.weight_bytes * (bits + 2) / (2 * bits)
 
 
 def _padded(size: int, grain: int) -> int:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+SPARSE_TENSOR_CORES = (8, 0)
+"""The first compute capability with them (NVIDIA A100 Tensor Core GPU architecture white paper)."""
+
 
 @dataclass(frozen=True)
 class GpuRates:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from engines.targets.boards import GPUS, GpuRates, words_of
+from engines.targets.boards import GPUS, SPARSE_TENSOR_CORES, GpuRates, words_of
 from engines.targets.builders import Builders, builders_of
 from graphs.errors import BadInput
 
@@ -22,9 +22,6 @@ RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 
 INT8_TENSOR_CORES = (7, 2)
 """The first compute capability with them (TensorRT 8.5.3 support matrix, "Hardware and Precision")."""
-
-SPARSE_TENSOR_CORES = (8, 0)
-"""The first compute capability with them (NVIDIA A100 Tensor Core GPU architecture white paper)."""
 
 
 class Backend(str, Enum):

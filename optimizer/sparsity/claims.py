@@ -9,22 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from graphs.constants import constant_tensor
-from graphs.operators import is_standard
+from graphs.two_four import is_two_four, weight_of
 from graphs.weighted import is_weighted, reduction_axis
 from optimizer.precision import NodePrecision
-from optimizer.sparsity.pattern import TWO_FOUR, is_two_four
+from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.sparsity.record import DENSE, NodeSparsity
-
-_SAME = ("Cast", "Identity", "QuantizeLinear")
-"""Operators that leave zeros where they are; of QuantizeLinear only without a zero point."""
-_MOST_STEPS = 8
 
 
 def with_sparsity(
@@ -56,63 +48,3 @@ def _looked_at(claim: NodeSparsity, node: ir.Node | None) -> NodeSparsity:
     if not is_two_four(weight, reduction_axis(node, weight.ndim)):
         return replace(claim, pattern=DENSE, reason="its weight is not 2:4 any more in the typed graph")
     return claim
-
-
-def weight_of(node: ir.Node) -> NDArray[Any] | None:
-    """The constant weight of a product, zeros where it is zero, seen through Q/DQ, casts and transpositions; None where
-    it is computed.
-    """
-    value, orders = node.inputs[1], list[list[int]]()
-    for _ in range(_MOST_STEPS):
-        tensor = constant_tensor(value)
-        if tensor is not None:
-            array = tensor.numpy()
-            for order in reversed(orders):
-                array = np.transpose(array, order or None)
-            return array
-        maker = value.producer() if value is not None else None
-        if maker is None or not is_standard(maker):
-            return None
-        if maker.op_type == "DequantizeLinear":
-            if (codes := _codes(maker)) is not None:
-                for order in reversed(orders):
-                    codes = np.transpose(codes, order or None)
-                return codes
-            if not _zero_at_zero(maker):
-                return None
-        elif maker.op_type == "Transpose":
-            orders.append(list(maker.attributes.get_ints("perm", ())))
-        elif maker.op_type not in _SAME or not _zero_at_zero(maker):
-            return None
-        value = maker.inputs[0]
-    return None
-
-
-def _codes(maker: ir.Node) -> NDArray[Any] | None:
-    """Codes less their zero point, where both are constant."""
-    tensor = constant_tensor(maker.inputs[0])
-    if tensor is None:
-        return None
-    codes = tensor.numpy()
-    if len(maker.inputs) < 3 or maker.inputs[2] is None:
-        return codes
-    zero = constant_tensor(maker.inputs[2])
-    if zero is None:
-        return None
-    point = zero.numpy()
-    if not np.any(point):
-        return codes
-    if point.ndim == 1 and len(point) > 1:
-        axis = maker.attributes.get_int("axis", 1) % codes.ndim
-        point = point.reshape([-1 if index == axis else 1 for index in range(codes.ndim)])
-    elif point.ndim > 1:
-        return None  # by blocks
-    return codes.astype(np.int32) - point.astype(np.int32)
-
-
-def _zero_at_zero(maker: ir.Node) -> bool:
-    """Whether a Q or DQ node maps zero to zero, as a Cast does."""
-    if maker.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(maker.inputs) < 3 or maker.inputs[2] is None:
-        return True
-    zero = constant_tensor(maker.inputs[2])
-    return zero is not None and not np.any(zero.numpy())

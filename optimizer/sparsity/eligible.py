@@ -10,11 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor
+from graphs.two_four import SPARSE_OPS, is_two_four
 from graphs.weighted import WEIGHTED, group, is_weighted, output_axis, reduction_axis
-from optimizer.sparsity.pattern import TWO_FOUR, is_two_four
+from optimizer.sparsity.pattern import TWO_FOUR
 
-SPARSE_OPS = ("Conv", "Gemm", "MatMul")
-"""Operators that TensorRT has sparse tactics for (developer guide, "Sparsity")."""
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 SMALLEST_CHANNELS = 16
 """Below this many input or output channels no sparse tensor-core tile is filled: ``mma.sp`` is 16 x 8 x 32 in FP16 (PTX

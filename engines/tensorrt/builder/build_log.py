@@ -20,7 +20,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from engines.layers import BuildMemory, LayerInfo, Role
+from engines.layers import BuildMemory, LayerInfo, Role, SparseTactics
 
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
 """Layer kinds that launch no kernel."""
@@ -147,6 +147,38 @@ def read_memory(messages: Iterable[str]) -> BuildMemory:
     text = "\n".join(message for message in messages if "Memory: " in message)
     found = {field: re.findall(rf"{title}: (\d+) bytes", text) for field, title in _MEMORY.items()}
     return BuildMemory(**{field: int(values[-1]) for field, values in found.items() if values})
+
+
+_ELIGIBLE = re.compile(
+    r"\(Sparsity\) (?:Layers eligible for sparse math|Found (\d+) layer\(s\) eligible to use sparse tactics):?(.*)"
+)
+_CHOSEN = re.compile(
+    r"\(Sparsity\) (?:TRT inference plan picked sparse implementation for layers|"
+    r"Chose (\d+) layer\(s\) using sparse tactics):?(.*)"
+)
+
+
+def read_sparse_tactics(messages: Iterable[str]) -> SparseTactics | None:
+    """Which layers took a sparse tactic, from the words of TensorRT 8 ("Layers eligible for sparse math: …", "TRT
+    inference plan picked sparse implementation for layers: …") or 10 ("Found 52 layer(s) eligible to use sparse
+    tactics: …", "Chose 3 layer(s) using sparse tactics: …"). A builder says so once for each pass: the last is the
+    engine's. None where it says nothing.
+    """
+    eligible = chosen = None
+    for message in messages:
+        eligible, chosen = _ELIGIBLE.search(message) or eligible, _CHOSEN.search(message) or chosen
+    if eligible is None and chosen is None:
+        return None
+    (could, _), (took, names) = _counted(eligible), _counted(chosen)
+    return SparseTactics(max(could, took), took, names)
+
+
+def _counted(match: re.Match[str] | None) -> tuple[int, tuple[str, ...]]:
+    """How many layers, and their names where they are listed."""
+    if match is None:
+        return 0, ()
+    names = tuple(name for part in match[2].split(",") if (name := part.strip()))
+    return int(match[1]) if match[1] else len(names), names
 
 
 def read_sparsity(messages: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from engines.engine import TensorSpec
 from engines.layers import LayerInfo
 from engines.profile import ShapeProfile
 from engines.tensorrt.builder.blame import BlamedGraph
-from engines.tensorrt.builder.build_log import LayerRoles, read_layers, read_memory, read_sparsity
+from engines.tensorrt.builder.build_log import LayerRoles, read_layers, read_memory, read_sparse_tactics, read_sparsity
 from engines.tensorrt.builder.configuration import configure, watch
 from engines.tensorrt.builder.exits import INSPECTING, PARSING
 from engines.tensorrt.builder.failures import build_failure
@@ -98,6 +98,7 @@ def build_plan(
         memory=read_memory(messages.of("INFO", "VERBOSE")),
         warnings=tuple(dict.fromkeys(messages.of("WARNING"))),
         sparsity=read_sparsity(messages.texts()),
+        sparse_tactics=read_sparse_tactics(messages.texts()),
         parse_seconds=parsing_done - started,
         build_seconds=building_done - parsing_done,
         notes=notes,

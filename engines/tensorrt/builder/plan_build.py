@@ -188,6 +188,7 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         ),
         ignored=(*job.notes, *built.notes, *_changed_types(types, built)),
         warnings=built.warnings[:_WARNINGS_KEPT],
+        sparse_tactics=built.sparse_tactics,
     )
 
 
@@ -217,4 +218,6 @@ def _sparsity_notes(request: BuildRequest, library: Library, built: PlanBuilt) -
         return (f"2:4 sparsity gains nothing: {request.target.title} has no sparse tensor cores",)
     if library.name == "tensorrt_rtx":
         return ("2:4 sparsity is not used by TensorRT-RTX; a build with full TensorRT uses it",)
+    if built.sparse_tactics is not None:
+        return (built.sparse_tactics.sentence,)
     return built.sparsity or ("the builder reported no sparse kernels",)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
-from engines.layers import BuildMemory, LayerInfo
+from engines.layers import BuildMemory, LayerInfo, SparseTactics
 from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName
 from graphs.errors import BadInput, EnginewrightError
@@ -52,6 +52,7 @@ class PlanBuilt:
     build_seconds: float
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    sparse_tactics: SparseTactics | None = None
 
 
 @dataclass(frozen=True)

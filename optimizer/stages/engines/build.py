@@ -13,6 +13,7 @@ from calibration.source import SampleSource
 from engines.batching import Batching
 from engines.build import BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
+from engines.layers import SparseTactics
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from engines.targets.gpus_here import native_target
@@ -39,6 +40,7 @@ class BuildOutcome:
     reason: str = ""
     notes: tuple[str, ...] = ()
     failure: BuildFailure | None = None
+    sparse_tactics: SparseTactics | None = None
 
 
 @dataclass(frozen=True)
@@ -184,4 +186,5 @@ def outcome(target: str, directory: Path, manifest: EngineManifest) -> BuildOutc
         manifest.build_seconds,
         manifest.backend,
         notes=(*manifest.ignored, *manifest.notes),
+        sparse_tactics=manifest.sparse_tactics,
     )

@@ -13,6 +13,7 @@ from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import TensorSpec, batchable
 from engines.profile import Shape
 from engines.targets.target import Target
+from graphs.two_four import two_four_products
 from optimizer.attempt import attempt
 
 
@@ -33,8 +34,9 @@ def predict_targets(
     batch = OFFLINE_BATCH if batchable(specs) else 1
 
     def predicted() -> dict[str, Prediction]:
-        found = kernels(ir.load(typed), sample_shapes)
-        return {name: predict(found, rates, batch) for name, rates in boards.items()}
+        model = ir.load(typed)
+        found, sparse = kernels(model, sample_shapes), two_four_products(model)
+        return {name: predict(found, rates, batch, sparse) for name, rates in boards.items()}
 
     nothing: dict[str, Prediction] = {}
     predictions, notes = attempt("prediction by the roofline model", predicted, nothing)

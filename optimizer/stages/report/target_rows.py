@@ -39,7 +39,7 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
         title=target.title,
         next_command=f"optimize bench {Path(found.bundle).name} --target {target.name}",
         kept_precision=typed.plan.computes_in,
-        why=_sparsity_note(target, build.backend) if found.forms.sparse else "",
+        why=_sparsity_note(target, build) if found.forms.sparse else "",
         accuracy=fidelity(typed.check.accuracy),
         accuracy_how=simulated_how(found.requested),
         accuracy_simulated=True,
@@ -65,12 +65,13 @@ def simulated_how(requested: str) -> str:
     return f"simulated on the CPU: every {name} tensor rounded to {name}, Q/DQ nodes executed in float"
 
 
-def _sparsity_note(target: Target, backend: str) -> str:
+def _sparsity_note(target: Target, build: BuildOutcome) -> str:
     if not target.sparse_tensor_cores:
         return f"2:4 sparsity gains nothing on {target.sm}: sparse tensor cores came with SM80"
-    if backend == "tensorrt_rtx":
+    if build.backend == "tensorrt_rtx":
         return "weights are 2:4 and the build is marked; TensorRT-RTX takes the flag without using it, TensorRT uses it"
-    return "weights are 2:4 and the build is marked sparse"
+    told = build.sparse_tactics.sentence if build.sparse_tactics is not None else "its builder names no sparse layer"
+    return f"weights are 2:4 and the build is marked sparse: {told}"
 
 
 def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, found: Findings) -> TargetSummary:

@@ -104,3 +104,12 @@ def test_a_prediction_says_what_it_is_and_how_far_off_such_ones_were() -> None:
 
 def test_a_kernel_of_unknown_shape_is_reported() -> None:
     assert "depend on the data" in predict([replace(kernel(), known=False)], A100).how
+
+
+def test_sparse_weights_are_a_bound_on_gpus_that_have_the_cores() -> None:
+    heavy = [kernel()]
+    found = predict(heavy, A100, sparse={heavy[0].products[0].node})
+    assert found.sparse_speedup is not None and 1 < found.sparse_speedup <= 2
+    assert found.throughput == predict(heavy, A100).throughput and "at most" in found.how
+    assert predict(heavy, A100).sparse_speedup is None
+    assert predict(heavy, GPUS["t4"], sparse={heavy[0].products[0].node}).sparse_speedup is None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from engines.layers import BuildMemory, layers_of_nodes
-from engines.tensorrt.builder.build_log import read_layers, read_memory, read_sparsity
+from engines.tensorrt.builder.build_log import read_layers, read_memory, read_sparse_tactics, read_sparsity
 
 RTX = (
     "Layers:\n"
@@ -68,3 +68,25 @@ def test_the_last_memory_figure_counts() -> None:
 def test_sparsity_is_in_the_builders_own_words() -> None:
     found = "(Sparsity) Found 52 layer(s) eligible to use sparse tactics: conv1"
     assert read_sparsity([found, found, "Sparsity unrelated"]) == (found,)
+
+
+def test_sparse_tactics_are_read_from_the_words_of_every_release() -> None:
+    eight = [
+        "(Sparsity) Layers eligible for sparse math: conv1, conv2 + relu2, fc",
+        "(Sparsity) TRT inference plan picked sparse implementation for layers: conv2 + relu2",
+    ]
+    found = read_sparse_tactics(eight)
+    assert found is not None and (found.eligible, found.chosen, found.layers) == (3, 1, ("conv2 + relu2",))
+    none_taken = read_sparse_tactics(
+        [eight[0], "(Sparsity) TRT inference plan picked sparse implementation for layers:"]
+    )
+    assert none_taken is not None and none_taken.sentence == "0 of 3 eligible layers took a sparse tactic"
+    ten = [
+        "(Sparsity) Found 39 layer(s) eligible to use sparse tactics: a, b",
+        "(Sparsity) Chose 5 layer(s) using sparse tactics: a",
+        "(Sparsity) Found 39 layer(s) eligible to use sparse tactics",
+        "(Sparsity) Chose 2 layer(s) using sparse tactics: a, b",
+    ]
+    found = read_sparse_tactics(ten)
+    assert found is not None and found.sentence == "2 of 39 eligible layers took a sparse tactic: a, b"
+    assert read_sparse_tactics(["Sparsity unrelated"]) is None

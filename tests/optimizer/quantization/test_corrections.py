@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from graphs.two_four import is_two_four
 from graphs.weighted import WeightedOp
 from optimizer.quantization.capture import Channels
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
@@ -24,7 +25,7 @@ from optimizer.quantization.placement import place
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.weights import WeightScales, mse_scales, quantize
-from optimizer.sparsity.pattern import is_two_four, prune_two_four
+from optimizer.sparsity.pattern import prune_two_four
 from tests.optimizer.quantization.models import conv_weight, normal, parse, table
 from tests.optimizer.quantization.test_placement import HEAD
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphs.two_four import is_two_four
 from optimizer.quantization.number_types import INT8
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Moments, MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped
-from optimizer.sparsity.pattern import is_two_four, prune_two_four
+from optimizer.sparsity.pattern import prune_two_four
 
 PAIRS = list(combinations(range(4), 2))
 

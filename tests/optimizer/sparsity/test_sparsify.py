@@ -10,15 +10,16 @@ import pytest
 
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
+from graphs.two_four import is_two_four, weight_of
 from optimizer.equivalence import Answers
 from optimizer.importing.names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.quantization.judging import Judge
 from optimizer.settings import Sparsity
-from optimizer.sparsity.claims import confirmed, weight_of
+from optimizer.sparsity.claims import confirmed
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.magnitude import PruneTwoFour
-from optimizer.sparsity.pattern import is_two_four, prune_two_four
+from optimizer.sparsity.pattern import prune_two_four
 from optimizer.sparsity.record import NodeSparsity
 from optimizer.sparsity.restore import restored
 from optimizer.sparsity.sparsify import How, Sparsified, sparsify

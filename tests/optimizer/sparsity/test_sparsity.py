@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from graphs.two_four import is_two_four
 from optimizer.importing.names import name_nodes
 from optimizer.sparsity.magnitude import PruneTwoFour
-from optimizer.sparsity.pattern import is_two_four, prune_two_four
+from optimizer.sparsity.pattern import prune_two_four
 
 FOURS = st.sampled_from([4, 8, 12])
 
