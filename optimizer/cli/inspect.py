@@ -28,6 +28,9 @@ def inspect(
     tensorrt8: Annotated[
         bool, typer.Option("--tensorrt8", help="Say what TensorRT 8.5 and 8.6 would not take, or what they get.")
     ] = False,
+    sparsity: Annotated[
+        bool, typer.Option("--sparsity", help="Print which weights are 2:4, which could be, and why others could not.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, all layers.")] = False,
 ) -> int:
     """Show what is in a model and what it costs.
@@ -50,7 +53,7 @@ def inspect(
     else:
         from optimizer.cli.printing import console
 
-        render(found, console(), top)
+        render(found, console(), top, sparsity=sparsity)
     return 0
 
 

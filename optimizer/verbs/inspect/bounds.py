@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,15 +67,24 @@ def kernels_of(model: ir.Model, shapes: dict[str, Shape], precision: Precision |
     return kernels(model if precision is None else as_typed(model, shapes, precision), shapes)
 
 
-def bounds(found: Sequence[Kernel], name: str, gpu: GpuRates, precision: Precision | None, batch: int) -> TargetBounds:
-    """What bounds every kernel at ``batch`` samples, and the prediction for the whole model."""
+def bounds(
+    found: Sequence[Kernel],
+    name: str,
+    gpu: GpuRates,
+    precision: Precision | None,
+    batch: int,
+    sparse: Collection[str] = (),
+) -> TargetBounds:
+    """What bounds every kernel at ``batch`` samples, and the prediction for the whole model; ``sparse`` names products
+    whose weights are 2:4 or could be.
+    """
     times = layer_times(found, gpu, calibration().factors, batch)
     total = sum(time.microseconds for time in times) or 1.0
     return TargetBounds(
         target=name,
         precision="as typed" if precision is None else precision.value,
         batch=batch,
-        prediction=predict(found, gpu, batch),
+        prediction=predict(found, gpu, batch, sparse),
         layers=[_layer(time, total, batch) for time in times],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from optimizer.stages.data.inputs import model_inputs
 from optimizer.typed.high_precision import HIGH_DTYPE
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
+from optimizer.verbs.inspect.sparsity import TWO_FOUR, WeightPattern, render_patterns, summary, weight_patterns
 from optimizer.verbs.inspect.tensorrt8 import tensorrt8_limits
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ CONTROL_FLOW = ("If", "Loop", "Scan")
 class Inspection:
     """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
     run, by node; ``top_nodes`` are the costliest by MACs; ``targets`` what is predicted for the GPUs asked about;
-    ``engines`` those of a bundle, by target.
+    ``engines`` those of a bundle, by target; ``weights`` which of them are 2:4, or could be.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Inspection:
     notes: list[str]
     targets: dict[str, TargetBounds] = field(default_factory=dict)
     engines: dict[str, EngineSummary] = field(default_factory=dict)
+    weights: list[WeightPattern] = field(default_factory=list)
 
 
 def inspect_model(
@@ -88,6 +90,8 @@ def inspect_model(
     shapes = _sample_shapes(model, specs)
     costs = count_macs(model, shapes)
     ops = Counter(node.op_type for node in _nodes(model))
+    patterns = weight_patterns(model)
+    could = {row.node for row in patterns if row.eligible or row.pattern == TWO_FOUR}
     ranked = sorted(costs.items(), key=lambda item: -item[1].macs)[:5]
     return Inspection(
         name=file.name,
@@ -105,8 +109,9 @@ def inspect_model(
         int8_mac_share=int8_mac_share(model, shapes),
         limits=[*_limits(model), *(tensorrt8_limits(model) if tensorrt8 else ())],
         notes=list(imported.notes),
-        targets=_bounds(model, specs, shapes, boards, precision, batch) if boards else {},
+        targets=_bounds(model, specs, shapes, boards, precision, batch, could) if boards else {},
         engines={name: summarise(found) for name, found in engines.items()},
+        weights=patterns,
     )
 
 
@@ -117,6 +122,7 @@ def _bounds(
     boards: Mapping[str, GpuRates],
     precision: Precision | None,
     batch: int,
+    sparse: Collection[str],
 ) -> dict[str, TargetBounds]:
     if precision is not None and any(node.op_type == "QuantizeLinear" for node in _nodes(model)):
         raise BadInput(
@@ -128,7 +134,7 @@ def _bounds(
         )
     found = kernels_of(model, shapes, precision)
     usable = batch if batchable(specs) else 1
-    return {name: bounds(found, name, gpu, precision, usable) for name, gpu in boards.items()}
+    return {name: bounds(found, name, gpu, precision, usable, sparse) for name, gpu in boards.items()}
 
 
 def _sample_shapes(model: ir.Model, specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
@@ -157,8 +163,8 @@ def _limits(model: ir.Model) -> list[str]:
     return found
 
 
-def render(found: Inspection, console: Console, top: int = 10) -> None:
-    """Print it as a short page; ``top`` layers per target."""
+def render(found: Inspection, console: Console, top: int = 10, *, sparsity: bool = False) -> None:
+    """Print it as a short page; ``top`` layers per target; with ``sparsity`` every weight's pattern."""
     from rich.table import Table
     from rich.text import Text
 
@@ -178,6 +184,10 @@ def render(found: Inspection, console: Console, top: int = 10) -> None:
     for name, macs in found.top_nodes.items():
         console.print(f"{2 * macs / max(found.flops, 1):6.1%} of the FLOPs in {name}", highlight=False)
     console.print(f"{found.quantize_nodes} Q/DQ nodes, {found.int8_mac_share:.1%} of the MACs in INT8")
+    if found.weights:
+        console.print(summary(found.weights), markup=False, highlight=False)
+    if sparsity:
+        render_patterns(found.weights, console)
     for line in [*found.limits, *found.notes]:
         console.print(f"- {line}", markup=False)
     render_summaries(found.engines, console)
