@@ -30,6 +30,10 @@ class GraphEdits:
         self.graph = graph
         self.names = names or FreeNames(graph)
 
+    def uses_domain(self, domain: str, version: int = 1) -> None:
+        """Have the graph import operators of ``domain``."""
+        self.graph.opset_imports.setdefault(domain, version)
+
     def within(self, graph: ir.Graph | ir.Function | None) -> GraphEdits:
         """The same for a subgraph: its names must differ from the outer ones."""
         assert isinstance(graph, ir.Graph)

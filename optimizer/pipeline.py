@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.report.model import read_report
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
+from engines.targets.formats import check_precision
 from engines.targets.gpus_here import native_target
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
@@ -56,6 +57,7 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     native = native_target()
     asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
     targets = resolve_targets(asked, native)
+    check_precision(settings.precision.value, targets)
     check_builder_options(settings, targets)
     for warning in check_sparsity(settings.sparsity, targets):
         events.warn("import", warning)

@@ -101,5 +101,15 @@ class PrecisionPlan:
         quantized = {dtype: count for dtype, count in macs.items() if dtype.quantized} or macs
         return max(quantized, key=lambda dtype: quantized[dtype]).value if quantized else ""
 
+    @property
+    def quantized_shares(self) -> dict[str, float]:
+        """Share of all multiply-accumulates (0 to 1) planned in each quantized dtype that there is."""
+        total = sum(node.macs for node in self.nodes.values())
+        macs: dict[str, int] = {}
+        for node in self.nodes.values():
+            if node.dtype.quantized:
+                macs[node.dtype.value] = macs.get(node.dtype.value, 0) + node.macs
+        return {dtype: count / total for dtype, count in macs.items() if total}
+
     def counts(self) -> dict[str, int]:
         return dict(Counter(node.dtype.value for node in self.nodes.values()))

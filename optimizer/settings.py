@@ -19,18 +19,24 @@ from optimizer.quantization.corrections.catalogue import Correction
 
 
 class Precision(str, Enum):
-    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the budget, else fp16."""
+    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the budget, else fp16.
+    ``int8wo`` and ``int4`` store weights alone so, their products are of floats.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
     FP8 = "fp8"
+    INT8WO = "int8wo"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP8 = "mxfp8"
     AUTO = "auto"
 
     @property
     def quantized(self) -> bool:
-        return self in (Precision.INT8, Precision.AUTO)
+        return self not in (Precision.FP32, Precision.FP16, Precision.BF16)
 
 
 class Sparsity(str, Enum):
@@ -114,9 +120,6 @@ class Settings:
         _check_choice("--batch-axis", self.batch_axis, BATCH_AXES)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)
-        if self.precision is Precision.FP8:
-            fix = "use --precision int8, which L4 and Hopper run as fast, or fp16"
-            raise BadInput("this version does not write FP8 Q/DQ yet", where="--precision fp8", fix=fix)
         _check_choice("--optimize-for", self.optimize_for, OPTIMIZE_FOR)
         if not 0 <= self.allowed_drop < 1:
             raise BadInput(f"{self.max_drop} is out of range", where="--max-drop", expected="0 to 100%, for example 1%")

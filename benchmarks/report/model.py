@@ -9,7 +9,7 @@ sizes bytes, unless a field says otherwise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -48,13 +48,14 @@ class ModelSummary:
 class PrecisionSummary:
     """``nodes`` counts nodes per dtype; ``int8_mac_share`` is the share of multiply-accumulates (0 to 1) whose two
     operands both arrive dequantized from int8. ``sparsity`` is ``2:4`` where weights were pruned; ``plan`` says what
-    of a plan that was given came true."""
+    of a plan that was given came true; ``mac_shares`` are those planned in each quantized dtype (``fp8``, ``int4``)."""
 
     requested: str
     nodes: dict[str, int]
     int8_mac_share: float | None
     sparsity: str = "none"
     plan: PlanFollowed | None = None
+    mac_shares: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -63,11 +64,22 @@ class PrecisionSummary:
         int8_mac_share: float | None,
         sparsity: str = "none",
         plan: PlanFollowed | None = None,
+        mac_shares: Mapping[str, float] | None = None,
     ) -> PrecisionSummary:
         """Count ``dtypes``, one per node; int8, fp16 and fp32 are always present."""
         names = dict.fromkeys(["int8", "fp16", "fp32", *dtypes])
         nodes = {name: list(dtypes).count(name) for name in names}
-        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity, plan)
+        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity, plan, dict(mac_shares or {}))
+
+    @property
+    def main_share(self) -> tuple[str, float] | None:
+        """What is quantized of most work, and its share: INT8 as its operands arrive in the graph, others as planned;
+        None where neither is known.
+        """
+        others = {dtype: share for dtype, share in self.mac_shares.items() if dtype != "int8" and share}
+        if others and not self.int8_mac_share:
+            return max(others.items(), key=lambda item: item[1])
+        return None if self.int8_mac_share is None else ("int8", self.int8_mac_share)
 
 
 @dataclass(frozen=True)

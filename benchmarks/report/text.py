@@ -99,8 +99,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
 
 def _precision(report: Report) -> str:
     nodes = ", ".join(f"{count} {dtype}" for dtype, count in report.precision.nodes.items() if count)
-    share = report.precision.int8_mac_share
-    return f"{nodes or 'no'} nodes" + ("" if share is None else f"; {formats.percent(share)} of MACs in INT8")
+    main = report.precision.main_share
+    return f"{nodes or 'no'} nodes" + (f"; {formats.percent(main[1])} of MACs in {main[0].upper()}" if main else "")
 
 
 def _accuracy(report: Report) -> Iterator[tuple[str, str]]:

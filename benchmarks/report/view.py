@@ -15,9 +15,9 @@ from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
 from engines.layers import LayerCounts, LayerInfo, count_layers, flag
 
-CALIBRATED_PRECISIONS = ("int8", "fp8", "auto")
+CALIBRATED_PRECISIONS = ("int8", "fp8", "int8wo", "int4", "nvfp4", "mxfp8", "auto")
 """Requests that need ranges from data; for the others ``calibrated`` says nothing."""
-DTYPES = ("int8", "fp8", "fp16", "bf16", "fp32")
+DTYPES = ("int8", "fp8", "int8wo", "int4", "nvfp4", "mxfp8", "fp16", "bf16", "fp32")
 
 
 MAP_NODES = 400
@@ -112,11 +112,13 @@ def _accuracy(report: Report) -> Tile | None:
 
 
 def _share(report: Report) -> Tile | None:
-    share = report.precision.int8_mac_share
-    if share is None:
+    main = report.precision.main_share
+    if main is None:
         return None
-    nodes = report.precision.nodes
-    return Tile(formats.percent(share), "of MACs in INT8", f"{nodes.get('int8', 0)} of {sum(nodes.values())} nodes")
+    (dtype, share), nodes = main, report.precision.nodes
+    return Tile(
+        formats.percent(share), f"of MACs in {dtype.upper()}", f"{nodes.get(dtype, 0)} of {sum(nodes.values())} nodes"
+    )
 
 
 def _smallest(report: Report) -> Tile | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 Model = Annotated[Path, Argument(help="The ONNX model to optimize.", metavar="MODEL.onnx", show_default=False)]
-PRECISIONS = "fp32|fp16|bf16|int8|fp8|auto"
+PRECISIONS = "fp32|fp16|bf16|int8|fp8|int8wo|int4|nvfp4|mxfp8|auto"
 METHODS = "auto|minmax|entropy|percentile|mse"
 TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
 SPEC = "PATH|module:function|random"
@@ -16,7 +16,10 @@ RANGE = "NAME=MIN:OPT:MAX"
 CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
 # What the help says of each option; TensorRT's own are in docs/engines.md.
-PRECISION = "Type of convolutions and matrix products. auto: int8 if within --max-drop, else fp16. Default: int8."
+PRECISION = (
+    "Type of convolutions and matrix products; int8wo, int4: of weights alone. auto: int8 if within --max-drop, else "
+    "fp16. Default: int8."
+)
 TARGET = "What to build engines for, comma-separated. Default: cpu, and native where a GPU is found."
 DATA = "Sample inputs that INT8 ranges are calibrated on. Default: random values, and the report says so."
 EVAL_DATA = "Inputs that accuracy is measured on, not used for calibration. Default: a part of --data."

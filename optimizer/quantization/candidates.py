@@ -18,10 +18,9 @@ from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.rounding import Rounding, Variant, correct_biases, round_weights
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, close_to_best, in_db
-from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.sampling import Samples
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
-from optimizer.quantization.weights import WeightScales
+from optimizer.quantization.weights import QuantizedWeight, WeightScales
 
 SEARCHED = "output search"
 JUDGED_MACS = 1.5e10

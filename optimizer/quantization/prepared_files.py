@@ -18,11 +18,11 @@ from graphs.saving import save_model
 from optimizer.quantization.candidates import Candidate
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import Judge
-from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.quantize import Prepared
 from optimizer.quantization.settings import QuantizeSettings, placed
-from optimizer.quantization.weights import WeightScales
+from optimizer.quantization.weights import Codes, QuantizedWeight, WeightScales
 
 _MODEL, _RECORD, _WEIGHTS = "float.onnx", "prepared.json", "weights.npz"
 
@@ -65,7 +65,7 @@ def save_prepared(prepared: Prepared, folder: Path) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for number, rounding in enumerate(roundings):
         weight = rounding.weight
-        arrays |= {f"{number}.codes": weight.codes, f"{number}.scale": weight.scale}
+        arrays |= {f"{number}.codes": _plain(weight.codes), f"{number}.scale": weight.scale}
         if weight.bias is not None:
             arrays[f"{number}.bias"] = weight.bias
     np.savez(folder / _WEIGHTS, **arrays)  # type: ignore[arg-type]
@@ -77,24 +77,31 @@ def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:
     settings, notes = record.settings, tuple(record.notes)
     if record.table is None:
         return Prepared(model, settings, notes=notes)
+    placement = placed(model, settings, record.table)
     chosen = Candidate(
         table=record.table,
-        placement=placed(model, settings, record.table),
+        placement=placement,
         scales=WeightScales(),
-        roundings=_roundings(folder / _WEIGHTS, record.rounded),
+        roundings=_roundings(folder / _WEIGHTS, record.rounded, placement),
         noise=record.noise,
     )
     return Prepared(model, settings, chosen, tuple(record.found), notes, judged, Judge(model))
 
 
-def _roundings(path: Path, rounded: Sequence[_Rounded]) -> list[Rounding]:
+def _plain(codes: Codes) -> NDArray[Any]:
+    """Codes as an array that numpy's files hold: it knows none of 4 bits and no small floats."""
+    return codes if codes.dtype == np.int8 else codes.view(np.uint8)
+
+
+def _roundings(path: Path, rounded: Sequence[_Rounded], placement: Placement) -> list[Rounding]:
+    kinds = {weight.tensor: weight.codes.numbers.numpy for weight in placement.weights}
     with np.load(path, allow_pickle=False) as arrays:
         return [
             Rounding(
                 item.node,
                 item.tensor,
                 QuantizedWeight(
-                    arrays[f"{number}.codes"],
+                    arrays[f"{number}.codes"].view(kinds.get(item.tensor, np.dtype(np.int8))),
                     arrays[f"{number}.scale"],
                     arrays[f"{number}.bias"] if item.biased else None,
                 ),

@@ -7,7 +7,6 @@ int32 codes (rules 1 to 5). Scales take the dtype of the tensor they scale.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -18,14 +17,15 @@ from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
 from optimizer.quantization.biases import keep_biases_apart, least_weight_scales, quantize_bias
+from optimizer.quantization.block_weights import insert_block_weight
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
 from optimizer.quantization.integer_convolutions import write_integer_convolution
 from optimizer.quantization.number_types import INT8, NumberType
 from optimizer.quantization.scheme import Parameters
 from optimizer.quantization.weights import (
-    Codes,
     Floats,
+    QuantizedWeight,
     ScaleSearch,
     WeightScales,
     as_float32,
@@ -35,16 +35,6 @@ from optimizer.quantization.weights import (
 
 MIN_OPSET = 19
 """First opset whose QuantizeLinear takes FP16 (needed once the graph is typed FP16)."""
-
-
-@dataclass(frozen=True)
-class QuantizedWeight:
-    """Codes and scales a correction settled on for one weight, in place of plain rounding; ``bias`` [output channels]
-    is what the rounded op's output needs on top."""
-
-    codes: Codes
-    scale: Floats
-    bias: Floats | None = None
 
 
 def insert(
@@ -71,6 +61,9 @@ def insert(
         data_scales |= {use.node: float(parameters[0]) for use in point.uses if use.index == 0}
     for weight in placement.weights:
         known = (settled or {}).get(weight.tensor)
+        if weight.codes.block:
+            insert_block_weight(edits, nodes, values[weight.tensor], weight, known)
+            continue
         readers = [use.node for use in weight.uses if use.node not in placement.float_results]
         if scheme.integer_biases and len(readers) == 1:
             least = least_weight_scales(nodes[readers[0]], data_scales[readers[0]])

@@ -42,6 +42,7 @@ from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, re
 from optimizer.quantization.sampling import Samples, divided, spread
 from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
+from optimizer.quantization.weight_only.prepare import prepare_weights
 
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
@@ -89,11 +90,13 @@ def prepare(
     """Everything but the choice of what stays in high precision for the error it causes, which may be made again."""
     work = model.clone()
     notes = [note] if (note := left_out(settings.corrections)) else []
-    if settings.scheme.weights.highest < FULL:
+    if settings.scheme.integer_results and settings.scheme.weights.highest < FULL:
         notes.append("weights of 7 bits for the CPU: products of 8-bit codes saturate on this one (no VNNI)")
-    if not placed(work, settings, None).tensors:
+    if not placed(work, settings, None).quantizes:
         return Prepared(work, settings)
     samples = divided(calibrator.samples(), settings.costs)
+    if not settings.scheme.calibrated:
+        return _in_weights(work, calibrator, samples, settings, notes, on_step)
     on_step("making the float graph easier to quantize")
     work, said = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)
@@ -113,6 +116,24 @@ def prepare(
         found, failed = attempt("measuring how much error each op causes", sweep, found)
         notes.extend(failed)
     return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged, judge)
+
+
+def _in_weights(
+    work: ir.Model,
+    calibrator: Calibrator,
+    samples: Samples,
+    settings: QuantizeSettings,
+    notes: list[str],
+    on_step: Callable[[str], None],
+) -> Prepared:
+    """Of a scheme whose activations have no ranges to choose: weights alone, or blocks that are scaled as they run."""
+    work, chosen, told = prepare_weights(work, calibrator, samples, settings, on_step)
+    found, failed = list[Sensitivity](), list[str]()
+    if Correction.FALLBACK in settings.corrections:
+        on_step("measuring how much error each op causes")
+        sweep = partial(_measure, work, chosen, samples.feeds, settings)
+        found, failed = attempt("measuring how much error each op causes", sweep, found)
+    return Prepared(work, settings, chosen, tuple(found), (*notes, *told, *failed), samples.judged, Judge(work))
 
 
 def _tables(
@@ -278,7 +299,7 @@ class Prepared:
         found = self._as_judged(noise)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         kept = self._by_the_plan
-        spent = sum(cost for node, cost in costs.items() if nodes[node].dtype is not Dtype.INT8 or node in kept)
+        spent = sum(cost for node, cost in costs.items() if not nodes[node].dtype.quantized or node in kept)
         if self.settings.scheme.integer_results and self.chosen.usable:
             felt = felt_costs(self.model, self.chosen.placement, costs)
             integer = {use.node for weight in self.chosen.placement.weights for use in weight.uses}

@@ -105,7 +105,8 @@ class WeightScheme:
 class Scheme:
     """``dtype`` is what the plan calls it. ``activations`` is None where weights alone are stored as codes, and the
     product is one of floats. ``integer_biases``: constant biases become int32 codes. ``integer_results``: outputs are
-    quantized, too, so that chains of ops stay integer. ``name`` is part of stages' names, ``title`` is for people.
+    quantized, too, so that chains of ops stay integer. ``on_cpu``: for ONNX Runtime's CPU kernels. ``name`` is part of
+    stages' names, ``title`` is for people.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Scheme:
     weights: WeightScheme = WeightScheme()
     integer_biases: bool = False
     integer_results: bool = False
+    on_cpu: bool = False
 
     @property
     def weight_only(self) -> bool:
@@ -177,8 +179,11 @@ ONNXRUNTIME = Scheme(
     ActivationScheme(_UNSIGNED, symmetric=False, fp16_scales=False),
     integer_biases=True,
     integer_results=True,
+    on_cpu=True,
 )
 """Unsigned asymmetric activations, int32 biases, outputs quantized: ONNX Runtime's integer kernels."""
+CPU_INT4 = replace(INT4_WEIGHTS, name="cpu-int4", title="this CPU with INT4 weights", on_cpu=True)
+"""What ONNX Runtime makes one kernel of, that reads the codes (MatMulNBits)."""
 
 
 def for_this_cpu() -> Scheme:

@@ -13,9 +13,9 @@ from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.placement import place
-from optimizer.quantization.qdq import QuantizedWeight, insert
+from optimizer.quantization.qdq import insert
 from optimizer.quantization.scheme import TENSORRT, Scheme
-from optimizer.quantization.weights import WeightScales
+from optimizer.quantization.weights import QuantizedWeight, WeightScales
 
 
 @dataclass(frozen=True)

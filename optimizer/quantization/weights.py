@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,16 @@ def lazy_codes(
         return ir.Tensor(quantize(as_float32(tensor), axis, scale, numbers), name=name)
 
     return ir.LazyTensor(evaluate, numbers.dtype, ir.Shape(tensor.shape.numpy()), name=name)
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """Codes and scales a correction settled on for one weight, in place of plain rounding; ``bias`` [output channels]
+    is what the rounded op's output needs on top."""
+
+    codes: Codes
+    scale: Floats
+    bias: Floats | None = None
 
 
 ScaleSearch = Callable[[ir.TensorProtocol, int, NumberType], Floats]

@@ -21,10 +21,10 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
-from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision, Observed
+from optimizer.typed.schemes import tensorrt_scheme
 
 _UNIT_RANGE = TensorRange(-1.0, 1.0, -1.0, 1.0, 1.0, "none: only types matter here")
 
@@ -65,7 +65,7 @@ class GraphTyper:
             reason = f"asked for with --precision {self._precision.value}"
             return self._for_tensorrt(self._model.clone(), plan_in(self._model, self._high.dtype, reason, self._costs))
         model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
-        if quantized.placement.scheme.integer_results:
+        if quantized.placement.scheme.on_cpu:
             UnsignedCodes().apply(model)
             return TypedGraph(model, plan, quantized.table)
         return self._for_tensorrt(model, plan, quantized.table)
@@ -96,7 +96,7 @@ def type_graph(
 def type_by_structure(model: ir.Model, precision: Precision, costs: Mapping[str, int]) -> ir.Model:
     """A copy typed as for TensorRT with made-up ranges: right types, wrong numbers. Nothing is run."""
     copy = model.clone()
-    placement = place(copy, scheme=TENSORRT, keep_float={}, costs=costs)
+    placement = place(copy, scheme=tensorrt_scheme(precision), keep_float={}, costs=costs)
     if precision.quantized and placement.quantizes:
         ranges = {point.range_name: _UNIT_RANGE for point in placement.activations}
         insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))

@@ -21,13 +21,8 @@ from optimizer.settings import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
 from optimizer.typed.islands import HalfTyped, Held, IslandSearch, typed_by_rules, worst_noise
 
-HIGH_DTYPE = {
-    Precision.FP32: Dtype.FP32,
-    Precision.FP16: Dtype.FP16,
-    Precision.BF16: Dtype.BF16,
-    Precision.INT8: Dtype.FP16,
-    Precision.AUTO: Dtype.FP16,
-}
+HIGH_DTYPE = dict.fromkeys(Precision, Dtype.FP16) | {Precision.FP32: Dtype.FP32, Precision.BF16: Dtype.BF16}
+"""What everything that is not quantized computes in."""
 
 
 def high_dtype(precision: Precision, model: ir.Model, asked: AskedPlan | None) -> Dtype:

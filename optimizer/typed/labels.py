@@ -17,6 +17,6 @@ def with_given_int8(plan: PrecisionPlan, typed: ir.Model) -> PrecisionPlan:
     nodes = dict(plan.nodes)
     for node in typed.graph.all_nodes():
         known = nodes.get(str(node.name))
-        if known is not None and known.dtype is not Dtype.INT8 and is_int8(node):
+        if known is not None and not known.dtype.quantized and is_int8(node):
             nodes[str(node.name)] = replace(known, dtype=Dtype.INT8, reason=GIVEN)
     return PrecisionPlan(nodes, plan.notes)

@@ -120,8 +120,8 @@ def unknown_precision(folder: Path) -> tuple[str, ...]:
     return (*MODEL, "--precision", "int3")
 
 
-def precision_not_there_yet(folder: Path) -> tuple[str, ...]:
-    return (*MODEL, "--precision", "fp8")
+def precision_the_target_lacks(folder: Path) -> tuple[str, ...]:
+    return (*MODEL, "--precision", "fp8", "--target", "a100")
 
 
 def missing_evaluate(folder: Path) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ CASES: dict[Spoil, str] = {
     unwritable_output: "file",
     output_that_is_no_bundle: "precious",
     unknown_precision: "int3",
-    precision_not_there_yet: "fp8",
+    precision_the_target_lacks: "begin with Ada",
     missing_evaluate: "nowhere.py",
 }
 

@@ -25,9 +25,8 @@ from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.number_types import NumberType
-from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import Floats, WeightScales, as_float32, mse_scales
+from optimizer.quantization.weights import Floats, QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.reconstruction.layout import as_rows, as_tensor
 from optimizer.reconstruction.moments import Means, Moments
 

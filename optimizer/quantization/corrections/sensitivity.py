@@ -24,8 +24,7 @@ from graphs.taps import exposed
 from optimizer.quantization.corrections.switches import with_switches
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.noise import Powers, noise_of, powers
-from optimizer.quantization.qdq import QuantizedWeight
-from optimizer.quantization.weights import ScaleSearch, WeightScales
+from optimizer.quantization.weights import QuantizedWeight, ScaleSearch, WeightScales
 
 MEASURED_MACS = 1e11
 """Multiply-accumulates one sensitivity sweep may spend; decides how many samples each op is measured on."""

@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from graphs.edits import GraphEdits, dtype_of, values_by_name
+from optimizer.quantization.block_weights import rounded_in_blocks, weight_values
 from optimizer.quantization.insertion_points import Placement, Use, WeightPoint
-from optimizer.quantization.qdq import QuantizedWeight
 from optimizer.quantization.scheme import Parameters
-from optimizer.quantization.weights import Floats, ScaleSearch, as_float32, per_channel, quantize
+from optimizer.quantization.weights import Floats, QuantizedWeight, ScaleSearch, as_float32, quantize
 
 SWITCHES = "enginewright/switches"
 
@@ -45,7 +45,8 @@ def with_switches(
             switching.weights.update(dict.fromkeys(uses, rounded))
         if known is not None and known.bias is not None:
             switching.biases.update(dict.fromkeys((use.node for use in uses), known.bias))
-    nodes = [node for node in graph if node.name in among and any(use in switching.parameters for use in _uses(node))]
+    quantized = switching.parameters.keys() | switching.weights.keys()
+    nodes = [node for node in graph if node.name in among and any(use in quantized for use in _uses(node))]
     switches = add_switches(switching.edits, len(nodes))
     for index, node in enumerate(nodes):
         switching.switch(node, index, switches)
@@ -121,13 +122,12 @@ class _Switching:
         """The weight as int8 would have it, in float."""
         tensor = value.const_value
         assert tensor is not None
-        values = as_float32(tensor)
-        numbers = point.codes.numbers
-        scale = settled.scale if settled is not None else self.scales(tensor, point.axis, numbers)
-        codes = settled.codes if settled is not None else quantize(values, point.axis, scale, numbers)
-        return self.edits.constant(
-            f"{point.tensor}/rounded", codes.astype(np.float32) * per_channel(values, point.axis, scale), tensor.dtype
-        )
+        if settled is None and point.codes.block:
+            settled = rounded_in_blocks(tensor, point)
+        elif settled is None:
+            scale = self.scales(tensor, point.axis, point.codes.numbers)
+            settled = QuantizedWeight(quantize(as_float32(tensor), point.axis, scale, point.codes.numbers), scale)
+        return self.edits.constant(f"{point.tensor}/rounded", weight_values(settled, point), tensor.dtype)
 
     def switch(self, node: ir.Node, index: int, switches: ir.Value) -> None:
         edits, output = self.edits, node.outputs[0]

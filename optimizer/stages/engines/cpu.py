@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from engines.profile import ShapeProfile
 from optimizer.attempt import attempt
 from optimizer.stages.engines.record import EngineRecord, choose_form
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
-from optimizer.stages.forms.typed_forms import CPU_INT8
+from optimizer.stages.forms.typed_forms import CPU_FP32
 
 SECONDS = 1.0
 """How long each engine is timed, for latency and for throughput."""
@@ -49,7 +49,7 @@ def choose_cpu_form(
         timed, notes = attempt("timing of the CPU engine", timing, untimed(feed))
         form, why = asked, f"{asked} was asked for"
         if asked not in forms:
-            form, why = choose_form(list(forms), timed.throughput, _over_budget(check), PLACE)
+            form, why = choose_form(list(forms), timed.throughput, _over_budget(check, forms), PLACE)
         energy, failed = attempt(
             "energy of the CPU engine", lambda: measure_energy(engines[form], timed.many, counter_for(None)), None
         )
@@ -73,10 +73,11 @@ def choose_cpu_form(
     )
 
 
-def _over_budget(check: AccuracyCheck | None) -> dict[str, str]:
+def _over_budget(check: AccuracyCheck | None, forms: Iterable[str]) -> dict[str, str]:
     if check is None or check.ok:
         return {}
-    return {CPU_INT8: f"INT8 for {PLACE} is over the accuracy budget: {'; '.join(check.reasons)}"}
+    over = f"for {PLACE} is over the accuracy budget: {'; '.join(check.reasons)}"
+    return {form: f"{form.upper()} {over}" for form in forms if form != CPU_FP32}
 
 
 def _runs(timed: TimedForms, form: str) -> int:

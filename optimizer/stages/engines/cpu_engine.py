@@ -17,6 +17,7 @@ from optimizer.stages.engines.record import EngineRecord
 from optimizer.stages.engines.shipping import describe_cpu
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
+from optimizer.typed.schemes import cpu_scheme
 
 
 def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path) -> EngineRecord:
@@ -45,8 +46,10 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
 
 
 def _why_no_int8(precision: Precision) -> str:
-    if precision.quantized:
-        return "nothing could be quantized to INT8"
+    if cpu_scheme(precision) is not None and precision.quantized:
+        return (
+            f"nothing could be quantized to {Precision.INT8.value if precision is Precision.AUTO else precision.value}"
+        )
     if precision is Precision.FP32:
         return "fp32 was asked for"
     return f"a CPU computes {precision.value} in FP32: this engine is FP32, model.onnx is typed for GPUs"

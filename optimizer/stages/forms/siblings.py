@@ -27,6 +27,7 @@ from optimizer.typed.labels import with_given_int8
 
 MORE_PRECISE = {
     Precision.INT8.value: (Precision.FP32, Precision.FP16),
+    **dict.fromkeys(("fp8", "int8wo", "int4", "nvfp4", "mxfp8"), (Precision.FP32, Precision.FP16)),
     Precision.FP16.value: (Precision.FP32,),
     Precision.BF16.value: (Precision.FP32,),
 }

@@ -34,7 +34,7 @@ from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
-from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
+from optimizer.quantization.scheme import Scheme
 from optimizer.search.costs import cpu_costs, gpu_costs
 from optimizer.search.narrowing import LOOKS
 from optimizer.search.points import PointStore
@@ -58,6 +58,7 @@ from optimizer.stages.runner import Stage, StageRunner
 from optimizer.typed.graph import GraphTyper, TypedGraph
 from optimizer.typed.high_precision import HighPrecision, Observed, high_dtype
 from optimizer.typed.labels import with_given_int8
+from optimizer.typed.schemes import cpu_scheme, tensorrt_scheme
 
 T = TypeVar("T")
 Forms: TypeAlias = "dict[str, TypedForm | None]"
@@ -88,6 +89,7 @@ class FormMaker:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
         self._settings, self._dense = job.settings, FloatGraph(job, cleaned)
         self._graph = self._dense  # until it is pruned
+        self._scheme, self._cpu_scheme = tensorrt_scheme(job.settings.precision), cpu_scheme(job.settings.precision)
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
 
@@ -103,8 +105,8 @@ class FormMaker:
         """Every form that a target of the job runs."""
         if self._settings.sparsity.asked:
             self._prune()
-        cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, for_this_cpu())
-        tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, TENSORRT)
+        cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, self._cpu_scheme)
+        tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, self._scheme)
         if self._settings.plan is not None:
             self._settings.plan.check_fits(self._graph.op_types)
         works = [partial(self._for_cpu, cpu)] if needs_cpu(self._job.targets) else []
@@ -115,7 +117,8 @@ class FormMaker:
         if at_once and self._asks_the_user():
             at_once = False
             if self._settings.quantizes:
-                calibrations = [partial(self._calibrate, scheme) for scheme in (for_this_cpu(), TENSORRT)]
+                wanted = [scheme for scheme in (self._cpu_scheme, self._scheme) if scheme is not None]
+                calibrations = [partial(self._calibrate, scheme) for scheme in wanted]
                 self._prepared |= dict(side_by_side(calibrations))
         made: Forms = {TYPED: None, CPU_INT8: None, CPU_FP32: None}
         if at_once:  # the CPU's form is the sooner one: what TensorRT's waits for then is done beside its calibration
@@ -155,7 +158,7 @@ class FormMaker:
         return scheme.name, found
 
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
-        prepared = self._prepared_for(stage, TENSORRT, stop)
+        prepared = self._prepared_for(stage, self._scheme, stop)
         observed = None if self._runner.available(stage) else self._observed
         return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed))}
 
@@ -186,25 +189,26 @@ class FormMaker:
         return self._runner.run(stage, work)
 
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
-        prepared = self._prepared_for(stage, for_this_cpu(), stop)
+        prepared = self._prepared_for(stage, self._cpu_scheme, stop)
         found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared))
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
         return {CPU_INT8: found.int8, CPU_FP32: fp32}
 
-    def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme) -> Stage[T]:
+    def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme | None) -> Stage[T]:
         """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
         never taken from another job.
         """
-        quantized = [calibration_key(self._job, self._cleaned, scheme)] if self._settings.quantizes else []
+        made = scheme if self._settings.quantizes else None
+        quantized = [calibration_key(self._job, self._cleaned, made)] if made is not None else []
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
         timed = self._settings.searches  # what this machine's time decides is not another's
         return Stage(f"type-{name}", title, kind, key, shared=not scored and not timed)
 
-    def _prepared_for(self, stage: Stage[T], scheme: Scheme, stop: Event) -> Prepared | None:
+    def _prepared_for(self, stage: Stage[T], scheme: Scheme | None, stop: Event) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
-        if not self._settings.quantizes or self._runner.available(stage):
+        if scheme is None or not self._settings.quantizes or self._runner.available(stage):
             return None
         found = self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
         asked, precision = self._settings.plan, self._settings.precision
@@ -216,7 +220,7 @@ class FormMaker:
         typer = self._typer(observed)
         make = partial(self._typed_form, typer, files)
         if prepared is not None and self._searches(prepared):
-            form = files.taken(self._searched(prepared, TENSORRT, self._gpu_maker(prepared, typer)))
+            form = files.taken(self._searched(prepared, self._scheme, self._gpu_maker(prepared, typer)))
         else:
             form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
             if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
@@ -242,7 +246,7 @@ class FormMaker:
         if prepared is not None and prepared.quantizes:
             typer = self._typer()
             if self._searches(prepared):
-                int8 = files.taken(self._searched(prepared, for_this_cpu(), self._cpu_maker(prepared, typer)))
+                int8 = files.taken(self._searched(prepared, prepared.settings.scheme, self._cpu_maker(prepared, typer)))
             else:
                 int8 = within_budget(prepared, partial(self._cpu_int8, typer, files), self._say)
                 files.keep(int8.path)
@@ -280,7 +284,8 @@ class FormMaker:
         return self._described(path, TypedGraph(model, plan), check, CPU_GRAPH)
 
     def _searches(self, prepared: Prepared) -> bool:
-        return self._settings.searches and prepared.quantizes
+        """Other formats than INT8 have the loop of a few steps: what a search knows of costs are those of INT8."""
+        return self._settings.searches and prepared.quantizes and prepared.settings.scheme.dtype is Dtype.INT8
 
     def _searched(self, prepared: Prepared, scheme: Scheme, maker: Maker) -> TypedForm:
         """The fastest form within the budget that was given."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from benchmarks.report.plan_followed import PlanFollowed
 from calibration.table import CalibrationTable
+from engines.targets.formats import CPU_FORMATS
 from engines.targets.target import CPU, Backend, Target
-from optimizer.precision import PrecisionPlan
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.search.record import SearchRecord
 from optimizer.settings import Precision
 from optimizer.sparsity.eligible import GIVEN
@@ -37,8 +38,8 @@ class TypedForm:
 
 @dataclass(frozen=True)
 class TypedForms:
-    """The forms a job made, None where the targets asked for do not run one. ``typed`` is TensorRT's, ``int8`` and
-    ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized.
+    """The forms a job made, None where the targets asked for do not run one. ``typed`` is TensorRT's, ``int8`` (or what
+    else is quantized) and ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized.
     """
 
     typed: TypedForm | None
@@ -58,9 +59,15 @@ class TypedForms:
         found = form.plan.nodes.values() if form is not None else ()
         return any(node.sparsity and node.sparsity_reason != GIVEN for node in found)
 
+    @property
+    def quantized_on_cpu(self) -> str:
+        """What the CPU's quantized form computes in: ``int8``, or ``int4`` for weights alone."""
+        found = Dtype(self.int8.plan.computes_in) if self.int8 is not None and self.int8.plan.nodes else Dtype.INT8
+        return found.value if found.quantized else CPU_INT8
+
     def on_cpu(self) -> dict[str, TypedForm]:
         """What the CPU's engine can ship in, by the name of its precision."""
-        found = {CPU_FP32: self.fp32, CPU_INT8: self.int8}
+        found = {CPU_FP32: self.fp32, self.quantized_on_cpu: self.int8}
         return {name: form for name, form in found.items() if form is not None}
 
     def all(self) -> Iterator[TypedForm]:
@@ -90,11 +97,11 @@ class TypedForms:
 
 
 def needs_typed(targets: Sequence[Target], precision: Precision) -> bool:
-    """Whether the graph for TensorRT is to be made: a GPU is a target, or a half precision was asked for, which only
-    that form has: for a CPU alone it is what the user takes away, while the engine stays FP32.
+    """Whether the graph for TensorRT is to be made: a GPU is a target, or what was asked for no CPU has (a half
+    precision, FP8): for a CPU alone it is what the user takes away, while the engine stays FP32.
     """
-    half = precision in (Precision.FP16, Precision.BF16)
-    return half or any(target.backend is Backend.TENSORRT for target in targets)
+    not_on_a_cpu = precision is not Precision.AUTO and precision.value not in CPU_FORMATS
+    return not_on_a_cpu or any(target.backend is Backend.TENSORRT for target in targets)
 
 
 def needs_cpu(targets: Sequence[Target]) -> bool:

@@ -10,7 +10,7 @@ from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.native import native_in_form, native_in_layers, refused
 from benchmarks.report.model import LoadgenSummary, Plaster, TargetSummary
 from engines.targets.target import CPU
-from optimizer.stages.forms.typed_forms import CPU_INT8
+from optimizer.stages.forms.typed_forms import CPU_FP32
 from optimizer.stages.report.findings import Findings
 from optimizer.stages.report.target_rows import fidelity, simulated_how
 
@@ -25,7 +25,7 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
     subject = next((name for name in asked if name in found.records), CPU.name)
     runs = {name: LoadgenSummary.of(run, "") for name, run in found.loadgen.get(subject, {}).items()}
     record = found.records.get(subject)
-    own = found.shipped[subject] if record and (subject != CPU.name or record.form == CPU_INT8) else None
+    own = found.shipped[subject] if record and (subject != CPU.name or record.form != CPU_FP32) else None
     shown = own or found.main
     measured = targets.get(subject)
     sized = measured.engine_bytes if measured else _smallest(targets)

@@ -12,7 +12,6 @@ from benchmarks.report.model import (
     Report,
     Status,
 )
-from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.report.findings import Findings
@@ -44,6 +43,7 @@ def assemble(found: Findings) -> Report:
             found.main.int8_mac_share,
             "2:4" if found.forms.pruned else "none",
             found.main.followed,
+            found.main.plan.quantized_shares,
         ),
         accuracy=_accuracy(found),
         targets=targets,
@@ -72,18 +72,20 @@ def _said_nowhere_else(found: Findings) -> list[str]:
 
 
 def _nothing_quantized(found: Findings) -> list[str]:
-    """A warning where INT8 was asked for and no node came out in it, with the reason of most multiply-accumulates.
-    A CPU that ships FP32 although there is an INT8 form says why in its row.
+    """A warning where a quantized precision was asked for and no node came out in it, with the reason of most
+    multiply-accumulates. A CPU that ships FP32 although there is a quantized form says why in its row.
     """
     plan = (found.forms.typed or found.forms.int8 or found.main).plan
-    if found.requested != Precision.INT8.value or any(node.dtype is Dtype.INT8 for node in plan.nodes.values()):
+    asked = Precision(found.requested)
+    if asked is Precision.AUTO or not asked.quantized or any(node.dtype.quantized for node in plan.nodes.values()):
         return []
+    called = asked.value.upper()
     products = {name: node for name, node in plan.nodes.items() if node.macs}
     if not products:
-        return ["nothing could be quantized to INT8: the model has no convolution and no matrix product"]
+        return [f"nothing could be quantized to {called}: the model has no convolution and no matrix product"]
     name, heaviest = max(products.items(), key=lambda item: item[1].macs)
     why = f"{heaviest.op_type} {name!r}, the heaviest, stays {heaviest.dtype.value}: {heaviest.reason}"
-    return [f"nothing could be quantized to INT8, none of {len(products)} convolutions and matrix products; {why}"]
+    return [f"nothing could be quantized to {called}, none of {len(products)} convolutions and matrix products; {why}"]
 
 
 def peak_rss_mb() -> float:

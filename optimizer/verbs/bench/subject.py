@@ -55,7 +55,7 @@ def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
 
 def _facts(report: Report, precision: str) -> ModelFacts:
     """Of the engine at hand, which computes in ``precision``: one that ships FP32 was not calibrated on anything."""
-    quantized = precision in (Dtype.INT8.value, Dtype.FP8.value)
+    quantized = Dtype(precision).quantized
     data = report.calibration.get("data", "your calibration data")
     return ModelFacts(
         sparsity=report.precision.sparsity,

@@ -25,7 +25,6 @@ from optimizer.importing import import_model
 from optimizer.settings import Precision
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs
 from optimizer.stages.data.inputs import model_inputs
-from optimizer.typed.high_precision import HIGH_DTYPE
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
 from optimizer.verbs.inspect.sparsity import TWO_FOUR, WeightPattern, render_patterns, summary, weight_patterns
@@ -127,10 +126,6 @@ def _bounds(
     if precision is not None and any(node.op_type == "QuantizeLinear" for node in _nodes(model)):
         raise BadInput(
             "the graph is quantized already", where="--precision", fix="leave --precision out, or give the float model"
-        )
-    if precision is not None and precision not in HIGH_DTYPE:
-        raise BadInput(
-            f"{precision.value} graphs are not written yet", where="--precision", expected="fp32, fp16, bf16 or int8"
         )
     found = kernels_of(model, shapes, precision)
     usable = batch if batchable(specs) else 1

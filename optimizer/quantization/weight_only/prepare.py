@@ -1,0 +1,98 @@
+"""From a float graph to weights in codes: inputs scaled, weights rounded, and what that does to the outputs judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.table import CalibrationTable
+from graphs.weighted import WeightedOp
+from optimizer.attempt import attempt
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.candidates import JUDGED_MACS, Candidate
+from optimizer.quantization.corrections.catalogue import Correction
+from optimizer.quantization.corrections.rounding import Rounding
+from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.judging import Judge, in_db
+from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.sampling import Samples, spread
+from optimizer.quantization.settings import QuantizeSettings, placed
+from optimizer.quantization.weight_only.moments import InputMoments, input_moments
+from optimizer.quantization.weight_only.rounding import as_weight, plainly, rounded, rows_of
+from optimizer.quantization.weight_only.scaling import ScaleInputs, readers_of
+from optimizer.quantization.weights import WeightScales
+
+FEW_BITS = 4
+"""Bits of a code, at most, for inputs to be scaled: with the 8 of INT8 there is next to nothing to gain."""
+
+
+def prepare_weights(
+    model: ir.Model,
+    calibrator: Calibrator,
+    samples: Samples,
+    settings: QuantizeSettings,
+    on_step: Callable[[str], None],
+) -> tuple[ir.Model, Candidate, list[str]]:
+    """``model`` with its inputs scaled (a copy), weights in codes for it, and notes."""
+    notes: list[str] = []
+    if settings.scheme.weight_only and _few(settings) and Correction.CHANNELS in settings.corrections:
+        on_step("scaling inputs")
+        step = Step(Correction.CHANNELS.what, lambda graph: ScaleInputs(placed(graph, settings, None), samples.fit))
+        model, notes = rewritten(model, [step], spread(samples.feeds, PROOF_FEEDS))
+    on_step("rounding weights")
+    table = _table(model, calibrator, settings)
+    placement = placed(model, settings, table)
+    solve = Correction.ROUNDING in settings.corrections
+    roundings, failed = attempt(
+        Correction.ROUNDING.what, partial(_roundings, model, placement, samples, solve), list[Rounding]()
+    )
+    notes += failed
+    ours = Candidate(table, placement, WeightScales(), roundings or _plain(model, placement))
+    if not solve or sum(settings.costs.values()) > JUDGED_MACS:
+        return model, ours, notes
+    plain = replace(ours, roundings=_plain(model, placement))
+    tried = {"rounded for the data": ours, "rounded to nearest": plain}
+    noise, failed = Judge(model).noise({name: tried[name].quantize for name in tried}, samples.judged)
+    notes += failed
+    if not noise:
+        return model, ours, notes
+    notes.append(f"weights judged by output error: {in_db(noise)}")
+    best = next(iter(noise))
+    return model, replace(tried[best], noise=noise[best]), notes
+
+
+def _few(settings: QuantizeSettings) -> bool:
+    return settings.scheme.weights.numbers.dtype.bitwidth <= FEW_BITS
+
+
+def _table(model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings) -> CalibrationTable:
+    """Extremes of the activations that have a scale of their own, for those of blocks to stand under."""
+    tensors = placed(model, settings, None).tensors
+    if tensors:
+        return next(iter(calibrator.tables(model, tensors).values()))
+    return CalibrationTable({}, "weights alone", 0, calibrator.calibrated, "", "")
+
+
+def _roundings(model: ir.Model, placement: Placement, samples: Samples, solve: bool) -> list[Rounding]:
+    found: list[Rounding] = []
+    readers = readers_of(model, placement)
+    for moments in input_moments(model, readers, samples.fit):
+        for name, known in moments.items():
+            found += [_rounding(op, placement, known, solve) for op in readers[name]]
+    return found
+
+
+def _plain(model: ir.Model, placement: Placement) -> list[Rounding]:
+    return [_rounding(op, placement, None, False) for ops in readers_of(model, placement).values() for op in ops]
+
+
+def _rounding(op: WeightedOp, placement: Placement, moments: InputMoments | None, solve: bool) -> Rounding:
+    scheme, rows, name = placement.scheme.weights, rows_of(op), str(op.node.name)
+    if moments is None:
+        return Rounding(name, str(op.weight.name), as_weight(op, plainly(rows, scheme), scheme), 0.0)
+    best, left = rounded(rows, scheme, moments, solve)
+    return Rounding(name, str(op.weight.name), as_weight(op, best, scheme), float(-10 * np.log10(max(left, 1e-12))))

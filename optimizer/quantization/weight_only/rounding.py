@@ -1,0 +1,82 @@
+"""Rounding of weights alone: scales clipped for the data, codes by GPTQ, each where unseen samples gain.
+
+GPTQ (Frantar et al. 2023) rounds one input after the other and lets those to come make good what was lost; with scales
+per block they are fixed before, from the weight as it is, so that the order of inputs stays free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphs.weighted import WeightedOp, reduction_axis
+from optimizer.quantization.blocks import codes_of, expanded, plain_scales, search_scales, values_of
+from optimizer.quantization.corrections.gptq import gptq
+from optimizer.quantization.scheme import WeightScheme
+from optimizer.quantization.weight_only.moments import InputMoments, squared_error
+from optimizer.quantization.weights import Codes, Floats, QuantizedWeight, as_float32
+from optimizer.reconstruction.moments import Moments
+
+WORTH = 0.97
+"""Squared error on unseen samples, relative to what there was, below which a rounding is taken."""
+
+
+@dataclass(frozen=True)
+class RoundedRows:
+    """Codes [outputs, inputs] and scales [outputs, blocks]."""
+
+    codes: Codes
+    scales: Floats
+
+    def values(self, scheme: WeightScheme) -> Floats:
+        return values_of(self.codes, self.scales, scheme)
+
+
+def rows_of(op: WeightedOp) -> Floats:
+    """The weight of a matrix product as [outputs, inputs] float32."""
+    weight = as_float32(op.tensor)
+    return np.ascontiguousarray(weight if op.axis == 0 else weight.T)
+
+
+def as_weight(op: WeightedOp, rounded: RoundedRows, scheme: WeightScheme) -> QuantizedWeight:
+    """In the layout of the op's tensor; scales of blocks along the axis it sums over, else one per output."""
+    codes, scales = rounded.codes, rounded.scales
+    if reduction_axis(op.node, 2) == 0:
+        codes, scales = codes.T, scales.T
+    scales = np.ascontiguousarray(scales) if scheme.block else scales.ravel()
+    return QuantizedWeight(np.ascontiguousarray(codes), scales)
+
+
+def plainly(rows: Floats, scheme: WeightScheme) -> RoundedRows:
+    """Round to nearest at the scale of the largest magnitude: what every other way is measured against."""
+    scales = plain_scales(rows, scheme)
+    return RoundedRows(codes_of(rows, scales, scheme), scales)
+
+
+def rounded(
+    rows: Floats, scheme: WeightScheme, moments: InputMoments | None, solve: bool = True
+) -> tuple[RoundedRows, float]:
+    """The best of plain, clipped and solved rounding on unseen samples, and the error it leaves of plain one's."""
+    best = plainly(rows, scheme)
+    if moments is None or not moments.usable:
+        scales = search_scales(rows, scheme)
+        return RoundedRows(codes_of(rows, scales, scheme), scales), 1.0
+    start = least = squared_error(best.values(scheme) - rows, moments.check)
+    scales = search_scales(rows, scheme, moments.size)
+    tried = [RoundedRows(codes_of(rows, scales, scheme), scales)]
+    if solve:
+        tried.append(_solved(rows, scales, scheme, moments))
+    for candidate in tried:
+        error = squared_error(candidate.values(scheme) - rows, moments.check)
+        if error < WORTH * least:
+            best, least = candidate, error
+    return best, least / start if start > 0 else 1.0
+
+
+def _solved(rows: Floats, scales: Floats, scheme: WeightScheme, moments: InputMoments) -> RoundedRows:
+    damped = Moments(moments.fit[None].copy(), moments.fit[None].copy()).damped(max(moments.rows // 2, 1))
+    inputs = rows.shape[1]
+    steps = expanded(scales, scheme.block or inputs, inputs)
+    codes = gptq(rows[None], damped.hessian, steps[None], numbers=scheme.numbers)[0]
+    return RoundedRows(codes, scales)
