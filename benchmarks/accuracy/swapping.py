@@ -23,6 +23,9 @@ from benchmarks.score import Score
 from engines.engine import Array, Engine, EngineBase, Feed
 from graphs.errors import EnginewrightError
 
+FEW = 100
+"""Samples below which a gain of one is luck, not to be set against the loss of another. Chosen: of ten images one lost
+and one found box are each a tenth of the metric; of hundreds they average out."""
 KEPT_BYTES = 256 << 20
 """Answers that are kept of each side; beyond, the metric is not asked again. Chosen."""
 GROUPS = 24
@@ -118,7 +121,7 @@ def scored(task: TaskMetric, engine: Engine) -> Scored:
 @dataclass(frozen=True)
 class Doubt:
     """How far a drop is to be trusted: its ``bound``, None where there is none, and ``why`` in a few words; ``lost`` is
-    what the samples that lose lose together, as a fraction of FP32's value, without what others gain by chance.
+    what is lost as a fraction of FP32's value, of fewer than ``FEW`` samples without what some of them gain by chance.
     """
 
     bound: DropBound | None
@@ -136,7 +139,7 @@ def doubt(task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks
         by_sample = sign * (first - second)
         found = score_bound(by_sample, value, binary, looks, unit)
         why = "" if found else f"the metric scored {len(first)} samples"
-        return Doubt(found, why, _losses(by_sample) / len(first) / (abs(value) or 1.0))
+        return Doubt(found, why, _losses(by_sample / len(first), len(first)) / (abs(value) or 1.0))
     if not before.answers.whole or not after.answers.whole:
         return Doubt(None, "the answers are too large to be kept, and the metric returns no 'per_sample'")
     if before.answers.samples != after.answers.samples:
@@ -146,7 +149,7 @@ def doubt(task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks
         return Doubt(None, why)
     lost, count = sign * parts * len(parts), before.answers.total
     found = score_bound(lost, value, False, looks, unit=abs(value) or 1.0, samples=count)
-    losses = _losses(sign * parts) / (abs(value) or 1.0)
+    losses = _losses(sign * parts, count) / (abs(value) or 1.0)
     if found is None:
         return Doubt(None, f"{count} samples in {len(parts)} groups are too few", losses)
     drop = sign * (value - after.score.value)
@@ -155,8 +158,9 @@ def doubt(task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks
     return Doubt(DropBound(upper, found.level, count, how, found.least, looks), "", losses)
 
 
-def _losses(lost: Array) -> float:
-    return float(np.maximum(lost, 0.0).sum())
+def _losses(lost: Array, samples: int) -> float:
+    """The sum of ``lost``; where the samples are few of what is lost alone."""
+    return float(np.maximum(lost, 0.0).sum() if samples < FEW else lost.sum())
 
 
 def _parts(task: TaskMetric, engine: Engine, before: Scored, after: Scored) -> tuple[Array, str]:

@@ -27,8 +27,8 @@ SAFE = 0.9
 @dataclass(frozen=True)
 class Outcome:
     """What was measured of a set: the ``drop`` on the samples, whether that is ``ok``, whether it ``surely`` is with
-    other samples, too, and whether so many samples can tell (``tells``). ``steady``: it is ok without what some samples
-    gain by chance.
+    other samples, too, and whether so many samples can tell (``tells``). ``steady``: it is ok without what some of few
+    samples gain by chance.
     """
 
     drop: float

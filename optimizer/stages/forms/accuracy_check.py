@@ -44,7 +44,8 @@ class AccuracyCheck:
     """What held-back samples and the user's metric say of one form.
 
     ``drop`` is what is lost on them, ``bound`` how much that may be in truth; None where nobody asked, or it cannot be
-    told, and ``unsure`` then says why in a few words. ``lost`` is the drop without what some samples gain by chance.
+    told, and ``unsure`` then says why in a few words. ``lost`` is the drop, of few samples without what some
+    of them gain by chance.
     """
 
     accuracy: Accuracy

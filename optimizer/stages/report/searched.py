@@ -32,11 +32,12 @@ def budget_summary(check: AccuracyCheck, max_drop: float) -> BudgetSummary:
 
 def _how(check: AccuracyCheck, max_drop: float) -> str:
     bound = check.bound
+    stand_in = "" if check.task is not None else "of the outputs' cosine, which stands in for a metric; "
     if bound is None:
-        return f"no bound: {check.unsure}" if check.unsure else ""
+        return f"{stand_in}no bound: {check.unsure}" if check.unsure else stand_in.removesuffix("; ")
     looks = f", allowing for one of {bound.looks} forms chosen by them" if bound.looks > 1 else ""
     few = "; too few samples to tell" if bound.upper > max_drop and bound.least > max_drop else ""
-    return f"{bound.how}, {bound.samples:,} samples{looks}{few}"
+    return f"{stand_in}{bound.how}, {bound.samples:,} samples{looks}{few}"
 
 
 def searches(forms: TypedForms) -> dict[str, SearchRecord]:

@@ -100,9 +100,11 @@ def test_three_samples_are_too_few() -> None:
     assert found.bound is None and "3 samples" in found.why and found.lost is not None
 
 
-def test_gains_are_not_set_against_losses() -> None:
+@pytest.mark.parametrize("few", [0, 10 * COUNT])
+def test_of_few_samples_gains_are_not_set_against_losses(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swapping, "FEW", few)
     fp32 = Answering(np.arange(COUNT) % 10 == 0)
-    int8 = Answering(np.arange(COUNT) % 10 == 1)  # as many wrong, others
-    task = TaskMetric("score", accuracy(COUNT))
+    int8 = Answering(np.arange(COUNT) < COUNT // 10)  # as many wrong, all of them together
+    task = TaskMetric("score", accuracy(1))
     found = doubt(task, int8, scored(task, fp32), scored(task, int8))
-    assert found.lost is not None and found.bound is not None and found.bound.upper < 0.1
+    assert found.lost == pytest.approx(0.1 if few else 0.0, abs=0.02)
