@@ -116,22 +116,6 @@ def test_float_precisions(folder: Path, optimize: Command, precision: str) -> No
     assert expected[precision] in types
 
 
-def test_two_four_sparsity_prunes_and_t4_says_it_gains_nothing(folder: Path, optimize: Command) -> None:
-    done = optimize("cnn.onnx", *QUICK, "--sparsity", "2:4", "--target", "t4,a100", "--max-drop", "90%")
-    assert done.returncode == 0, done.stderr
-    report = report_of(folder)
-    assert "gains nothing" in report["targets"]["t4"]["why"]
-    weights = [
-        onnx.numpy_helper.to_array(tensor)
-        for tensor in onnx.load(folder / "cnn.optimized" / "model.onnx").graph.initializer
-        if tensor.dims == [32, 32, 3, 3]
-    ]
-    groups = weights[0].transpose(0, 2, 3, 1).reshape(-1, 4)
-    assert (np.count_nonzero(groups, axis=1) <= 2).all()
-    engine = json.loads((folder / "cnn.optimized/engines/a100/engine.json").read_text())
-    assert engine["sparse_weights"] is True
-
-
 def test_python_api_opens_the_cpu_engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     samples = np.load("data.npz")["input"]
