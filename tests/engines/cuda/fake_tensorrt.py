@@ -19,34 +19,16 @@ from engines.tensorrt import library
 from engines.tensorrt.capabilities import Capabilities
 from engines.tensorrt.library import Library
 from tests.engines.cuda.fake_cuda import FakeCuda
+from tests.gpu_machine.packages.stand_in_names import NEWEST, enums_of
 
 Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]
 
 
-class Mode(Enum):
-    INPUT = 1
-    OUTPUT = 2
-
-
-class Location(Enum):
-    DEVICE = 0
-    HOST = 1
-
-
-class Format(Enum):
-    LINEAR = 0
-    HWC8 = 2
-
-
-class Kind(Enum):
-    FLOAT = 0
-    FP4 = 1
-
-
-class Strategy(Enum):
-    STATIC = 0
-    USER_MANAGED = 2
+_of_11 = enums_of(NEWEST)
+Mode, Location = _of_11("TensorIOMode"), _of_11("TensorLocation")
+Format, Kind = _of_11("TensorFormat"), _of_11("DataType")
+Strategy = _of_11("ExecutionContextAllocationStrategy")
 
 
 @dataclass

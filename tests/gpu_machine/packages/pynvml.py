@@ -67,7 +67,7 @@ def nvmlDeviceGetPowerUsage(handle: int) -> int:
     return 200_000
 
 
-def nvmlDeviceGetClockInfo(handle: int, kind: int) -> int:
+def nvmlDeviceGetClockInfo(handle: int, type: int) -> int:  # noqa: A002  # its own name
     return 1410
 
 
@@ -75,5 +75,5 @@ def nvmlDeviceGetTemperature(handle: int, sensor: int) -> int:
     return 40
 
 
-def nvmlDeviceGetMigMode(handle: int) -> list[int]:
+def nvmlDeviceGetMigMode(device: int) -> list[int]:
     raise NVMLError_NotSupported("Not Supported")

@@ -36,6 +36,9 @@ class Builder:
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
         assert network._model is not None
         kind = kind_of(network._model)
+        if why := _without_profile(network, config):
+            self._logger.log(ILogger.Severity.ERROR, why)
+            return None
         if strikes("refuse", kind):
             first = next(node.name for node in network._model.graph.node if node.op_type in PRODUCTS)
             text = (
@@ -54,6 +57,16 @@ class Builder:
         version = (10, 0, 0, 0) if strikes("foreign", kind) else VERSION
         frame = FRAME.pack(b"ftrt", 0, 1, 0, len(header) + len(body), *version, b"ftrt", 0)
         return frame + LENGTH.pack(len(header)) + header + body
+
+
+def _without_profile(network: INetworkDefinition, config: IBuilderConfig) -> str:
+    """Why the real builder would not begin: a dynamic input of which no profile says how large it gets."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    dynamic = [tensor.name for tensor in inputs if -1 in tensor.shape]
+    if dynamic and not config._profiles:
+        return "API Usage Error (Network has dynamic or shape inputs, but no optimization profile has been defined.)"
+    open_ = [name for name in dynamic for profile in config._profiles if name not in profile._shapes]
+    return f"Error Code 4: Internal Error ({open_[0]}: dynamic input is missing dimensions in profile)" if open_ else ""
 
 
 def _computed(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:

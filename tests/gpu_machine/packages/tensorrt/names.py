@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
+
+from stand_in_names import NEWEST, enums_of
 
 
 class ILogger:
@@ -22,27 +21,7 @@ class ILogger:
         raise NotImplementedError
 
 
-_SNAPSHOTS = Path(__file__).resolve().parents[3] / "engines" / "conformance" / "snapshots"
-
-
-class _Numbered(Enum):
-    """An enum as pybind11 makes them: its members are no integers, and have one."""
-
-    def __int__(self) -> int:
-        return int(self.value)
-
-
-def enums_of(version: str) -> Callable[..., type[Enum]]:
-    """Enums by name, with the numbers of the real binding of that version; of some only the members named."""
-    said = json.loads((_SNAPSHOTS / f"tensorrt-{version}.json").read_text())["enums"]
-
-    def enum(name: str, *members: str) -> type[Enum]:
-        return _Numbered(name, {member: said[name][member] for member in members or said[name]})  # type: ignore
-
-    return enum
-
-
-_of_11 = enums_of("11.4.0.106")
+_of_11 = enums_of(NEWEST)
 DataType = _of_11("DataType")
 NetworkDefinitionCreationFlag = _of_11("NetworkDefinitionCreationFlag")
 BuilderFlag = _of_11("BuilderFlag")

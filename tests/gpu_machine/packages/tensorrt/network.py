@@ -26,6 +26,13 @@ _LAYERS = {
 }
 
 
+UNKNOWN = (
+    *("BitShift", "ConcatFromSequence", "ConvInteger", "Det", "DynamicQuantizeLinear", "MatMulInteger", "MaxRoiPool"),
+    *("MaxUnpool", "Multinomial", "NegativeLogLikelihoodLoss", "QLinearConv", "QLinearMatMul", "SequenceAt"),
+    *("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence"),
+    *("StringNormalizer", "TfIdfVectorizer", "Unique"),
+)
+"""Operators that no release reads. Source: onnx-tensorrt, docs/operators.md, rows of ``N``, and its changelog since."""
 PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -97,14 +104,20 @@ class ErrorCode(Enum):
 
 
 class ParserError:
-    def __init__(self, node: onnx.NodeProto) -> None:
-        self._node = node
+    """About the node at ``index``; -1: about the model."""
+
+    def __init__(self, model: onnx.ModelProto, index: int, text: str) -> None:
+        self._node = model.graph.node[index] if index >= 0 else onnx.NodeProto()
+        self._index, self._text = index, text
 
     def code(self) -> ErrorCode:
         return ErrorCode.UNSUPPORTED_NODE
 
     def desc(self) -> str:
-        return f"No importer registered for op: {self._node.op_type}"
+        return self._text
+
+    def node(self) -> int:
+        return self._index
 
     def func(self) -> str:
         return "parseNode"
@@ -124,12 +137,24 @@ class OnnxParser:
 
     def parse_from_file(self, model: str) -> bool:
         found = onnx.load(model)
-        if strikes("unparsed", kind_of(found)):
-            self._errors = [ParserError(next(node for node in found.graph.node if node.op_type in PRODUCTS))]
-            self.num_errors = 1
+        self._errors = self._refused(found)
+        self.num_errors = len(self._errors)
+        if self._errors:
             return False
         self._network._take(found)
         return True
+
+    def _refused(self, model: onnx.ModelProto) -> list[ParserError]:
+        """Why the real parser would not take it: no operator of that name, or types that do not fit."""
+        for index, node in enumerate(model.graph.node):
+            unknown = node.op_type in UNKNOWN or (node.op_type in PRODUCTS and strikes("unparsed", kind_of(model)))
+            if unknown and not node.domain:
+                return [ParserError(model, index, f"No importer registered for op: {node.op_type}")]
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            return [ParserError(model, -1, str(error))]
+        return []
 
     def get_error(self, index: int) -> ParserError:
         return self._errors[index]

@@ -45,14 +45,15 @@ class Runtime:
             text = "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Version tag does not match)"
             self._logger.log(ILogger.Severity.ERROR, text)
             return None
-        return ICudaEngine(plan[FRAME.size :])
+        return ICudaEngine(plan[FRAME.size :], self._logger)
 
 
 class ICudaEngine:
     device_memory_size_v2 = 1 << 20
     streamable_weights_size = weight_streaming_budget_v2 = 0
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, logger: ILogger) -> None:
+        self._logger = logger
         (length,) = LENGTH.unpack(content[: LENGTH.size])
         self._about = json.loads(content[LENGTH.size : LENGTH.size + length])
         self._tensors = {found["name"]: found for found in (*self._about["inputs"], *self._about["outputs"])}
@@ -94,7 +95,9 @@ class ICudaEngine:
         return EngineInspector(self)
 
     def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext | None:
-        return None if strikes("memory", self._kind) else IExecutionContext(self)
+        if strikes("memory", self._kind):
+            return None
+        return IExecutionContext(self, own_memory=strategy is not ExecutionContextAllocationStrategy.USER_MANAGED)
 
 
 class EngineInspector:
@@ -111,13 +114,14 @@ class IExecutionContext:
     profiler: Any = None
     enqueue_emits_profile = True
 
-    def __init__(self, engine: ICudaEngine) -> None:
-        self.engine, self._profile = engine, 0
+    def __init__(self, engine: ICudaEngine, own_memory: bool) -> None:
+        self.engine, self._profile, self._own_memory, self._memory = engine, 0, own_memory, 0
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        assert memory and size >= self.engine.device_memory_size_v2
+        assert not self._own_memory and memory and size >= self.engine.device_memory_size_v2
+        self._memory = memory
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self._profile, self._shapes = profile_index, {}
@@ -153,10 +157,22 @@ class IExecutionContext:
         return math.prod(self.get_tensor_shape(name)) * np.dtype(NUMPY[self.engine._tensors[name]["dtype"]]).itemsize
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        if why := self._not_ready():
+            self.engine._logger.log(ILogger.Severity.ERROR, f"IExecutionContext::enqueueV3: Error Code 3: ({why})")
+            return False
         shapes = {name: self.get_tensor_shape(name) for name in self.engine._tensors}
         addresses = dict(self._addresses)
         cuda.enqueue(stream_handle, lambda: self._run(shapes, addresses))
         return True
+
+    def _not_ready(self) -> str:
+        """Why the real context would not run, as ``execute_async_v3`` answers False and logs it."""
+        if not self._own_memory and not self._memory:
+            return "the context was created without device memory, and none was set"
+        if missing := self.infer_shapes():
+            return f"the shape of input {missing[0]} is not specified"
+        unset = [name for name in self.engine._tensors if not self._addresses.get(name)]
+        return f"no address is set for {unset[0]}" if unset else ""
 
     def _run(self, shapes: dict[str, Shape], addresses: dict[str, int]) -> None:
         engine, started = self.engine, time.perf_counter()

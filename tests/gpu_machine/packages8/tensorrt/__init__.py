@@ -16,7 +16,7 @@ from tensorrt.names import (
     TensorIOMode,
     TensorLocation,
 )
-from tensorrt.network import INetworkDefinition, IOptimizationProfile, ITimingCache
+from tensorrt.network import INetworkDefinition, IOptimizationProfile, ITimingCache, ParserError
 from tensorrt.old_building import (
     VERSION,
     Builder,
@@ -27,7 +27,6 @@ from tensorrt.old_building import (
     ITensor,
     NetworkDefinitionCreationFlag,
     OnnxParser,
-    ParserError,
     PreviewFeature,
     TacticSource,
 )

@@ -8,13 +8,14 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto
+from stand_in_names import enums_of, without
 
 from tensorrt import building, network
-from tensorrt.names import ILogger, enums_of
+from tensorrt.names import ILogger
 
 VERSION = building.VERSION = (8, 5, 3, 1)
 OPSET = 17
-UNKNOWN = ("LayerNormalization", "GroupNormalization", "Gelu", "IsInf")
+network.UNKNOWN += ("LayerNormalization", "GroupNormalization", "Gelu", "IsInf", "Mish", "Hardmax", "CastLike")
 _SUFFIX = {"QuantizeLinear": "_quantize_scale_node", "DequantizeLinear": "_dequantize_scale_node"}
 
 
@@ -66,36 +67,16 @@ network.ITensor, network.ILayer = ITensor, ILayer
 del network.INetworkDefinition.add_normalization_v2
 
 
-class ParserError:
-    def __init__(self, index: int, text: str) -> None:
-        self._index, self._text = index, text
-
-    def code(self) -> network.ErrorCode:
-        return network.ErrorCode.UNSUPPORTED_NODE
-
-    def desc(self) -> str:
-        return self._text
-
-    def func(self) -> str:
-        return "parseNode"
-
-    def node(self) -> int:
-        return self._index
+for _name in ("node_name", "node_operator"):  # 8.5 tells the number of a node alone
+    delattr(network.ParserError, _name)
 
 
-class OnnxParser:
-    num_errors = 0
-
-    def __init__(self, network: network.INetworkDefinition, logger: ILogger) -> None:
-        self._network, self._errors = network, list[ParserError]()
-
+class OnnxParser(network.OnnxParser):
     def parse_from_file(self, model: str) -> bool:
-        found = onnx.load(model)
-        self._errors = _misread(found)
-        self.num_errors = len(self._errors)
-        if self._errors:
+        if not super().parse_from_file(model):
             return False
-        self._network._take(found)
+        found = self._network._model
+        assert found is not None
         values = {v.name: v for v in onnx.shape_inference.infer_shapes(found).graph.value_info}
         values |= {v.name: v for v in found.graph.output}
         results = {value.name for value in found.graph.output}
@@ -106,38 +87,34 @@ class OnnxParser:
             layer._give(outputs)
         return True
 
-    def get_error(self, index: int) -> ParserError:
-        return self._errors[index]
+    def _refused(self, model: onnx.ModelProto) -> list[network.ParserError]:
+        """That, and what the real parser would read wrongly without a word."""
+        return super()._refused(model) or _misread(model)
 
 
-def _misread(model: onnx.ModelProto) -> list[ParserError]:
-    """What the real parser refuses, or reads wrongly without a word."""
+def _misread(model: onnx.ModelProto) -> list[network.ParserError]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     if any(opset.version > OPSET for opset in model.opset_import if not opset.domain):
-        return [ParserError(0, f"opset {model.opset_import[0].version} is read as {OPSET}")]
+        return [network.ParserError(model, 0, f"opset {model.opset_import[0].version} is read as {OPSET}")]
     for index, node in enumerate(model.graph.node):
-        if node.op_type in UNKNOWN:
-            return [ParserError(index, f"No importer registered for op: {node.op_type}")]
         if node.op_type in _SUFFIX:
             scale = constants.get(node.input[1])
             if len(node.input) != 3 or scale is None or scale.data_type != TensorProto.FLOAT:
-                return [ParserError(index, "scales are constant FP32, with a zero point")]
+                return [network.ParserError(model, index, "scales are constant FP32, with a zero point")]
             if node.input[0] in constants and constants[node.input[0]].data_type == TensorProto.INT8:
-                return [ParserError(index, "invalid weights type of Int8")]
+                return [network.ParserError(model, index, "invalid weights type of Int8")]
     return []
 
 
-class IBuilderConfig:
+_Config = without(network.IBuilderConfig, "progress_monitor", "builder_optimization_level", "max_aux_streams")
+
+
+class IBuilderConfig(_Config):  # type: ignore[misc]
     """That of 11 but for what came later, and with 8.5's own."""
 
-    profiling_verbosity = network.ProfilingVerbosity.LAYER_NAMES_ONLY
-    avg_timing_iterations = 1
-
     def __init__(self) -> None:
-        self._profiles: list[network.IOptimizationProfile] = []
+        super().__init__()
         self._flags: set[BuilderFlag] = {BuilderFlag.TF32}
-        self._pools: dict[Any, int] = {}
-        self._cache: Any = None
         self._tactics = set(TacticSource)
         self._previews: dict[PreviewFeature, bool] = {}
 
@@ -147,12 +124,6 @@ class IBuilderConfig:
 
     def set_preview_feature(self, feature: PreviewFeature, enable: bool) -> None:
         self._previews[feature] = enable
-
-
-for _name in ("set_flag", "clear_flag", "get_flag", "set_memory_pool_limit", "get_memory_pool_limit"):
-    setattr(IBuilderConfig, _name, getattr(network.IBuilderConfig, _name))
-for _name in ("add_optimization_profile", "create_timing_cache", "set_timing_cache", "get_timing_cache"):
-    setattr(IBuilderConfig, _name, getattr(network.IBuilderConfig, _name))
 
 
 class Builder(building.Builder):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from stand_in_faults import strikes
+from stand_in_names import without
 
 from tensorrt import building, running
 from tensorrt.names import LayerInformationFormat
@@ -27,7 +28,7 @@ class Runtime:
         if plan[:4] != b"ptrt":
             self._logger.log(self._logger.Severity.ERROR, "Magic tag does not match")
             return None
-        return ICudaEngine(plan[building.FRAME.size :])
+        return ICudaEngine(plan[building.FRAME.size :], self._logger)
 
 
 class _Session:
@@ -45,23 +46,15 @@ class _Session:
         return value if dtype is None else value.astype(dtype)
 
 
-def _without(of: type, *names: str) -> Any:
-    """A class with all that ``of`` has, but for what came later."""
-    kept = {name: value for name, value in vars(of).items() if name not in (*names, "__dict__", "__weakref__")}
-    return type(of.__name__, (), kept)
-
-
-_Engine = _without(
-    running.ICudaEngine, "device_memory_size_v2", "streamable_weights_size", "weight_streaming_budget_v2"
-)
-_Context = _without(running.IExecutionContext, "set_device_memory")
+_Engine = without(running.ICudaEngine, "device_memory_size_v2", "streamable_weights_size", "weight_streaming_budget_v2")
+_Context = without(running.IExecutionContext, "set_device_memory")
 
 
 class ICudaEngine(_Engine):  # type: ignore[misc]
     device_memory_size = 1 << 20
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
+    def __init__(self, content: bytes, logger: Any) -> None:
+        super().__init__(content, logger)
         self._session = _Session(self._session)
         self._contexts: list[IExecutionContext] = []
 
@@ -108,9 +101,8 @@ class EngineInspector:
 
 class IExecutionContext(_Context):  # type: ignore[misc]
     def __init__(self, engine: ICudaEngine, own_memory: bool) -> None:
-        super().__init__(engine)
+        super().__init__(engine, own_memory)
         self._profile = -1 if engine._contexts else 0  # only the first context starts with one
-        self._own_memory, self._memory = own_memory, 0
 
     @property
     def device_memory(self) -> int:
@@ -127,7 +119,7 @@ class IExecutionContext(_Context):  # type: ignore[misc]
             return False
         return super().set_optimization_profile_async(profile_index, stream_handle)
 
-    def execute_async_v3(self, stream_handle: int) -> bool:
-        assert self._own_memory or self._memory, "no memory for activations"
-        assert self._profile >= 0 or not self.engine._about["profiles"], "no optimization profile"
-        return super().execute_async_v3(stream_handle)
+    def _not_ready(self) -> str:
+        if self._profile < 0 and self.engine._about["profiles"]:
+            return "no optimization profile is set"
+        return str(super()._not_ready())

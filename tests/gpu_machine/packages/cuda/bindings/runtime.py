@@ -61,12 +61,12 @@ def allocated() -> int:
     return sum(len(buffer) for buffer in _memory.values())
 
 
-def cudaGetErrorName(code: int) -> tuple[int, bytes]:
-    return _OK, cudaError_t(code).name.encode()
+def cudaGetErrorName(error: int) -> tuple[int, bytes]:
+    return _OK, cudaError_t(error).name.encode()
 
 
-def cudaGetErrorString(code: int) -> tuple[int, bytes]:
-    return _OK, b"out of memory" if code == 2 else b"an error"
+def cudaGetErrorString(error: int) -> tuple[int, bytes]:
+    return _OK, b"out of memory" if error == 2 else b"an error"
 
 
 def cudaGetDeviceCount() -> tuple[int, int]:
@@ -99,8 +99,8 @@ def cudaMalloc(size: int) -> tuple[int, int]:
     return _OK, ctypes.addressof(buffer)
 
 
-def cudaFree(address: int) -> tuple[int]:
-    del _memory[address]
+def cudaFree(devPtr: int) -> tuple[int]:
+    del _memory[devPtr]
     return (_OK,)
 
 
@@ -108,12 +108,12 @@ def cudaHostAlloc(size: int, flags: int) -> tuple[int, int]:
     return cudaMalloc(size)
 
 
-def cudaFreeHost(address: int) -> tuple[int]:
-    return cudaFree(address)
+def cudaFreeHost(ptr: int) -> tuple[int]:
+    return cudaFree(ptr)
 
 
-def cudaMemcpyAsync(destination: int, source: int, size: int, kind: int, stream: Stream) -> tuple[int]:
-    enqueue(stream, lambda: ctypes.memmove(destination, source, size) and None)
+def cudaMemcpyAsync(dst: int, src: int, count: int, kind: int, stream: Stream) -> tuple[int]:
+    enqueue(stream, lambda: ctypes.memmove(dst, src, count) and None)
     return (_OK,)
 
 
@@ -173,13 +173,13 @@ def cudaGraphDestroy(graph: list[Callable[[], None]]) -> tuple[int]:
     return (_OK,)
 
 
-def cudaGraphLaunch(graph: list[Callable[[], None]], stream: Stream) -> tuple[int]:
-    for work in graph:
+def cudaGraphLaunch(graphExec: list[Callable[[], None]], stream: Stream) -> tuple[int]:
+    for work in graphExec:
         enqueue(stream, work)
     return (_OK,)
 
 
-def cudaGraphExecDestroy(graph: list[Callable[[], None]]) -> tuple[int]:
+def cudaGraphExecDestroy(graphExec: list[Callable[[], None]]) -> tuple[int]:
     return (_OK,)
 
 
