@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A tritonserver for Linux x86-64 (55 MB), which tests serve repositories on. Without what the wheel asks for: that holds
+# numpy below 2, and its own Python code is not used.
+TRITON := 'nvidia-pytriton>=0.7,<0.8'
 
 .PHONY: demo test check gpu-check clean
 
@@ -32,6 +35,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,sign,workloads,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(TRITON) || echo "no tritonserver for this machine: its tests are skipped"
 	touch $@ $(VENV)/.installed
 
 clean:

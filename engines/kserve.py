@@ -1,12 +1,14 @@
-"""A model on a server that speaks the Open Inference Protocol over gRPC (Triton, KServe v2), as an engine.
+"""A model on a server that speaks the Open Inference Protocol over gRPC or HTTP (Triton, KServe v2), as an engine.
 
-Every value goes over the network as raw bytes (``raw_input_contents``); one connection per engine, so that several
-engines give the server several requests to batch.
+Every value goes over the network as raw bytes (``raw_input_contents``, the binary data extension); one connection per
+engine, so that several engines give the server several requests to batch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,12 +17,13 @@ from engines.errors import EngineError
 from engines.feed_check import FeedCheck
 from graphs.errors import BadInput
 
-SCHEME = "grpc://"
+SCHEME, HTTP_SCHEME = "grpc://", "http://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
 TIMEOUT_SECONDS = 20.0
 """For one request, over a network. Chosen."""
 UNLIMITED = -1
 """How the protocol writes a dynamic axis."""
+Protocol: TypeAlias = Literal["grpc", "http"]
 _DTYPES = {
     "BOOL": "bool",
     "FP16": "float16",
@@ -33,49 +36,64 @@ _DTYPES = {
 class KserveEngine(EngineBase):
     """``infer`` is one request. Raises ``BadInput`` where the server or model cannot be reached, ``EngineError`` with
     the server's own words where a request fails or takes over ``timeout`` seconds.
+
+    Over HTTP an engine is used by the thread that made it: its library switches between coroutines of one thread.
     """
 
-    def __init__(self, address: str, model: str, version: str = "", *, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._grpc = _client_library()
-        self._address, self._model, self._version, self._timeout = address, model, version, timeout
-        self._where = f"{SCHEME}{address}/{model}"
-        options = self._grpc.KeepAliveOptions()
-        self._client: Any = self._grpc.InferenceServerClient(address, keepalive_options=options)
-        metadata = self._metadata()
-        self._inputs = tuple(self._spec(tensor) for tensor in metadata.inputs)
-        self._outputs = tuple(self._spec(tensor) for tensor in metadata.outputs)
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: str = "",
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        protocol: Protocol = "grpc",
+    ) -> None:
+        self._library = client_library(protocol)
+        self._address, self._model, self._version = address, model, version
+        self._where = f"{protocol}://{address}/{model}"
+        if protocol == "grpc":
+            options = self._library.KeepAliveOptions()
+            self._client: Any = self._library.InferenceServerClient(address, keepalive_options=options)
+            self._limit = {"client_timeout": timeout}
+        else:
+            self._client = self._library.InferenceServerClient(
+                address, connection_timeout=timeout, network_timeout=timeout
+            )
+            self._limit = {}
+        inputs, outputs = self._metadata()
+        self._inputs = tuple(self._spec(*tensor) for tensor in inputs)
+        self._outputs = tuple(self._spec(*tensor) for tensor in outputs)
         self._check = FeedCheck(self._inputs, self._where)
-        self._types = {tensor.name: tensor.datatype for tensor in metadata.inputs}
-        self._wanted = [self._grpc.InferRequestedOutput(spec.name) for spec in self._outputs]
+        self._types = {name: datatype for name, datatype, _ in inputs}
+        self._wanted = [self._library.InferRequestedOutput(spec.name) for spec in self._outputs]
 
     @staticmethod
     def open(source: str) -> KserveEngine:
-        """From ``grpc://HOST:PORT/MODEL[/VERSION]``. Raises ``BadInput``."""
-        address, _, rest = source.removeprefix(SCHEME).partition("/")
+        """From ``grpc://HOST:PORT/MODEL[/VERSION]``, or ``http://``. Raises ``BadInput``."""
+        protocol: Protocol = "http" if source.startswith(HTTP_SCHEME) else "grpc"
+        address, _, rest = source.removeprefix(SCHEME).removeprefix(HTTP_SCHEME).partition("/")
         model, _, version = rest.partition("/")
         if not address or ":" not in address or not model:
             raise BadInput("names no model on a server", where=source, expected=FORM)
-        return KserveEngine(address, model, version)
+        return KserveEngine(address, model, version, protocol=protocol)
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """Send one request and wait for the answer."""
         if self._client is None:
             raise EngineError("the engine is closed", where=self._where)
         self._check(feed)
+        inputs = [self._input(name, array) for name, array in feed.items()]
         try:
             answer = self._client.infer(
-                self._model,
-                [self._input(name, array) for name, array in feed.items()],
-                model_version=self._version,
-                outputs=self._wanted,
-                client_timeout=self._timeout,
+                self._model, inputs, model_version=self._version, outputs=self._wanted, **self._limit
             )
             return {spec.name: self._output(answer, spec.name) for spec in self._outputs}
-        except self._grpc.InferenceServerException as error:
+        except (self._library.InferenceServerException, OSError) as error:
             raise EngineError(_words(error), where=self._where) from error
 
     def _input(self, name: str, array: Array) -> Any:
-        tensor = self._grpc.InferInput(name, list(array.shape), self._types[name])
+        tensor = self._library.InferInput(name, list(array.shape), self._types[name])
         return tensor.set_data_from_numpy(np.ascontiguousarray(array))
 
     def _output(self, answer: Any, name: str) -> Array:
@@ -84,20 +102,22 @@ class KserveEngine(EngineBase):
             raise EngineError(f"the answer lacks {name!r}", where=self._where)
         return array
 
-    def _metadata(self) -> Any:
+    def _metadata(self) -> tuple[list[_Tensor], list[_Tensor]]:
         try:
-            return self._client.get_model_metadata(self._model, self._version, client_timeout=self._timeout)
-        except self._grpc.InferenceServerException as error:
+            found = self._client.get_model_metadata(self._model, self._version, **self._limit)
+        except (self._library.InferenceServerException, OSError) as error:
             self.close()
             fix = "start the server, or correct the address" if _unreachable(error) else "check the model's name"
             raise BadInput(_words(error), where=self._where, expected=FORM, fix=fix) from error
+        if isinstance(found, dict):
+            return [_from_json(t) for t in found["inputs"]], [_from_json(t) for t in found["outputs"]]
+        return [_from_message(t) for t in found.inputs], [_from_message(t) for t in found.outputs]
 
-    def _spec(self, tensor: Any) -> TensorSpec:
-        if tensor.datatype not in _DTYPES:
-            raise BadInput(f"{tensor.name!r} has type {tensor.datatype}", where=self._where, expected="numbers")
-        axes = [int(size) for size in tensor.shape]
+    def _spec(self, name: str, datatype: str, axes: Sequence[int]) -> TensorSpec:
+        if datatype not in _DTYPES:
+            raise BadInput(f"{name!r} has type {datatype}", where=self._where, expected="numbers")
         shape = [size if size != UNLIMITED else ("?" if axis else "batch") for axis, size in enumerate(axes)]
-        return TensorSpec(tensor.name, _DTYPES[tensor.datatype], tuple(shape))
+        return TensorSpec(name, _DTYPES[datatype], tuple(shape))
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -105,19 +125,34 @@ class KserveEngine(EngineBase):
             client.close()
 
 
-def _client_library() -> Any:
+_Tensor: TypeAlias = "tuple[str, str, list[int]]"
+
+
+def _from_json(tensor: Any) -> _Tensor:
+    return tensor["name"], tensor["datatype"], [int(size) for size in tensor["shape"]]
+
+
+def _from_message(tensor: Any) -> _Tensor:
+    return tensor.name, tensor.datatype, [int(size) for size in tensor.shape]
+
+
+def client_library(protocol: Protocol) -> Any:
+    """``tritonclient.grpc`` or ``tritonclient.http``. Raises ``BadInput`` where it is not installed."""
     try:
-        import tritonclient.grpc
+        return importlib.import_module(f"tritonclient.{protocol}")
     except ImportError as error:
         raise BadInput(
             "needs tritonclient, which is not installed", where="--triton", fix="pip install 'enginewright[serve]'"
         ) from error
-    return tritonclient.grpc
 
 
 def _unreachable(error: Any) -> bool:
+    if isinstance(error, OSError):
+        return True
     return any(word in str(error.status()) for word in ("UNAVAILABLE", "DEADLINE"))
 
 
 def _words(error: Any) -> str:
+    if isinstance(error, OSError):
+        return str(error) or type(error).__name__
     return str(error.message() or error).strip().partition("\n")[0]

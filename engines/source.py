@@ -9,15 +9,17 @@ from engines.user_code import load_callable
 from graphs.errors import BadInput
 
 REMOTE = "grpc://"
+_REMOTE_SCHEMES = (REMOTE, "http://")
 
 
 def open_source(source: str, threads: int | None = None) -> Engine:
-    """The engine of a bundle's engine folder, of an ``.onnx`` file (ONNX Runtime), of ``grpc://HOST:PORT/MODEL`` (a
-    server of the Open Inference Protocol), or what ``file.py:function`` returns. ``threads`` bounds ONNX Runtime's.
+    """The engine of a bundle's engine folder, of an ``.onnx`` file (ONNX Runtime), of ``grpc://HOST:PORT/MODEL`` (or
+    ``http://``: a server of the Open Inference Protocol), or what ``file.py:function`` returns. ``threads`` bounds
+    ONNX Runtime's.
 
     Raises ``BadInput`` when the folder or function is missing, or the function returns something else.
     """
-    if source.startswith(REMOTE):
+    if source.startswith(_REMOTE_SCHEMES):
         from engines.kserve import KserveEngine
 
         return KserveEngine.open(source)

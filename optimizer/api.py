@@ -16,6 +16,7 @@ from optimizer.settings import Precision, Settings, Sparsity, choice, listed, op
 
 if TYPE_CHECKING:
     from optimizer.verbs.compare import Comparison
+    from optimizer.verbs.deploy import Deployed
     from optimizer.verbs.verify import Verification
 
 
@@ -81,8 +82,8 @@ def compare(
     return compare_sides(Path(first), Path(second), data, samples, evaluate=evaluate, gates=gates)
 
 
-def deploy(bundle: str | Path, system: str, out: str | Path, **options: Any) -> list[Path]:
-    """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does; its files. ``options`` are
+def deploy(bundle: str | Path, system: str, out: str | Path, **options: Any) -> Deployed:
+    """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does. ``options`` are
     those of ``optimizer.verbs.deploy.deploy_bundle``. Raises ``BadInput``.
     """
     from optimizer.verbs.deploy import deploy_bundle

@@ -77,12 +77,27 @@ class WarmupInput:
 
 
 @dataclass(frozen=True)
+class RateLimit:
+    """What an instance takes of named resources while it runs, of those the server has (``--rate-limit-resource``);
+    of two that wait, the one of the smaller ``priority`` number goes first."""
+
+    resources: dict[str, int]
+    priority: int = 1
+
+    def message(self) -> dict[str, Value]:
+        resources: list[Value] = [{"name": name, "count": count} for name, count in self.resources.items()]
+        return {"resources": resources, "priority": self.priority}
+
+
+@dataclass(frozen=True)
 class TritonModel:
     """What one ``config.pbtxt`` says.
 
     ``max_batch_size`` 0 turns batching off, and ``dims`` then hold every dimension. ``warmup`` maps a request's batch
     size to its inputs. ``filename_of_capability`` maps ``"7.5"`` to the plan that GPUs of this compute capability load.
     ``tensorrt_accelerator`` are the parameters under which ONNX Runtime hands the graph to TensorRT, None for not.
+    ``parameters`` are a backend's own. ``keep_versions`` is how many version folders are served, the newest.
+    ``version_compatible`` plans need an option of the server (``server_options``).
     """
 
     name: str
@@ -100,6 +115,11 @@ class TritonModel:
     filename_of_capability: dict[str, str] = field(default_factory=dict)
     tensorrt_accelerator: dict[str, str] | None = None
     cuda_graphs: bool = False
+    parameters: dict[str, str] = field(default_factory=dict)
+    keep_versions: int = 1
+    response_cache: bool = False
+    rate_limit: RateLimit | None = None
+    version_compatible: bool = False
 
     def message(self) -> dict[str, Value]:
         """The ``inference.ModelConfig`` message."""
@@ -111,15 +131,25 @@ class TritonModel:
             "max_batch_size": self.max_batch_size,
             "input": [tensor.message() for tensor in self.inputs],
             "output": [tensor.message() for tensor in self.outputs],
-            "instance_group": [{"kind": Symbol(self.kind), "count": self.instances}],
+            "instance_group": [self._instances()],
+            "version_policy": {"latest": {"num_versions": self.keep_versions}},
         }
         if self.max_batch_size > 1:
             message["dynamic_batching"] = self._batching()
         if optimization := self._optimization():
             message["optimization"] = optimization
+        if self.response_cache:
+            message["response_cache"] = {"enable": True}
+        message["parameters"] = [
+            {"key": key, "value": {"string_value": value}} for key, value in self.parameters.items()
+        ]
         message["cc_model_filenames"] = _pairs(self.filename_of_capability)
         message["model_warmup"] = [_warmup(batch, inputs) for batch, inputs in self.warmup.items()]
         return message
+
+    def _instances(self) -> dict[str, Value]:
+        group: dict[str, Value] = {"kind": Symbol(self.kind), "count": self.instances}
+        return group | ({"rate_limiter": self.rate_limit.message()} if self.rate_limit else {})
 
     def _optimization(self) -> dict[str, Value]:
         optimization: dict[str, Value] = {"cuda": {"graphs": True}} if self.cuda_graphs else {}

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.served_engine import ServedEngine
-from deployment.triton.config import TensorConfig, TritonModel, WarmupInput, data_type
-from engines.engine import TensorSpec
-from engines.profile import LARGEST_BATCH
+from deployment.triton import python_backend
+from deployment.triton.config import RateLimit, TritonModel
+from deployment.triton.containers import Container, check_plan, containers_for
+from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_config, warmup_requests
+from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
 from graphs.model_files import external_files
 
@@ -20,25 +22,64 @@ _RTX_COMMENT = (
 )
 
 
+AUTO, PYTHON = "auto", "python"
+BACKENDS = (AUTO, PYTHON)
+"""Triton's own backend where it has one for an engine, or for each its Python backend, which runs our engine itself."""
+_ENGINE_MODEL = Path(python_backend.__file__).parent / "engine_model.py"
+_ENGINE_FOLDER = "engine"
+_PYTHON_COMMENT = (
+    "Triton's Python backend runs the bundle's own engine. The package enginewright must be installed for the Python",
+    "of that backend (pip install enginewright in the container).",
+)
+
+
 @dataclass(frozen=True)
 class TritonOptions:
-    """``max_batch`` None takes the engine's own; ``queue_delay_us`` is how long a request may wait for company."""
+    """What the user decides of a model's configuration.
+
+    ``max_batch`` None takes the engine's own. ``queue_delay_us`` is how long a request may wait for company while an
+    instance is free; 0, Triton's own default, joins what is waiting anyway. ``preferred`` None takes what a plan is
+    tuned for. ``container`` is the Triton that will serve, None where nobody said. ``threads`` are ONNX Runtime's in
+    the Python backend, None a share of the cores.
+    """
 
     max_batch: int | None = None
     instances: int = 1
-    queue_delay_us: int = 500
+    queue_delay_us: int = 0
     cuda_graphs: bool = False
+    backend: str = AUTO
+    container: Container | None = None
+    keep_versions: int = 1
+    response_cache: bool = False
+    rate_limit: RateLimit | None = None
+    preferred: tuple[int, ...] | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise BadInput(
+                f"{self.backend!r} is no backend", where="--backend", expected=f"one of {', '.join(BACKENDS)}"
+            )
+        for option, value, least in (
+            ("--instances", self.instances, 1),
+            ("--queue-delay", self.queue_delay_us, 0),
+            ("--keep-versions", self.keep_versions, 1),
+        ):
+            if value < least:
+                raise BadInput(f"is {value}", where=option, expected=f"{least} or more")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model of the repository: its configuration, and version folder file name -> file in the bundle.
+    """A model of the repository: its configuration, and path in the version folder -> file in the bundle.
 
     ``plans`` says that the files are TensorRT's plans, whole in themselves, not an ONNX model with data beside it.
+    ``engine`` is one of the engines it serves, whose answers it should give.
     """
 
     config: TritonModel
     files: dict[str, Path]
+    engine: ServedEngine
     plans: bool = False
     comment: tuple[str, ...] = ()
 
@@ -46,7 +87,14 @@ class ModelFolder:
 def describe_models(
     name: str, bundle: Path, engines: Sequence[ServedEngine], options: TritonOptions
 ) -> list[ModelFolder]:
-    """One model for all plans, one for what goes through ONNX Runtime on a GPU, one for the CPU; those that apply."""
+    """One model for all plans, one for what goes through ONNX Runtime on a GPU, one for the CPU; those that apply. With
+    the Python backend, one for each engine.
+
+    Raises ``BadInput`` for a plan that the named container does not load.
+    """
+    if options.backend == PYTHON:
+        alone = len(engines) == 1
+        return [_python_model(name if alone else f"{name}_{e.target}", e, options) for e in engines]
     cpu = [engine for engine in engines if engine.manifest.backend == "onnxruntime"]
     rtx = [engine for engine in engines if engine.manifest.backend == "tensorrt_rtx"]
     plans = [engine for engine in engines if engine.manifest.backend == "tensorrt"]
@@ -60,8 +108,28 @@ def describe_models(
     return models
 
 
+def _python_model(name: str, engine: ServedEngine, options: TritonOptions) -> ModelFolder:
+    for spec in (*engine.manifest.inputs, *engine.manifest.outputs):
+        if spec.dtype == "bfloat16":
+            raise BadInput(
+                f"{spec.name!r} is bfloat16, which Triton's Python backend cannot hand over as an array",
+                where="--backend python",
+            )
+    kind = "KIND_CPU" if engine.manifest.backend == "onnxruntime" else "KIND_GPU"
+    parameters = {"threads": str(options.threads)} if options.threads else {}
+    if kind == "KIND_GPU":
+        parameters["FORCE_CPU_ONLY_INPUT_TENSORS"] = "yes"  # the engine takes numpy arrays
+    config = _config(name, [engine], options, "python", "", kind, "model.py", parameters=parameters)
+    inside = {MANIFEST_NAME: engine.folder / MANIFEST_NAME, **engine.files}
+    files = {"model.py": _ENGINE_MODEL, **{f"{_ENGINE_FOLDER}/{file}": path for file, path in inside.items()}}
+    return ModelFolder(config, files, engine, comment=_PYTHON_COMMENT)
+
+
 def _plan_model(name: str, engines: Sequence[ServedEngine], options: TritonOptions) -> ModelFolder:
     _check_same_tensors(engines)
+    if options.container is not None:
+        for engine in engines:
+            check_plan(engine.manifest, options.container, str(engine.file))
     if len(engines) == 1:
         filenames = {engines[0].target: "model.plan"}
         by_capability: dict[str, str] = {}
@@ -72,7 +140,20 @@ def _plan_model(name: str, engines: Sequence[ServedEngine], options: TritonOptio
         name, engines, options, "tensorrt", "tensorrt_plan", "KIND_GPU", filenames[engines[0].target],
         by_capability=by_capability,
     )  # fmt: skip
-    return ModelFolder(config, {filenames[engine.target]: engine.file for engine in engines}, plans=True)
+    files = {filenames[engine.target]: engine.file for engine in engines}
+    return ModelFolder(config, files, engines[0], plans=True, comment=_plan_comment(engines, options))
+
+
+def _plan_comment(engines: Sequence[ServedEngine], options: TritonOptions) -> tuple[str, ...]:
+    versions = sorted({engine.manifest.backend_version for engine in engines})
+    lines = [f"Plans of TensorRT {', '.join(versions)}: the server must have that version."]
+    if options.container is not None:
+        lines.append(f"Checked against {options.container.image}, which has {options.container.tensorrt}.")
+    elif len(versions) == 1 and (known := containers_for(versions[0])):
+        lines.append(f"NVIDIA's containers that do: {', '.join(known)}.")
+    if any(engine.manifest.has("version_compatible") for engine in engines):
+        lines.append("Version-compatible: start the server with --backend-config=tensorrt,version-compatible=true.")
+    return tuple(lines)
 
 
 def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], options: TritonOptions) -> ModelFolder:
@@ -85,7 +166,7 @@ def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], optio
         accelerator=_tensorrt_parameters(engines[0]),
     )  # fmt: skip
     files = {model.name: model, **{data: model.parent / data for data in external_files(model)}}
-    return ModelFolder(config, files, comment=_RTX_COMMENT)
+    return ModelFolder(config, files, engines[0], comment=_RTX_COMMENT)
 
 
 def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
@@ -106,7 +187,7 @@ def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
 
 def _cpu_model(name: str, engine: ServedEngine, options: TritonOptions) -> ModelFolder:
     config = _config(name, [engine], options, "onnxruntime", "onnxruntime_onnx", "KIND_CPU", engine.manifest.file)
-    return ModelFolder(config, engine.files)
+    return ModelFolder(config, engine.files, engine)
 
 
 def _config(
@@ -120,6 +201,7 @@ def _config(
     *,
     by_capability: dict[str, str] | None = None,
     accelerator: dict[str, str] | None = None,
+    parameters: dict[str, str] | None = None,
 ) -> TritonModel:
     batch = max_batch_size(engines, options.max_batch)
     manifest = engines[0].manifest
@@ -127,78 +209,24 @@ def _config(
         name=name,
         backend=backend,
         platform=platform,
-        inputs=tuple(_tensor(spec, batch) for spec in manifest.inputs),
-        outputs=tuple(_tensor(spec, batch) for spec in manifest.outputs),
+        inputs=tuple(tensor_config(spec, batch) for spec in manifest.inputs),
+        outputs=tuple(tensor_config(spec, batch) for spec in manifest.outputs),
         max_batch_size=batch,
         filename=filename,
         kind=kind,
         instances=options.instances,
-        preferred_batch_sizes=_preferred(engines[0], batch),
+        preferred_batch_sizes=preferred_batches(engines[0], batch) if options.preferred is None else options.preferred,
         queue_delay_us=options.queue_delay_us,
-        warmup=_warmup(engines[0], batch),
+        warmup=warmup_requests(engines[0], batch),
         filename_of_capability=by_capability or {},
         tensorrt_accelerator=accelerator,
-        cuda_graphs=options.cuda_graphs and kind == "KIND_GPU",
+        cuda_graphs=options.cuda_graphs and backend == "tensorrt",
+        parameters=parameters or {},
+        keep_versions=options.keep_versions,
+        response_cache=options.response_cache,
+        rate_limit=options.rate_limit,
+        version_compatible=backend == "tensorrt" and any(e.manifest.has("version_compatible") for e in engines),
     )
-
-
-def max_batch_size(engines: Sequence[ServedEngine], asked: int | None) -> int:
-    """Triton's ``max_batch_size``: 0 where axis 0 is no batch, else ``asked`` or what every engine covers.
-
-    Raises ``BadInput`` where ``asked`` is negative, beyond a plan's profile, or the model does not batch.
-    """
-    if asked is not None and asked < 0:
-        raise BadInput(f"{asked} is no batch size", where="--max-batch", expected="0 (no batching) or more")
-    if asked == 0:
-        return 0
-    if not all(engine.batches for engine in engines):
-        if asked is not None and asked > 1:
-            raise BadInput(
-                "this model does not batch: axis 0 does not count samples in every input and output",
-                where="--max-batch",
-            )
-        return 0
-    limits = [engine.largest_batch for engine in engines if engine.largest_batch is not None]
-    limit = min(limits, default=None)
-    if asked is not None and limit is not None and asked > limit and engines[0].manifest.backend != "onnxruntime":
-        raise BadInput(
-            f"batch {asked} is beyond the engine's profile, which ends at {limit}",
-            where="--max-batch",
-            fix="build with a larger --shape NAME=MIN:OPT:MAX",
-        )
-    return asked or limit or LARGEST_BATCH
-
-
-def _tensor(spec: TensorSpec, batch: int) -> TensorConfig:
-    return TensorConfig(spec.name, data_type(spec.dtype, spec.name), _dims(spec, batch))
-
-
-def _dims(spec: TensorSpec, batch: int) -> tuple[int, ...]:
-    shape = spec.shape[1:] if batch else spec.shape
-    return tuple(dim if isinstance(dim, int) else -1 for dim in shape)
-
-
-def _preferred(engine: ServedEngine, batch: int) -> tuple[int, ...]:
-    """The batch the profile is tuned for and the largest; others would only make requests wait."""
-    usual = engine.usual_batch
-    return tuple(sorted({size for size in (usual, batch) if size and 1 < size <= batch}))
-
-
-def _warmup(engine: ServedEngine, batch: int) -> dict[int, tuple[WarmupInput, ...]]:
-    """One request of batch 1 and one of the largest, so that no user pays for lazy initialization."""
-    inputs = tuple(
-        WarmupInput(spec.name, data_type(spec.dtype, spec.name), _warmup_dims(engine, spec, batch))
-        for spec in engine.manifest.inputs
-    )
-    if any(tensor.data_type == "TYPE_STRING" for tensor in inputs):
-        return {}
-    return dict.fromkeys(sorted({min(batch, 1), batch}), inputs)
-
-
-def _warmup_dims(engine: ServedEngine, spec: TensorSpec, batch: int) -> tuple[int, ...]:
-    shapes = engine.manifest.profile.inputs.get(spec.name)
-    full = shapes.opt if shapes else tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape)
-    return full[1:] if batch else full
 
 
 def _check_same_tensors(engines: Sequence[ServedEngine]) -> None:

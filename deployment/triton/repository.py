@@ -15,6 +15,7 @@ from pathlib import Path
 from deployment.served_engine import read_served_engines
 from deployment.triton.config import to_pbtxt
 from deployment.triton.models import ModelFolder, TritonOptions, describe_models
+from deployment.triton.protocol import parse_config, protocol_installed
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
 from graphs.staging import staged
@@ -26,19 +27,18 @@ def write_triton_repository(
     *,
     name: str,
     targets: Sequence[str] | None = None,
-    max_batch: int | None = None,
-    instances: int = 1,
-    queue_delay_us: int = 500,
-    cuda_graphs: bool = False,
-) -> list[Path]:
-    """Write a model repository into ``out`` and return the paths of its files; the bundle is only read.
+    options: TritonOptions | None = None,
+) -> list[ModelFolder]:
+    """Write a model repository into ``out`` and return its models; the bundle is only read.
 
     ``targets`` are folders of ``bundle/engines``, default all. GPU plans become one model, in which every GPU loads
     the plan of its own compute capability; the CPU engine becomes a second model ``<name>_cpu`` where both are asked
     for. A TensorRT-RTX plan, which no Triton backend loads, is served as the typed ``model.onnx`` that Triton's ONNX
-    Runtime backend hands to TensorRT on the server; its ``config.pbtxt`` says so. ``max_batch`` defaults to what the
-    engine's profile covers; 0 turns batching off. Plans are hard-linked where the file system allows it; ONNX models
-    are copied, since data beside a model may not have several hard links.
+    Runtime backend hands to TensorRT on the server; its ``config.pbtxt`` says so. With the Python backend each engine
+    is a model of its own. Plans are hard-linked where the file system allows it; ONNX models are copied, since data
+    beside a model may not have several hard links.
+
+    Each ``config.pbtxt`` is read with Triton's own protocol definition first, where tritonclient is installed.
 
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
     one.
@@ -47,14 +47,18 @@ def write_triton_repository(
     """
     _check_name(name)
     engines = read_served_engines(bundle, targets)
-    options = TritonOptions(max_batch, instances, queue_delay_us, cuda_graphs)
-    models = describe_models(name, bundle, engines, options)
+    models = describe_models(name, bundle, engines, options or TritonOptions())
     for model in models:
         if (out / model.config.name).exists():
             raise BadInput("already there", where=str(out / model.config.name), fix="remove it, or choose another name")
     with _repository(out) as beside, ExitStack() as all_complete:
         for model in models:
             _write_model(all_complete.enter_context(staged(out / model.config.name, beside=beside)), model)
+    return models
+
+
+def repository_files(out: Path, models: Sequence[ModelFolder]) -> list[Path]:
+    """Every file of these models in ``out``, sorted."""
     return sorted(path for model in models for path in (out / model.config.name).rglob("*") if path.is_file())
 
 
@@ -68,9 +72,13 @@ def _write_model(folder: Path, model: ModelFolder) -> None:
     version.mkdir()
     place = link_or_copy if model.plans else shutil.copyfile
     for filename, source in model.files.items():
+        (version / filename).parent.mkdir(exist_ok=True)
         place(source, version / filename)
     comment = "".join(f"# {line}\n" for line in model.comment)
-    write_atomically(folder / "config.pbtxt", (comment + to_pbtxt(model.config.message())).encode())
+    text = comment + to_pbtxt(model.config.message())
+    if protocol_installed():
+        parse_config(text, f"{model.config.name}/config.pbtxt")
+    write_atomically(folder / "config.pbtxt", text.encode())
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli import triton_options as tritons
+
 
 def deploy(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
@@ -21,6 +23,19 @@ def deploy(
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
     storage_uri: Annotated[str, typer.Option(metavar="URI", help="KServe: where you upload the repository.")] = "",
     sign: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="archive, oci: sign it (Ed25519).")] = None,
+    backend: tritons.Backend = "auto",
+    triton: tritons.Container = "",
+    max_batch: tritons.MaxBatch = None,
+    instances: tritons.Instances = 1,
+    queue_delay: tritons.QueueDelay = 0,
+    cuda_graphs: tritons.CudaGraphs = False,
+    keep_versions: tritons.KeepVersions = 1,
+    response_cache: tritons.ResponseCache = False,
+    rate_limit: tritons.RateLimits = "",
+    check: tritons.Check = False,
+    triton_server: tritons.Server = "",
+    data: tritons.Data = "",
+    evaluate: tritons.Evaluate = "",
 ) -> int:
     """Lay a bundle out for Triton or KServe, for a TensorRT 8 elsewhere, or for a registry.
 
@@ -29,11 +44,37 @@ def deploy(
     archive, oci: the bundle as one file or as an OCI artifact, with a model card; card: that alone. registry:
     parameters and metrics as JSON.
     """
+    from deployment.triton.containers import parse_container
+    from deployment.triton.models import TritonOptions
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
+    from optimizer.verbs.triton import check_request, parse_rate_limit
+    from optimizer.verbs.triton_text import triton_lines
 
-    for path in deploy_bundle(
-        bundle, system, out, targets=listed(target), name=name, storage_uri=storage_uri, key=sign
-    ):
+    options = TritonOptions(
+        max_batch=max_batch,
+        instances=instances,
+        queue_delay_us=queue_delay,
+        cuda_graphs=cuda_graphs,
+        backend=backend,
+        container=parse_container(triton) if triton else None,
+        keep_versions=keep_versions,
+        response_cache=response_cache,
+        rate_limit=parse_rate_limit(rate_limit),
+    )
+    deployed = deploy_bundle(
+        bundle,
+        system,
+        out,
+        targets=listed(target),
+        name=name,
+        storage_uri=storage_uri,
+        key=sign,
+        triton=options,
+        check=check_request(check, triton_server, data, evaluate),
+    )
+    for path in deployed.files:
         print(path)
-    return 0
+    for line in triton_lines(deployed.triton) if deployed.triton else ():
+        print(line)
+    return 0 if deployed.triton is None or deployed.triton.ok else 1

@@ -12,7 +12,10 @@ import pytest
 from triton_proto import parse
 
 from deployment.triton import repository
-from deployment.triton.repository import write_triton_repository
+from deployment.triton.config import RateLimit
+from deployment.triton.containers import parse_container
+from deployment.triton.models import TritonOptions
+from deployment.triton.repository import repository_files, write_triton_repository
 from engines.engine import TensorSpec
 from engines.manifest import BackendName
 from engines.profile import ShapeProfile, ShapeRange
@@ -32,9 +35,11 @@ def tree(folder: Path) -> list[str]:
 
 def test_a_plan_is_served_by_the_tensorrt_backend(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
     add_engine("t4", "tensorrt")
-    written = write_triton_repository(bundle, tmp_path / "repo", name="net")
+    models = write_triton_repository(bundle, tmp_path / "repo", name="net")
     assert tree(tmp_path / "repo") == ["net/1/model.plan", "net/config.pbtxt"]
-    assert sorted(written) == sorted(path for path in (tmp_path / "repo").rglob("*") if path.is_file())
+    assert repository_files(tmp_path / "repo", models) == sorted(
+        path for path in (tmp_path / "repo").rglob("*") if path.is_file()
+    )
     assert (tmp_path / "repo/net/1/model.plan").read_bytes() == b"engine of t4"
     config = parse(tmp_path / "repo/net/config.pbtxt")
     assert (config.name, config.platform, config.backend) == ("net", "tensorrt_plan", "tensorrt")
@@ -90,7 +95,7 @@ def test_token_models_keep_dynamic_dims_and_warm_up_with_zeros(
     shapes = ShapeRange((1, 16), (4, 128), (16, 384))
     scores = (TensorSpec("score", "float32", ("batch",)),)
     add_engine("t4", "tensorrt", ids, scores, ShapeProfile({"ids": shapes, "mask": shapes}))
-    write_triton_repository(bundle, tmp_path, name="bert", max_batch=8)
+    write_triton_repository(bundle, tmp_path, name="bert", options=TritonOptions(max_batch=8))
     config = parse(tmp_path / "bert/config.pbtxt")
     assert [list(tensor.dims) for tensor in config.input] == [[-1], [-1]]
     assert (list(config.output[0].dims), list(config.output[0].reshape.shape)) == ([1], [])
@@ -114,7 +119,7 @@ def test_a_model_without_a_batch_axis_does_not_batch(
     assert not config.HasField("dynamic_batching")
     assert list(config.input[0].dims) == [-1 if isinstance(dim, str) else dim for dim in inputs]
     with pytest.raises(BadInput, match="does not batch"):
-        write_triton_repository(bundle, tmp_path, name="other", max_batch=4)
+        write_triton_repository(bundle, tmp_path, name="other", options=TritonOptions(max_batch=4))
 
 
 def test_names_are_escaped(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
@@ -129,12 +134,27 @@ def test_names_are_escaped(bundle: Path, add_engine: AddEngine, tmp_path: Path) 
 def test_every_option_reaches_the_configuration(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
     add_engine("t4", "tensorrt")
     write_triton_repository(
-        bundle, tmp_path, name="net", max_batch=16, instances=3, queue_delay_us=250, cuda_graphs=True
+        bundle,
+        tmp_path,
+        name="net",
+        options=TritonOptions(
+            max_batch=16,
+            instances=3,
+            queue_delay_us=250,
+            cuda_graphs=True,
+            keep_versions=2,
+            response_cache=True,
+            rate_limit=RateLimit({"memory": 2}, priority=3),
+        ),
     )
     config = parse(tmp_path / "net/config.pbtxt")
     assert (config.max_batch_size, config.instance_group[0].count) == (16, 3)
     assert config.dynamic_batching.max_queue_delay_microseconds == 250
     assert config.optimization.cuda.graphs
+    assert config.version_policy.latest.num_versions == 2
+    assert config.response_cache.enable
+    limiter = config.instance_group[0].rate_limiter
+    assert ([(r.name, r.count) for r in limiter.resources], limiter.priority) == ([("memory", 2)], 3)
 
 
 def test_the_bundle_is_left_as_it_was(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
@@ -221,8 +241,9 @@ def test_models_are_written_outside_the_repository_that_a_server_polls(
     ("options", "message"),
     [
         ({"targets": ["l4"]}, "no engine for 'l4'"),
-        ({"max_batch": 64}, "profile, which ends at 32"),
-        ({"max_batch": -1}, "no batch size"),
+        ({"options": TritonOptions(max_batch=64)}, "profile, which ends at 32"),
+        ({"options": TritonOptions(max_batch=-1)}, "no batch size"),
+        ({"options": TritonOptions(container=parse_container("24.05"))}, "10.13.2's, and Triton 24.05 has 10.0.1.6"),
         ({"name": "../net"}, "no model name"),
         ({"name": ""}, "no model name"),
         ({"targets": ["h100", "h200"]}, r"two engines for compute capability 9\.0"),

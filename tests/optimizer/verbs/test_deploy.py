@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from deployment.triton.models import ModelFolder
 from graphs.errors import BadInput
-from optimizer.verbs import deploy
+from optimizer.verbs import deploy, triton
 
 
 class Found:
@@ -25,27 +26,28 @@ class Found:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
     calls: list[tuple[Path, dict[str, Any]]] = []
 
-    def write(bundle: Path, out: Path, **options: Any) -> list[Path]:
+    def write(bundle: Path, out: Path, **options: Any) -> list[ModelFolder]:
         calls.append((out, options))
         out.mkdir(parents=True)
-        return [out / "config.pbtxt"]
+        return []
 
     monkeypatch.setattr(deploy, "Bundle", Found)
-    monkeypatch.setattr(deploy, "write_triton_repository", write)
+    for module in (deploy, triton):
+        monkeypatch.setattr(module, "write_triton_repository", write)
     return calls
 
 
 def test_triton_gets_the_repository_itself(tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]) -> None:
     deploy.deploy_bundle(tmp_path / "Net_2.optimized", "triton", tmp_path / "out")
-    assert written == [(tmp_path / "out", {"name": "Net_2", "targets": ("cpu", "t4")})]
+    assert written == [(tmp_path / "out", {"name": "Net_2", "targets": ("cpu", "t4"), "options": None})]
 
 
 @pytest.mark.parametrize(("targets", "gpu"), [((), True), (("t4",), True), (("cpu",), False)])
 def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool, tmp_path: Path) -> None:
-    *_, service = deploy.deploy_bundle(
+    deployed = deploy.deploy_bundle(
         tmp_path / "Net_2.optimized", "kserve", tmp_path / "out", targets=targets, storage_uri="pvc://models/net"
     )
-    text = service.read_text()
+    text = deployed.files[-1].read_text()
     assert (tmp_path / "out" / "repository").is_dir()
     assert "name: net-2" in text and '"pvc://models/net"' in text
     assert ("nvidia.com/gpu" in text) is gpu

@@ -30,7 +30,7 @@ def bundle_of(model: ir.Model, folder: Path) -> Path:
 
 
 def test_the_folder_holds_what_tensorrt_8_reads(tmp_path: Path) -> None:
-    files = deploy_bundle(bundle_of(model_of(TYPED), tmp_path / "net"), "tensorrt8", tmp_path / "out")
+    files = deploy_bundle(bundle_of(model_of(TYPED), tmp_path / "net"), "tensorrt8", tmp_path / "out").files
     assert [path.name for path in files] == ["build.sh", "model.onnx", "precision.json"]
     model = onnx.load(tmp_path / "out" / "model.onnx")
     onnx.checker.check_model(model, full_check=True)

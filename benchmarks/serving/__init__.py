@@ -1,0 +1,1 @@
+"""How a server of models holds up under its clients."""

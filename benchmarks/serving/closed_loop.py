@@ -1,0 +1,139 @@
+"""A closed loop of clients: each sends its next request when it has the answer to its last, as perf_analyzer's
+``--concurrency-range`` does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.measurement import Latency, summarize_latency
+from engines.engine import Engine, Feed
+from graphs.errors import EnginewrightError, in_a_line
+
+WARMUP_SECONDS = 0.3
+"""Requests of these first seconds are not counted: connections open and batches form. Chosen."""
+_GIVES_UP_AFTER = 5
+"""Failures in a row after which a client stops: a server that is gone answers no faster for being asked again."""
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What ``clients`` got in ``seconds``: answered and failed requests of ``samples`` samples each; milliseconds
+    per answered request, None where none was. ``error`` is the first failure's text."""
+
+    clients: int
+    samples: int
+    seconds: float
+    requests: int
+    failed: int
+    latency_ms: Latency | None
+    error: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Answered requests per second."""
+        return self.requests / self.seconds
+
+    @property
+    def sample_rate(self) -> float:
+        return self.rate * self.samples
+
+
+@dataclass
+class _Client:
+    """One client's own record; ``done`` holds when each answer came and what it took, in seconds."""
+
+    done: list[tuple[float, float]] = field(default_factory=list)
+    failures: list[float] = field(default_factory=list)
+    error: str = ""
+
+
+def closed_loop(
+    open_engine: Callable[[], Engine],
+    feeds: Sequence[Feed],
+    *,
+    clients: int,
+    seconds: float,
+    samples: int = 1,
+    warmup: float = WARMUP_SECONDS,
+) -> LoadResult:
+    """Run ``clients`` threads, each with an engine that it opens itself, on ``feeds`` in turn for ``seconds``.
+
+    Raises what ``open_engine`` raises; failures of requests are counted, not raised.
+    """
+    records = [_Client() for _ in range(clients)]
+    ready, opened = threading.Barrier(clients + 1), list[EnginewrightError]()
+    threads = [
+        threading.Thread(target=_run, args=(open_engine, feeds, number, record, ready, opened, seconds + warmup))
+        for number, record in enumerate(records)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        ready.wait()
+        start = time.perf_counter() + warmup
+    except threading.BrokenBarrierError:
+        start = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    if opened:
+        raise opened[0]
+    return _summary(records, start, seconds, samples)
+
+
+def _run(
+    open_engine: Callable[[], Engine],
+    feeds: Sequence[Feed],
+    number: int,
+    record: _Client,
+    ready: threading.Barrier,
+    opened: list[EnginewrightError],
+    seconds: float,
+) -> None:
+    try:
+        engine = open_engine()
+    except EnginewrightError as error:
+        opened.append(error)
+        ready.abort()
+        return
+    with engine:
+        try:
+            ready.wait()
+        except threading.BrokenBarrierError:
+            return
+        _ask(engine, feeds, number, record, time.perf_counter() + seconds)
+
+
+def _ask(engine: Engine, feeds: Sequence[Feed], number: int, record: _Client, until: float) -> None:
+    failed_in_a_row, before = 0, time.perf_counter()
+    while before < until and failed_in_a_row < _GIVES_UP_AFTER:
+        try:
+            engine.infer(feeds[number % len(feeds)])
+        except EnginewrightError as error:
+            record.error = record.error or in_a_line(error)
+            record.failures.append(time.perf_counter())
+            failed_in_a_row += 1
+        else:
+            now = time.perf_counter()
+            record.done.append((now, now - before))
+            failed_in_a_row = 0
+        number += 1
+        before = time.perf_counter()
+
+
+def _summary(records: Sequence[_Client], start: float, seconds: float, samples: int) -> LoadResult:
+    counted = [took for record in records for when, took in record.done if start <= when <= start + seconds]
+    failed = sum(when >= start for record in records for when in record.failures)
+    return LoadResult(
+        clients=len(records),
+        samples=samples,
+        seconds=seconds,
+        requests=len(counted),
+        failed=failed,
+        latency_ms=summarize_latency(list(np.asarray(counted))) if counted else None,
+        error=next((record.error for record in records if record.error), ""),
+    )

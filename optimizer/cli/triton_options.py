@@ -1,0 +1,69 @@
+"""Options of ``optimize deploy BUNDLE triton``, and what they become."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+PANEL = "Triton"
+Backend = Annotated[
+    str,
+    Option(
+        metavar="auto|python",
+        help="auto: Triton's own backend for the engine; python: its Python backend, which runs the engine itself.",
+        rich_help_panel=PANEL,
+    ),
+]
+Container = Annotated[
+    str,
+    Option(
+        metavar="YY.MM[=TENSORRT]",
+        help="Release of the Triton container that will serve: plans of another TensorRT are refused.",
+        rich_help_panel=PANEL,
+    ),
+]
+MaxBatch = Annotated[
+    int | None,
+    Option(metavar="N", help="Largest batch; 0: none. Default: the engine's profile.", rich_help_panel=PANEL),
+]
+Instances = Annotated[int, Option(metavar="N", help="Copies of the engine that run at once.", rich_help_panel=PANEL)]
+QueueDelay = Annotated[
+    int, Option(metavar="US", help="Microseconds that a request may wait for company.", rich_help_panel=PANEL)
+]
+CudaGraphs = Annotated[
+    bool, Option("--cuda-graphs", help="Plans: have Triton capture CUDA graphs.", rich_help_panel=PANEL)
+]
+KeepVersions = Annotated[int, Option(metavar="N", help="Serve the newest N versions.", rich_help_panel=PANEL)]
+ResponseCache = Annotated[
+    bool, Option("--response-cache", help="Answer a request seen before from a cache.", rich_help_panel=PANEL)
+]
+RateLimits = Annotated[
+    str,
+    Option(
+        metavar="NAME=N[,…][:PRIORITY]",
+        help="Resources that an instance takes while it runs (rate limiter).",
+        rich_help_panel=PANEL,
+    ),
+]
+Check = Annotated[
+    bool,
+    Option(
+        "--check",
+        help="Serve it on a tritonserver and compare its answers and speed with the engine's.",
+        rich_help_panel=PANEL,
+    ),
+]
+Server = Annotated[
+    str,
+    Option(
+        metavar="PATH|HOST:PORT",
+        help="--check: the tritonserver to run, or the gRPC port of one that serves the repository.",
+        rich_help_panel=PANEL,
+    ),
+]
+Data = Annotated[str, Option(help="--check: samples to send. Default: seeded random ones.", rich_help_panel=PANEL)]
+Evaluate = Annotated[
+    str,
+    Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=PANEL),
+]

@@ -1,0 +1,169 @@
+"""A repository of ours on a real tritonserver, that of the wheel nvidia-pytriton: one server for all of these tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.loadgen.run import run_loadgen
+from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
+from benchmarks.samples.library import save_samples
+from benchmarks.serving.closed_loop import closed_loop
+from deployment.served_engine import read_served_engines
+from deployment.triton.check import check_answers, check_together
+from deployment.triton.control import ServerControl
+from deployment.triton.local_server import local_server
+from deployment.triton.models import PYTHON, TritonOptions
+from deployment.triton.repository import write_triton_repository
+from deployment.triton.served import served_engine
+from deployment.triton.server_files import INSTALL, find_server
+from engines.engine import EngineBase, TensorSpec
+from engines.errors import EngineError
+from engines.kserve import KserveEngine
+from engines.manifest import EngineManifest
+from engines.open import open_engine
+from engines.profile import ShapeProfile, ShapeRange
+from graphs.errors import BadInput
+from graphs.model_files import files_digest
+from tests.deployment.triton.real_server import has_server
+
+pytest.importorskip("tritonclient.grpc")
+pytestmark = pytest.mark.skipif(not has_server(), reason=f"needs a tritonserver: {INSTALL}")
+
+GRAPH = """
+<ir_version: 9, opset_import: ["" : 17]>
+rows (float[n, 2] x, int64[n] first) => (float[n, 2] y, bool[n] high)
+    <float[2, 2] w = {1, 2, 3, 4}, int64[1] one = {1}, float ten = {10}, float[3, 2] table = {0, 0, 1, 1, 2, 2}> {
+  product = MatMul (x, w)
+  row = Gather (table, first)
+  y = Add (product, row)
+  total = ReduceSum <keepdims = 0> (y, one)
+  high = Greater (total, ten)
+}
+"""
+INPUTS = (TensorSpec("x", "float32", ("n", 2), batch=True), TensorSpec("first", "int64", ("n",), batch=True))
+OUTPUTS = (TensorSpec("y", "float32", ("n", 2), batch=True), TensorSpec("high", "bool", ("n",), batch=True))
+PROFILE = ShapeProfile({"x": ShapeRange((1, 2), (4, 2), (8, 2)), "first": ShapeRange((1,), (4,), (8,))})
+RNG = np.random.default_rng(7)
+FEEDS = [
+    {"x": RNG.standard_normal((size, 2)).astype(np.float32) * 9, "first": RNG.integers(0, 3, size)}
+    for size in (1, 1, 1, 1, 1, 1, 3, 8)
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("triton") / "rows.optimized"
+    engine = folder / "engines" / "cpu"
+    engine.mkdir(parents=True)
+    onnx.save(onnx.parser.parse_model(GRAPH), engine / "model.onnx")
+    shutil.copy(engine / "model.onnx", folder / "model.onnx")
+    EngineManifest(
+        target="cpu",
+        backend="onnxruntime",
+        backend_version="1.20",
+        compute_capability=None,
+        file="model.onnx",
+        file_digest=files_digest([engine / "model.onnx"]),
+        bytes=(engine / "model.onnx").stat().st_size,
+        precision="fp32",
+        profile=PROFILE,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+    ).save(engine)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Path) -> Iterator[EngineBase]:
+    with open_engine(bundle / "engines" / "cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerControl]:
+    repository = tmp_path_factory.mktemp("repository")
+    write_triton_repository(bundle, repository, name="rows", options=TritonOptions(backend=PYTHON))
+    write_triton_repository(bundle, repository, name="native")  # for the backend that this server lacks
+    write_triton_repository(bundle, repository, name="broken", options=TritonOptions(backend=PYTHON))
+    (repository / "broken" / "1" / "engine" / "model.onnx").write_bytes(b"no graph")
+    before = set(Path("/dev/shm").iterdir())
+    with local_server(find_server(), repository) as control:
+        yield control
+    with pytest.raises(BadInput, match="no server answers"):
+        ServerControl(control.grpc).version()
+    assert set(Path("/dev/shm").iterdir()) - before == set()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_answers_are_the_engines_own_bit_for_bit(server: ServerControl, engine: EngineBase, protocol: str) -> None:
+    address = server.grpc if protocol == "grpc" else server.http
+    with served_engine(address, "rows", engine, 8, protocol) as served:  # type: ignore[arg-type]
+        found = check_answers(engine, served, FEEDS, protocol)
+        assert (found.equal, found.ok) == (len(FEEDS), True), found.text
+        twenty = {"x": np.ones((20, 2), np.float32), "first": np.arange(20) % 3}  # more than Triton's largest batch
+        assert check_answers(engine, served, [twenty], protocol).equal == 1
+
+
+def test_requests_at_once_are_joined_and_answered_apart(server: ServerControl, engine: EngineBase) -> None:
+    def served() -> EngineBase:
+        return served_engine(server.grpc, "rows", engine, 8)
+
+    assert check_together(engine, served, FEEDS * 2, "gRPC").ok
+    load = closed_loop(served, FEEDS[:1], clients=8, seconds=0.5)
+    assert load.requests > 0 and load.failed == 0 and load.latency_ms is not None
+    assert load.latency_ms.p50 < load.latency_ms.p99
+    assert max(server.executions("rows")) > 1
+
+
+def test_a_wrong_answer_is_found(server: ServerControl, engine: EngineBase) -> None:
+    class Off(EngineBase):
+        _inputs, _outputs = engine.inputs, engine.outputs
+
+        def infer(self, feed):  # type: ignore[no-untyped-def]
+            return {name: array * 3 if name == "y" else array for name, array in engine.infer(feed).items()}
+
+        def close(self) -> None: ...
+
+    found = check_answers(engine, Off(), FEEDS, "gRPC")
+    assert not found.ok and found.equal < len(FEEDS)
+
+
+def test_a_request_that_fails_takes_no_other_with_it(server: ServerControl, engine: EngineBase) -> None:
+    with served_engine(server.grpc, "rows", engine, 8) as served:
+        with pytest.raises(EngineError, match="Gather: indices"):
+            served.infer({"x": np.ones((1, 2), np.float32), "first": np.full(1, 99)})
+        assert check_answers(engine, served, FEEDS[:2], "gRPC").ok
+
+
+def test_a_model_that_does_not_load_says_why(server: ServerControl) -> None:
+    server.check_loaded("rows")
+    with pytest.raises(EngineError, match=r"damaged") as error:
+        server.check_loaded("broken")
+    assert "\n" not in error.value.what
+    with pytest.raises(EngineError, match="onnxruntime"):
+        server.check_loaded("native")
+    with pytest.raises(EngineError, match="not in the server's repository"):
+        server.check_loaded("other")
+    with pytest.raises(BadInput, match="check the model's name"):
+        KserveEngine(server.http, "other", protocol="http")
+
+
+def test_loadgen_is_a_client(server: ServerControl, engine: EngineBase, tmp_path: Path) -> None:
+    with KserveEngine(server.grpc, "rows") as remote:
+        specs = remote.inputs
+    feeds = [{"x": feed["x"], "first": feed["first"][:, None]} for feed in FEEDS[:6]]  # as Triton asks for [n]
+    samples = save_samples(feeds, specs, tmp_path / "samples")
+    settings = LoadgenSettings(Scenario.OFFLINE, duration_s=0.5, workers=4, max_batch=4)
+    result = run_loadgen(LoadgenRequest(f"grpc://{server.grpc}/rows", samples, settings, str(tmp_path / "log")))
+    assert result.valid, result.reasons
+    assert result.failed == 0
+
+
+def test_the_bundles_engine_is_what_is_served(bundle: Path) -> None:
+    assert [engine.largest_batch for engine in read_served_engines(bundle)] == [8]
