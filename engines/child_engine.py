@@ -73,6 +73,11 @@ class ChildEngine(EngineBase):
             raise
         self._inputs, self._outputs = first.inputs, first.outputs
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._child.process.poll() is None
+
     def infer(self, feed: Feed) -> dict[str, Array]:
         """See ``Engine.infer``. Calls from several threads take turns."""
         with self._lock:

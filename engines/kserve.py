@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from engines.datatypes import DATATYPES, UNLIMITED
 from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
@@ -21,16 +22,9 @@ SCHEME, HTTP_SCHEME = "grpc://", "http://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
 TIMEOUT_SECONDS = 20.0
 """For one request, over a network. Chosen."""
-UNLIMITED = -1
-"""How the protocol writes a dynamic axis."""
 Protocol: TypeAlias = Literal["grpc", "http"]
-_DTYPES = {
-    "BOOL": "bool",
-    "FP16": "float16",
-    "FP32": "float32",
-    "FP64": "float64",
-    **{f"{sign}INT{bits}": f"{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)},
-}
+_DTYPES = {name: dtype for name, dtype in DATATYPES.items() if dtype != "bfloat16"}
+"""What tritonclient takes as it is: it makes bfloat16 of float32 by itself."""
 
 
 class KserveEngine(EngineBase):

@@ -22,13 +22,15 @@ def open_engine(
     directory: Path,
     *,
     threads: int | None = None,
+    spin: bool = True,
     cuda_runtime: str | None = None,
     gpu: GpuSettings | None = None,
     shapes: Mapping[str, Shape] | None = None,
 ) -> EngineBase:
     """The engine in ``directory``, ready to run; close it, or use it as a context manager.
 
-    ``threads`` overrides the manifest's for ONNX Runtime; ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``,
+    ``threads`` overrides the manifest's for ONNX Runtime, whose threads wait without a core where ``spin`` is False
+    (beside other work on the same cores); ``cuda_runtime`` is ``"cuda-python"`` or ``"pycuda"``,
     by default what ``$ENGINEWRIGHT_CUDA_RUNTIME`` says, else cuda-python;
     ``gpu`` says how a plan runs (batches in flight, CUDA graphs). ``shapes`` are input shapes it will be asked to run.
     Raises ``BadInput`` for a directory that holds no engine, ``EngineError`` for an engine that does not fit
@@ -45,7 +47,7 @@ def open_engine(
             on_gpu = ProviderEngine(directory / manifest.file, provider)
             on_gpu.learn(manifest.inputs, manifest.outputs)
             return on_gpu
-        cpu = OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads)
+        cpu = OnnxRuntimeEngine(directory / manifest.file, threads=threads or manifest.threads, spin=spin)
         cpu.learn(manifest.inputs, manifest.outputs)
         return cpu
     from engines.tensorrt.runtime.engine import load_plan

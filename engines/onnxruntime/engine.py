@@ -59,7 +59,7 @@ class OnnxRuntimeEngine(EngineBase):
     computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
     ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and less than half the
     memory; ``large`` says whether it is one, where that is known. ``provider`` is who runs it, the CPU or a GPU's
-    (``engines.onnxruntime.provider``).
+    (``engines.onnxruntime.provider``). ``spin=False`` has its threads wait for work without a core, as ``lean`` does.
     ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
     refuses the model.
     """
@@ -74,11 +74,12 @@ class OnnxRuntimeEngine(EngineBase):
         lean: bool = False,
         large: bool | None = None,
         provider: str = CPU_PROVIDER,
+        spin: bool = True,
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
         disabled: list[str] = []
-        if lean:  # a pass over data waits for threads; spinning would take the cores of whatever else runs
+        if lean or not spin:  # who waits for threads by spinning takes the cores of whatever else runs
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if lean and isinstance(model, Path) and (is_large(model) if large is None else large):
             options.add_session_config_entry("session.disable_prepacking", "1")

@@ -1,0 +1,196 @@
+"""Dynamic batching: requests that wait for an engine are joined on the axis that counts samples, and only on it.
+
+Nobody waits for company while an engine is idle: what came in the meantime is the next batch, so batches grow with the
+load by themselves. ``delay`` waits longer for fuller ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter_ns
+
+from engines.batching import join, may_join
+from engines.engine import Array, Engine, Feed
+from engines.errors import EngineError
+from graphs.errors import EnginewrightError
+
+
+@dataclass(frozen=True)
+class Joining:
+    """``inputs`` and ``outputs`` are those whose axis 0 counts samples; none, where requests may not be joined.
+    ``rows`` is the most that go in one batch, ``delay`` the seconds that the first request of a batch may wait.
+    """
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    rows: int = 1
+    delay: float = 0.0
+
+    def rows_of(self, feed: Feed) -> int:
+        """How many samples a feed holds; 0 where it may not be joined with others."""
+        counts = {len(feed[name]) for name in self.inputs}
+        return counts.pop() if len(counts) == 1 else 0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of an engine: requests and rows in it, and how long each waited and it computed, in nanoseconds."""
+
+    requests: int
+    rows: int
+    waited_ns: tuple[int, ...]
+    computed_ns: int
+    failed: bool
+
+
+@dataclass(eq=False)
+class _Waiting:
+    feed: Feed
+    rows: int
+    answer: asyncio.Future[dict[str, Array]]
+    since: int
+
+
+class Batcher:
+    """Gives ``engines``, each in a thread of ``pool``, the requests in the order they came.
+
+    ``ran`` hears of every run. Used from the event loop's thread alone.
+    """
+
+    def __init__(self, engines: Sequence[Engine], pool: Executor, joining: Joining, ran: Callable[[Ran], None]) -> None:
+        self._idle, self._pool, self.joining, self._ran = list(engines), pool, joining, ran
+        self._engines = len(engines)
+        self._queue: deque[_Waiting] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._planned: asyncio.Handle | None = None
+        self._emptied: list[asyncio.Future[None]] = []
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for an engine."""
+        return len(self._queue)
+
+    async def infer(self, feed: Feed) -> dict[str, Array]:
+        """The outputs of one request. Cancelled while it waits, it is not run. Raises ``EngineError``."""
+        waiting = _Waiting(feed, self.joining.rows_of(feed), self._loop.create_future(), perf_counter_ns())
+        self._queue.append(waiting)
+        self._plan()
+        return await waiting.answer
+
+    async def empty(self) -> None:
+        """Wait until every request is answered."""
+        while self._queue or len(self._idle) < self._engines:
+            emptied = self._loop.create_future()
+            self._emptied.append(emptied)
+            await emptied
+
+    def _plan(self) -> None:
+        """Start what can be, once everything that came in this turn of the event loop is in the queue; with a
+        ``delay``, once a batch is full or the first has waited that long.
+        """
+        if not self._idle:
+            return
+        full = not self.joining.delay or sum(waiting.rows for waiting in self._queue) >= self.joining.rows
+        if self._planned is not None:
+            if not full or not isinstance(self._planned, asyncio.TimerHandle):
+                return
+            self._planned.cancel()
+        self._planned = (
+            self._loop.call_soon(self._start) if full else self._loop.call_later(self.joining.delay, self._start)
+        )
+
+    def _start(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        while self._idle and (group := self._take()):
+            engine = self._idle.pop()
+            run = self._loop.run_in_executor(self._pool, _run, engine, [w.feed for w in group], self.joining)
+            run.add_done_callback(partial(self._finish, engine, group))
+
+    def _take(self) -> list[_Waiting]:
+        """The next requests that go together: the first, and those right behind it that fit."""
+        group: list[_Waiting] = []
+        rows = 0
+        while self._queue:
+            waiting = self._queue[0]
+            if waiting.answer.done():  # its client has gone
+                self._queue.popleft()
+                continue
+            if group and not self._fits(group[0], waiting, rows):
+                break
+            group.append(self._queue.popleft())
+            rows += waiting.rows
+        return group
+
+    def _fits(self, first: _Waiting, other: _Waiting, rows: int) -> bool:
+        joining = self.joining
+        return (
+            bool(first.rows and other.rows)
+            and rows + other.rows <= joining.rows
+            and may_join(first.feed, other.feed, joining.inputs)
+        )
+
+    def _finish(self, engine: Engine, group: list[_Waiting], done: asyncio.Future[_Runs]) -> None:
+        self._idle.append(engine)
+        started, ended, answers = done.result()
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.answer.done():
+                continue
+            if isinstance(answer, BaseException):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)
+        waited = tuple(started - waiting.since for waiting in group)
+        failed = any(isinstance(answer, BaseException) for answer in answers)
+        self._ran(Ran(len(group), sum(max(w.rows, 1) for w in group), waited, ended - started, failed))
+        if self._queue:
+            self._start()
+        elif len(self._idle) == self._engines:
+            for emptied in self._emptied:
+                if not emptied.done():
+                    emptied.set_result(None)
+            self._emptied.clear()
+
+
+_Runs = tuple[int, int, "list[dict[str, Array] | EnginewrightError]"]
+"""When a run began and ended (``perf_counter_ns``), and an answer for each request."""
+
+
+def _run(engine: Engine, feeds: Sequence[Feed], joining: Joining) -> _Runs:
+    started = perf_counter_ns()
+    answers = _joined(engine, feeds, joining) if len(feeds) > 1 else [_alone(engine, feeds[0])]
+    return started, perf_counter_ns(), answers
+
+
+def _joined(engine: Engine, feeds: Sequence[Feed], joining: Joining) -> list[dict[str, Array] | EnginewrightError]:
+    """Each request's part of one run. Where that fails, or an output has not a row for each, each runs alone: one
+    request's values (an index beyond a table) are no reason to refuse another's.
+    """
+    try:
+        outputs = engine.infer(join(feeds, joining.inputs))
+    except EnginewrightError:
+        return [_alone(engine, feed) for feed in feeds]
+    rows = [len(feed[joining.inputs[0]]) for feed in feeds]
+    if any(outputs[name].ndim == 0 or len(outputs[name]) != sum(rows) for name in joining.outputs):
+        return [_alone(engine, feed) for feed in feeds]
+    answers: list[dict[str, Array] | EnginewrightError] = []
+    end = 0
+    for count in rows:
+        start, end = end, end + count
+        answers.append({name: value[start:end] for name, value in outputs.items()})
+    return answers
+
+
+def _alone(engine: Engine, feed: Feed) -> dict[str, Array] | EnginewrightError:
+    try:
+        return engine.infer(feed)
+    except EnginewrightError as error:
+        return error
+    except Exception as error:  # whatever a library raises ends one request, not the server
+        return EngineError(f"{type(error).__name__}: {error}")

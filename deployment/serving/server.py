@@ -1,0 +1,154 @@
+"""The server: both protocols over one repository of models, from its start to its end without a request lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from deployment.serving.access import Access
+from deployment.serving.figures import Metrics
+from deployment.serving.limits import Gate, Limits
+from deployment.serving.missing import optional
+from deployment.serving.repository import Repository
+from deployment.serving.state import State
+from deployment.serving.version import ServingOptions
+from graphs.errors import BadInput
+
+IDLE_SECONDS = 75.0
+"""After which a connection on which nothing comes is closed, as nginx's ``keepalive_timeout`` is by default."""
+LINGER_SECONDS = 2.0
+"""For which the rest of a refused body is read, so that the client sees the answer. Chosen."""
+FRAME_BYTES = 1 << 14
+"""Room in a gRPC message around its tensors: names, shapes, parameters. Chosen."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the server listens; port 0 takes a free one. ``token`` empty asks for none."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    token: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def address(self, port: int) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+class Server:
+    """Serves once ``start``ed; ``stop`` answers what has begun. ``http_port`` and ``grpc_port`` are those in use."""
+
+    def __init__(
+        self,
+        bundles: Mapping[str, Sequence[Path]],
+        options: ServingOptions,
+        limits: Limits,
+        endpoint: Endpoint,
+        *,
+        version: str,
+        say: Callable[[str], None],
+    ) -> None:
+        for module, purpose in (("aiohttp", "HTTP"), ("grpc", "gRPC"), ("tritonclient.grpc", "gRPC")):
+            optional(module, purpose)
+        self._endpoint, self._say = endpoint, say
+        gate = Gate(limits)
+        metrics = Metrics(gate)
+        self.repository = Repository(bundles, options, metrics.recorder, say)
+        self.state = State(gate, self.repository, metrics, version)
+        self.http_port = self.grpc_port = 0
+
+    async def start(self) -> None:
+        """Load every model, then listen. Raises ``EnginewrightError`` for a bundle that cannot be served, ``BadInput``
+        for a port that is taken."""
+        try:
+            for name in self.repository.models:
+                await self.repository.load(name)
+            access = Access(self._endpoint.token)
+            await self._start_http(access)
+            await self._start_grpc(access)
+        except BaseException:
+            await self.repository.close()
+            raise
+        if not (self._endpoint.loopback or self._endpoint.token):
+            self._say("warning: other machines reach this server, and it asks for no token (--token-file)")
+
+    async def _start_http(self, access: Access) -> None:
+        from aiohttp import web
+
+        from deployment.serving.connections import limited
+        from deployment.serving.http_server import HttpService
+
+        service = HttpService(self.state, access)
+        self._connections = web.Server(
+            service,
+            handler_cancellation=True,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            access_log=None,
+        )
+        factory = limited(self._connections, self.state.gate.limits.connections)
+        host, port = self._endpoint.host, self._endpoint.http_port
+        try:
+            self._http = await asyncio.get_running_loop().create_server(factory, host, port, backlog=1024)
+        except (OSError, OverflowError) as error:
+            raise BadInput(f"cannot listen: {error}", where=f"--port {port}", fix="choose another one") from error
+        self.http_port = self._http.sockets[0].getsockname()[1]
+
+    async def _start_grpc(self, access: Access) -> None:
+        from grpc import aio
+        from tritonclient.grpc import service_pb2_grpc
+
+        from deployment.serving.grpc_server import GrpcService
+
+        limits = self.state.gate.limits
+        options = [
+            ("grpc.max_receive_message_length", limits.request_bytes + FRAME_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # else two servers share a port, and nobody is told
+        ]
+        self._grpc: Any = aio.server(options=options, maximum_concurrent_rpcs=limits.grpc_calls)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(GrpcService(self.state, access), self._grpc)
+        port = self._endpoint.grpc_port
+        try:
+            self.grpc_port = self._grpc.add_insecure_port(self._endpoint.address(port))
+        except RuntimeError as error:
+            self._http.close()
+            what = f"cannot listen on {self._endpoint.address(port)}"
+            raise BadInput(what, where=f"--grpc-port {port}", fix="choose another one") from error
+        await self._grpc.start()
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        at = self._endpoint.address
+        return f"http://{at(self.http_port)}", f"grpc://{at(self.grpc_port)}"
+
+    async def stop(self, seconds: float) -> None:
+        """Take no new request, answer those that have begun (for at most ``seconds``), and close everything."""
+        gate = self.state.gate
+        gate.draining = True
+        deadline = asyncio.get_running_loop().time() + seconds
+        while gate.requests and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if gate.requests:
+            self._say(f"{gate.requests} requests were not answered within {seconds:g} s")
+        self._http.close()
+        self._connections.pre_shutdown()
+        await self._grpc.stop(LINGER_SECONDS if gate.requests else _LOOK_SECONDS)
+        await self._connections.shutdown(timeout=_LOOK_SECONDS)
+        await self.repository.close()
+        self.state.reader.shutdown(wait=False)
+
+
+_LOOK_SECONDS = 0.05
+"""How often a stopping server looks whether all is answered. Chosen."""

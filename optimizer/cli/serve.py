@@ -1,0 +1,67 @@
+"""``optimize serve BUNDLE…``: a server of the Open Inference Protocol over HTTP and gRPC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def serve(
+    bundles: Annotated[
+        list[str],
+        Argument(metavar="[NAME=]BUNDLE …", help="The same NAME twice is two versions of it.", show_default=False),
+    ],
+    port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="For HTTP; 0 takes a free one.")] = 8000,
+    grpc_port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="For gRPC; 0 takes a free one.")] = 8001,
+    host: Annotated[str, Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None, Option(metavar="FILE", help="Requests must bring the token in it.", show_default=False)
+    ] = None,
+    target: Annotated[str, Option(help="Which engine. Default: that of the GPU here, else the CPU's.")] = "",
+    instances: Annotated[int, Option(metavar="N", help="Copies of each engine.")] = 1,
+    threads: Annotated[
+        int,
+        Option(metavar="N", help="Of each CPU engine. Default: its share of the cores.", show_default=False),
+    ] = 0,
+    max_batch: Annotated[
+        int,
+        Option(metavar="N", help="Samples to join in one run; 1 joins none.", show_default="the profile's"),
+    ] = 0,
+    queue_delay: Annotated[int, Option(metavar="MICROSECONDS", help="How long to wait for a fuller batch.")] = 0,
+    isolate: Annotated[
+        bool, Option("--isolate", help="CPU engines in processes of their own, as GPU engines always are.")
+    ] = False,
+    max_requests: Annotated[int, Option(metavar="N", help="Served at once; more are refused with 429.")] = 256,
+    max_request: Annotated[int, Option(metavar="MIB", help="The largest request.")] = 16,
+    max_memory: Annotated[int, Option(metavar="MIB", help="What requests may take together.")] = 1024,
+    max_connections: Annotated[int, Option(metavar="N", help="Of HTTP.")] = 1024,
+    client_timeout: Annotated[float, Option(metavar="SECONDS", help="For a client to send or take a body.")] = 30.0,
+    drain: Annotated[float, Option(metavar="SECONDS", help="For requests that have begun when it is to stop.")] = 30.0,
+) -> int:
+    """Serve bundles over HTTP and gRPC (Open Inference Protocol v2), with metrics at /metrics.
+
+    SIGTERM answers what has begun and stops. SIGHUP, or the protocol's load request, reads the bundles anew: a new
+    version takes over without a request lost.
+    """
+    import sys
+
+    from deployment.serving.limits import MIB, Limits
+    from deployment.serving.server import Endpoint
+    from deployment.serving.version import ServingOptions
+    from optimizer.verbs.serve import read_token, serve_bundles, target_named
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    serve_bundles(
+        bundles,
+        ServingOptions(target_named(target), instances, threads, max_batch, queue_delay, isolate),
+        Limits(max_requests, max_request * MIB, max_memory * MIB, max_connections, client_timeout),
+        Endpoint(host, port, grpc_port, read_token(token_file)),
+        drain_seconds=drain,
+        announce=lambda text: print(text, flush=True),
+        say=say,
+    )
+    return 0

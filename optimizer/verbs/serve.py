@@ -1,0 +1,97 @@
+"""``optimize serve``: bundles behind the Open Inference Protocol, until a signal says to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from deployment.serving.limits import Limits
+from deployment.serving.server import Endpoint, Server
+from deployment.serving.version import ServingOptions
+from engines.targets.gpus_here import native_target
+from engines.targets.target import NATIVE, resolve_targets
+from graphs.errors import BadInput
+from optimizer.bundle import Bundle
+from optimizer.version import version
+
+SUFFIX = ".optimized"
+"""What the main job ends a bundle's name with: the model is served under what is before it."""
+
+
+def serve_bundles(
+    given: Sequence[str],
+    options: ServingOptions,
+    limits: Limits,
+    endpoint: Endpoint,
+    *,
+    drain_seconds: float,
+    announce: Callable[[str], None],
+    say: Callable[[str], None],
+) -> None:
+    """Serve ``given`` (``BUNDLE`` or ``NAME=BUNDLE``) until SIGTERM or SIGINT; SIGHUP reads all bundles anew.
+
+    ``announce`` hears once where the server listens, ``say`` what happens. Raises ``BadInput`` for what is no bundle, a
+    port that is taken or a library that is missing; ``EngineError`` for an engine that does not open.
+    """
+    server = Server(named_bundles(given), options, limits, endpoint, version=version(), say=say)
+    asyncio.run(_serve(server, drain_seconds, announce, say))
+
+
+async def _serve(
+    server: Server, drain_seconds: float, announce: Callable[[str], None], say: Callable[[str], None]
+) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    reloading: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(server.repository.load_all())
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await server.start()
+    announce(f"serving {', '.join(server.repository.models)} on {' and '.join(server.addresses)}")
+    await stop.wait()
+    say("stopping: requests that have begun are answered")
+    await server.stop(drain_seconds)
+
+
+def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:
+    """Model name -> its bundles. A name given twice has two versions, of which the last answers where a request names
+    none. Raises ``BadInput`` for what is no bundle or gives no name.
+    """
+    found: dict[str, list[Path]] = {}
+    for word in given:
+        name, separator, path = word.partition("=")
+        if not separator or Path(word).exists():
+            name, path = "", word
+        bundle = Bundle(Path(path)).path
+        name = name or bundle.resolve().name.removesuffix(SUFFIX)
+        if not name or "/" in name:
+            raise BadInput(f"{name!r} is no model name", where=word, expected="NAME=BUNDLE")
+        if bundle.resolve() in (other.resolve() for other in found.get(name, ())):
+            raise BadInput("given twice", where=word)
+        found.setdefault(name, []).append(bundle)
+    return found
+
+
+def target_named(name: str) -> str:
+    """The target of ``--target``; ``native`` is the GPU in use. Raises ``BadInput``."""
+    return resolve_targets([name], native_target())[0].name if name == NATIVE else name
+
+
+def read_token(file: Path | None) -> str:
+    """The first line of ``file``; empty without one. Raises ``BadInput`` for a file that holds none."""
+    if file is None:
+        return ""
+    try:
+        token = file.read_text().strip().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot be read: {error}", where=str(file)) from error
+    if not token or not token.isascii() or not token.isprintable():
+        raise BadInput("holds no token", where=str(file), expected="one line of printable ASCII characters")
+    return token

@@ -1,0 +1,1 @@
+"""What servers do under load: ours, and others of the same protocol."""
