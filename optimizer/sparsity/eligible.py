@@ -56,6 +56,8 @@ class SparseWeight:
     @property
     def likely_to_gain(self) -> bool:
         """Whether it is as large as TensorRT's maintainers advise (``GAINING_CHANNELS``)."""
+        if len(self.shape) < 2:
+            return False
         outputs = self.shape[output_axis(self.nodes[0], len(self.shape))]
         reduction = prod(self.shape) // max(outputs, 1) if self.nodes[0].op_type == "Conv" else self.shape[self.axis]
         return min(outputs, reduction) >= GAINING_CHANNELS

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,16 +67,14 @@ class MiniLm:
 Case = Fashion | MiniLm
 
 
-@contextmanager
-def cases(zoo: Path | None) -> Iterator[Mapping[str, Case]]:
-    """The demo's model, and of a ``zoo`` those that are there."""
+def cases(zoo: Path | None, cache: Path) -> Mapping[str, Case]:
+    """The demo's model, and of a ``zoo`` those that are there; ``cache`` keeps what is dear to make again."""
     found: dict[str, Case] = {"demo": Fashion(fashion.MODEL)}
-    with tempfile.TemporaryDirectory() as cache:
-        if zoo is not None and (zoo / "fashion_resnet14").is_dir():
-            found["fashion_resnet14"] = Fashion(zoo / "fashion_resnet14" / "model.onnx")
-        if zoo is not None and (zoo / "minilm").is_dir():
-            found["minilm"] = MiniLm(zoo / "minilm", Path(cache))
-        yield found
+    if zoo is not None and (zoo / "fashion_resnet14").is_dir():
+        found["fashion_resnet14"] = Fashion(zoo / "fashion_resnet14" / "model.onnx")
+    if zoo is not None and (zoo / "minilm").is_dir():
+        found["minilm"] = MiniLm(zoo / "minilm", cache)
+    return found
 
 
 def recovered(dense: float, plain: float, found: float) -> float:

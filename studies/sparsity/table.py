@@ -45,8 +45,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, help="folder that holds fashion_resnet14/ and minilm/")
     parser.add_argument("--models", nargs="+", help="of demo, fashion_resnet14, minilm; all that are there by default")
+    parser.add_argument("--cache", type=Path, help="folder that keeps MiniLM's probe, which scikit-learn fits")
     options = parser.parse_args()
-    with cases(options.zoo) as found:
+    with tempfile.TemporaryDirectory() as scratch:
+        found = cases(options.zoo, options.cache or Path(scratch))
         for name in options.models or found:
             if name not in found:
                 parser.error(f"no model {name!r}: there are {', '.join(found)}")

@@ -52,7 +52,7 @@ def _pattern(node: ir.Node, found: SparseWeight, sparse: frozenset[str]) -> Weig
         TWO_FOUR if is_sparse else DENSE,
         float(1 - np.count_nonzero(weight) / max(weight.size, 1)) if weight is not None else None,
         found.prunable,
-        bool(found.shape) and found.likely_to_gain,
+        found.likely_to_gain,
         "" if is_sparse else found.reason,
     )
 

@@ -176,3 +176,22 @@ def test_targets_that_gain_nothing_are_told_or_refused() -> None:
     with pytest.raises(BadInput, match=r"NVIDIA T4 .* no sparse tensor cores") as refused:
         check_sparsity(Sparsity.REQUIRED, targets)
     assert "leave t4, cpu out" in str(refused.value.fix)
+
+
+def test_attention_and_vectors_are_told_of_and_left_alone() -> None:
+    text = """g (float[N, 4, 32] x, float[32, 32] f, float[32, 32] w, float[32] v) => (float[N, 4] y) {
+        a = MatMul(x, f) q = MatMul(a, w) t = Transpose<perm = [0, 2, 1]>(q) [scores] s = MatMul(q, t)
+        p = Softmax(s) h = MatMul(p, q) [vector] y = MatMul(h, v) }"""
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    rng = np.random.default_rng(0)
+    for value in [value for value in model.graph.inputs if value.name != "x"]:
+        shape = tuple(int(size) for size in value.shape or ())
+        value.const_value = ir.tensor(rng.standard_normal(shape).astype(np.float32) / 6, name=value.name)
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    name_nodes(model)
+    InferShapes().apply(model)
+    feeds = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(16)]
+    found = sparsify(model, feeds, How(macs=10_000)).nodes
+    assert "no constant weight" in found["scores"].reason and "vector" in found["vector"].reason
+    assert sum(node.sparse for node in found.values()) == 1
