@@ -8,6 +8,8 @@ from pathlib import Path
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
 
+FROM_SOURCE = "source"
+"""The method of ranges that a model came with."""
 SCHEMA = 1
 """Version of the layout of calibration.json."""
 

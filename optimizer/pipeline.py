@@ -34,6 +34,10 @@ UNCALIBRATED = (
     "no calibration data: INT8 ranges come from seeded synthetic inputs and the report is stamped uncalibrated; "
     "give representative inputs with --data"
 )
+UNJUDGED = (
+    "no data: the model's own INT8 ranges are kept, but its accuracy is judged on seeded synthetic inputs; give "
+    "representative inputs with --data"
+)
 
 
 def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False, command: str = "") -> Result:

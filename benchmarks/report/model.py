@@ -35,13 +35,16 @@ TargetStatus = Literal["measured", "built", "skipped"]
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """The model as given. ``flops`` is two per multiply-accumulate, for one sample at the profile's usual shape."""
+    """The model as given. ``flops`` is two per multiply-accumulate, for one sample at the profile's usual shape;
+    ``quantization`` says how it came quantized, and whether that was kept.
+    """
 
     name: str
     digest: str
     parameters: int
     flops: int | None
     bytes: int
+    quantization: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _verdict(report: Report, console: Console) -> None:
         f", {seconds}" if seconds else "",
     )
     console.print(head)
-    if not report.calibrated and report.precision.requested in view.CALIBRATED_PRECISIONS:
+    if view.uncalibrated(report):
         warning = (
             "NOT CALIBRATED: ranges come from synthetic inputs; accuracy says nothing. Run again with --data PATH."
         )
@@ -90,6 +90,8 @@ def _fidelity(target: TargetSummary) -> str:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     if any(view.simulated(target) for target in report.targets.values()):
         yield "", "* simulated here, not measured on that GPU"
+    if report.model.quantization:
+        yield "the model", report.model.quantization
     yield "precision", _precision(report)
     yield from _accuracy(report)
     for target, scenarios in report.loadgen.items():

@@ -17,11 +17,19 @@ from engines.layers import LayerCounts, LayerInfo, count_layers, flag
 
 CALIBRATED_PRECISIONS = ("int8", "fp8", "int8wo", "int4", "nvfp4", "mxfp8", "auto")
 """Requests that need ranges from data; for the others ``calibrated`` says nothing."""
+FROM_SOURCE = "source"
+"""The calibration method of ranges that a model came with."""
 DTYPES = ("int8", "fp8", "int8wo", "int4", "nvfp4", "mxfp8", "fp16", "bf16", "fp32")
 
 
 MAP_NODES = 400
 """Nodes that are drawn one by one; chosen: ten rows on a wide page."""
+
+
+def uncalibrated(report: Report) -> bool:
+    """Whether ranges were needed and come from no data, nor from the model itself."""
+    from_source = report.calibration.get("method") == FROM_SOURCE
+    return not report.calibrated and not from_source and report.precision.requested in CALIBRATED_PRECISIONS
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from optimizer.importing.names import name_nodes
 from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
 from optimizer.importing.versions import conversion, convert_to_current, settle_opset
+from optimizer.prequantized.survey import Survey, check_scales, survey
 
 _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
 
@@ -35,6 +36,7 @@ class ImportedModel:
     """A checked model. ``digest`` is the hex SHA-256 over the file and its external data; ``bytes`` their size;
     ``parameters`` the number of weight elements; ``notes`` what a user should know about the import;
     ``conversion`` is the one of them that tells from which opset to which, empty where the opset stayed.
+    ``quantization`` is what it says of its own 8-bit codes, None for a float model.
     """
 
     model: ir.Model
@@ -44,6 +46,7 @@ class ImportedModel:
     parameters: int
     notes: tuple[str, ...]
     conversion: str = ""
+    quantization: Survey | None = None
 
 
 def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
@@ -67,6 +70,9 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
     check_graph(model, where)
     declared = settle_opset(model, where)
     notes = [*made_dense, *_normalize(model, where, widen)]
+    check_scales(model, where)
+    quantization = survey(model)
+    notes += [quantization.told()] if quantization is not None else []
     return ImportedModel(
         model=model,
         path=path,
@@ -75,6 +81,7 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
         parameters=count_parameters(model),
         notes=tuple(notes),
         conversion=conversion(declared),
+        quantization=quantization,
     )
 
 

@@ -22,6 +22,9 @@ from optimizer.passes.runtime_types import RuntimeTypes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.spell_out import SpellOut
 from optimizer.passes.unroll_step import UnrollSingleStep
+from optimizer.prequantized.dynamic_operators import FloatProducts
+from optimizer.prequantized.integer_operators import SpellOutIntegers
+from optimizer.prequantized.spelling import SpellOutCodes
 
 Check: TypeAlias = Callable[[ir.Model], Equivalence]
 """Compares a graph with the one that was given to ``clean``."""
@@ -32,9 +35,12 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
     return (
         RemoveDropout(),
         SpellOut(),
+        FloatProducts(),
+        SpellOutIntegers(),
         FoldConstants(),
         RemoveIdentity(),
         RemoveRedundant(),
+        SpellOutCodes(),
         FoldPadding(),
         FoldBatchNorm(),
         FoldAffine(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from engines.profile import Shape, ShapeProfile, ShapeRange
 from engines.targets.target import Target
 from graphs.digests import digest_of
 from optimizer.importing import ImportedModel
-from optimizer.settings import Settings
+from optimizer.settings import Precision, Settings
 from optimizer.stages.data.inputs import Inputs
 from optimizer.version import code_digest
 
@@ -31,6 +32,22 @@ class Job:
     shape_profiles: list[dict[str, ShapeRange]]
     tools: dict[str, str]
     command: str = ""
+
+    @property
+    def keeps_quantization(self) -> bool:
+        """Whether the model came quantized and stays so: INT8 was asked for, and no calibration of our own."""
+        found, settings = self.imported.quantization, self.settings
+        in_int8 = settings.precision in (Precision.INT8, Precision.AUTO) and settings.calibration == "auto"
+        return found is not None and found.static and in_int8
+
+    def left_out(self, notes: Sequence[str]) -> list[str]:
+        """``notes`` on the quantization that the model came with and that is not kept, with why; none where it is."""
+        if self.keeps_quantization:
+            return []
+        settings = self.settings
+        anew = settings.calibration != "auto" and settings.precision.quantized
+        asked = f"--calibration {settings.calibration}" if anew else f"--precision {settings.precision.value}"
+        return [f"{note} (asked for with {asked})" for note in notes]
 
     @property
     def key(self) -> str:

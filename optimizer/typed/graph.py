@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -69,6 +69,11 @@ class GraphTyper:
             UnsignedCodes().apply(model)
             return TypedGraph(model, plan, quantized.table)
         return self._for_tensorrt(model, plan, quantized.table)
+
+    def as_given(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable) -> TypedGraph:
+        """A graph with Q/DQ of its own, which TensorRT takes, with all that is not integer in high precision."""
+        high = {n: p if p.dtype.quantized else replace(p, dtype=self._high.dtype) for n, p in plan.nodes.items()}
+        return self._for_tensorrt(model.clone(), PrecisionPlan(high, plan.notes), table)
 
     def _for_tensorrt(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None = None) -> TypedGraph:
         model, plan = self._high.type(model, plan, table)

@@ -11,6 +11,7 @@ from calibration.source import batches
 from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.prequantized.floats import WithoutQuantization
 from optimizer.quantization.calibrating import KnownEnds
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.record import NodeSparsity, recorded
@@ -20,16 +21,35 @@ from optimizer.typed.graph import plan_in
 
 
 class FloatGraph:
-    """The cleaned graph, pruned where that was asked for."""
+    """The cleaned graph, pruned where that was asked for. Of a model that came quantized, with a range for every
+    activation it quantizes, the float model behind it, in ``model``.
+    """
 
     def __init__(self, job: Job, cleaned: Cleaned, sparse: SparseGraph | None = None) -> None:
         self._job, self._cleaned, self._sparse = job, cleaned, sparse
         self.known_ends = KnownEnds()
 
     @cached_property
+    def _float(self) -> tuple[ir.Model, list[str]]:
+        """The model, and what was said of the quantization it came with, where that is taken out."""
+        model = ir.load(self._sparse.path if self._sparse is not None else self._cleaned.path)
+        return model, self._job.left_out(WithoutQuantization().apply(model).notes) if self.came_quantized else []
+
+    @property
+    def came_quantized(self) -> bool:
+        """Whether the model says itself in which ranges its activations are quantized."""
+        found = self._job.imported.quantization
+        return found is not None and found.static
+
+    @cached_property
+    def given(self) -> ir.Model | None:
+        """The cleaned graph with its own quantization, where that is kept; not to be changed."""
+        return ir.load(self._cleaned.path) if self._job.keeps_quantization else None
+
+    @property
     def model(self) -> ir.Model:
         """Not to be changed: forms are made of copies."""
-        return ir.load(self._sparse.path if self._sparse is not None else self._cleaned.path)
+        return self._float[0]
 
     @cached_property
     def sparsity(self) -> dict[str, NodeSparsity]:
@@ -48,8 +68,9 @@ class FloatGraph:
 
     @property
     def notes(self) -> list[str]:
-        """What was done to it, by cleaning and by pruning."""
-        return [*self._cleaned.notes, *(self._sparse.notes if self._sparse is not None else ())]
+        """What was done to it, by cleaning, by taking quantization out and by pruning."""
+        pruned = self._sparse.notes if self._sparse is not None else ()
+        return [*self._cleaned.notes, *self._float[1], *pruned]
 
     @cached_property
     def costs(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Event, Lock
@@ -42,6 +42,7 @@ from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision
 from optimizer.sparsity.claims import with_sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
+from optimizer.stages.forms.as_given import AsGiven
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
 from optimizer.stages.forms.drifting import with_drift
@@ -51,7 +52,16 @@ from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
 from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
 from optimizer.stages.forms.sparse import sparse_graph
 from optimizer.stages.forms.sparse import within_budget as affordable
-from optimizer.stages.forms.typed_forms import CPU_FP32, CPU_INT8, TYPED, TypedForm, TypedForms, needs_cpu, needs_typed
+from optimizer.stages.forms.typed_forms import (
+    CPU_FP32,
+    CPU_INT8,
+    TYPED,
+    CpuForms,
+    TypedForm,
+    TypedForms,
+    needs_cpu,
+    needs_typed,
+)
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.runner import Stage, StageRunner
@@ -70,15 +80,6 @@ CPU_GRAPH = "the CPU's graph"
 """What the CPU's form is called where a plan that was given does not come true in it."""
 
 
-@dataclass(frozen=True)
-class CpuForms:
-    """``as_cleaned``: the graph of ``fp32`` is the cleaned one, in the folder of the stage that made it."""
-
-    int8: TypedForm | None
-    fp32: TypedForm
-    as_cleaned: bool
-
-
 class FormMaker:
     """Makes the forms that the targets of ``job`` run, and proves them; a context manager, for it holds FP32's engine.
 
@@ -90,6 +91,7 @@ class FormMaker:
         self._settings, self._dense = job.settings, FloatGraph(job, cleaned)
         self._graph = self._dense  # until it is pruned
         self._scheme, self._cpu_scheme = tensorrt_scheme(job.settings.precision), cpu_scheme(job.settings.precision)
+        self._as_given = AsGiven(self._dense, job) if job.keeps_quantization else None
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
 
@@ -116,7 +118,7 @@ class FormMaker:
         at_once = not kept and self._may_share_the_cores()
         if at_once and self._asks_the_user():
             at_once = False
-            if self._settings.quantizes:
+            if self._calibrates:
                 wanted = [scheme for scheme in (self._cpu_scheme, self._scheme) if scheme is not None]
                 calibrations = [partial(self._calibrate, scheme) for scheme in wanted]
                 self._prepared |= dict(side_by_side(calibrations))
@@ -138,6 +140,10 @@ class FormMaker:
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
         return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
+
+    @property
+    def _calibrates(self) -> bool:  # INT8 is asked for of a model that did not come in it
+        return self._settings.quantizes and self._as_given is None
 
     def _may_share_the_cores(self) -> bool:
         """Whether both forms may be calibrated side by side, in threads: not where samples come from the user's code,
@@ -198,8 +204,9 @@ class FormMaker:
         """Its key names the calibration where there is one. A metric of the user's may read any file: what it said is
         never taken from another job.
         """
-        made = scheme if self._settings.quantizes else None
+        made = scheme if self._calibrates else None
         quantized = [calibration_key(self._job, self._cleaned, made)] if made is not None else []
+        quantized += ["as given"] if self._as_given is not None else []
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)
@@ -208,7 +215,7 @@ class FormMaker:
 
     def _prepared_for(self, stage: Stage[T], scheme: Scheme | None, stop: Event) -> Prepared | None:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
-        if scheme is None or not self._settings.quantizes or self._runner.available(stage):
+        if scheme is None or not self._calibrates or self._runner.available(stage):
             return None
         found = self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
         asked, precision = self._settings.plan, self._settings.precision
@@ -221,6 +228,9 @@ class FormMaker:
         make = partial(self._typed_form, typer, files)
         if prepared is not None and self._searches(prepared):
             form = files.taken(self._searched(prepared, self._scheme, self._gpu_maker(prepared, typer)))
+        elif self._as_given is not None:
+            form = self._as_given.for_tensorrt(lambda given: self._checked(typer.as_given(*given), files), make)
+            files.keep(form.path)
         else:
             form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
             if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
@@ -236,10 +246,13 @@ class FormMaker:
 
     def _typed_form(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel | None) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
-        typed = typer.typed(quantized)
+        return self._checked(typer.typed(quantized), files)
+
+    def _checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
         path = files.saved(typed.model)
-        self._show("model.onnx beside FP32")
-        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=True)), MODEL)
+        self._show("the INT8 graph for this CPU beside FP32" if cpu else "model.onnx beside FP32")
+        check = self.checker.check(BackendForm(path, simulated=not cpu))
+        return self._described(path, typed, check, CPU_GRAPH if cpu else MODEL)
 
     def _cpu_forms(self, files: FormFiles, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
@@ -248,28 +261,28 @@ class FormMaker:
             if self._searches(prepared):
                 int8 = files.taken(self._searched(prepared, prepared.settings.scheme, self._cpu_maker(prepared, typer)))
             else:
-                int8 = within_budget(prepared, partial(self._cpu_int8, typer, files), self._say)
+                make = lambda quantized: self._checked(typer.typed(quantized), files, cpu=True)  # noqa: E731
+                int8 = within_budget(prepared, make, self._say)
                 files.keep(int8.path)
             if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
                 int8 = self._drifted(int8, prepared)
             self._warn_of_the_plan(int8)
+        elif self._as_given is not None:
+            int8 = self._as_given.for_cpu(lambda given: self._checked(TypedGraph(*given), files, cpu=True))
+            files.keep(int8.path)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
         fp32 = self._cpu_float(files, why_not)
         return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
-
-    def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
-        typed = typer.typed(quantized)
-        path = files.saved(typed.model)
-        self._show("the INT8 graph for this CPU beside FP32")
-        return self._described(path, typed, self.checker.check(BackendForm(path, simulated=False)), CPU_GRAPH)
 
     def _cpu_float(self, files: FormFiles, why_not: PrecisionPlan | None) -> TypedForm:
         """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
         of each node why it is not in INT8.
         """
         model, path = ir.load(self._cleaned.path), self._cleaned.path
-        if UnsignedCodes().apply(model).modified:
+        if self._graph.came_quantized:
+            model, path = self._graph.model, files.saved(self._graph.model)
+        elif UnsignedCodes().apply(model).modified:
             path = files.saved(model)
         asked = self._settings.precision
         reason = "asked for with --precision fp32" if asked is Precision.FP32 else "the CPU's engine computes in FP32"
@@ -331,7 +344,7 @@ class FormMaker:
         assert prepared.chosen is not None
         felt = felt_costs(prepared.model, prepared.chosen.placement, graph.costs)
         return Maker(
-            lambda quantized, folder: self._cpu_int8(typer, FormFiles(folder), quantized),
+            lambda quantized, folder: self._checked(typer.typed(quantized), FormFiles(folder), cpu=True),
             None,
             partial(cpu_trade, feed=feed),
             lambda int8: cpu_costs(self._cleaned.path, int8, feed, graph.costs, felt, self._settings.optimize_for),

@@ -37,6 +37,15 @@ class TypedForm:
 
 
 @dataclass(frozen=True)
+class CpuForms:
+    """``as_cleaned``: the graph of ``fp32`` is the cleaned one, in the folder of the stage that made it."""
+
+    int8: TypedForm | None
+    fp32: TypedForm
+    as_cleaned: bool
+
+
+@dataclass(frozen=True)
 class TypedForms:
     """The forms a job made, None where the targets asked for do not run one. ``typed`` is TensorRT's, ``int8`` (or what
     else is quantized) and ``fp32`` are the CPU's; ``int8`` is None too where nothing could be quantized.

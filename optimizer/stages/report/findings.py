@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import ModelSummary
 from benchmarks.roofline.prediction import Prediction
+from calibration.table import FROM_SOURCE
 from engines.layers import LayerInfo
 from engines.manifest import MANIFEST_NAME, EngineManifest
 from engines.targets.target import Target
@@ -79,10 +80,17 @@ def gathered(
     """
     imported, manifests = job.imported, _manifests(workspace.path)
     return Findings(
-        model=ModelSummary(imported.path.name, imported.digest, imported.parameters, 2 * cleaned.macs, imported.bytes),
+        model=ModelSummary(
+            imported.path.name,
+            imported.digest,
+            imported.parameters,
+            2 * cleaned.macs,
+            imported.bytes,
+            _quantization(job),
+        ),
         requested=job.settings.precision.value,
         forms=forms,
-        calibrated=job.inputs.calibrated,
+        calibrated=job.inputs.calibrated and not job.keeps_quantization,
         held_back=held_back,
         predictions=predictions,
         max_drop=job.settings.allowed_drop,
@@ -109,6 +117,17 @@ def gathered(
     )
 
 
+def _quantization(job: Job) -> str:
+    """What the model came quantized in, and whether it is still; empty for a float model."""
+    found = job.imported.quantization
+    if found is None:
+        return ""
+    told = found.told()
+    if not found.static:
+        return told
+    return f"{told}: kept" if job.keeps_quantization else job.left_out([f"{told}: left out"])[0]
+
+
 def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
     table = next((form.table for form in forms.all() if form.table is not None), None)
     if table is None:
@@ -117,7 +136,7 @@ def _calibration(job: Job, forms: TypedForms) -> dict[str, str]:
         "method": table.method,
         "samples": str(table.samples),
         "tensors": str(len(table.tensors)),
-        "data": job.inputs.calibration.description,
+        "data": "" if table.method == FROM_SOURCE else job.inputs.calibration.description,
     }
 
 

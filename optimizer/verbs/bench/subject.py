@@ -10,6 +10,7 @@ import onnx_ir as ir
 from benchmarks.measurement import Verdict
 from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
+from calibration.table import FROM_SOURCE
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from graphs.model_files import model_bytes, model_digest
@@ -55,7 +56,8 @@ def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
 
 def _facts(report: Report, precision: str) -> ModelFacts:
     """Of the engine at hand, which computes in ``precision``: one that ships FP32 was not calibrated on anything."""
-    quantized = Dtype(precision).quantized
+    own = report.calibration.get("method") == FROM_SOURCE
+    quantized = not own and Dtype(precision).quantized
     data = report.calibration.get("data", "your calibration data")
     return ModelFacts(
         sparsity=report.precision.sparsity,

@@ -22,6 +22,8 @@ from graphs.macs import count_macs, int8_mac_share, total_macs
 from graphs.operators import is_standard
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
+from optimizer.prequantized.repaired import repairs_told
+from optimizer.prequantized.survey import Survey
 from optimizer.settings import Precision
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs
 from optimizer.stages.data.inputs import model_inputs
@@ -40,7 +42,8 @@ CONTROL_FLOW = ("If", "Loop", "Scan")
 class Inspection:
     """``flops`` is two per multiply-accumulate for one sample of ``sample_shapes``; ``limits`` say what a target cannot
     run, by node; ``top_nodes`` are the costliest by MACs; ``targets`` what is predicted for the GPUs asked about;
-    ``engines`` those of a bundle, by target; ``weights`` which of them are 2:4, or could be.
+    ``engines`` those of a bundle, by target; ``weights`` which of them are 2:4, or could be;
+    ``quantization`` is what a model says that came quantized, ``repairs`` what would be done for TensorRT to take it.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Inspection:
     targets: dict[str, TargetBounds] = field(default_factory=dict)
     engines: dict[str, EngineSummary] = field(default_factory=dict)
     weights: list[WeightPattern] = field(default_factory=list)
+    quantization: Survey | None = None
+    repairs: list[str] = field(default_factory=list)
 
 
 def inspect_model(
@@ -111,6 +116,8 @@ def inspect_model(
         targets=_bounds(model, specs, shapes, boards, precision, batch, could) if boards else {},
         engines={name: summarise(found) for name, found in engines.items()},
         weights=patterns,
+        quantization=imported.quantization,
+        repairs=repairs_told(model) if imported.quantization is not None and imported.quantization.static else [],
     )
 
 
@@ -183,7 +190,8 @@ def render(found: Inspection, console: Console, top: int = 10, *, sparsity: bool
         console.print(summary(found.weights), markup=False, highlight=False)
     if sparsity:
         render_patterns(found.weights, console)
-    for line in [*found.limits, *found.notes]:
+    repairs = [f"TensorRT gets it so: {line}" for line in found.repairs]
+    for line in [*found.limits, *found.notes, *repairs]:
         console.print(f"- {line}", markup=False)
     render_summaries(found.engines, console)
     for target in found.targets.values():

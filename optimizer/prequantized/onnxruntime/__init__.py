@@ -1,0 +1,1 @@
+"""The form of a quantized source that ONNX Runtime's integer kernels take."""
