@@ -20,7 +20,7 @@ from benchmarks.measurement import Latency, Throughput
 from benchmarks.samples.files import read_npz, write_npz
 from benchmarks.timing.forms import time_forms
 from benchmarks.timing.in_flight import DeviceLatency, TellsLayers, device_latency
-from benchmarks.timing.steady import Steadiness
+from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from engines.child_process import run_child
 from engines.engine import Engine, EngineBase, Feed
 from engines.errors import EngineError
@@ -40,12 +40,13 @@ _MODULE = "benchmarks.timing.child"
 @dataclass(frozen=True)
 class TimingRequest:
     """``engines`` are engine folders by form, the most precise first; ``sample`` an ``.npz`` with one; ``gpu`` its
-    index for NVML; ``seconds`` each is timed for latency and for throughput.
+    index for NVML; ``seconds`` each is timed for latency and for throughput. Without a ``profile``, which says what
+    batches it takes, only latency is timed.
     """
 
     engines: dict[str, str]
     sample: str
-    profile: ShapeProfile
+    profile: ShapeProfile | None
     gpu: int | None
     seconds: float
 
@@ -87,6 +88,19 @@ def time_in_child(
         )
 
 
+def steady_in_child(engines: Mapping[str, Path], feed: Feed, *, seconds: float) -> SteadyRun:
+    """Latencies of the engines in the folders ``engines`` for ``feed``, in turns in one child; the first is what the
+    others are compared with. Raises ``EngineError`` where they cannot be timed together.
+    """
+    with tempfile.TemporaryDirectory(prefix="enginewright-timing-") as folder:
+        sample = Path(folder) / "sample.npz"
+        write_npz(sample, feed)
+        asked = {name: str(path.absolute()) for name, path in engines.items()}
+        found = _run(TimingRequest(asked, str(sample), None, None, seconds), Path(folder))
+    assert found.steadiness is not None
+    return SteadyRun(found.latency, found.steadiness)
+
+
 def _alone(request: TimingRequest, folder: Path) -> FormTimes:
     try:
         return _run(request, folder)
@@ -125,6 +139,9 @@ def measure(request: TimingRequest) -> FormTimes:
         }
         specs = next(iter(engines.values())).inputs
         feed = read_npz(Path(request.sample), specs)
+        if request.profile is None:
+            run = measure_steady(engines, dict.fromkeys(engines, feed), seconds=request.seconds)
+            return FormTimes(latency=run.latency, steadiness=run.steadiness)
         timed = time_forms(engines, feed, specs, request.profile, seconds=request.seconds)
         device = {
             form: found for form, engine in engines.items() if (found := device_latency(engine, feed)) is not None

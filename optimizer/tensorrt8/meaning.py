@@ -8,9 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from benchmarks.accuracy.compare import OutputNoise
-from engines.engine import Feed
+from engines.engine import Array, Feed
 from engines.errors import BuildError, BuildFailure, EngineError
 from engines.onnxruntime.graph import simulated_outputs
+from graphs.bisection import Bisection
 from graphs.errors import in_a_line
 from graphs.taps import cut_at
 from optimizer.equivalence import NEAR_DB, Equivalence, compare_graphs
@@ -36,20 +37,30 @@ def same_meaning(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> Eq
 
 
 def first_difference(typed: ir.Model, lowered: Lowered, feed: Feed) -> str:
-    """The first node, in graph order, whose result differs in more than rounding; empty where none in the main graph
-    does.
-    """
+    """The first node whose result differs in more than rounding; empty where none in the main graph does."""
     wide, other = _comparable(typed, lowered)
-    kept = {value.name for node in other.graph for value in node.outputs if value.dtype == _FLOAT}
-    makers = {str(v.name): str(node.name) for node in wide.graph for v in node.outputs if v.name in kept}
-    wanted, found = (simulated_outputs(cut_at(model, makers), [feed])[0] for model in (wide, other))
-    for name, maker in makers.items():
-        noise = OutputNoise()
-        noise.add(np.asarray(wanted[name]), np.asarray(found[name]), 0)
-        measured = noise.result()
-        if measured.failure or measured.sqnr_db < NEAR_DB["float32"]:
-            return maker
-    return ""
+    near = NEAR_DB["float32"]
+    kept = {str(value.name) for node in other.graph for value in node.outputs if value.dtype == _FLOAT}
+
+    def beside(names: Sequence[str]) -> dict[str, float]:
+        asked = [name for name in names if name in kept]
+        if not asked:
+            return {}
+        wanted, found = (simulated_outputs(cut_at(model, asked), [feed])[0] for model in (wide, other))
+        return {name: _sqnr_db(wanted[name], found[name]) for name in asked}
+
+    outputs = beside([str(value.name) for value in wide.graph.outputs])
+    worst = min(outputs, key=lambda name: outputs[name], default="")
+    if not worst or outputs[worst] >= near:
+        return ""
+    first = Bisection(wide, beside).first_bad(worst, outputs[worst], near)
+    return first.node if first is not None else ""
+
+
+def _sqnr_db(wanted: Array, found: Array) -> float:
+    noise = OutputNoise()
+    noise.add(np.asarray(wanted), np.asarray(found), 0)
+    return noise.result().sqnr_db
 
 
 def _comparable(typed: ir.Model, lowered: Lowered) -> tuple[ir.Model, ir.Model]:

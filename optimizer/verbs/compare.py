@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
+from benchmarks.batching import sample_count, smallest_feed
 from benchmarks.measurement import Latency
-from benchmarks.timing.steady import Steadiness, measure_steady
+from benchmarks.timing.child import steady_in_child
+from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
-from engines.engine import EngineBase, TensorSpec
+from engines.apart import open_apart
+from engines.engine import EngineBase, Feed, TensorSpec
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
@@ -33,6 +36,8 @@ from optimizer.verbs.usual_inputs import random_inputs
 if TYPE_CHECKING:
     from rich.console import Console
 
+SECONDS = 1.0
+"""How long each of a GPU's engines is timed; chosen."""
 BATCH = 8
 """Samples that run at once when accuracy is compared."""
 
@@ -78,7 +83,8 @@ def compare_sides(
     """Run both in turn on the same inputs, two bundles on the GPU that is here where both have an engine for it, else
     on the CPU; and compare the GPU engines' layer tables. ``evaluate`` scores both; ``gates`` are held against it all.
 
-    Raises ``BadInput`` when the two take different inputs.
+    A GPU's engines run in processes of their own. Raises ``BadInput`` when the two take different inputs,
+    ``EngineError`` where one does not run.
     """
     found = _compared(first, second, data, samples, evaluate)
     return replace(found, gates=judge(gates, *_figures(found)))
@@ -130,7 +136,9 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
         task = None
         if evaluate is not None:
             task = evaluate_task(evaluate, engines["first"], {"second": engines["second"]})["second"]
-        run = measure_steady(engines, dict.fromkeys(engines, next(source.samples())))
+        sample = next(source.samples())
+        run = measure_steady(engines, dict.fromkeys(engines, sample)) if target == CPU.name else None
+    run = run or _timed_apart(bundles, target, sample)  # when the others have left the GPU's memory
     latency = run.latency
     return Comparison(
         Side(str(first), _size(first, target), latency["first"]),
@@ -153,8 +161,19 @@ def _target(bundles: Sequence[Path]) -> str:
 def _open(path: Path, target: str) -> EngineBase:
     if (path / MANIFEST).is_file():
         folder = Bundle(path).engine_directory(target)
+        if target != CPU.name:
+            return open_apart(folder)
         return InPortions(open_engine(folder), EngineManifest.load(folder).profiles)
     return OnnxRuntimeEngine(import_model(path).path)
+
+
+def _timed_apart(bundles: Sequence[Path], target: str, sample: Feed) -> SteadyRun:
+    """Latencies taken where the engines run: between processes a message would be timed with each answer."""
+    folders = [Bundle(path).engine_directory(target) for path in bundles]
+    manifests = [EngineManifest.load(folder) for folder in folders]
+    feeds = [smallest_feed(sample, manifest) for manifest in manifests]
+    feed = max(feeds, key=lambda feed: sample_count(manifests[0].inputs, feed))
+    return steady_in_child(dict(zip(("first", "second"), folders, strict=True)), feed, seconds=SECONDS)
 
 
 def _known_specs(
@@ -207,8 +226,8 @@ def _render_runs(found: Comparison, console: Console) -> None:
     console.print(table)
     ratio = found.steadiness.speedup["second"]
     console.print(
-        f"the second runs at {ratio.value:.2f}x of the first (95 % interval {ratio.low:.2f} to {ratio.high:.2f}); "
-        "accuracy of the second against the first:"
+        f"on {found.target} the second runs at {ratio.value:.2f}x of the first "
+        f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f}); accuracy of the second against the first:"
     )
     for name, output in found.accuracy.outputs.items():
         console.print(

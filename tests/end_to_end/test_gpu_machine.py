@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,11 +20,13 @@ import optimizer.stages.engines.cpu as cpu
 import optimizer.stages.engines.measuring as measuring
 from benchmarks.plaster.measure import StudySettings
 from benchmarks.report.model import Report, read_report
+from engines.errors import EngineError
 from graphs.errors import BadInput
 from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
 from optimizer.cli.running import EXIT_CODES
 from optimizer.settings import Settings
+from optimizer.verbs.compare import compare_sides
 from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page
@@ -199,3 +202,18 @@ def test_the_layer_that_differs_is_named(job: Job, folder: Path) -> None:
     assert "'Conv_second' (Conv, int8)" in (folder / "out" / "report.html").read_text().replace("&#39;", "'")
     assert "'Conv_second'" in explain_bundle(folder / "out", None).differs["a100"]
     assert explain_bundle(folder / "out", "Conv_first").differs == {}, "another node's rows do not speak of it"
+
+
+def test_two_bundles_are_compared_on_the_gpu_in_processes_of_their_own(
+    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(slow="int8", refuse="fp32")
+    first, second = folder / "out", folder / "copied"
+    shutil.copytree(first, second)
+    found = compare_sides(first, second, str(folder / "data.npz"), 4)
+    assert found.target == "a100" and found.accuracy is not None and found.accuracy.sqnr_db == 200
+    assert found.first is not None and found.first.latency_ms.p50 > 1 and found.steadiness is not None
+    assert found.speedup == pytest.approx(1, rel=0.3), "a copy is as fast"
+    monkeypatch.setenv("STAND_IN_FAULTS", json.dumps({"crash": "fp16"}))
+    with pytest.raises(EngineError, match="SIGSEGV"):
+        compare_sides(first, second, "random", 4)

@@ -27,7 +27,7 @@ from tensorrt.names import (
 
 Shape = tuple[int, ...]
 NUMPY = {"FLOAT": "f4", "HALF": "f2", "INT8": "i1", "INT32": "i4", "INT64": "i8", "BOOL": "?", "BF16": "V2"}
-PACE_MS = {"int8": 0.5, "fp16": 1.5, "fp32": 3.0}
+PACE_MS = {"int8": 0.25, "fp16": 0.75, "fp32": 1.5}
 """Milliseconds that a run takes for each of (3 + twice its first extent): INT8 is three times as fast as FP16, whatever
 the processor behind it makes of the graphs. An answer is computed once for the same inputs."""
 
