@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from engines.batching import batched_names, row
-from engines.engine import Array, EngineBase, Feed
+from engines.engine import Array, Engine, EngineBase, Feed
 from engines.profile import ShapeProfile
+
+
+@runtime_checkable
+class HasProfiles(Protocol):
+    """An engine that takes shapes within optimization profiles alone."""
+
+    @property
+    def profiles(self) -> tuple[ShapeProfile, ...]: ...
+
+
+def largest_batch(engine: Engine) -> int | None:
+    """The most samples that an engine takes at once; None where no profile bounds them."""
+    names = batched_names(engine.inputs)
+    profiles = engine.profiles if isinstance(engine, HasProfiles) else ()
+    most = [min(found) for p in profiles if (found := [p.inputs[n].max[0] for n in names if n in p.inputs])]
+    return max(most, default=None)
 
 
 class InPortions(EngineBase):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.targets.gpus_here import native_target
-from engines.targets.target import NATIVE, resolve_targets
+from engines.targets.target import CPU, NATIVE, resolve_targets
 from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, unwritable, write_atomically, write_json
@@ -77,6 +77,12 @@ class Bundle:
             known = ", ".join(self.targets()) or "none"
             raise BadInput(f"no engine for target {target!r}", where=str(self.path), expected=f"one of: {known}")
         return directory
+
+    def usual_target(self) -> str:
+        """The engine that is meant where none is named: the CPU's, else that of the GPU in use, else the first."""
+        names, native = self.targets(), native_target()
+        here = [CPU.name, *([native.name] if native is not None else [])]
+        return next((name for name in [*here, *names] if name in names), CPU.name)
 
     def targets(self) -> list[str]:
         return sorted(path.parent.name for path in (self.path / "engines").glob("*/engine.json"))

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.samples.execute import Executor
+from engines.portions import largest_batch
 
 BATCHES = (2, 4, 8, 16, 32, 64)
 """Batch sizes that are timed besides 1."""
@@ -67,8 +68,8 @@ class Probe:
 
 
 def probe(executor: Executor, max_batch: int | None, batch: int | None = None) -> Probe:
-    """Time batch 1, then growing batches while they pay, or just ``batch``; samples must be loaded. Takes about two
-    seconds at most unless one inference is slower than that.
+    """Time batch 1, then growing batches while they pay, up to what the engine's profiles take, or just ``batch``;
+    samples must be loaded. Takes about two seconds at most unless one inference is slower than that.
     """
     executor.learn_splitting()
     sizes = sorted({1, batch}) if batch and executor.splits else _sizes(executor, 1 if batch else max_batch)
@@ -100,8 +101,9 @@ def _still_gaining(speeds: list[BatchSpeed]) -> bool:
 def _sizes(executor: Executor, max_batch: int | None) -> list[int]:
     if max_batch == 1 or not executor.splits:
         return [1]
-    limit = max_batch or BATCHES[-1]
-    return [1, *sorted({size for size in BATCHES if size <= limit} | ({limit} if max_batch else set()))]
+    bounds = [bound for bound in (max_batch, largest_batch(executor.engine)) if bound is not None]
+    limit = min([*bounds, *([] if max_batch else [BATCHES[-1]])])
+    return [1, *sorted({size for size in BATCHES if size <= limit} | ({limit} if limit in bounds else set()) - {1})]
 
 
 def _time(executor: Executor, size: int) -> BatchSpeed | None:

@@ -14,7 +14,9 @@ TASKS = "resnet50|bert|…|file.py"
 
 def bench(
     bundle: Bundle,
-    target: Annotated[str, Option(help="Which engine of the bundle.")] = "cpu",
+    target: Annotated[
+        str | None, Option(help="Which engine of the bundle. Default: the CPU's, else that of the GPU here.")
+    ] = None,
     scenario: Annotated[
         str, Option(help="How LoadGen sends samples: singlestream, multistream, server or offline.")
     ] = "singlestream",

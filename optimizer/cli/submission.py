@@ -21,7 +21,9 @@ def submission(
     ],
     out: Annotated[Path | None, Option("-o", "--out", help="Folder to write.", show_default=False)] = None,
     evaluate: Annotated[str, Option(metavar="file.py:function", help=EVALUATE)] = "",
-    target: Annotated[str, Option(help="Which engine of the bundle.")] = "cpu",
+    target: Annotated[
+        str | None, Option(help="Which engine of the bundle. Default: the CPU's, else that of the GPU here.")
+    ] = None,
     scenario: Annotated[str, Option(help="Scenarios to run, comma-separated.")] = "offline,singlestream",
     tests: Annotated[str, Option(help="Compliance tests to run, comma-separated.")] = "TEST01,TEST04",
     task: Annotated[str, Option(help="Name of the benchmark in the folder. Default: the model's.")] = "",

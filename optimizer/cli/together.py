@@ -11,8 +11,13 @@ from typer import Argument, Option
 def together(
     bundles: Annotated[list[Path], Argument(metavar="BUNDLE BUNDLE …", show_default=False)],
     target: Annotated[
-        str, Option(metavar="cpu|native|…", help="Which engine of each bundle; on a GPU each needs a MIG instance.")
-    ] = "cpu",
+        str | None,
+        Option(
+            metavar="cpu|native|…",
+            help="Which engine of each bundle; on a GPU each needs a MIG instance. Default: the CPU's, else that of "
+            "the GPU here.",
+        ),
+    ] = None,
     copies: Annotated[int, Option(metavar="N", help="How many engines of each bundle to run.")] = 1,
     batch: Annotated[int, Option(metavar="N", help="Samples per inference.")] = 8,
     seconds: Annotated[

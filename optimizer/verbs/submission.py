@@ -30,7 +30,7 @@ class SubmissionOptions:
     """What the user chose; see ``benchmarks.submission.request.SubmissionRequest``."""
 
     evaluate: str
-    target: str = "cpu"
+    target: str | None = None
     task: str = ""
     scenarios: Sequence[str] = ("offline", "singlestream")
     tests: Sequence[str] = TESTS
@@ -55,7 +55,8 @@ def make_submission(
         known = ", ".join(SYSTEM_TYPES)
         raise BadInput(f"unknown type {options.system_type!r}", where="--system-type", expected=f"one of {known}")
     bundle = Bundle(path)
-    directory = bundle.engine_directory(options.target)
+    target = options.target or bundle.usual_target()
+    directory = bundle.engine_directory(target)
     if not options.evaluate:
         raise BadInput("an accuracy run needs a task metric", where="--evaluate", expected="file.py:function")
     if unknown := sorted(set(options.tests) - set(TESTS)):
@@ -63,7 +64,7 @@ def make_submission(
     if options.division not in ("open", "closed"):
         raise BadInput(f"unknown division {options.division!r}", where="--division", expected="open or closed")
     report, engine = read_report(bundle.path / "report.json"), EngineManifest.load(directory)
-    plan = bundle.plan(options.target)
+    plan = bundle.plan(target)
     task = report.accuracy.task if report.accuracy else None
     nodes = plan.counts()
     if options.division == "closed" and not options.official:

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 def bench_together(
     bundles: Sequence[Path],
     *,
-    target: str = CPU.name,
+    target: str | None = None,
     copies: int = 1,
     batch: int = 8,
     seconds: float = 2.0,
     rounds: int = 3,
     say: Callable[[str], None] = lambda _: None,
 ) -> Together:
-    """Run each bundle's ``target`` engine ``copies`` times, all at once; on the CPU pinned to cores of their own, on a
-    GPU one process per MIG instance. Inputs are seeded random ones: speed does not depend on their values.
+    """Run each bundle's ``target`` engine (None: the usual one of the first) ``copies`` times, all at once; on the CPU
+    pinned to cores of their own, on a GPU one process per MIG instance. Inputs are seeded random ones: speed does not
+    depend on their values.
 
     Raises ``BadInput`` for fewer than two engines, numbers not above 0, and where the GPU has too few MIG instances.
     """
@@ -39,6 +40,7 @@ def bench_together(
     chosen = [path for path in bundles for _ in range(copies)]
     if len(chosen) < 2:
         raise BadInput("one engine has no company", where="optimize together", fix="name more bundles, or --copies 2")
+    target = target or Bundle(chosen[0]).usual_target()
     folders = [Bundle(path).engine_directory(target) for path in chosen]
     placements = _placements(target, len(chosen))
     tenants = [

@@ -54,6 +54,7 @@ def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
     assert gpu["prediction"]["throughput"] > 0, "what was expected stands beside what was measured"
     for scenario in ("singlestream", "offline"):
         assert report["loadgen"]["a100"][scenario]["valid"], report["loadgen"]["a100"][scenario]["reasons"]
+    assert not any("fails" in note for note in report["loadgen"]["a100"]["offline"]["notes"]), "its profile ends at 32"
     assert report["loadgen"]["cpu"]["offline"]["valid"]
     bundle = folder / "cnn.optimized"
     assert (bundle / "loadgen" / "a100" / "offline" / "mlperf_log_detail.txt").is_file()

@@ -13,7 +13,7 @@ from engines.child_engine import ChildEngine
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from engines.portions import InPortions
+from engines.portions import InPortions, largest_batch
 from engines.profile import ShapeProfile, ShapeRange
 
 MODEL = (
@@ -121,3 +121,12 @@ def test_feeds_of_an_engine_whose_output_counts_no_samples_go_through_as_they_ar
     with InPortions(inner, [ShapeProfile({"x": ShapeRange((1, 3), (2, 3), (2, 3))})]) as engine:
         np.testing.assert_allclose(engine.infer(FEED)["s"], FEED["x"].sum())
     assert inner.fed == [4]
+
+
+def test_profiles_say_how_many_samples_an_engine_takes() -> None:
+    inner = Counting(onnx.parser.parse_model(MODEL).SerializeToString(), threads=1)
+    inner.learn([TensorSpec("x", "float32", ("N", 3), batch=True), TensorSpec("flag", "bool", (1,), batch=False)])
+    assert largest_batch(inner) is None
+    ranges = (ShapeRange((1, 3), (2, 3), (4, 3)), ShapeRange((1, 3), (8, 3), (32, 3)))
+    inner.profiles = tuple(ShapeProfile({"x": found}) for found in ranges)
+    assert largest_batch(inner) == 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_native_is_the_gpu_in_use(bundle: Bundle, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("optimizer.bundle.native_target", lambda: None)
     with pytest.raises(BadInput, match="no NVIDIA GPU found"):
         bundle.engine_directory("native")
+
+
+def test_the_usual_engine_is_one_that_runs_here(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimizer.bundle.native_target", lambda: TARGETS["t4"])
+    assert bundle.usual_target() == "cpu"
+    shutil.rmtree(bundle.path / "engines" / "cpu")
+    (bundle.path / "engines" / "a100").mkdir()
+    (bundle.path / "engines" / "a100" / "engine.json").write_text("{}")
+    assert bundle.usual_target() == "t4"
+    monkeypatch.setattr("optimizer.bundle.native_target", lambda: None)
+    assert bundle.usual_target() == "a100", "none runs here: it is opened, and says where it would"
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:

@@ -36,14 +36,14 @@ SHORT_SECONDS = 10.0
 class BenchSettings:
     """One LoadGen run, or a search with ``search``.
 
-    ``duration`` in seconds, None for 10 (600 with ``mlperf``); ``qps`` None lets a probe choose; ``server_latency_ms``
-    bounds p99, None for the workload's bound or 100; ``accuracy`` runs every sample of the workload and scores it;
-    ``workload`` and ``dataset`` name a benchmark task and its data; ``triton`` is ``HOST:PORT/MODEL``; ``workers``
-    engine instances (None: one, eight for a remote one); ``samples`` only the first of the dataset; ``reference`` an
-    FP32 model to score on the same samples; ``out`` keeps the raw logs.
+    ``target`` None is ``Bundle.usual_target``; ``duration`` in seconds, None for 10 (600 with ``mlperf``); ``qps`` None
+    lets a probe choose; ``server_latency_ms`` bounds p99, None for the workload's bound or 100; ``accuracy`` runs every
+    sample of the workload and scores it; ``workload`` and ``dataset`` name a benchmark task and its data; ``triton`` is
+    ``HOST:PORT/MODEL``; ``workers`` engine instances (None: one, eight for a remote one); ``samples`` only the first of
+    the dataset; ``reference`` an FP32 model to score on the same samples; ``out`` keeps the raw logs.
     """
 
-    target: str = "cpu"
+    target: str | None = None
     scenario: str = "singlestream"
     duration: float | None = None
     qps: float | None = None
@@ -81,11 +81,6 @@ class BenchSettings:
         )
         check_not_negative({"--max-wait": self.max_wait_ms})
 
-    @property
-    def name(self) -> str:
-        """What the report calls the engine."""
-        return "triton" if self.triton else self.target
-
 
 def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     """The bundle's report with the fresh LoadGen run in it; the bundle itself is not changed. ``path`` may also be an
@@ -104,7 +99,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     summary = replace(
         LoadgenSummary.of(result, str(settings.out) if settings.out else ""), workload=workload, search=search
     )
-    runs = {settings.name: {scenario.value: summary}}
+    runs = {subject.name: {scenario.value: summary}}
     return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(workload))
 
 

@@ -12,40 +12,48 @@ from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
 from calibration.table import FROM_SOURCE
 from engines.manifest import EngineManifest
+from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.model_files import model_bytes, model_digest
 from optimizer.bundle import MANIFEST, MODEL, Bundle
 from optimizer.importing.load import count_parameters
 from optimizer.precision import Dtype
 
+_TRITON = "triton"
+"""What the report calls a served model."""
+
 
 @dataclass(frozen=True)
 class BenchSubject:
-    """``engine`` as ``engines.source`` opens it; ``report`` is the bundle's, or one that only names the
-    model; ``facts`` are what MLPerf's divisions ask about it; ``graph`` the ONNX file behind it, where there is one.
+    """``engine`` as ``engines.source`` opens it, and the ``name`` a report has for it; ``report`` is the bundle's, or
+    one that only names the model; ``facts`` are what MLPerf's divisions ask about it; ``graph`` the ONNX file behind
+    it, where there is one.
     """
 
     engine: str
+    name: str
     report: Report
     facts: ModelFacts
     graph: Path = Path()
 
 
-def find_subject(path: Path, target: str, remote: str = "") -> BenchSubject:
+def find_subject(path: Path, target: str | None, remote: str = "") -> BenchSubject:
     """``remote`` (``grpc://…``) takes the place of the bundle's own engine. Raises ``BadInput``."""
     if (path / MANIFEST).is_file():
         bundle = Bundle(path)
         report = read_report(bundle.path / "report.json")
         graph = bundle.path / MODEL
         if remote:
-            return BenchSubject(remote, report, _facts(report, bundle.plan().computes_in), graph)
-        folder = bundle.engine_directory(target)
-        return BenchSubject(str(folder), report, _facts(report, EngineManifest.load(folder).precision), graph)
+            return BenchSubject(remote, _TRITON, report, _facts(report, bundle.plan().computes_in), graph)
+        name = target or bundle.usual_target()
+        folder = bundle.engine_directory(name)
+        return BenchSubject(str(folder), name, report, _facts(report, EngineManifest.load(folder).precision), graph)
+    name = _TRITON if remote else target or CPU.name
     if path.suffix == ".onnx" and path.is_file():
-        return BenchSubject(remote or str(path.absolute()), _bare_report(path, [path]), ModelFacts(), path)
+        return BenchSubject(remote or str(path.absolute()), name, _bare_report(path, [path]), ModelFacts(), path)
     graphs = sorted([*path.glob("*.onnx"), *path.glob("engine.json"), *path.glob("*/engine.json")])
     if graphs:
-        return BenchSubject(remote or str(path.absolute()), _bare_report(path, graphs), ModelFacts())
+        return BenchSubject(remote or str(path.absolute()), name, _bare_report(path, graphs), ModelFacts())
     raise BadInput(
         "is nothing to measure" if path.exists() else "no such bundle",
         where=str(path),

@@ -17,7 +17,6 @@ from graphs.errors import BadInput
 from graphs.files import write_json
 from optimizer.bundle import BundleManifest
 from optimizer.cli.main import main
-from optimizer.verbs.bench.run import BenchSettings
 from optimizer.verbs.bench.subject import find_subject
 from tests.benchmarks.workloads.graphs_for_tests import colour_classifier
 
@@ -103,7 +102,7 @@ def test_only_what_can_be_measured_is_taken(place: Path, tmp_path: Path) -> None
     with pytest.raises(BadInput, match="is nothing to measure"):
         find_subject(tmp_path, "cpu")
     assert find_subject(place / "m.onnx", "cpu").engine.endswith("m.onnx")
-    assert BenchSettings(triton="a:1/m").name == "triton"
+    assert find_subject(place / "m.onnx", None, "grpc://a:1/m").name == "triton"
     assert np.isfinite(find_subject(place / "m.onnx", "cpu").report.model.bytes)
 
 
