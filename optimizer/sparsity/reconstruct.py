@@ -39,7 +39,8 @@ from optimizer.sparsity.pattern import prune_two_four
 RUN_MACS = 1e13
 """Multiply-accumulates that running the models for rows may take: two or three minutes of two cores."""
 SOLVED_WORK = 4e13
-"""And those of moments and solutions together; weights after that are pruned by magnitude."""
+"""And those of moments and solutions together, five to ten minutes of two cores: where full solutions take more, layers
+are gone through once, and weights for which that is too much as well are pruned by magnitude."""
 MAX_REDUCTION = 8192
 """Longest dot product solved: its moments are 0.8 GB with their factor, and the factorization cubic."""
 ROWS_PER_WEIGHT, FEWEST_ROWS = 8, 8192
@@ -49,8 +50,8 @@ CHUNK_BYTES = 512 << 20
 _BUFFERED = 1024
 """Rows multiplied at a time: a product of few rows is bound by memory."""
 _SWEEPS = 3
-_PASSES_OF_A_SOLUTION = 50
-"""Products of [outputs, reduction] with the Hessian that one solution takes, in all its steps."""
+_PASSES, _PASSES_OF_A_FULL_SOLUTION = 4, 60
+"""Products of [outputs, reduction] with the Hessian that a solution takes: gone through once, and in all its steps."""
 
 Store = Callable[[Array], Array]
 """Keeps a weight, in memory or in a file, and gives it back."""
@@ -82,10 +83,10 @@ class _Layer:
     def rows_wanted(self) -> int:
         return max(ROWS_PER_WEIGHT * self.op.reduction, FEWEST_ROWS)
 
-    def work(self) -> float:
+    def work(self, full: bool) -> float:
         """Multiply-accumulates of its moments and solution, at most."""
-        size = self.op.reduction
-        return float(size**2 * (2 * self.rows_wanted() + 2 * size + _PASSES_OF_A_SOLUTION * self.op.channels))
+        size, passes = self.op.reduction, _PASSES_OF_A_FULL_SOLUTION if full else _PASSES
+        return float(size**2 * (2 * self.rows_wanted() + 2 * size + passes * self.op.channels))
 
     def bytes(self) -> int:
         """Of its moments and of one feed's activations."""
@@ -109,6 +110,7 @@ def reconstruct(
     """
     pruned = model.clone()
     layers, notes = _layers(model, weights)
+    full = sum(layer.work(full=True) for layer in layers) <= SOLVED_WORK
     found: dict[str, Solved] = {}
     edits, nodes = GraphEdits(pruned.graph), {str(n.name): n for g in pruned.graphs() for n in g}
     done, total = 0, sum(weight.prunable for weight in weights)
@@ -121,7 +123,7 @@ def reconstruct(
             sums = _moments(model, pruned, nodes, chunk, feeds, seed)
             for layer in chunk:
                 mine = _in(layer.weight, nodes)
-                make = partial(_solved, layer, sums.pop(layer.name), edits, mine, store)
+                make = partial(_solved, layer, sums.pop(layer.name), edits, mine, store, full)
                 solved, failed = attempt(f"reconstruction of {layer.name}", make, None)
                 if solved is None:
                     prune_weight(edits, mine)
@@ -148,7 +150,7 @@ def _layers(model: ir.Model, weights: Sequence[SparseWeight]) -> tuple[list[_Lay
             notes.append(f"{weight.name}: pruned by magnitude alone: {reason}")
         else:
             layers.append(layer)
-            left -= layer.work()
+            left -= layer.work(full=False)
     return layers, notes
 
 
@@ -172,7 +174,7 @@ def _unsolvable(layer: _Layer, position: Mapping[ir.Node, int], left: float) -> 
         return "padding that depends on the input"
     if op.reduction > MAX_REDUCTION:
         return f"its dot product of {op.reduction} is longer than {MAX_REDUCTION}"
-    return "" if layer.work() <= left else "the work set aside for reconstruction is used up"
+    return "" if layer.work(full=False) <= left else "the work set aside for reconstruction is used up"
 
 
 def _waves(layers: Sequence[_Layer], macs: float) -> Iterator[list[_Layer]]:
@@ -181,7 +183,7 @@ def _waves(layers: Sequence[_Layer], macs: float) -> Iterator[list[_Layer]]:
     for layer in layers:
         levels.setdefault(str(_data(layer.op.node).name), []).append(layer)
     count = int(max(min(RUN_MACS / max(macs, 1), len(levels)), 1))  # two models, half of each on average
-    each = ceil(len(levels) / count)
+    each = max(ceil(len(levels) / count), 1)
     grouped = list(levels.values())
     for start in range(0, len(grouped), each):
         yield [layer for level in grouped[start : start + each] for layer in level]
@@ -233,7 +235,7 @@ class _Buffer:
         return self._sums
 
 
-def _solved(layer: _Layer, sums: MomentSums, edits: GraphEdits, mine: SparseWeight, store: Store) -> Solved:
+def _solved(layer: _Layer, sums: MomentSums, edits: GraphEdits, mine: SparseWeight, store: Store, full: bool) -> Solved:
     """Solve for one weight and give it to its readers in the pruned model."""
     op = layer.op
     biased = len(mine.nodes) == 1 and can_add_bias(_op(mine.nodes[0], layer.weight))
@@ -242,7 +244,7 @@ def _solved(layer: _Layer, sums: MomentSums, edits: GraphEdits, mine: SparseWeig
         raise ValueError("its inputs are not finite")
     weight, fours = as_rows(op, as_float32(op.tensor))[None], fours_of(op)
     target = moments.compensated(weight)
-    found = two_four(target, moments.hessian, fours)
+    found = two_four(target, moments.hessian, fours) if full else solve(target, moments.hessian, fours=fours)
     magnitude = as_rows(op, prune_two_four(as_float32(op.tensor), layer.weight.axis))[None]
     variance = float(np.vdot(weight @ moments.hessian, weight)) or 1.0
     errors = [float(error_of(target, moments.hessian, values).sum()) / variance for values in (magnitude, found)]

@@ -16,6 +16,7 @@ from optimizer.importing.names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.quantization.judging import Judge
 from optimizer.settings import Sparsity
+from optimizer.sparsity import reconstruct
 from optimizer.sparsity.claims import confirmed
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.magnitude import PruneTwoFour
@@ -195,3 +196,17 @@ def test_attention_and_vectors_are_told_of_and_left_alone() -> None:
     found = sparsify(model, feeds, How(macs=10_000)).nodes
     assert "no constant weight" in found["scores"].reason and "vector" in found["vector"].reason
     assert sum(node.sparse for node in found.values()) == 1
+
+
+def test_where_full_solutions_take_too_long_layers_are_gone_through_once(
+    made: Sparsified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconstruct, "SOLVED_WORK", 4e8)
+    quick = sparsify(net(), SAMPLES[:64], How(macs=400_000))
+    assert all(found.error is not None for found in quick.nodes.values() if found.sparse)
+    by_magnitude = net()
+    PruneTwoFour().apply(by_magnitude)
+    assert noise(made.model) < noise(quick.model) < noise(by_magnitude)
+    monkeypatch.setattr(reconstruct, "SOLVED_WORK", 0.0)
+    none = sparsify(net(), SAMPLES[:64], How(macs=400_000))
+    assert any("the work set aside for reconstruction is used up" in note for note in none.notes)
