@@ -27,6 +27,7 @@ from optimizer.settings import Settings
 from optimizer.sparsity.targets import check_sparsity
 from optimizer.stages.data.inputs import open_inputs
 from optimizer.stages.engines.build import check_builder_options
+from optimizer.stages.forms.typed_forms import needs_typed
 from optimizer.stages.job import Job
 from optimizer.version import tool_versions
 
@@ -63,7 +64,8 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     targets = resolve_targets(asked, native)
     check_precision(settings.precision.value, targets)
     check_builder_options(settings, targets)
-    for warning in check_sparsity(settings.sparsity, targets):
+    dense = not (settings.quantizes or needs_typed(targets, settings.precision))
+    for warning in check_sparsity(settings.sparsity, targets, dense=dense):
         events.warn("import", warning)
     shape_profiles = parse_shape_profiles(settings.shapes)
     imported = import_model(path)

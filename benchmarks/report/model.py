@@ -51,7 +51,8 @@ class ModelSummary:
 class PrecisionSummary:
     """``nodes`` counts nodes per dtype; ``int8_mac_share`` is the share of multiply-accumulates (0 to 1) whose two
     operands both arrive dequantized from int8. ``sparsity`` is ``2:4`` where weights were pruned; ``plan`` says what
-    of a plan that was given came true; ``mac_shares`` are those planned in each quantized dtype (``fp8``, ``int4``)."""
+    of a plan that was given came true; ``mac_shares`` are those planned in each quantized dtype (``fp8``, ``int4``);
+    ``sparse_nodes`` counts products whose weight is 2:4 in the graph, whoever made it so."""
 
     requested: str
     nodes: dict[str, int]
@@ -59,6 +60,7 @@ class PrecisionSummary:
     sparsity: str = "none"
     plan: PlanFollowed | None = None
     mac_shares: dict[str, float] = field(default_factory=dict)
+    sparse_nodes: int = 0
 
     @staticmethod
     def of(
@@ -68,11 +70,12 @@ class PrecisionSummary:
         sparsity: str = "none",
         plan: PlanFollowed | None = None,
         mac_shares: Mapping[str, float] | None = None,
+        sparse_nodes: int = 0,
     ) -> PrecisionSummary:
         """Count ``dtypes``, one per node; int8, fp16 and fp32 are always present."""
         names = dict.fromkeys(["int8", "fp16", "fp32", *dtypes])
         nodes = {name: list(dtypes).count(name) for name in names}
-        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity, plan, dict(mac_shares or {}))
+        return PrecisionSummary(requested, nodes, int8_mac_share, sparsity, plan, dict(mac_shares or {}), sparse_nodes)
 
     @property
     def main_share(self) -> tuple[str, float] | None:

@@ -102,7 +102,9 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
 def _precision(report: Report) -> str:
     nodes = ", ".join(f"{count} {dtype}" for dtype, count in report.precision.nodes.items() if count)
     main = report.precision.main_share
-    return f"{nodes or 'no'} nodes" + (f"; {formats.percent(main[1])} of MACs in {main[0].upper()}" if main else "")
+    share = f"; {formats.percent(main[1])} of MACs in {main[0].upper()}" if main else ""
+    sparse = f"; {report.precision.sparse_nodes} with 2:4 weights" if report.precision.sparse_nodes else ""
+    return f"{nodes or 'no'} nodes{share}{sparse}"
 
 
 def _accuracy(report: Report) -> Iterator[tuple[str, str]]:

@@ -124,9 +124,9 @@ def _share(report: Report) -> Tile | None:
     if main is None:
         return None
     (dtype, share), nodes = main, report.precision.nodes
-    return Tile(
-        formats.percent(share), f"of MACs in {dtype.upper()}", f"{nodes.get(dtype, 0)} of {sum(nodes.values())} nodes"
-    )
+    sparse = f", {report.precision.sparse_nodes} with 2:4 weights" if report.precision.sparse_nodes else ""
+    counted = f"{nodes.get(dtype, 0)} of {sum(nodes.values())} nodes{sparse}"
+    return Tile(formats.percent(share), f"of MACs in {dtype.upper()}", counted)
 
 
 def _smallest(report: Report) -> Tile | None:

@@ -9,8 +9,9 @@ from graphs.errors import BadInput
 from optimizer.settings import Sparsity
 
 
-def check_sparsity(asked: Sparsity, targets: Sequence[Target]) -> list[str]:
-    """A warning for every target that gains nothing from what was ``asked``. Raises ``BadInput`` where it is required.
+def check_sparsity(asked: Sparsity, targets: Sequence[Target], *, dense: bool = False) -> list[str]:
+    """A warning for every target that gains nothing from what was ``asked``; ``dense``: the only form that is made is
+    the CPU's FP32 one, which is not pruned. Raises ``BadInput`` where sparsity is required.
 
     What gains at all depends on the builder and on its timings: TensorRT-RTX ignores the pattern (said in the report),
     and TensorRT takes a sparse tactic where it measures it to be faster.
@@ -25,6 +26,8 @@ def check_sparsity(asked: Sparsity, targets: Sequence[Target]) -> list[str]:
             expected="targets with sparse tensor cores (a100 and later)",
             fix=f"leave {', '.join(target.name for target in without)} out, or ask for --sparsity 2:4, which warns",
         )
+    if dense:
+        return ["nothing is pruned to 2:4: the CPU's FP32 engine stays dense"]
     return [f"2:4 sparsity gains nothing on {target.name}: {_why(target)}" for target in without]
 
 

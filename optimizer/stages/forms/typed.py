@@ -105,14 +105,15 @@ class FormMaker:
 
     def forms(self) -> TypedForms:
         """Every form that a target of the job runs."""
-        if self._settings.sparsity.asked:
+        for_gpus = needs_typed(self._job.targets, self._settings.precision)
+        if self._settings.sparsity.asked and (for_gpus or self._settings.quantizes):
             self._prune()
         cpu = self._typing("cpu", "check the accuracy of the CPU's graphs", CpuForms, self._cpu_scheme)
         tensorrt = self._typing("tensorrt", "type the graph and check its accuracy", TypedForm, self._scheme)
         if self._settings.plan is not None:
             self._settings.plan.check_fits(self._graph.op_types)
         works = [partial(self._for_cpu, cpu)] if needs_cpu(self._job.targets) else []
-        if needs_typed(self._job.targets, self._settings.precision):
+        if for_gpus:
             works.append(partial(self._for_tensorrt, tensorrt))
         kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
         at_once = not kept and self._may_share_the_cores()

@@ -44,6 +44,7 @@ def assemble(found: Findings) -> Report:
             "2:4" if found.forms.pruned else "none",
             found.main.followed,
             found.main.plan.quantized_shares,
+            sum(bool(node.sparsity) for node in found.main.plan.nodes.values()),
         ),
         accuracy=_accuracy(found),
         targets=targets,
