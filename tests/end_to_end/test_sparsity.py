@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from graphs.two_four import is_two_four, two_four_products
-from tests.end_to_end.conftest import Command
+from tests.end_to_end.conftest import Command, command
+from tests.gpu_machine import environment
 
 JOB = ("--data", "data.npz", "--loadgen", "none", "--sparsity", "2:4")
 
@@ -82,3 +84,13 @@ def test_required_sparsity_refuses_targets_without_the_cores(folder: Path, optim
     assert done.returncode == 2
     assert "NVIDIA T4 (Turing) (SM75) has no sparse tensor cores" in " ".join(done.stderr.split())
     assert not (folder / "cnn.optimized").exists()
+
+
+def test_layers_that_took_a_sparse_tactic_are_read_from_the_builders_log(folder: Path) -> None:
+    asked = command("cnn.onnx", *JOB, "--target", "a100", "--max-drop", "50%")
+    done = subprocess.run(asked, cwd=folder, env=environment(folder / ".cache"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    engine = json.loads((folder / "cnn.optimized/engines/a100/engine.json").read_text())
+    assert engine["sparse_weights"] is True and engine["backend"] == "tensorrt"
+    assert engine["sparse_tactics"] == {"eligible": 3, "chosen": 1, "layers": ["Conv_first"]}
+    assert any("1 of 3 eligible layers took a sparse tactic: Conv_first" in note for note in engine["notes"])

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 from stand_in_faults import strikes, wrong_operator
 
-from tensorrt.names import ILogger, NetworkDefinitionCreationFlag
+from tensorrt.names import BuilderFlag, ILogger, NetworkDefinitionCreationFlag
 from tensorrt.network import PRODUCTS, IBuilderConfig, INetworkDefinition, IOptimizationProfile, ITensor, kind_of
 
 VERSION = (11, 4, 0, 106)
@@ -46,6 +46,13 @@ class Builder:
             )
             self._logger.log(ILogger.Severity.ERROR, text)
             return None
+        if config.get_flag(BuilderFlag.SPARSE_WEIGHTS):
+            names = [node.name for node in network._model.graph.node if node.op_type in PRODUCTS]
+            for text in (
+                f"(Sparsity) Found {len(names)} layer(s) eligible to use sparse tactics: {', '.join(names)}",
+                f"(Sparsity) Chose 1 layer(s) using sparse tactics: {names[0]}",
+            ):
+                self._logger.log(ILogger.Severity.INFO, text)
         about = {
             "kind": kind,
             "layers": list(_layers(network._model, kind)),
