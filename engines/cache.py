@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +21,6 @@ from engines.stage_cache import described
 from graphs.errors import BadInput
 from graphs.files import link_or_copy
 from graphs.staging import staged
-
-_POLL_S = 0.2
-"""Seconds between looks at a lock that another build holds: as long as the shortest build takes (docs/engines.md)."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,7 @@ class EngineCache(ContentCache):
 
         ``on_wait`` is called a few times a second while waiting. The system drops the lock when its holder dies.
         """
-        with (self.root / "locks" / f"{key.digest()}.lock").open("w") as file:
-            while not _try_lock(file.fileno()):
-                on_wait()
-                time.sleep(_POLL_S)
+        with self.claimed(key.digest(), on_wait):
             yield
 
     def fetch(self, key: CacheKey, destination: Path) -> EngineManifest | None:
@@ -139,11 +131,3 @@ def _describe(path: Path) -> CacheEntry:
         return CacheEntry(path.name, "?", "?", "?", size, used, damaged=True)
     library = f"{manifest.backend} {manifest.backend_version}"
     return CacheEntry(path.name, manifest.target, manifest.precision, library, size, used)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

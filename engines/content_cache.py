@@ -6,10 +6,12 @@ Lives in ``$ENGINEWRIGHT_CACHE``, else ``$XDG_CACHE_HOME/enginewright``, else ``
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from graphs.errors import BadInput
@@ -20,6 +22,11 @@ KINDS = (ENGINES, STAGES)
 """Built engines, and what stages of a job leave (float graphs, calibrations, typed forms): one limit holds for all."""
 _DEFAULT_LIMIT_MB = 10 * 1024
 """MiB. Chosen: room for some 45 FP16 plans of BERT-base (225 MB each, docs/engines.md)."""
+_LOCKS = "locks"
+_POLL_S = 0.2
+"""Seconds between looks at a lock that another holds: as long as the shortest build takes (docs/engines.md)."""
+_OLD_LOCK_S = 86_400.0
+"""Age at which the file of a lock that nobody holds is removed. Chosen."""
 
 
 def default_root() -> Path:
@@ -48,10 +55,29 @@ class ContentCache:
     def unusable(self) -> str:
         """Why nothing can be kept here; empty when it can."""
         try:
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            (self.root / _LOCKS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             return f"{self.root}: {error.strerror}"
-        return "" if os.access(self.root / "locks", os.W_OK) else f"{self.root}: not writable"
+        return "" if os.access(self.root / _LOCKS, os.W_OK) else f"{self.root}: not writable"
+
+    @contextmanager
+    def claimed(
+        self, name: str, on_wait: Callable[[], None] = lambda: None, longest_s: float | None = None
+    ) -> Iterator[bool]:
+        """Hold the right to make ``name``, which no other process of this machine holds then; yields whether one did.
+
+        ``on_wait`` is called a few times a second while waiting; after ``longest_s`` the wait ends without the right.
+        The system drops the lock when its holder dies. Raises ``OSError`` where no lock can be written.
+        """
+        started, waited = time.monotonic(), False
+        with (self.root / _LOCKS / f"{name}.lock").open("w") as file:
+            while not _try_lock(file.fileno()):
+                if longest_s is not None and time.monotonic() - started > longest_s:
+                    break
+                waited = True
+                on_wait()
+                time.sleep(_POLL_S)
+            yield waited
 
     @property
     def limit(self) -> int:
@@ -69,6 +95,7 @@ class ContentCache:
         """
         for kind in KINDS:
             remove_leftovers(self.root / kind)
+        self._forget_old_locks()
         sizes = {path: folder_size(path) for path in self.folders()}
         total, removed = sum(sizes.values()), []
         for path in sorted(sizes, key=last_used):
@@ -80,11 +107,27 @@ class ContentCache:
                 removed.append(path.name)
         return removed
 
+    def _forget_old_locks(self) -> None:
+        """Files of locks that nobody has held for long: every key has one of its own."""
+        for lock in (self.root / _LOCKS).glob("*.lock"):
+            if time.time() - last_used(lock) > _OLD_LOCK_S:
+                with suppress(OSError), lock.open("r+") as file:
+                    if _try_lock(file.fileno()):
+                        lock.unlink()
+
     def _children(self) -> Iterator[Path]:
         for kind in KINDS:
             folder = self.root / kind
             if folder.is_dir():
                 yield from folder.iterdir()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def folder_size(directory: Path) -> int:

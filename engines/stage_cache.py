@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +35,22 @@ class StageEntry:
     files: dict[str, str]
 
 
+LONGEST_WAIT_S = 900.0
+"""Seconds that a job waits for another that runs the same stage, before it runs it itself. Chosen: ten times what the
+largest model of the zoo takes to calibrate on two cores (docs/baselines.md); who holds it may have been stopped.
+"""
+
+
 class StageCache(ContentCache):
     """Folders of finished stages by key, under ``root/stages``. Files are copied in and out, never linked: users edit
     graphs in place, and onnx refuses external data with several links.
     """
+
+    def making(self, key: str, on_wait: Callable[[], None]) -> AbstractContextManager[bool]:
+        """Hold the right to run the stage of ``key``: see ``claimed``. Where the context gives True, another job held
+        it meanwhile, and may have left the entry.
+        """
+        return self.claimed(f"{STAGES}-{key}", on_wait, LONGEST_WAIT_S)
 
     def fetch(self, key: str, destination: Path) -> bool:
         """Copy the entry of ``key`` to ``destination``, in place of what is there; False where there is none.

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Generic, TypeVar
 
 from engines.stage_cache import StageCache
@@ -77,17 +79,51 @@ class StageRunner:
         """Where this job keeps what a stage that is interrupted takes back when it runs again."""
         return self._workspace.stage_folder(name, shared=False)
 
-    def run(self, stage: Stage[T], work: Callable[[Path], T]) -> T:
+    def run(self, stage: Stage[T], work: Callable[[Path], T], stop: Event | None = None) -> T:
         """The result of an earlier run under the same key, its warnings given again; else that of ``work``, which gets
         an empty folder to leave files in.
+
+        Where another job runs the same shared stage, it is waited for: once ``stop`` is set, that ends with
+        ``KeyboardInterrupt``.
         """
-        folder = self.folder(stage)
         if self.available(stage):
-            finished = read_record(folder / _FINISHED, Finished)
-            self._events.resumed(stage.name, stage.title, finished.seconds)
-            for warning in finished.warnings:
-                self._events.warn(stage.name, warning)
-            return read_record(folder / _RESULT, stage.kind)
+            return self._kept(stage)
+        with self._claimed(stage, stop) as waited:
+            return self._kept(stage) if waited and self.available(stage) else self._made(stage, work)
+
+    def _kept(self, stage: Stage[T]) -> T:
+        folder = self.folder(stage)
+        finished = read_record(folder / _FINISHED, Finished)
+        self._events.resumed(stage.name, stage.title, finished.seconds)
+        for warning in finished.warnings:
+            self._events.warn(stage.name, warning)
+        return read_record(folder / _RESULT, stage.kind)
+
+    @contextmanager
+    def _claimed(self, stage: Stage[T], stop: Event | None) -> Iterator[bool]:
+        """The right to run a stage that other jobs share; True where it was another's meanwhile."""
+        if self._cache is None or self._afresh or not stage.shared:
+            yield False
+            return
+        told = False
+
+        def wait() -> None:
+            nonlocal told
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+            if not told:
+                self._events.note(stage.name, f"waiting for another job that does the same: {stage.title}")
+            told = True
+
+        with ExitStack() as held:
+            try:
+                waited = held.enter_context(self._cache.making(stage.key, wait))
+            except OSError:  # no lock to be had: at worst it is done twice
+                waited = False
+            yield waited
+
+    def _made(self, stage: Stage[T], work: Callable[[Path], T]) -> T:
+        folder = self.folder(stage)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with self._events.stage(stage.name, stage.title) as elapsed, self._events.heard() as warnings:

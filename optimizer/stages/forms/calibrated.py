@@ -57,7 +57,7 @@ def calibrated(
         made.append(found)
         return Calibrated(found.quantizes, list(found.notes))
 
-    runner.run(stage, work)
+    runner.run(stage, work, stop)
     if made:
         return made[0]
     return load_prepared(runner.folder(stage), divided(calibrator.samples(), graph.costs).judged)

@@ -167,7 +167,7 @@ class FormMaker:
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._scheme, stop)
         observed = None if self._runner.available(stage) else self._observed
-        return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed))}
+        return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed), stop)}
 
     def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
         """What ``work`` makes; then what TensorRT's form needs observed is."""
@@ -197,7 +197,7 @@ class FormMaker:
 
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._cpu_scheme, stop)
-        found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared))
+        found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared), stop)
         fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
         return {CPU_INT8: found.int8, CPU_FP32: fp32}
 

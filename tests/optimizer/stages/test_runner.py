@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from engines.parallel import side_by_side
 from engines.stage_cache import StageCache
 from optimizer.bundle import Workspace
-from optimizer.events import Event, Events, StageResumed
+from optimizer.events import Event, Events, Note, StageResumed
 from optimizer.stages.runner import Stage, StageRunner
 
 
@@ -179,3 +182,65 @@ def test_seconds_of_stages_side_by_side_add_up_to_those_that_passed() -> None:
     passed = time.perf_counter() - start
     assert 0.2 <= sum(events.timings.values()) <= passed
     assert events.timings["long"] > events.timings["brief"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another job, in a process of its own, that runs ``STAGE`` and takes its time."""
+    assert not StageCache(tmp_path / "cache").unusable()
+    lock = tmp_path / "cache" / "locks" / f"stages-{STAGE.key}.lock"
+    held = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-uc", held, str(lock)], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def test_of_two_jobs_with_one_content_the_second_waits_and_takes_it(
+    place: Callable[[str], Place], elsewhere: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    left, second = tmp_path / "left", place("second")
+
+    def ends(event: Event) -> None:
+        """What the other job does when the second has told that it waits."""
+        if isinstance(event, Note) and event.message.startswith("waiting for another job"):
+            place("first").run(MEASURED)  # makes the same files
+            shutil.copytree(tmp_path / "first.partial" / ".work" / "own" / MEASURED.name, left)
+            StageCache(tmp_path / "cache").store(STAGE.key, left, "another job")
+            elsewhere.kill()
+
+    second.events = Events(second._listen, ends)
+    assert second.run(STAGE).graph.read_bytes() == b"graph"
+    assert second.ran == 0 and second.resumed == [STAGE.name]
+
+
+def test_a_job_that_was_killed_keeps_nobody_waiting(
+    place: Callable[[str], Place], elsewhere: subprocess.Popen[bytes]
+) -> None:
+    elsewhere.kill()
+    elsewhere.wait()
+    job = place("out")
+    job.run(STAGE)
+    assert job.ran == 1
+
+
+def test_the_wait_has_an_end(
+    place: Callable[[str], Place], elsewhere: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.stage_cache.LONGEST_WAIT_S", 0.0)
+    job = place("out")
+    job.run(STAGE)
+    assert job.ran == 1 and elsewhere.poll() is None
+
+
+def test_an_interrupt_ends_the_wait(
+    tmp_path: Path, place: Callable[[str], Place], elsewhere: subprocess.Popen[bytes]
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    workspace = Workspace(tmp_path / "out", "job")
+    with workspace.opened(force=False), pytest.raises(KeyboardInterrupt):
+        runner = StageRunner(workspace, Events(), StageCache(tmp_path / "cache"))
+        runner.run(STAGE, lambda _: pytest.fail("it ran"), stop)
