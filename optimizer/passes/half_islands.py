@@ -95,6 +95,8 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
 def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
     if not is_standard(node):
         return f"operator of domain {node.domain}"
+    if _scales_in_two_levels(node):
+        return "scales of blocks stand under a float32"
     if node.op_type in _BODIES:
         return "loop body: accumulators stay FP32"
     if deals_in_containers(node.op_type, opset):
@@ -116,6 +118,15 @@ def _limit_of_standard(node: ir.Node, opset: int, dtype: ir.DataType) -> str:
     if floats and not slots.input(floats[0]) and node.op_type != "If":
         return f"{node.op_type} has no {dtype.name} form"
     return ""
+
+
+def _scales_in_two_levels(node: ir.Node) -> bool:
+    """Whether a DequantizeLinear makes scales for another, or has such scales."""
+    if node.op_type != "DequantizeLinear" or node.inputs[1] is None:
+        return False
+    scale = node.inputs[1].producer()
+    makes = any(use.idx == 1 and use.node.op_type == "DequantizeLinear" for use in node.outputs[0].uses())
+    return makes or (scale is not None and scale.op_type == "DequantizeLinear")
 
 
 def _widen(nodes: list[ir.Node], islands: dict[ir.Node, str], *, divisions: bool) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, drop_if_unread
+from graphs.edits import GraphEdits, drop_if_unread, dtype_of
 from optimizer.quantization.blocks import codes_of, exponents_of, level_of, search_scales, values_of
 from optimizer.quantization.insertion_points import WeightPoint, rewire
 from optimizer.quantization.number_types import E4M3
-from optimizer.quantization.scheme import Scales
+from optimizer.quantization.scheme import ActivationScheme, Scales
 from optimizer.quantization.weights import Floats, QuantizedWeight, as_float32, per_channel
 
 TENSORRT_DOMAIN = "trt"
@@ -78,6 +78,38 @@ def insert_block_weight(
     edits.graph.insert_before(edits.graph[0], [*before, made])
     rewire(nodes, point.uses, made.outputs[0])
     drop_if_unread(edits.graph, value)
+
+
+def quantized_in_blocks(edits: GraphEdits, value: ir.Value, scheme: ActivationScheme, level: Floats) -> list[ir.Node]:
+    """Nodes, not yet in the graph, that round ``value`` in blocks along its last axis as the model runs; ``level`` is
+    the one scale above FP8 scales, of no use to powers of two.
+    """
+    edits.uses_domain(TENSORRT_DOMAIN)
+    name, kind, two_levels = str(value.name), scheme.dtype, scheme.scales is Scales.E4M3
+    top = edits.constant(f"{name}/level", level) if two_levels else None
+    attributes = {"axis": -1, "block_size": scheme.block}
+    what = {"scale_type": E4M3.dtype.value} if two_levels else {"output_dtype": kind.value}
+    operator = "TRT_FP4DynamicQuantize" if two_levels else "TRT_MXFP8DynamicQuantize"
+    quantize = ir.Node(
+        TENSORRT_DOMAIN,
+        operator,
+        [value] if top is None else [value, top],
+        [ir.AttrInt64(key, number) for key, number in (attributes | what).items()],
+        num_outputs=2,
+        name=edits.names.node(f"{name}/Q"),
+    )
+    codes, scales = quantize.outputs
+    edits.describe(codes, f"{name}/{kind.name.lower()}", kind, value.shape)
+    edits.describe(scales, f"{name}/scale_codes", E4M3.dtype if two_levels else ir.DataType.FLOAT8E8M0, None)
+    if top is None:
+        made = powers_of_two(edits, codes, scales, name, dtype_of(value), value.shape, attributes)
+        return [quantize, made]
+    scale = edits.node("DequantizeLinear", [scales, top], f"{name}/scale_DQ", f"{name}/scale", ir.DataType.FLOAT, None)
+    output = f"{name}/dequantized"
+    made = edits.node(
+        "DequantizeLinear", [codes, scale.outputs[0]], f"{name}/DQ", output, dtype_of(value), value.shape, attributes
+    )
+    return [quantize, scale, made]
 
 
 def _two_levels(edits: GraphEdits, scales: Floats, name: str) -> ir.Node:

@@ -99,7 +99,7 @@ class _Placer:
         if isinstance(found, str) or data is None:
             self._why[node] = found if isinstance(found, str) else Rule.EVERY_WEIGHTED_INPUT.reason("no data input")
             return
-        if refusal := unfit(found, scheme) or (self._refuse(data) if scheme.calibrated else ""):
+        if refusal := unfit(found, scheme) or (self._refuse(data) if not scheme.weight_only else ""):
             self._why[node] = refusal
             return
         self._ops[node] = found

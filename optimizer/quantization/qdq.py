@@ -17,7 +17,7 @@ from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
 from optimizer.quantization.biases import keep_biases_apart, least_weight_scales, quantize_bias
-from optimizer.quantization.block_weights import insert_block_weight
+from optimizer.quantization.block_weights import insert_block_weight, quantized_in_blocks
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
 from optimizer.quantization.integer_convolutions import write_integer_convolution
@@ -57,6 +57,11 @@ def insert(
     scheme, data_scales = placement.scheme, dict[str, float]()
     for point in placement.activations:
         parameters = point.codes.parameters(values[point.tensor], table.tensors[point.range_name])
+        if point.codes.block:
+            made = quantized_in_blocks(edits, values[point.tensor], point.codes, parameters[0])
+            after(edits.graph, values[point.tensor], made)
+            rewire(nodes, point.uses, made[-1].outputs[0])
+            continue
         _activation(edits, nodes, values[point.tensor], point, parameters)
         data_scales |= {use.node: float(parameters[0]) for use in point.uses if use.index == 0}
     for weight in placement.weights:
@@ -122,11 +127,10 @@ def _activation(
     parameters: Parameters,
 ) -> None:
     scale, zero = parameters
-    inputs = [
-        edits.constant(f"{value.name}/scale", scale, dtype_of(value)),
-        edits.constant(f"{value.name}/zero", zero),
-    ]
-    rewire(nodes, point.uses, insert_pair(edits, value, inputs, ir.DataType.from_numpy(zero.dtype)))
+    inputs = [edits.constant(f"{value.name}/scale", scale, dtype_of(value))]
+    if point.codes.numbers.whole:
+        inputs.append(edits.constant(f"{value.name}/zero", zero))
+    rewire(nodes, point.uses, insert_pair(edits, value, inputs, point.codes.dtype))
 
 
 def _bias_as_row(edits: GraphEdits, node: ir.Node, channels: int) -> None:
@@ -147,20 +151,28 @@ def _bias_as_row(edits: GraphEdits, node: ir.Node, channels: int) -> None:
 
 def insert_pair(edits: GraphEdits, value: ir.Value, parameters: Sequence[ir.Value], codes: ir.DataType) -> ir.Value:
     """Q and DQ right behind ``value``, with scale and zero point ``parameters``; returns what comes out of them."""
-    name, shape = value.name, value.shape
+    pair = quantizing_pair(edits, value, parameters, codes, str(value.name))
+    after(edits.graph, value, pair)
+    return pair[-1].outputs[0]
+
+
+def quantizing_pair(
+    edits: GraphEdits, value: ir.Value, parameters: Sequence[ir.Value], codes: ir.DataType, name: str
+) -> list[ir.Node]:
+    """Q and DQ of ``value``, not yet in the graph.
+
+    Without a zero point ``output_dtype`` says what the codes are: so are those of floats, for ONNX Runtime (1.32) takes
+    a zero point of FP8 for one of uint8, and a ReLU or Clip in front of the Q away as if that cut at zero itself.
+    """
+    typed = {} if len(parameters) > 1 else {"output_dtype": codes.value}
     quantize = edits.node(
-        "QuantizeLinear", [value, *parameters], f"{name}/Q", f"{name}/{codes.name.lower()}", codes, shape
+        "QuantizeLinear", [value, *parameters], f"{name}/Q", f"{name}/{codes.name.lower()}", codes, value.shape, typed
     )
+    inputs = [quantize.outputs[0], *parameters]
     dequantize = edits.node(
-        "DequantizeLinear",
-        [quantize.outputs[0], *parameters],
-        f"{name}/DQ",
-        f"{name}/dequantized",
-        dtype_of(value),
-        shape,
+        "DequantizeLinear", inputs, f"{name}/DQ", f"{name}/dequantized", dtype_of(value), value.shape
     )
-    after(edits.graph, value, [quantize, dequantize])
-    return dequantize.outputs[0]
+    return [quantize, dequantize]
 
 
 def insert_weight(
@@ -184,7 +196,7 @@ def insert_weight(
     else:
         codes = lazy_codes(tensor, point.axis, scale, f"{name}/{kind}", numbers)
     inputs = [edits.initializer(codes), edits.constant(f"{name}/scale", scale, tensor.dtype)]
-    if len(tensor.shape) <= 2 or not any(nodes[use.node].op_type == "MatMul" for use in point.uses):
+    if numbers.whole and (len(tensor.shape) <= 2 or not any(nodes[use.node].op_type == "MatMul" for use in point.uses)):
         # ONNX Runtime's fused product of a stack of matrices refuses a zero point per column; without one it takes it.
         inputs.append(edits.constant(f"{name}/zero", np.zeros(len(scale), numbers.numpy)))
     dequantize = edits.node(

@@ -81,7 +81,13 @@ class ActivationScheme:
         return best(tried, values)
 
     def parameters(self, value: ir.Value, found: TensorRange) -> Parameters:
-        """What the Q and DQ of ``value`` read: the scale as float32, the zero point as the codes' type."""
+        """What the Q and DQ of ``value`` read: the scale as float32, the zero point as the codes' type. Of blocks the
+        scale is the one that stands above theirs: a power of two, at which the largest range fits into FP8.
+        """
+        if self.block:
+            largest = max(found.amax, abs(found.minimum), abs(found.maximum)) / self.numbers.highest
+            level = np.exp2(np.ceil(np.log2(max(largest, 2.0**-100) / E4M3.highest)))
+            return np.asarray(level, np.float32), np.zeros((), self.numbers.numpy)
         quantizer = self.quantizer(value, found)
         return np.asarray(quantizer.scale, np.float32), np.asarray(quantizer.zero, self.numbers.numpy)
 

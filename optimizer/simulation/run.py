@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
+from graphs.block_quantizers import expand_block_quantizers
 from graphs.model_files import external_files
 from optimizer.simulation.float_twin import float_twin
 
@@ -22,6 +23,7 @@ def simulated(typed: Path) -> Iterator[OnnxRuntimeEngine]:
     """
     model = ir.load(typed)
     float_twin(model)
+    expand_block_quantizers(model)
     if not external_files(typed):
         with running(model, fuse_qdq=False) as engine:
             yield engine

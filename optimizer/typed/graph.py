@@ -13,6 +13,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
 from optimizer.asked_plan import AskedPlan
+from optimizer.passes.block_types import BlockTypes
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
@@ -78,6 +79,7 @@ class GraphTyper:
     def _for_tensorrt(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None = None) -> TypedGraph:
         model, plan = self._high.type(model, plan, table)
         SignedCodes().apply(model)
+        BlockTypes().apply(model)
         keep_biases_apart(model)
         return TypedGraph(model, plan, table)
 
@@ -107,6 +109,7 @@ def type_by_structure(model: ir.Model, precision: Precision, costs: Mapping[str,
         insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))
     if dtype := HALF_OF.get(HIGH_DTYPE[precision]):
         HalfPrecision(dtype).apply(copy)
+    BlockTypes().apply(copy)
     return copy
 
 

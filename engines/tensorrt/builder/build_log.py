@@ -32,6 +32,8 @@ _TYPES = {
     "fp16": "float16",
     "bf16": "bfloat16",
     "fp8": "float8",
+    "fp4e2m1": "float4",
+    "fp8ue8m0": "float8_e8m0",
     "fp4": "float4",
     "e8m0": "float8_e8m0",
 }

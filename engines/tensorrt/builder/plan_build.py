@@ -183,6 +183,7 @@ def _manifest(job: _Job, plan: Path, built: PlanBuilt) -> EngineManifest:
         notes=(
             *built.remarks,
             *_int8_notes(request),
+            *_mxfp8_notes(request, library),
             *_sparsity_notes(request, library, built),
             *layer_notes(built.layers),
         ),
@@ -209,6 +210,13 @@ def _int8_notes(request: BuildRequest) -> tuple[str, ...]:
     if request.precision != "int8" or request.target.int8_tensor_cores:
         return ()
     return (f"{request.target.title} has no INT8 tensor cores: --precision fp16 is faster there",)
+
+
+def _mxfp8_notes(request: BuildRequest, library: Library) -> tuple[str, ...]:
+    """As the layers of its plans for SM120 say."""
+    if request.precision != "mxfp8" or library.name != "tensorrt_rtx":
+        return ()
+    return ("TensorRT-RTX 1.7 dequantizes MXFP8 and multiplies in float16: a smaller engine, no faster one",)
 
 
 def _sparsity_notes(request: BuildRequest, library: Library, built: PlanBuilt) -> tuple[str, ...]:

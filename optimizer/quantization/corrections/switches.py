@@ -10,9 +10,10 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from graphs.edits import GraphEdits, dtype_of, values_by_name
-from optimizer.quantization.block_weights import rounded_in_blocks, weight_values
+from optimizer.quantization.block_weights import quantized_in_blocks, rounded_in_blocks, weight_values
 from optimizer.quantization.insertion_points import Placement, Use, WeightPoint
-from optimizer.quantization.scheme import Parameters
+from optimizer.quantization.qdq import quantizing_pair
+from optimizer.quantization.scheme import FP8, ActivationScheme, Parameters
 from optimizer.quantization.weights import Floats, QuantizedWeight, ScaleSearch, as_float32, quantize
 
 SWITCHES = "enginewright/switches"
@@ -37,6 +38,7 @@ def with_switches(
     for point in (point for point in placement.activations if point.tensor in values):
         parameters = point.codes.parameters(values[point.tensor], table.tensors[point.range_name])
         switching.parameters.update(dict.fromkeys(point.uses, parameters))
+        switching.codes.update(dict.fromkeys(point.uses, point.codes))
     for weight in placement.weights:
         uses = [use for use in weight.uses if use.node in among]
         known = settled.get(weight.tensor)
@@ -81,25 +83,12 @@ def choice(
 
 def rounding_pair(edits: GraphEdits, value: ir.Value, found: Parameters, name: str) -> list[ir.Node]:
     """Q and DQ of ``value``, not yet in the graph."""
-    dtype = dtype_of(value)
     scale, zero = found
-    parameters = [
-        edits.constant(f"{name}/switch_scale", scale, dtype),
-        edits.constant(f"{name}/switch_zero", zero),
-    ]
-    codes = ir.DataType.from_numpy(zero.dtype)
-    first = edits.node(
-        "QuantizeLinear", [value, *parameters], f"{name}/switch_Q", f"{name}/switch_codes", codes, value.shape
-    )
-    second = edits.node(
-        "DequantizeLinear",
-        [first.outputs[0], *parameters],
-        f"{name}/switch_DQ",
-        f"{name}/switch_dequantized",
-        dtype,
-        value.shape,
-    )
-    return [first, second]
+    kind = ir.DataType.from_numpy(zero.dtype)
+    parameters = [edits.constant(f"{name}/switch_scale", scale, dtype_of(value))]
+    if kind is not FP8.static.dtype:
+        parameters.append(edits.constant(f"{name}/switch_zero", zero))
+    return quantizing_pair(edits, value, parameters, kind, f"{name}/switch")
 
 
 def _uses(node: ir.Node) -> list[Use]:
@@ -115,6 +104,7 @@ class _Switching:
     edits: GraphEdits
     scales: ScaleSearch
     parameters: dict[Use, Parameters] = field(default_factory=dict)
+    codes: dict[Use, ActivationScheme] = field(default_factory=dict)
     weights: dict[Use, ir.Value] = field(default_factory=dict)
     biases: dict[str, Floats] = field(default_factory=dict)
 
@@ -149,11 +139,18 @@ class _Switching:
             if use in self.weights:
                 inputs[index] = self.weights[use]
             elif use in self.parameters and value is not None:
-                pair = rounding_pair(self.edits, value, self.parameters[use], f"{node.name}/{index}")
-                body += pair
-                inputs[index] = pair[-1].outputs[0]
+                made = self._rounding(value, use, f"{node.name}/{index}")
+                body += made
+                inputs[index] = made[-1].outputs[0]
         twin = self._twin(node, inputs, "quantized")
         return [*body, twin, *self._corrected(node, twin.outputs[0])]
+
+    def _rounding(self, value: ir.Value, use: Use, name: str) -> list[ir.Node]:
+        """What rounds ``value`` as ``use`` reads it: Q and DQ, or quantizers in blocks."""
+        codes, parameters = self.codes[use], self.parameters[use]
+        if codes.block:
+            return quantized_in_blocks(self.edits, value, codes, parameters[0])
+        return rounding_pair(self.edits, value, parameters, name)
 
     def _corrected(self, node: ir.Node, output: ir.Value) -> list[ir.Node]:
         """An Add of the bias correction, where there is one."""

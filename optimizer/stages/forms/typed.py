@@ -22,6 +22,7 @@ from calibration.sources.open import from_files
 from engines.engine import batchable
 from engines.parallel import side_by_side
 from engines.targets.target import Backend
+from graphs.block_quantizers import has_block_quantizers
 from graphs.digests import digest_of
 from graphs.files import to_json
 from graphs.lint import lint
@@ -241,7 +242,8 @@ class FormMaker:
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
         form = self._drifted(form, prepared)
         self._warn_of_the_plan(form)
-        if form.table is not None and (differs := self.checker.plain_difference(form.path)):
+        plain = form.table is not None and not has_block_quantizers(ir.load(form.path))  # those TensorRT alone runs
+        if plain and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
         return form
 

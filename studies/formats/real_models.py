@@ -1,0 +1,94 @@
+"""FP8 and INT8 on real models by their own metric, simulated; and plans of FP8 graphs for Ada and Blackwell."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from benchmarks.accuracy.compare import compare
+from engines.build import BuildRequest, build_engine
+from engines.engine import Feed, batchable
+from engines.errors import BuildError
+from engines.onnxruntime.engine import OnnxRuntimeEngine
+from engines.profile import ShapeProfile, ShapeRange
+from engines.targets.formats import refusal
+from engines.targets.target import TARGETS
+from graphs.lint import lint
+from graphs.macs import count_macs
+from graphs.saving import save_model
+from optimizer.importing import import_model
+from optimizer.passes.clean import clean
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.settings import QuantizeSettings
+from optimizer.settings import Precision
+from optimizer.simulation.run import simulated
+from optimizer.stages.data.inputs import model_inputs
+from optimizer.stages.forms.calibrated import AUTO_METHODS
+from optimizer.typed.graph import type_graph
+from optimizer.typed.schemes import tensorrt_scheme
+from studies.baselines.task import Task, joined
+
+BUILT_FOR = ("l4", "blackwell")
+"""SM89 and SM120: what TensorRT-RTX builds ahead of time of the GPUs that have FP8."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """``plans``: target -> bytes, or why there is none. ``quantized`` is the share of MACs planned in the format."""
+
+    model: str
+    precision: str
+    metric: str
+    fp32: float
+    value: float
+    sqnr_db: float | None
+    quantized: float
+    findings: int
+    plans: dict[str, str]
+
+
+def judge(name: str, source: Path, task: Task, precision: Precision, folder: Path, quick: bool) -> Row:
+    """Type ``source`` in ``precision`` as the command does, without its budget; score it, lint it, build it."""
+    path, share = _typed(source, task.calibration(quick), precision, folder)
+    feeds = task.held_back(quick)
+    with ExitStack() as stack:
+        fp32 = stack.enter_context(OnnxRuntimeEngine(source))
+        engine = stack.enter_context(simulated(path))
+        found = compare(fp32, {"typed": engine}, feeds)["typed"].outputs[task.output]
+        reference, value = (task.score(infer, fp32.infer, quick) for infer in (fp32.infer, engine.infer))
+    plans = {target: _plan(path, feeds[0], precision.value, target, folder) for target in BUILT_FOR}
+    findings = len(lint(ir.load(path)))
+    return Row(name, precision.value, task.metric, reference, value, found.sqnr_db, share, findings, plans)
+
+
+def _typed(source: Path, feeds: list[Feed], precision: Precision, folder: Path) -> tuple[Path, float]:
+    model = import_model(source).model
+    clean(model)
+    group = batchable(model_inputs(model))
+    largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
+    costs = count_macs(model, {name: array.shape for name, array in largest.items()})
+    macs = {name: cost.macs for name, cost in costs.items() if cost.macs}
+    settings = QuantizeSettings(scheme=tensorrt_scheme(precision), costs=macs)
+    samples = (lambda size: joined(feeds, size)) if group else (lambda _: iter(feeds))
+    typed = type_graph(model, precision, samples, settings, Calibrator(lambda: feeds, group, AUTO_METHODS))
+    path = folder / precision.value / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(typed.model, path)
+    return path, typed.plan.quantized_shares.get(precision.value, 0.0)
+
+
+def _plan(path: Path, feed: Feed, precision: str, target: str, folder: Path) -> str:
+    if why := refusal(precision, TARGETS[target]):
+        return f"refused: {why}"
+    shapes = {name: tuple(array.shape) for name, array in feed.items()}
+    profile = ShapeProfile({name: ShapeRange(shape, shape, shape) for name, shape in shapes.items()})
+    try:
+        built = build_engine(
+            BuildRequest(path, TARGETS[target], profile, folder / precision / target, precision), cache=False
+        )
+    except BuildError as error:
+        return f"none: {error.what}"
+    return f"{built.bytes / 1e6:.1f} MB"
