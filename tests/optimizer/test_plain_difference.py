@@ -13,8 +13,8 @@ from optimizer.passes.half_precision import HalfPrecision
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.scheme import TENSORRT
 from optimizer.stages.forms.accuracy_check import AccuracyChecker
+from tests.optimizer.quantization.models import biased
 from tests.optimizer.quantization.running import feeds_for, quantized
-from tests.optimizer.quantization.test_biases import biased
 
 
 def test_a_bias_that_onnxruntime_rewrites_is_told_and_one_kept_apart_is_not(tmp_path: Path) -> None:

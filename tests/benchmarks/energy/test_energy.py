@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.energy.counters import NvmlCounter, RaplCounter
 from benchmarks.energy.measure import measure_energy
-from tests.benchmarks.timing.test_latency import FEED, Sleeping
+from tests.benchmarks.energy.meter import Meter
+from tests.benchmarks.timing.sleeping import FEED, Sleeping
 
 
 def zone(root: Path, folder: str, name: str, microjoules: int, span: int = 1_000_000) -> Path:
@@ -51,16 +52,6 @@ def test_a_missing_driver_is_a_reason() -> None:
     counter = NvmlCounter(97)
     assert counter.joules() is None
     assert "NVML" in counter.reason
-
-
-class Meter:
-    """Ten joules per reading."""
-
-    reason, source, used = "", "a meter", 0.0
-
-    def joules(self) -> float:
-        self.used += 10.0
-        return self.used
 
 
 class Stuck(Meter):

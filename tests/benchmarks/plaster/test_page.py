@@ -25,8 +25,8 @@ from benchmarks.timing.bursts import Ratio
 from benchmarks.timing.conditions import Conditions
 from benchmarks.timing.steady import Outlier, Spread, Steadiness
 from graphs.files import write_json
-from tests.benchmarks.report.test_report_browser import needs_chromium, opened
-from tests.benchmarks.report.test_report_page import HOSTILE, outline
+from tests.benchmarks.report.browser import needs_chromium, opened
+from tests.benchmarks.report.outline import HOSTILE, outline
 
 NAMES = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8", "int8-2:4": "INT8 + 2:4"}
 QUIET = Conditions("EPYC", 2, 0.4, 2000.0, 51.0, "performance")

@@ -19,7 +19,7 @@ from benchmarks.timing.in_flight import device_latency, kept_busy
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile, ShapeRange
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
-from tests.benchmarks.energy.test_energy import Meter
+from tests.benchmarks.energy.meter import Meter
 from tests.engines.cuda.fake_cuda import FakeCuda
 from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.timing.bursts import Timings, compare_bursts, known, median_interval, variation
 from benchmarks.timing.conditions import Conditions, GpuConditions
 from benchmarks.timing.steady import Spread, judge, measure_steady, warm_up
-from tests.benchmarks.timing.test_latency import FEED, Sleeping
+from tests.benchmarks.timing.sleeping import FEED, Sleeping
 
 pytestmark = pytest.mark.usefixtures("clock")
 QUIET = Conditions(cpu="x", cores=4, load_average=0.5, mhz=3000.0, temperature_c=50.0, governor="performance")

@@ -189,3 +189,10 @@ def fake_library(*, rtx: bool = False) -> Library:
         runtime_cache=rtx, cuda_graph_strategy=rtx, engine_validity=rtx, timing_cache=True, plugins=not rtx
     )
     return Library(module, "tensorrt_rtx" if rtx else "tensorrt", "0", capabilities)
+
+
+ONE_PROFILE = [((1, 3), (4, 3), (16, 3))]
+
+
+def batch(rows: int, start: float = 0.0) -> np.ndarray[Any, Any]:
+    return np.arange(start, start + rows * 3, dtype=np.float32).reshape(rows, 3)

@@ -12,8 +12,7 @@ from engines.errors import EngineError
 from engines.tensorrt.runtime.bound_types import bound, declared
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from tests.engines.cuda.fake_cuda import FakeCuda
-from tests.engines.cuda.fake_tensorrt import FakeEngine, fake_library
-from tests.engines.cuda.test_gpu_engine import ONE_PROFILE, batch
+from tests.engines.cuda.fake_tensorrt import ONE_PROFILE, FakeEngine, batch, fake_library
 
 IDS = TensorSpec("ids", "int32", ("N",), declared="int64")
 

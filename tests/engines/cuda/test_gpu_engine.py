@@ -14,13 +14,7 @@ from engines.errors import EngineError
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from engines.tensorrt.runtime.slot import MAX_GRAPHS
 from tests.engines.cuda.fake_cuda import FakeCuda
-from tests.engines.cuda.fake_tensorrt import FakeEngine, Format, Kind, Strategy, fake_library
-
-ONE_PROFILE = [((1, 3), (4, 3), (16, 3))]
-
-
-def batch(rows: int, start: float = 0.0) -> np.ndarray[Any, Any]:
-    return np.arange(start, start + rows * 3, dtype=np.float32).reshape(rows, 3)
+from tests.engines.cuda.fake_tensorrt import ONE_PROFILE, FakeEngine, Format, Kind, Strategy, batch, fake_library
 
 
 class Bench:

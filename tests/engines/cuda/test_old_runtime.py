@@ -13,8 +13,8 @@ from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from engines.tensorrt.runtime.layout import read_layout
 from engines.tensorrt.runtime.plan import require_readable
 from tests.engines.cuda.fake_cuda import FakeCuda
+from tests.engines.cuda.fake_tensorrt import batch
 from tests.engines.cuda.fake_tensorrt8 import OldEngine, old_library
-from tests.engines.cuda.test_gpu_engine import batch
 
 SMALL, LARGE = ((1, 3), (2, 3), (4, 3)), ((8, 3), (16, 3), (32, 3))
 

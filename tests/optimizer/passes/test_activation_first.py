@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.passes.clean import clean
-from tests.optimizer.passes.test_clean import ops, parse, run, weights
+from tests.optimizer.passes.models import ops, parse, run, weights
 
 CAUSAL = """g (float[1,4,16] x, float[8,4,3] w{more}) => (float[1,8,16] y{also})
     <int64[1] s = {{0}}, int64[1] e = {{-2}}, int64[1] a = {{2}}, float zero = {{0}}, float six = {{6}}> {{

@@ -10,18 +10,11 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
-from tests.optimizer.quantization.models import conv_weight, normal, parse
+from tests.optimizer.quantization.models import HEAD, conv_weight, normal, parse, shared_along_two_axes, spread
 from tests.optimizer.quantization.running import answers, feeds_for, quantized, sqnr_db
 
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 HEAD23 = '<ir_version: 10, opset_import: ["" : 23]>'
-RNG = np.random.default_rng(11)
 Model = Callable[[], ir.Model]
-
-
-def spread(count: int) -> np.ndarray:
-    """Channel widths over three orders of magnitude."""
-    return np.geomspace(0.03, 30, count).astype(np.float32)[RNG.permutation(count)]
 
 
 def average_pool() -> ir.Model:
@@ -47,20 +40,6 @@ def shared_weight() -> ir.Model:
             y = Conv(r, w)
         }}""",
         {"w": conv_weight(16, 16)},
-    )
-
-
-def shared_along_two_axes() -> ir.Model:
-    return parse(
-        f"""{HEAD} g (float[64,32] x, float[32,32] w) => (float[64,32] y, float[32,32] w2) {{
-            a = Gemm(x, w)
-            r = Relu(a)
-            b = Gemm <transB=1> (r, w)
-            s = Tanh(b)
-            y = MatMul(s, w)
-            w2 = Mul(w, w)
-        }}""",
-        {"w": normal(32, 32) * spread(32)},
     )
 
 

@@ -26,8 +26,7 @@ from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.weights import WeightScales, mse_scales, quantize
 from optimizer.sparsity.pattern import prune_two_four
-from tests.optimizer.quantization.models import conv_weight, normal, parse, table
-from tests.optimizer.quantization.test_placement import HEAD
+from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, normed, parse, table
 
 RNG = np.random.default_rng(3)
 
@@ -41,7 +40,7 @@ def run(model: ir.Model, **feed: np.ndarray) -> np.ndarray:
 def unet_join() -> ir.Model:
     """A skip connection whose two branches differ two hundredfold in range."""
     return parse(
-        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] u, float[16] ub, float[16,32,3,3] w) => (float[1,16,6,6] y) {{
+        f"""{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] u, float[16] ub, float[16,32,3,3] w) => (float[1,16,6,6] y) {{
             up = Conv(x, u, ub)
             r = Relu(up)
             skip = Tanh(x)
@@ -75,21 +74,11 @@ def outlier_feeds(count: int, channels: int = 32) -> list[dict[str, np.ndarray]]
     return [{"x": ((RNG.standard_normal((1, 64, channels)) + 1) * width).astype(np.float32)} for _ in range(count)]
 
 
-def normed() -> ir.Model:
-    return parse(
-        f"""{HEAD} g (float[1,64,32] x, float[32] gain, float[32] shift, float[32,48] w) => (float[1,64,48] y) {{
-            n = LayerNormalization <axis=-1> (x, gain, shift)
-            y = MatMul(n, w)
-        }}""",
-        {"gain": np.abs(normal(32, scale=1.0)) + 0.1, "shift": normal(32, scale=1.0), "w": normal(32, 48)},
-    )
-
-
 def activated(op: str) -> ir.Model:
     """Channels of very different size between two convolutions that undo each other's scale."""
     spread = np.exp(normal(32, scale=1.5)).astype(np.float32)
     return parse(
-        f"""{HEAD} g (float[4,32,6,6] x, float[32,32,1,1] w, float[32] b, float low, float high, float[16,32,1,1] v) => (float[4,16,6,6] y) {{
+        f"""{HEAD_19} g (float[4,32,6,6] x, float[32,32,1,1] w, float[32] b, float low, float high, float[16,32,1,1] v) => (float[4,16,6,6] y) {{
             a = Conv(x, w, b)
             r = {op}
             y = Conv(r, v)
@@ -125,7 +114,7 @@ def test_equalization_is_exact_and_free_where_the_producer_takes_it(model, tenso
 
 def test_equalization_lowers_the_error_of_outlier_channels() -> None:
     model = parse(
-        f"""{HEAD} g (float[1,64,32] x, float[32,48] w) => (float[1,64,48] y) {{ t = Identity(x) y = MatMul(t, w) }}""",
+        f"""{HEAD_19} g (float[1,64,32] x, float[32,48] w) => (float[1,64,48] y) {{ t = Identity(x) y = MatMul(t, w) }}""",
         {"w": normal(32, 48)},
     )
     feeds = outlier_feeds(8)
@@ -146,7 +135,7 @@ def test_a_shift_never_crosses_a_padded_convolution() -> None:
 
 def test_patches_times_weight_are_the_convolution() -> None:
     model = parse(
-        f"{HEAD} g (float[2,8,9,7] x, float[16,4,3,2] w) => (float[2,16,5,8] y) {{ y = Conv <group=2, strides=[2,1], pads=[1,1,1,1], dilations=[1,1]> (x, w) }}",
+        f"{HEAD_19} g (float[2,8,9,7] x, float[16,4,3,2] w) => (float[2,16,5,8] y) {{ y = Conv <group=2, strides=[2,1], pads=[1,1,1,1], dilations=[1,1]> (x, w) }}",
         {"w": normal(16, 4, 3, 2)},
     )
     op = weighted_op(model.graph[0])
@@ -241,7 +230,7 @@ def test_a_pruned_weight_stays_pruned() -> None:
 def relu6_before_depthwise() -> ir.Model:
     """A ReLU6 whose channels end anywhere between 0.1 and 6, read by a depthwise convolution."""
     return parse(
-        f"""{HEAD} g (float[1,8,10,10] x, float[32,8,1,1] w, float low, float high, float[32,1,3,3] v) => (float[1,32,8,8] y) {{
+        f"""{HEAD_19} g (float[1,8,10,10] x, float[32,8,1,1] w, float low, float high, float[32,1,3,3] v) => (float[1,32,8,8] y) {{
             a = Conv(x, w)
             r = Clip(a, low, high)
             y = Conv <group=32> (r, v)

@@ -19,9 +19,7 @@ from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.scheme import ONNXRUNTIME
 from optimizer.quantization.settings import QuantizeSettings
-from tests.optimizer.quantization.models import normal, parse
-
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
+from tests.optimizer.quantization.models import HEAD, normal, parse
 
 
 def answer(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:

@@ -12,9 +12,7 @@ from optimizer.quantization.insertion_points import Placement, Use
 from optimizer.quantization.placement import candidates, place
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.scheme import TENSORRT
-from tests.optimizer.quantization.models import conv_weight, normal, parse, table
-
-HEAD = '<ir_version: 9, opset_import: ["" : 19]>'
+from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, parse, residual_model, table
 
 
 def placed(model, ranges=None, **keep) -> Placement:
@@ -23,23 +21,6 @@ def placed(model, ranges=None, **keep) -> Placement:
 
 def uses_of(placement: Placement) -> dict[str, tuple[Use, ...]]:
     return {point.tensor: point.uses for point in placement.activations}
-
-
-def residual(second: str = "x") -> str:
-    return f"""{HEAD} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2, float[16,16,1,1] p) => (float[1,16,8,8] out) {{
-        a = Conv <pads=[1,1,1,1]> (x, w)
-        r = Relu(a)
-        b = Conv <pads=[1,1,1,1]> (r, w2)
-        s = Conv(x, p)
-        y = Add(b, {second})
-        z = Relu(y)
-        out = Conv(z, p)
-    }}"""
-
-
-def residual_model(second: str = "x"):
-    weights = {"w": conv_weight(16, 16), "w2": conv_weight(16, 16, seed=1), "p": conv_weight(16, 16, 1)}
-    return parse(residual(second), weights)
 
 
 def test_every_rule_has_a_number_a_title_and_a_reason() -> None:
@@ -75,7 +56,7 @@ def test_rule_6_does_not_fire_when_the_conv_stays_float() -> None:
 
 def test_rule_13_adding_a_constant_is_not_a_join() -> None:
     model = parse(
-        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] p, float[1,16,1,1] c) => (float[1,16,8,8] out) {{
+        f"""{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] p, float[1,16,1,1] c) => (float[1,16,8,8] out) {{
             a = Conv(x, p)
             y = Add(a, c)
             out = Conv(y, p)
@@ -95,13 +76,15 @@ def test_rule_13_adding_a_constant_is_not_a_join() -> None:
 )
 def test_rule_2_weight_axis_of_products(op: str, shape: tuple[int, int], axis: int) -> None:
     dims = ",".join(map(str, shape))
-    model = parse(f"{HEAD} g (float[4,32] x, float[{dims}] w) => (float[4,64] y) {{ y = {op} }}", {"w": normal(*shape)})
+    model = parse(
+        f"{HEAD_19} g (float[4,32] x, float[{dims}] w) => (float[4,64] y) {{ y = {op} }}", {"w": normal(*shape)}
+    )
     assert [weight.axis for weight in placed(model).weights] == [axis]
 
 
 def test_rule_2_weight_axis_of_conv_transpose() -> None:
     model = parse(
-        f"{HEAD} g (float[1,16,8,8] x, float[16,8,3,3] w) => (float[1,8,10,10] y) {{ y = ConvTranspose(x, w) }}",
+        f"{HEAD_19} g (float[1,16,8,8] x, float[16,8,3,3] w) => (float[1,8,10,10] y) {{ y = ConvTranspose(x, w) }}",
         {"w": conv_weight(16, 8)},
     )
     assert placed(model).weights[0].axis == 1
@@ -111,7 +94,8 @@ def test_rule_2_weight_axis_of_conv_transpose() -> None:
 def test_rule_11_small_products_stay_in_high_precision(shape: tuple[int, int]) -> None:
     k, n = shape
     model = parse(
-        f"{HEAD} g (float[4,{k}] x, float[{k},{n}] w) => (float[4,{n}] y) {{ y = MatMul(x, w) }}", {"w": normal(k, n)}
+        f"{HEAD_19} g (float[4,{k}] x, float[{k},{n}] w) => (float[4,{n}] y) {{ y = MatMul(x, w) }}",
+        {"w": normal(k, n)},
     )
     placement = placed(model)
     assert not placement.quantizes
@@ -121,21 +105,21 @@ def test_rule_11_small_products_stay_in_high_precision(shape: tuple[int, int]) -
 
 def test_rule_11_counts_the_implicit_product_of_a_1d_conv() -> None:
     model = parse(
-        f"{HEAD} g (float[1,1,640] x, float[258,1,256] w) => (float[1,258,4] y) {{ y = Conv <strides=[128]> (x, w) }}",
+        f"{HEAD_19} g (float[1,1,640] x, float[258,1,256] w) => (float[1,258,4] y) {{ y = Conv <strides=[128]> (x, w) }}",
         {"w": normal(258, 1, 256)},
     )
     assert placed(model).quantizes
 
 
 def test_rule_10_products_of_two_computed_tensors_stay() -> None:
-    model = parse(f"{HEAD} g (float[4,32,32] q, float[4,32,32] k) => (float[4,32,32] y) {{ y = MatMul(q, k) }}")
+    model = parse(f"{HEAD_19} g (float[4,32,32] q, float[4,32,32] k) => (float[4,32,32] y) {{ y = MatMul(q, k) }}")
     placement = placed(model)
     assert not placement.quantizes and "rule 10" in placement.plan.nodes["y"].reason
 
 
 def test_rule_7_max_pool_gets_no_pair_of_its_own_and_runs_in_int8() -> None:
     model = parse(
-        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,4,4] y) {{
+        f"""{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,4,4] y) {{
             a = Conv(x, p)
             m = MaxPool <kernel_shape=[2,2], strides=[2,2]> (a)
             y = Conv(m, p)
@@ -149,7 +133,7 @@ def test_rule_7_max_pool_gets_no_pair_of_its_own_and_runs_in_int8() -> None:
 
 def concat_model():
     return parse(
-        f"""{HEAD} g (float[1,8,8,8] a, float[1,8,8,8] b, float[16,16,1,1] p) => (float[1,16,8,8] y) {{
+        f"""{HEAD_19} g (float[1,8,8,8] a, float[1,8,8,8] b, float[16,16,1,1] p) => (float[1,16,8,8] y) {{
             c = Concat <axis=1> (a, b)
             y = Conv(c, p)
         }}""",
@@ -173,7 +157,7 @@ def test_candidates_name_the_branches_the_guard_will_ask_for() -> None:
 
 def test_guard_a_sentinel_pad_is_not_quantized() -> None:
     model = parse(
-        f"""{HEAD} g (float[1,16,8,8] x, int64[8] pads, float fill, float[16,16,1,1] w) => (float[1,16,9,9] y) {{
+        f"""{HEAD_19} g (float[1,16,8,8] x, int64[8] pads, float fill, float[16,16,1,1] w) => (float[1,16,9,9] y) {{
             p = Pad(x, pads, fill)
             y = Conv(p, w)
         }}""",
@@ -197,14 +181,14 @@ def test_keep_float_wins_and_its_reason_is_reported() -> None:
 
 
 def test_a_weight_that_a_caller_can_override_is_not_constant() -> None:
-    model = parse(f"{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] w) => (float[1,16,8,8] y) {{ y = Conv(x, w) }}")
+    model = parse(f"{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] w) => (float[1,16,8,8] y) {{ y = Conv(x, w) }}")
     placement = placed(model)
     assert not placement.quantizes and "not a constant" in placement.plan.nodes["y"].reason
 
 
 def test_a_shared_weight_is_one_point_with_two_uses() -> None:
     model = parse(
-        f"{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,8,8] y) {{ a = Conv(x, p)  y = Conv(a, p) }}",
+        f"{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,8,8] y) {{ a = Conv(x, p)  y = Conv(a, p) }}",
         {"p": conv_weight(16, 16, 1)},
     )
     (weight,) = placed(model).weights
@@ -213,7 +197,7 @@ def test_a_shared_weight_is_one_point_with_two_uses() -> None:
 
 def test_control_flow_bodies_stay_in_high_precision() -> None:
     model = parse(
-        f"""{HEAD} g (bool c, float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,8,8] y) {{
+        f"""{HEAD_19} g (bool c, float[1,16,8,8] x, float[16,16,1,1] p) => (float[1,16,8,8] y) {{
             y = If (c) <
                 then_branch = t () => (float[1,16,8,8] yt) {{ yt = Conv(x, p) }},
                 else_branch = e () => (float[1,16,8,8] ye) {{ ye = Identity(x) }}

@@ -22,8 +22,7 @@ from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.weights import CODE_MAX, anchored, fp16_representable, mse_scales, quantize
-from tests.optimizer.quantization.models import conv_weight, normal, parse, table
-from tests.optimizer.quantization.test_placement import HEAD, residual, residual_model
+from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, parse, residual, residual_model, table
 
 RANGES = table(x=4.0, r=3.0, z=4.0, b=3.0, s=3.0, y=4.0, a=3.0)
 X = np.random.default_rng(5).standard_normal((1, 16, 8, 8)).astype(np.float32)
@@ -105,7 +104,7 @@ def test_cpu_form_runs_in_integer_kernels_and_computes_nearly_the_same(tmp_path:
 def summed_model(tail: str, out: str) -> ir.Model:
     """A residual block, its ReLU, a global average pool and ``tail``."""
     return parse(
-        f"""{HEAD} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2) => ({out}) {{
+        f"""{HEAD_19} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2) => ({out}) {{
             a = Conv <pads = [1,1,1,1]> (x, w)  r = Relu(a)  b = Conv <pads = [1,1,1,1]> (r, w2)
             s = Add(b, r)  q = Relu(s)  t = GlobalAveragePool(q)  {tail}
         }}""",
@@ -141,7 +140,7 @@ def test_cpu_form_never_quantizes_a_graph_output() -> None:
 
 def test_cpu_form_has_int32_biases_at_the_product_of_scales() -> None:
     model = parse(
-        f"{HEAD} g (float[1,16,8,8] x, float[16,16,1,1] w, float[16] c) => (float[1,16,8,8] y) {{ a = Conv(x, w, c) y = Relu(a) }}",
+        f"{HEAD_19} g (float[1,16,8,8] x, float[16,16,1,1] w, float[16] c) => (float[1,16,8,8] y) {{ a = Conv(x, w, c) y = Relu(a) }}",
         {"w": conv_weight(16, 16, 1), "c": normal(16, scale=1.0)},
     )
     model.graph.outputs.clear()
@@ -158,7 +157,7 @@ def test_cpu_form_has_int32_biases_at_the_product_of_scales() -> None:
 
 def test_an_fp16_model_gets_fp16_scales() -> None:
     model = parse(
-        f"{HEAD} g (float16[4,32] x, float16[32,64] w) => (float16[4,64] y) {{ y = MatMul(x, w) }}",
+        f"{HEAD_19} g (float16[4,32] x, float16[32,64] w) => (float16[4,64] y) {{ y = MatMul(x, w) }}",
         {"w": normal(32, 64).astype(np.float16)},
     )
     ranges = table(x=4.0)
@@ -169,7 +168,7 @@ def test_an_fp16_model_gets_fp16_scales() -> None:
 
 def test_one_weight_along_two_axes_is_stored_twice() -> None:
     model = parse(
-        f"{HEAD} g (float[4,32] x, float[32,32] w) => (float[4,32] y) {{ a = Gemm(x, w) y = Gemm <transB=1> (a, w) }}",
+        f"{HEAD_19} g (float[4,32] x, float[32,32] w) => (float[4,32] y) {{ a = Gemm(x, w) y = Gemm <transB=1> (a, w) }}",
         {"w": normal(32, 32)},
     )
     ranges = table(x=4.0, a=4.0)
@@ -269,7 +268,7 @@ def test_anchored_scales_make_the_anchor_a_code() -> None:
 def test_beside_integer_products_the_cpu_keeps_a_residual_sum_in_float() -> None:
     """A float op makes the tensor: whoever is not integer reads it as it was made."""
     model = parse(
-        f"""{HEAD} g (float[1,64,32] x, float[32] gain, float[32,32] w, float[32,32] v) => (float[1,64,32] y) {{
+        f"""{HEAD_19} g (float[1,64,32] x, float[32] gain, float[32,32] w, float[32,32] v) => (float[1,64,32] y) {{
             n = LayerNormalization <axis=-1> (x, gain)
             m = MatMul(n, w)
             s = Add(m, n)

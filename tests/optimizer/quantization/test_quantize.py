@@ -19,9 +19,7 @@ from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.quantize import prepare, quantize
 from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
-from tests.optimizer.quantization.models import conv_weight, normal, parse
-from tests.optimizer.quantization.test_corrections import normed
-from tests.optimizer.quantization.test_placement import HEAD
+from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, normed, parse
 
 
 def run(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -46,7 +44,7 @@ def calibrator(feeds: list[dict[str, np.ndarray]]) -> Calibrator:
 def volume() -> ir.Model:
     """3-D convolutions, a transposed one, and a 1x1 head."""
     return parse(
-        f"""{HEAD} g (float[1,1,8,8,8] x, float[16,1,3,3,3] w, float[16,16,2,2,2] u, float[16,16,3,3,3] v) => (float[1,16,14,14,14] y) {{
+        f"""{HEAD_19} g (float[1,1,8,8,8] x, float[16,1,3,3,3] w, float[16,16,2,2,2] u, float[16,16,3,3,3] v) => (float[1,16,14,14,14] y) {{
             a = Conv <pads=[1,1,1,1,1,1]> (x, w)
             r = Relu(a)
             t = ConvTranspose <strides=[2,2,2]> (r, u)
@@ -58,7 +56,7 @@ def volume() -> ir.Model:
 
 def audio() -> ir.Model:
     return parse(
-        f"""{HEAD} g (float[1,1,640] x, float[64,1,256] w, float[32,64,3] v) => (float[1,32,2] y) {{
+        f"""{HEAD_19} g (float[1,1,640] x, float[64,1,256] w, float[32,64,3] v) => (float[1,32,2] y) {{
             a = Conv <strides=[128]> (x, w)
             p = Abs(a)
             y = Conv(p, v)
@@ -69,7 +67,7 @@ def audio() -> ir.Model:
 
 def recommender() -> ir.Model:
     return parse(
-        f"""{HEAD} g (int64[4,8] x, float[100,32] table, float[32,32] w, float[32] b) => (float[4,8,32] y) {{
+        f"""{HEAD_19} g (int64[4,8] x, float[100,32] table, float[32,32] w, float[32] b) => (float[4,8,32] y) {{
             e = Gather(table, x)
             h = MatMul(e, w)
             y = Add(h, b)
@@ -110,7 +108,7 @@ def test_the_same_inputs_give_the_same_graph() -> None:
 
 
 def test_a_model_with_nothing_to_quantize_says_so() -> None:
-    model = parse(f"{HEAD} g (float[4,4] x) => (float[4,4] y) {{ y = Relu(x) }}")
+    model = parse(f"{HEAD_19} g (float[4,4] x) => (float[4,4] y) {{ y = Relu(x) }}")
     result = quantize(model, calibrator([{"x": normal(4, 4)}]))
     assert not result.placement.quantizes
     assert "no node can be quantized" in result.notes[0]
@@ -120,7 +118,7 @@ def test_a_model_with_nothing_to_quantize_says_so() -> None:
 def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
     """A conv fed by a heavy-tailed tensor, cheap beside its neighbour."""
     model = parse(
-        f"""{HEAD} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
+        f"""{HEAD_19} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
             c = Mul(x, x)
             d = Mul(c, c)
             a = Conv(d, w)
@@ -144,7 +142,7 @@ def test_the_float_budget_takes_out_the_op_that_hurts() -> None:
 def test_macs_are_not_spent_where_the_outputs_do_not_gain(methods: tuple[str, ...]) -> None:
     """Noises measured op by op do not add up in a model that amplifies them: here they are said to."""
     model = parse(
-        f"""{HEAD} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
+        f"""{HEAD_19} g (float[1,16,16,16] x, float[16,16,1,1] w, float[64,16,3,3] v) => (float[1,64,14,14] y) {{
             a = Conv(x, w)
             n = Relu(a)
             y = Conv(n, v)
@@ -166,7 +164,7 @@ def test_macs_are_not_spent_where_the_outputs_do_not_gain(methods: tuple[str, ..
     assert any("no op left out for its error" in note for note in vain.notes)
 
 
-@pytest.mark.parametrize("left", list(Correction))
+@pytest.mark.parametrize("left", sorted(ALL))
 def test_each_correction_can_be_left_out_and_is_said_to_be(left: Correction) -> None:
     feeds = [{"x": normal(1, 64, 32, seed=i)} for i in range(6)]
     every = quantize(normed(), calibrator(feeds))
@@ -179,7 +177,7 @@ def test_the_cpu_form_computes_what_it_was_simulated_to() -> None:
     """Large activations times large weights of one sign: the products that saturate on a CPU without VNNI."""
     rng = np.random.default_rng(0)
     model = parse(
-        f"""{HEAD} g (float[4,64] x, float[64,32] w) => (float[4,32] y) {{ y = MatMul(x, w) }}""",
+        f"""{HEAD_19} g (float[4,64] x, float[64,32] w) => (float[4,32] y) {{ y = MatMul(x, w) }}""",
         {"w": rng.uniform(0.8, 1.0, (64, 32)).astype(np.float32)},
     )
     feeds = [{"x": np.random.default_rng(i).uniform(0.8, 1.0, (4, 64)).astype(np.float32)} for i in range(6)]
@@ -193,7 +191,7 @@ def test_the_cpu_form_computes_what_it_was_simulated_to() -> None:
 def test_what_is_exactly_zero_stays_so_where_a_norm_reads_it() -> None:
     """A corrected bias turns the zeros of padding into small numbers, and an L2 norm those into large ones."""
     model = parse(
-        f"""{HEAD} g (float[N,8,64] x, float[64,64] w, float[64,32] v) => (float[N,8,32] y) <float eps = {{1e-12}}, int64[1] last = {{-1}}> {{
+        f"""{HEAD_19} g (float[N,8,64] x, float[64,64] w, float[64,32] v) => (float[N,8,32] y) <float eps = {{1e-12}}, int64[1] last = {{-1}}> {{
             a = MatMul(x, w) s = ReduceL2(a, last) n = Max(s, eps) b = Div(a, n) y = MatMul(b, v) }}""",
         {"w": normal(64, 64), "v": normal(64, 32)},
     )

@@ -13,9 +13,8 @@ from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import Step, rewritten
 from optimizer.quantization.scheme import TENSORRT
-from tests.optimizer.quantization.models import normal, parse
+from tests.optimizer.quantization.models import HEAD, normal, parse
 from tests.optimizer.quantization.running import answers
-from tests.optimizer.quantization.test_any_graph import HEAD
 
 
 def chain(length: int = 6) -> ir.Model:

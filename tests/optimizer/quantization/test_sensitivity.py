@@ -15,9 +15,8 @@ from optimizer.quantization.noise import relative_noise
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
-from tests.optimizer.quantization.models import normal, parse, table
+from tests.optimizer.quantization.models import normal, parse, shared_along_two_axes, table
 from tests.optimizer.quantization.running import answers, feeds_for
-from tests.optimizer.quantization.test_any_graph import shared_along_two_axes
 
 
 def test_a_power_that_depends_on_how_many_boxes_there_are() -> None:

@@ -1,0 +1,42 @@
+"""Models from text for tests of passes, run as they stand."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+
+from optimizer.importing.names import name_nodes
+
+RNG = np.random.default_rng(0)
+
+
+def parse(text: str, **weights: np.ndarray) -> ir.Model:
+    """A model from text; ``weights`` become its initializers."""
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    for name, array in weights.items():
+        value = next(v for g in model.graphs() for node in g for v in node.inputs if v is not None and v.name == name)
+        value.const_value = ir.tensor(array, name=name)
+        value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    name_nodes(model)
+    return model
+
+
+def run(model: ir.Model, **feed: np.ndarray) -> list[np.ndarray]:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, feed))
+
+
+def ops(model: ir.Model) -> list[str]:
+    return [node.op_type for node in model.graph]
+
+
+def weights(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
