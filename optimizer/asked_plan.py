@@ -83,6 +83,11 @@ class AskedPlan:
         write_json(path, {"nodes": self.nodes})
 
     @property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """Those that it asks for, each once."""
+        return tuple(dict.fromkeys(node.dtype for node in self.nodes.values()))
+
+    @property
     def called(self) -> str:
         """What messages call it."""
         return self.source or "the plan"

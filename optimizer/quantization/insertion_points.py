@@ -76,9 +76,9 @@ class Placement:
     rounded: frozenset[str] = frozenset()
 
     def quantizers(self, model: ir.Model, table: CalibrationTable) -> dict[str, Affine]:
-        """What each weighted node's data goes through: node name -> to codes and back."""
+        """What each weighted node's calibrated data goes through: node name -> to codes and back."""
         values, found = values_by_name(model.graph), dict[str, Affine]()
-        for point in self.activations:
+        for point in (point for point in self.activations if not point.codes.block):
             rounder = point.codes.quantizer(values[point.tensor], table.tensors[point.range_name])
             found.update({use.node: rounder for use in point.uses if use.index == 0})
         return found

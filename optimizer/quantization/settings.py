@@ -23,7 +23,8 @@ class QuantizeSettings:
     """``corrections`` are those to make. ``keep_float`` maps node names to why they stay in high precision; ``costs``
     are MACs per sample by node name. ``allowance`` says how many of them may stay out of int8 for the error they cause
     (with integer results only where the model would be of no use otherwise). ``float_results`` are convolutions whose
-    result a scheme with integer results writes in float.
+    result a scheme with integer results writes in float. ``formats`` are schemes of nodes that have another than
+    ``scheme``: FP8 beside INT8, weights alone beside both (not where results are integer).
     """
 
     scheme: Scheme = TENSORRT
@@ -33,6 +34,7 @@ class QuantizeSettings:
     allowance: Allowance = field(default_factory=Allowance)
     float_results: frozenset[str] = frozenset()
     seed: int = 0
+    formats: Mapping[str, Scheme] = field(default_factory=dict)
 
 
 def placed(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable | None) -> Placement:
@@ -46,7 +48,14 @@ def placed(model: ir.Model, settings: QuantizeSettings, table: CalibrationTable 
             table=table,
             float_results=settings.float_results,
         )
-    return place(model, scheme=settings.scheme, keep_float=settings.keep_float, costs=settings.costs, table=table)
+    return place(
+        model,
+        scheme=settings.scheme,
+        keep_float=settings.keep_float,
+        costs=settings.costs,
+        table=table,
+        formats=settings.formats,
+    )
 
 
 def inserted(

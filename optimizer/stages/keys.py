@@ -17,6 +17,7 @@ from optimizer.machine import cpu_name
 from optimizer.quantization.scheme import Scheme
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
+from optimizer.typed.schemes import planned_formats
 from optimizer.version import code_digest
 
 
@@ -70,6 +71,7 @@ def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
         repr(job.inputs.batching),
         job.settings.digest("calibration", "seed", "sparsity", "without"),
         repr(scheme),
+        *(f"{node}={other.name}" for node, other in planned_formats(job.settings.plan, scheme).items()),
     )
 
 

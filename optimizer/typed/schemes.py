@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
 from optimizer.quantization.scheme import CPU_INT4, SCHEMES, TENSORRT, Scheme, for_this_cpu
 from optimizer.settings import Precision
@@ -18,3 +21,14 @@ def cpu_scheme(precision: Precision) -> Scheme | None:
     if scheme is TENSORRT:
         return for_this_cpu()
     return CPU_INT4 if scheme.dtype is Dtype.INT4 else None
+
+
+def planned_formats(plan: AskedPlan | None, scheme: Scheme) -> Mapping[str, Scheme]:
+    """Schemes of nodes that a plan wants in another quantized format than ``scheme``; a CPU's form has one alone."""
+    if plan is None or scheme.on_cpu:
+        return {}
+    return {
+        name: SCHEMES[node.dtype]
+        for name, node in plan.nodes.items()
+        if node.dtype.quantized and node.dtype is not scheme.dtype
+    }

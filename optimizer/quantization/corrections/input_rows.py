@@ -91,10 +91,13 @@ class InputRows:
 
 
 def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
-    """The ops of ``placement`` whose product can be written as rows times a weight of their own."""
+    """Ops of ``placement`` with calibrated data whose product can be written as rows times a weight of their own."""
     nodes = {str(node.name): node for node in graph}
     readers = Counter(weight.tensor for weight in placement.weights for _ in weight.uses)
+    calibrated = {use.node for point in placement.activations if not point.codes.block for use in point.uses}
     for weight in placement.weights:
+        if weight.uses[0].node not in calibrated:
+            continue
         op = weighted_op(nodes[weight.uses[0].node])
         if readers[weight.tensor] != 1 or not isinstance(op, WeightedOp) or len(op.tensor.shape) < 2:
             continue

@@ -90,7 +90,8 @@ def round_weights(
         str(op.node.name): op for variant in variants.values() for op in solvable(rows.model.graph, variant.placement)
     }
     chosen, left = rows.chosen(feeds), SOLVED_WORK if solve else 0.0
-    (numbers,) = {variant.placement.scheme.weights.numbers for variant in variants.values()}
+    points = (weight for variant in variants.values() for weight in variant.placement.weights)
+    numbers = {use.node: weight.codes.numbers for weight in points for use in weight.uses}
     for chunk in rows.of(list(ops.values())):
         tasks: list[_Task] = []
         for op, captured in chunk:
@@ -99,7 +100,7 @@ def round_weights(
                 if (quantizer := variant.quantizers.get(str(op.node.name))) is not None:
                     alike.setdefault(quantizer, []).append(name)
             left -= _work(op, captured.values) * len(alike)
-            how = _How(left > 0, biased, numbers, scales)
+            how = _How(left > 0, biased, numbers[str(op.node.name)], scales)
             data = partial(captured.of_feeds, chosen)
             tasks += [_Task(names, op, data, quantizer, how) for quantizer, names in alike.items()]
         for task, (rounding, failed) in zip(tasks, in_parallel(_Task.run, tasks, _Task.small), strict=True):

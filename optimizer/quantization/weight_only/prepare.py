@@ -23,7 +23,7 @@ from optimizer.quantization.sampling import Samples, spread
 from optimizer.quantization.settings import QuantizeSettings, placed
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments
 from optimizer.quantization.weight_only.rounding import as_weight, plainly, rounded, rows_of
-from optimizer.quantization.weight_only.scaling import ScaleInputs, readers_of
+from optimizer.quantization.weight_only.scaling import ScaleInputs, codes_by_node, readers_of
 from optimizer.quantization.weights import WeightScales
 
 FEW_BITS = 4
@@ -91,7 +91,8 @@ def _plain(model: ir.Model, placement: Placement) -> list[Rounding]:
 
 
 def _rounding(op: WeightedOp, placement: Placement, moments: InputMoments | None, solve: bool) -> Rounding:
-    scheme, rows, name = placement.scheme.weights, rows_of(op), str(op.node.name)
+    name = str(op.node.name)
+    scheme, rows = codes_by_node(placement)[name], rows_of(op)
     if moments is None:
         return Rounding(name, str(op.weight.name), as_weight(op, plainly(rows, scheme), scheme), 0.0)
     best, left = rounded(rows, scheme, moments, solve)

@@ -111,6 +111,11 @@ def _error(
     return total
 
 
+def codes_by_node(placement: Placement) -> dict[str, WeightScheme]:
+    """The form of each node's weight."""
+    return {use.node: point.codes for point in placement.weights for use in point.uses}
+
+
 def readers_of(model: ir.Model, placement: Placement) -> Mapping[str, list[WeightedOp]]:
     """Matrix products with weights of their own in ``placement``, by the tensor they read."""
     nodes = {str(node.name): node for node in model.graph}
@@ -124,8 +129,10 @@ def readers_of(model: ir.Model, placement: Placement) -> Mapping[str, list[Weigh
 
 
 def _sites(model: ir.Model, placement: Placement) -> Iterator[_Site]:
-    values = values_by_name(model.graph)
+    values, codes = values_by_name(model.graph), codes_by_node(placement)
     for name, ops in readers_of(model, placement).items():
+        if any(codes[str(op.node.name)] != placement.scheme.weights for op in ops):
+            continue
         absorber = find_absorber(values[name], ops)
         if absorber is not None and absorber.scales:
             yield _Site(values[name], tuple(ops), absorber)

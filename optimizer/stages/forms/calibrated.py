@@ -19,6 +19,7 @@ from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key
 from optimizer.stages.runner import Stage, StageRunner
+from optimizer.typed.schemes import planned_formats
 
 AUTO_METHODS = ("mse", "percentile", "minmax")
 """What ``--calibration auto`` chooses from, by output error, beside a search that starts from the first."""
@@ -70,6 +71,7 @@ def _settings(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
         corrections=asked if job.inputs.calibrated else asked - LEARNING,
         costs=graph.costs,
         seed=job.settings.seed,
+        formats=planned_formats(job.settings.plan, scheme),
     )
 
 

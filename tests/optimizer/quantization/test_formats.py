@@ -12,11 +12,16 @@ from engines.targets.formats import check_precision, refusal
 from engines.targets.target import TARGETS
 from graphs.errors import BadInput
 from graphs.lint import lint
+from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
+from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.formats import formats_of
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
-from optimizer.quantization.scheme import FP8, INT8_WEIGHTS, SCHEMES, TENSORRT
+from optimizer.quantization.quantize import quantize
+from optimizer.quantization.scheme import FP8, INT8_WEIGHTS, ONNXRUNTIME, SCHEMES, TENSORRT
+from optimizer.quantization.settings import QuantizeSettings
+from optimizer.typed.schemes import planned_formats
 from tests.optimizer.quantization.models import parse
 
 WIDE = 256
@@ -107,3 +112,22 @@ def test_every_scheme_has_its_own_name() -> None:
         scheme.dtype.value: scheme.dtype for scheme in SCHEMES.values()
     }
     assert len({scheme.name for scheme in SCHEMES.values()}) == len(SCHEMES)
+
+
+def test_a_plan_of_several_formats_goes_through_the_corrections() -> None:
+    rng = np.random.default_rng(3)
+    feeds = [{"x": rng.normal(0, 1, (32, WIDE)).astype(np.float32)} for _ in range(12)]
+    plan = AskedPlan.of({"second": "fp8", "y": "int4"})
+    settings = QuantizeSettings(formats=planned_formats(plan, TENSORRT), costs={"first": 9, "second": 9, "y": 9})
+    calibrator = Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax"))
+    found = quantize(two_products(), calibrator, settings)
+    dtypes = {name: node.dtype for name, node in found.plan.nodes.items() if node.op_type in ("MatMul", "Gemm")}
+    assert dtypes == {"first": Dtype.INT8, "second": Dtype.FP8, "y": Dtype.INT4, "z": Dtype.FP16}
+    assert not lint(found.model)
+    (plain,), (rounded,) = simulated_outputs(two_products(), feeds[:1]), simulated_outputs(found.model, feeds[:1])
+    noise = np.square(plain["y"] - rounded["y"]).sum() / np.square(plain["y"]).sum()
+    assert noise < 2e-2
+
+
+def test_no_other_format_is_planned_for_a_cpu() -> None:
+    assert not planned_formats(AskedPlan.of({"second": "fp8"}), ONNXRUNTIME)
