@@ -155,7 +155,7 @@ class AskedPlan:
                 else:
                     refused[name] = _refusal(node.dtype, found.nodes[name])
         notes = [f"{wide} nodes planned in half precision follow their neighbours in int8 or FP32"] if wide else []
-        return PlanFollowed(self.called, form, len(self.nodes), len(self.nodes) - len(refused), refused, notes)
+        return PlanFollowed(form, len(self.nodes), len(self.nodes) - len(refused), refused, notes)
 
 
 def asked_plan(given: AskedPlan | PrecisionPlan | Mapping[str, Any] | str | Path | None) -> AskedPlan | None:

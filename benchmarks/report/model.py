@@ -24,6 +24,7 @@ from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from benchmarks.report.plan_followed import PlanFollowed
 from benchmarks.roofline.prediction import Prediction
+from benchmarks.timing.quantized_costs import QuantizedCosts
 from benchmarks.timing.steady import Steadiness
 from graphs.files import read_json, write_json
 
@@ -180,6 +181,7 @@ class TargetSummary:
     ``notes`` say what of the build options was ignored, and what the engine could do without.
     ``accuracy_simulated`` tells the numbers of a stand-in from an engine's own; ``accuracy_how`` says which.
     ``steadiness`` says whether the timings can be trusted, under which conditions they were taken, and the outliers.
+    ``quantized_costs`` says which nodes and conversions made the quantized form slow, where it was no faster than FP32.
     ``prediction`` is a roofline model's of a GPU, in place of a measurement or beside it. ``int8_native`` is the share
     of the nodes planned in int8 that the engine's layer table shows in int8, None where it shows none of them;
     ``forms`` are those that a GPU's engine was chosen from, by precision.
@@ -209,6 +211,7 @@ class TargetSummary:
     steadiness: Steadiness | None = None
     prediction: Prediction | None = None
     int8_native: float | None = None
+    quantized_costs: QuantizedCosts | None = None
     forms: dict[str, FormSummary] = field(default_factory=dict)
 
 

@@ -13,7 +13,6 @@ class PlanFollowed:
     """``form`` is the graph it was applied to; of its ``nodes`` so many are ``followed``; ``refused`` maps the others
     to what became of them and why."""
 
-    source: str
     form: str
     nodes: int
     followed: int
@@ -30,9 +29,7 @@ class PlanFollowed:
             by_reason.setdefault(why, []).append(name)
         told = "; ".join(f"{_some(names)} ({why})" for why, names in list(by_reason.items())[:_NAMED])
         more = f"; and {len(by_reason) - _NAMED} more reasons" if len(by_reason) > _NAMED else ""
-        return (
-            f"{self.source}: {len(self.refused)} of {self.nodes} nodes are not as planned in {self.form}: {told}{more}"
-        )
+        return f"--plan: {len(self.refused)} of {self.nodes} nodes are not as planned in {self.form}: {told}{more}"
 
 
 def _some(names: list[str]) -> str:

@@ -43,7 +43,7 @@ def test_each_measurement_that_fails_is_named(tmp_path, monkeypatch):
     assert found.form == "fp32" and found.latency and found.energy is None and found.op_times == []
     assert [note.split(" (")[0] for note in found.notes] == [
         "left out: energy of the CPU engine",
-        "left out: time per operator",
+        "left out: time per operator in fp32",
     ]
 
 
@@ -53,6 +53,30 @@ def test_an_engine_that_cannot_be_timed_is_still_an_engine(tmp_path, monkeypatch
     found = choice(tmp_path)
     assert found.form == "fp32" and found.speedup is None and not found.latency
     assert "timing of the CPU engine (the counter is gone)" in found.notes[0]
+
+
+LARGE = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[N,4096] x) => (float[N,4096] y) { %s }"""
+
+
+def test_where_int8_loses_the_record_says_what_took_the_time(tmp_path, monkeypatch):
+    """The quantized graph of this test does the work of the float one, and twelve conversions beside it."""
+    monkeypatch.setattr(cpu, "SECONDS", 0.05)
+    chain = [f"c{i + 1} = Sin (c{i})" for i in range(12)]
+    texts = {"fp32": "y = Tanh (x)", "int8": "\n".join(["c0 = Identity (x)", *chain, "y = Tanh (c12)"])}
+    for form, text in texts.items():
+        model = onnx.parser.parse_model(LARGE % text)
+        for node in model.graph.node:
+            node.name = "work" if node.output[0] == "y" else f"{node.output[0]}/Q"
+        onnx.save(model, tmp_path / f"{form}.onnx")
+    feed, specs = {"x": np.ones((8, 4096), np.float32)}, (TensorSpec("x", "float32", ("N", 4096), True),)
+    found = cpu.choose_cpu_form(
+        {form: tmp_path / f"{form}.onnx" for form in texts}, None, feed, specs, ShapeProfile({})
+    )
+    assert found.form == "fp32" and found.quantized_costs is not None
+    assert found.quantized_costs.conversions >= 12 and found.quantized_costs.conversions_ms > 0.01
+    assert "kernels that convert or move data: +" in found.quantized_costs.sentence
+    assert set(found.node_times) == {"work"}
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from benchmarks.energy.measure import measure_energy
 from benchmarks.timing.forms import TimedForms, time_forms, untimed
 from benchmarks.timing.node_times import times_of_nodes
 from benchmarks.timing.op_times import KernelTime, by_operator, profile_kernels
+from benchmarks.timing.quantized_costs import QuantizedCosts
 from engines.engine import Feed, TensorSpec
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile
 from optimizer.attempt import attempt
-from optimizer.stages.engines.record import EngineRecord, choose_form
+from optimizer.stages.engines.record import LEAST_GAIN, EngineRecord, choose_form
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.typed_forms import CPU_FP32
 
@@ -56,9 +57,8 @@ def choose_cpu_form(
     finally:
         for engine in engines.values():
             engine.close()
-    no_times: list[KernelTime] = []
-    profiled = partial(profile_kernels, forms[form], feed, runs=_runs(timed, form))
-    kernels, unprofiled = attempt("time per operator", profiled, no_times)
+    kernels, unprofiled = _profiled(forms, form, feed, timed)
+    costs, uncounted = _quantized_costs(forms, form, kernels, feed, timed)
     return EngineRecord(
         form,
         why or no_int8,
@@ -68,9 +68,46 @@ def choose_cpu_form(
         by_operator(kernels),
         timed.steadiness,
         energy,
-        notes=[*notes, *failed, *unprofiled],
+        notes=[*notes, *failed, *unprofiled, *uncounted],
         node_times=times_of_nodes(ir.load(forms[form]), kernels),
+        quantized_costs=costs,
     )
+
+
+def _profiled(
+    forms: Mapping[str, Path], form: str, feed: Feed, timed: TimedForms
+) -> tuple[list[KernelTime], list[str]]:
+    none: list[KernelTime] = []
+    profile = partial(profile_kernels, forms[form], feed, runs=_runs(timed, form))
+    return attempt(f"time per operator in {form}", profile, none)
+
+
+def _quantized_costs(
+    forms: Mapping[str, Path], kept: str, kernels: Sequence[KernelTime], feed: Feed, timed: TimedForms
+) -> tuple[QuantizedCosts | None, list[str]]:
+    """What being quantized costs where that was no faster than FP32: both profiled on the same sample. ``kernels`` are
+    those of the form that was ``kept``.
+    """
+    quantized = next((form for form in forms if form != CPU_FP32), None)
+    if quantized is None or not _lost(timed, quantized) or not kernels:
+        return None, []
+    other = CPU_FP32 if kept == quantized else quantized
+    beside, failed = _profiled(forms, other, feed, timed)
+    if not beside:
+        return None, failed
+    found = {kept: kernels, other: beside}
+    graphs = {form: ir.load(forms[form]) for form in found}
+    times = {form: times_of_nodes(graphs[form], found[form]) for form in found}
+    nodes = {str(node.name) for node in graphs[CPU_FP32].graph}
+    return QuantizedCosts.between(times[quantized], times[CPU_FP32], nodes), failed
+
+
+def _lost(timed: TimedForms, quantized: str) -> bool:
+    """Whether it was no faster than FP32."""
+    rates = timed.throughput
+    if quantized not in rates or CPU_FP32 not in rates:
+        return False
+    return rates[quantized].samples_per_s < LEAST_GAIN * rates[CPU_FP32].samples_per_s
 
 
 def _over_budget(check: AccuracyCheck | None, forms: Iterable[str]) -> dict[str, str]:

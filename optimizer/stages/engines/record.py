@@ -17,6 +17,7 @@ from benchmarks.measurement import Latency, Throughput
 from benchmarks.memory import EngineMemory
 from benchmarks.timing.in_flight import DeviceLatency
 from benchmarks.timing.op_times import OpTime
+from benchmarks.timing.quantized_costs import QuantizedCosts
 from benchmarks.timing.steady import Steadiness
 from engines.targets.target import Target
 from optimizer.stages.engines.build import BuildOutcome
@@ -54,7 +55,8 @@ class EngineRecord:
     ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty.
 
     ``forms`` is empty for the CPU, whose forms were judged before they were timed. ``node_times`` are milliseconds of
-    the shipped form by node of its graph, and by kernel where no node is behind one.
+    the shipped form by node of its graph, and by kernel where no node is behind one. ``quantized_costs`` says, where
+    the quantized form was no faster than FP32, which nodes and conversions cost it.
     """
 
     form: str
@@ -69,6 +71,7 @@ class EngineRecord:
     notes: list[str] = field(default_factory=list)
     forms: dict[str, FormRecord] = field(default_factory=dict)
     node_times: dict[str, float] = field(default_factory=dict)
+    quantized_costs: QuantizedCosts | None = None
 
     @property
     def timed(self) -> bool:

@@ -89,7 +89,8 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         throughput=record.throughput[form].samples_per_s if timed else None,
         speedup_vs_fp32=record.speedup,
         kept_precision=form,
-        why=record.why,
+        why=_why(record),
+        quantized_costs=record.quantized_costs,
         title=target.title,
         batch=record.batch,
         accuracy=fidelity(found.shipped[target.name].check.accuracy),
@@ -103,6 +104,12 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         int8_native=_int8_native(target.name, found.shipped[target.name].plan, found),
         forms={name: _form(name, record) for name in record.forms},
     )
+
+
+def _why(record: EngineRecord) -> str:
+    """Why the engine ships in its form, and what made the quantized one slow, if that was."""
+    costs = record.quantized_costs.sentence if record.quantized_costs is not None else ""
+    return f"{record.why}; {costs}" if costs else record.why
 
 
 def _form(name: str, record: EngineRecord) -> FormSummary:

@@ -32,7 +32,8 @@ class Explanation:
 
     ``macs`` are all of the graph's, whatever ``nodes`` are shown. ``engines`` says in a line per target what became of
     the plan, ``layers`` which kernels of each run the one node. ``differs`` says of targets whose engines were seen to
-    compute something else than their graphs which node is the first that does.
+    compute something else than their graphs which node is the first that does, ``slow`` of engines that were no faster
+    quantized than in FP32 what of it took the time.
 
     ``error_shares`` (0 to 1) are parts of the error that all measured nodes would cause quantized, each alone;
     ``predicted_ms`` what a kernel should take on the GPU ``predicted_for`` at batch 1, by the node it is called after:
@@ -47,6 +48,7 @@ class Explanation:
     apart: list[str] = field(default_factory=list)
     macs: int = 0
     differs: dict[str, str] = field(default_factory=dict)
+    slow: dict[str, str] = field(default_factory=dict)
     error_shares: dict[str, float] = field(default_factory=dict)
     predicted_ms: dict[str, float] = field(default_factory=dict)
     predicted_for: str = ""
@@ -73,6 +75,7 @@ def explain_bundle(path: Path, node: str | None, target: str | None = None) -> E
         apart=[name for name in bundle.targets() if target is None and bundle.plan(name) != plan],
         macs=sum(found.macs for found in plan.nodes.values()),
         differs=_differs(bundle, target, node),
+        slow=_slow(bundle, target),
         error_shares=noise_shares({name: found.cost_db for name, found in plan.nodes.items()}),
         predicted_ms=predicted,
         predicted_for=predicted_for,
@@ -107,6 +110,13 @@ def _differs(bundle: Bundle, target: str | None, node: str | None) -> dict[str, 
         if first is not None and target in (None, name) and node in (None, first.node, *first.among):
             found[name] = first.sentence
     return found
+
+
+def _slow(bundle: Bundle, target: str | None) -> dict[str, str]:
+    """By target, why an engine ships in another precision than asked, or is slow in it; where that was measured."""
+    path = bundle.path / REPORT
+    rows = read_report(path).targets.items() if path.is_file() else ()
+    return {name: row.why for name, row in rows if row.quantized_costs is not None and target in (None, name)}
 
 
 def _graph(bundle: Bundle, target: str | None) -> ir.Model:

@@ -118,6 +118,8 @@ def _told(found: Explanation) -> Iterator[str]:
         yield f"engine {target}: runs another graph, `optimize explain BUNDLE --target {target}` explains that"
     for target, line in found.engines.items():
         yield f"engine {target}: {line}"
+    for target, line in found.slow.items():
+        yield f"engine {target}: {line}"
 
 
 def render_node(found: Explanation, console: Console) -> None:
