@@ -74,6 +74,12 @@ def _write_model(folder: Path, model: ModelFolder) -> None:
     for filename, source in model.files.items():
         (version / filename).parent.mkdir(exist_ok=True)
         place(source, version / filename)
+    write_config(folder, model)
+
+
+def write_config(folder: Path, model: ModelFolder) -> None:
+    """``config.pbtxt`` of ``model``, read with Triton's own protocol definition before it is written, where that is
+    installed."""
     comment = "".join(f"# {line}\n" for line in model.comment)
     text = comment + to_pbtxt(model.config.message())
     if protocol_installed():

@@ -75,7 +75,6 @@ class ServerFiles:
             own = {
                 "PATH": _before(Path(sys.executable).parent, variable="PATH"),
                 "PYTHONPATH": packages,
-                "PYTHONDONTWRITEBYTECODE": "1",
             }
         return own | ({"LD_LIBRARY_PATH": _before(*libraries, variable="LD_LIBRARY_PATH")} if libraries else {})
 

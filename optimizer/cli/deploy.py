@@ -36,6 +36,10 @@ def deploy(
     triton_server: tritons.Server = "",
     data: tritons.Data = "",
     evaluate: tritons.Evaluate = "",
+    optimize_for: tritons.OptimizeFor = "",
+    latency_bound: tritons.LatencyBound = "",
+    clients: tritons.Clients = 16,
+    tune_seconds: tritons.TuneSeconds = 60.0,
 ) -> int:
     """Lay a bundle out for Triton or KServe, for a TensorRT 8 elsewhere, or for a registry.
 
@@ -48,8 +52,8 @@ def deploy(
     from deployment.triton.models import TritonOptions
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
-    from optimizer.verbs.triton import check_request, parse_rate_limit
-    from optimizer.verbs.triton_text import triton_lines
+    from optimizer.verbs.triton.options import check_request, parse_rate_limit, tune_request
+    from optimizer.verbs.triton.text import triton_lines
 
     options = TritonOptions(
         max_batch=max_batch,
@@ -71,7 +75,8 @@ def deploy(
         storage_uri=storage_uri,
         key=sign,
         triton=options,
-        check=check_request(check, triton_server, data, evaluate),
+        check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
+        tune=tune_request(optimize_for, latency_bound, clients, tune_seconds),
     )
     for path in deployed.files:
         print(path)

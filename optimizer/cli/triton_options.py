@@ -67,3 +67,20 @@ Evaluate = Annotated[
     str,
     Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=PANEL),
 ]
+OptimizeFor = Annotated[
+    str,
+    Option(
+        metavar="throughput|latency",
+        help="Search instances, batches, queue delay and threads on a running server.",
+        rich_help_panel=PANEL,
+    ),
+]
+LatencyBound = Annotated[
+    str, Option(metavar="20ms", help="--optimize-for: p99 that must be kept.", rich_help_panel=PANEL)
+]
+Clients = Annotated[
+    int, Option(metavar="N", help="--optimize-for: clients, one request in flight each.", rich_help_panel=PANEL)
+]
+TuneSeconds = Annotated[
+    float, Option(metavar="SECONDS", help="--optimize-for: time for the search.", rich_help_panel=PANEL)
+]

@@ -16,7 +16,9 @@ from graphs.files import write_atomically
 from optimizer.bundle import Bundle
 from optimizer.verbs.release import RELEASES, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
-from optimizer.verbs.triton import CheckRequest, TritonDeployment, deploy_triton
+from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
+from optimizer.verbs.triton.proof import CheckRequest
+from optimizer.verbs.triton.tune import TuneRequest
 
 SYSTEMS = ("triton", "kserve", "tensorrt8", *RELEASES)
 REPOSITORY, SERVICE = "repository", "inference-service.yaml"
@@ -42,20 +44,23 @@ def deploy_bundle(
     key: Path | None = None,
     triton: TritonOptions | None = None,
     check: CheckRequest | None = None,
+    tune: TuneRequest | None = None,
 ) -> Deployed:
-    """Write ``out`` for ``system`` and say what was written. ``targets`` default to all of the bundle, ``name`` to the
-    bundle's; ``storage_uri`` is where KServe's cluster finds the repository once it is uploaded; ``key`` signs an
-    archive or an OCI layout; ``triton`` are a model repository's options, ``check`` how to prove one.
+    """Write ``out`` for ``system`` and say what was written.
 
-    Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder``
-    refuse.
+    ``targets`` default to all of the bundle, ``name`` to the bundle's. ``storage_uri`` is where KServe's cluster finds
+    the repository once it is uploaded. ``key`` signs an archive or an OCI layout. ``triton`` are a model repository's
+    options, ``check`` how to prove one and ``tune`` what to search one for.
+
+    Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
     """
     if system not in SYSTEMS:
         raise BadInput(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
-    if check is not None and system != "triton":
-        raise BadInput("proves a Triton repository", where="--check", expected="optimize deploy BUNDLE triton")
+    for option, asked in (("--check", check), ("--optimize-for", tune)):
+        if asked is not None and system != "triton":
+            raise BadInput("is about a Triton repository", where=option, expected="optimize deploy BUNDLE triton")
     bundle = Bundle(path)
     model = name or path.resolve().name.removesuffix(".optimized")
     if system in RELEASES:
@@ -64,7 +69,7 @@ def deploy_bundle(
         return Deployed(write_tensorrt8_folder(bundle, out))
     chosen = tuple(targets) or tuple(bundle.targets())
     if system == "triton":
-        found = deploy_triton(bundle.path, out, name=model, targets=chosen, options=triton, check=check)
+        found = deploy_triton(bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune)
         return Deployed(found.files, found)
     manifest = _service(model, chosen, storage_uri)
     models = write_triton_repository(bundle.path, out / REPOSITORY, name=model, targets=chosen, options=triton)

@@ -9,7 +9,8 @@ import pytest
 
 from deployment.triton.models import ModelFolder
 from graphs.errors import BadInput
-from optimizer.verbs import deploy, triton
+from optimizer.verbs import deploy
+from optimizer.verbs.triton import deploy as triton
 
 
 class Found:

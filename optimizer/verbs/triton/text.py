@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from benchmarks.serving.closed_loop import LoadResult
 from deployment.triton.check import CLIENTS
 from deployment.triton.server_options import server_options
-from optimizer.verbs.triton import Checked, TritonDeployment
+from optimizer.verbs.triton.deploy import TritonDeployment
+from optimizer.verbs.triton.proof import Checked
+from optimizer.verbs.triton.tune import TRACE
 
 
 def triton_lines(found: TritonDeployment) -> Iterator[str]:
@@ -17,6 +19,9 @@ def triton_lines(found: TritonDeployment) -> Iterator[str]:
     yield "serve it: " + shlex.join(["tritonserver", f"--model-repository={found.repository.resolve()}", *options])
     if found.server:
         yield f"checked on tritonserver {found.server}"
+    for name, tuning in found.tunings.items():
+        yield f"  {name}: for {tuning.goal.value}: {tuning.text}"
+        yield f"  {name}: every trial: {found.repository / name / TRACE}"
     for check in found.checks:
         yield from _model_lines(check)
 

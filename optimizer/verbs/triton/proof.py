@@ -1,11 +1,10 @@
-"""``optimize deploy BUNDLE triton``: the repository written, and where asked proven on a Triton that runs it."""
+"""A served model beside the engine it came from: answers, a task metric, speed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -19,20 +18,15 @@ from deployment.triton.check import (
     check_loads,
     check_together,
 )
-from deployment.triton.config import RateLimit
 from deployment.triton.control import ServerControl
-from deployment.triton.local_server import local_server
-from deployment.triton.models import PYTHON, ModelFolder, TritonOptions
-from deployment.triton.repository import repository_files, write_triton_repository
+from deployment.triton.models import PYTHON, ModelFolder
 from deployment.triton.served import served_engine
-from deployment.triton.server_files import find_server
-from deployment.triton.server_options import server_options
 from engines.apart import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineElsewhere, EngineError
 from engines.open import open_engine
 from engines.portions import InPortions
-from graphs.errors import BadInput, in_a_line
+from graphs.errors import in_a_line
 from optimizer.verbs.usual_inputs import random_inputs
 
 SAMPLES = 32
@@ -78,77 +72,13 @@ class Checked:
         return not self.failure and (self.found is None or self.found.ok)
 
 
-@dataclass(frozen=True)
-class TritonDeployment:
-    """``files`` of the repository; ``server`` is the version that checked it, empty where none was asked for."""
-
-    repository: Path
-    files: list[Path]
-    models: list[ModelFolder]
-    checks: list[Checked] = field(default_factory=list)
-    server: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether all that was checked holds; of several models at least one must have been."""
-        return not self.checks or (
-            all(check.ok for check in self.checks) and any(check.found is not None for check in self.checks)
-        )
-
-
-def deploy_triton(
-    bundle: Path,
-    out: Path,
-    *,
-    name: str,
-    targets: Sequence[str] = (),
-    options: TritonOptions | None = None,
-    check: CheckRequest | None = None,
-) -> TritonDeployment:
-    """Write ``bundle``'s model repository to ``out`` and prove it where ``check`` says how.
-
-    Raises what ``write_triton_repository`` refuses, ``BadInput`` where no server is found or data cannot be read, and
-    ``EngineError`` where the server does not come up.
-    """
-    files_of_server = None
-    if check is not None and not _REMOTE.fullmatch(check.server):
-        files_of_server = find_server(check.server)  # said before anything is written
-    models = write_triton_repository(bundle, out, name=name, targets=targets, options=options)
-    deployment = TritonDeployment(out, repository_files(out, models), models)
-    if check is None:
-        return deployment
-    with ExitStack() as stack:
-        backends: tuple[str, ...] | None = None
-        if files_of_server is not None:
-            backends = files_of_server.backend_names
-            control = stack.enter_context(local_server(files_of_server, out, server_options(m.config for m in models)))
-        else:
-            control = stack.enter_context(_remote(check.server))
-        version = control.version()
-        checks = [_check(bundle, model, control, check, backends) for model in models]
-    return TritonDeployment(out, deployment.files, models, checks, version)
-
-
-@contextmanager
-def _remote(address: str) -> Iterator[ServerControl]:
-    control = ServerControl(address)
-    try:
-        yield control
-    finally:
-        control.close()
-
-
-def _check(
+def check_model(
     bundle: Path, model: ModelFolder, control: ServerControl, request: CheckRequest, backends: Sequence[str] | None
 ) -> Checked:
+    """What the server makes of ``model``; ``backends`` are those it has, None where nobody knows."""
     name = model.config.name
-    if backends is not None and model.config.backend not in backends:
-        has = ", ".join(backends) or "none"
-        return Checked(
-            name,
-            skipped=f"this server has no {model.config.backend} backend, only {has}; --backend {PYTHON} runs the "
-            "engine there",
-        )
+    if lacking := lacks_backend(model, backends):
+        return Checked(name, skipped=lacking)
     try:
         with open_here(model) as engine:
             control.check_loaded(name)
@@ -159,6 +89,14 @@ def _check(
         return Checked(name, skipped=in_a_line(error))
     except EngineError as error:
         return Checked(name, failure=in_a_line(error))
+
+
+def lacks_backend(model: ModelFolder, backends: Sequence[str] | None) -> str:
+    """Why a server of these backends cannot load ``model``; empty where it can, or nobody knows."""
+    if backends is None or model.config.backend in backends:
+        return ""
+    has = ", ".join(backends) or "none"
+    return f"this server has no {model.config.backend} backend, only {has}; --backend {PYTHON} runs the engine there"
 
 
 def open_here(model: ModelFolder) -> EngineBase:
@@ -210,25 +148,3 @@ def sample_feeds(
     sizes = [size for size in dict.fromkeys((min(3, largest), largest)) if size > 1]
     joined = [next(batches(singles, size, specs)) for size in sizes]
     return [dict(sample) for sample in singles[:samples]], joined
-
-
-def check_request(wanted: bool, server: str, data: str, evaluate: str) -> CheckRequest | None:
-    """From the options of the command. Raises ``BadInput`` where an option of the check stands without it."""
-    if wanted:
-        return CheckRequest(server, data or RANDOM, evaluate)
-    for option, value in (("--triton-server", server), ("--data", data), ("--evaluate", evaluate)):
-        if value:
-            raise BadInput("says how to check", where=option, fix="add --check")
-    return None
-
-
-def parse_rate_limit(text: str) -> RateLimit | None:
-    """``"memory=2,bus=1:3"``: what an instance takes, and its priority (1 where none is given). Raises ``BadInput``."""
-    if not text:
-        return None
-    named = r"[\w.-]+=[1-9]\d*"
-    match = re.fullmatch(rf"(?P<resources>{named}(?:,{named})*)(?::(?P<priority>\d+))?", text)
-    if match is None:
-        raise BadInput(f"{text!r} cannot be read", where="--rate-limit", expected="NAME=COUNT[,NAME=COUNT][:PRIORITY]")
-    pairs = (part.split("=") for part in match["resources"].split(","))
-    return RateLimit({name: int(count) for name, count in pairs}, int(match["priority"] or 1))

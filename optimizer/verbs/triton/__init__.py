@@ -1,0 +1,1 @@
+"""``optimize deploy BUNDLE triton``: the repository written, proven and tuned on a Triton that runs it."""

@@ -1,0 +1,55 @@
+"""The options of the command, read."""
+
+from __future__ import annotations
+
+import re
+
+from deployment.triton.config import RateLimit
+from deployment.triton.tuning import Goal
+from graphs.errors import BadInput
+from optimizer.numbers_given import check_above_zero
+from optimizer.settings import choice
+from optimizer.verbs.triton.proof import RANDOM, CheckRequest
+from optimizer.verbs.triton.tune import TuneRequest
+
+
+def check_request(wanted: bool, server: str, data: str, evaluate: str) -> CheckRequest | None:
+    """From the options of the command. Raises ``BadInput`` where an option of the check stands without it."""
+    if wanted:
+        return CheckRequest(server, data or RANDOM, evaluate)
+    for option, value in (("--triton-server", server), ("--data", data), ("--evaluate", evaluate)):
+        if value:
+            raise BadInput("says how to check", where=option, fix="add --check")
+    return None
+
+
+def parse_rate_limit(text: str) -> RateLimit | None:
+    """``"memory=2,bus=1:3"``: what an instance takes, and its priority (1 where none is given). Raises ``BadInput``."""
+    if not text:
+        return None
+    named = r"[\w.-]+=[1-9]\d*"
+    match = re.fullmatch(rf"(?P<resources>{named}(?:,{named})*)(?::(?P<priority>\d+))?", text)
+    if match is None:
+        raise BadInput(f"{text!r} cannot be read", where="--rate-limit", expected="NAME=COUNT[,NAME=COUNT][:PRIORITY]")
+    pairs = (part.split("=") for part in match["resources"].split(","))
+    return RateLimit({name: int(count) for name, count in pairs}, int(match["priority"] or 1))
+
+
+def tune_request(optimize_for: str, bound: str, clients: int, seconds: float) -> TuneRequest | None:
+    """From the options of the command; None where no goal is given. Raises ``BadInput``."""
+    if not optimize_for:
+        if bound:
+            raise BadInput("bounds what is searched", where="--latency-bound", fix="add --optimize-for throughput")
+        return None
+    check_above_zero({"--clients": clients, "--tune-seconds": seconds})
+    return TuneRequest(choice(Goal, optimize_for, "--optimize-for"), parse_milliseconds(bound), clients, seconds)
+
+
+def parse_milliseconds(text: str) -> float | None:
+    """``"20ms"``, ``"0.5 s"``, ``"800us"`` or milliseconds as a number; None for none. Raises ``BadInput``."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>us|ms|s)?", text.strip())
+    if match is None or not float(match["number"]):
+        raise BadInput(f"{text!r} is no time", where="--latency-bound", expected="a time above 0, such as 20ms")
+    return float(match["number"]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match["unit"] or "ms"]

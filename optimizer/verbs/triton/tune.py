@@ -1,0 +1,80 @@
+"""The search on a running server, and what it leaves: the configuration rewritten, and every trial beside it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployment.triton.check import CLIENTS
+from deployment.triton.control import ServerControl
+from deployment.triton.models import ModelFolder
+from deployment.triton.repository import write_config
+from deployment.triton.served import served_engine
+from deployment.triton.tuned_config import limits_of, measured, tuned, values_of
+from deployment.triton.tuning import Goal, Tuning, tune
+from engines.errors import BuildError, EngineElsewhere
+from graphs.files import write_json
+from optimizer.verbs.triton.proof import CheckRequest, lacks_backend, open_here, sample_feeds
+
+TRACE = "tuning.json"
+"""Beside ``config.pbtxt``: Triton reads folders of versions and that file, and leaves others alone."""
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """``latency_bound_ms`` on p99, None for none; ``clients`` have one request in flight each; ``seconds`` for the
+    search of each model."""
+
+    goal: Goal
+    latency_bound_ms: float | None = None
+    clients: int = CLIENTS
+    seconds: float = 60.0
+
+
+def tune_model(
+    bundle: Path,
+    repository: Path,
+    model: ModelFolder,
+    control: ServerControl,
+    check: CheckRequest,
+    request: TuneRequest,
+    backends: Sequence[str] | None,
+) -> tuple[ModelFolder, Tuning | None]:
+    """``model`` with the configuration that was found best, written and loaded; and the search, None where its engine
+    does not run here. Raises ``EngineError`` where the server does not load it."""
+    if lacks_backend(model, backends):
+        return model, None
+    name = model.config.name
+    try:
+        with open_here(model) as engine:
+            control.check_loaded(name)
+            samples, _ = sample_feeds(bundle, model, engine.inputs, check.data)
+            measure = measured(
+                model.config,
+                control,
+                lambda: served_engine(control.grpc, name, engine, model.config.max_batch_size),
+                samples,
+                clients=request.clients,
+                latency_bound_ms=request.latency_bound_ms,
+            )
+            found = tune(
+                measure,
+                values_of(model.config),
+                limits_of(model.config),
+                request.goal,
+                clients=request.clients,
+                latency_bound_ms=request.latency_bound_ms,
+                seconds=request.seconds,
+            )
+    except (EngineElsewhere, BuildError):  # the check says so
+        return model, None
+    found = replace(found, server=control.version())
+    said = f"Found by --optimize-for {request.goal.value} on tritonserver {found.server}: {found.text}."
+    lines = tuple(textwrap.wrap(said, 110))
+    chosen = replace(model, config=tuned(model.config, found.chosen.values), comment=(*model.comment, *lines))
+    write_config(repository / name, chosen)
+    write_json(repository / name / TRACE, found)
+    control.load(name)
+    return chosen, found
