@@ -21,6 +21,7 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
 from graphs.edits import GraphEdits
+from graphs.saving import weight_bytes
 from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
 from graphs.weighted import WeightedOp, output_axis
@@ -37,7 +38,10 @@ from optimizer.sparsity.magnitude import give_weight, prune_weight
 from optimizer.sparsity.pattern import prune_two_four
 
 RUN_MACS = 1e13
-"""Multiply-accumulates that running the models for rows may take: two or three minutes of two cores."""
+"""Multiply-accumulates that running the models for rows may take (both models, half of each on average): two or three
+minutes of two cores."""
+WRITTEN_BYTES = 4e10
+"""Bytes of weights that may be written for those runs, both models each time: large models go in fewer waves."""
 SOLVED_WORK = 4e13
 """And those of moments and solutions together, five to ten minutes of two cores: where full solutions take more, layers
 are gone through once, and weights for which that is too much as well are pruned by magnitude."""
@@ -118,7 +122,7 @@ def reconstruct(
         if weight.prunable and weight.name not in {layer.name for layer in layers}:
             prune_weight(edits, _in(weight, nodes))
             done += 1
-    for wave in _waves(layers, macs * len(feeds)):
+    for wave in _waves(layers, macs * len(feeds), 2 * weight_bytes(model)):
         for chunk in in_chunks(wave, _Layer.bytes, CHUNK_BYTES):
             sums = _moments(model, pruned, nodes, chunk, feeds, seed)
             for layer in chunk:
@@ -177,12 +181,14 @@ def _unsolvable(layer: _Layer, position: Mapping[ir.Node, int], left: float) -> 
     return "" if layer.work(full=False) <= left else "the work set aside for reconstruction is used up"
 
 
-def _waves(layers: Sequence[_Layer], macs: float) -> Iterator[list[_Layer]]:
-    """Consecutive layers, in as many runs as ``RUN_MACS`` pay for; those that read one tensor stay together."""
+def _waves(layers: Sequence[_Layer], macs: float, written: int) -> Iterator[list[_Layer]]:
+    """Consecutive layers, in as many runs as ``RUN_MACS`` and ``WRITTEN_BYTES`` pay for, each run of both models being
+    of ``macs`` on average and writing ``written`` bytes; those that read one tensor stay together.
+    """
     levels: dict[str, list[_Layer]] = {}
     for layer in layers:
         levels.setdefault(str(_data(layer.op.node).name), []).append(layer)
-    count = int(max(min(RUN_MACS / max(macs, 1), len(levels)), 1))  # two models, half of each on average
+    count = int(max(min(RUN_MACS / max(macs, 1), WRITTEN_BYTES / max(written, 1), len(levels)), 1))
     each = max(ceil(len(levels) / count), 1)
     grouped = list(levels.values())
     for start in range(0, len(grouped), each):

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from engines.engine import Array
 from graphs.macs import count_macs, total_macs
 from graphs.model_files import model_digest
-from graphs.saving import SINGLE_FILE_BYTES, save_model, weight_bytes
+from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events, Progress
 from optimizer.quantization.corrections.catalogue import Correction
@@ -22,6 +21,7 @@ from optimizer.quantization.sampling import spread
 from optimizer.sparsity.record import DENSE, NodeSparsity
 from optimizer.sparsity.restore import restored
 from optimizer.sparsity.sparsify import How, sparsify
+from optimizer.sparsity.stored import SolvedWeights
 from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import sparse_budget_key, sparsity_key
@@ -65,7 +65,7 @@ def sparse_graph(job: Job, cleaned: Cleaned, runner: StageRunner, events: Events
 def _pruned(job: Job, cleaned: Cleaned, events: Events, folder: Path) -> SparseGraph:
     model = ir.load(cleaned.path)
     left_out = {Correction(name) for name in job.settings.without}
-    scratch = _Files(folder / "solved", weight_bytes(model) > SINGLE_FILE_BYTES)
+    scratch = SolvedWeights(model, folder / "solved")
     how = How(
         macs=total_macs(count_macs(model, cleaned.sample_shapes)),
         permute=Correction.PERMUTATION not in left_out,
@@ -87,29 +87,6 @@ def _pruned(job: Job, cleaned: Cleaned, events: Events, folder: Path) -> SparseG
         save_model(made.dense, dense)
     scratch.clear()
     return SparseGraph(path, dense, model_digest(path), made.nodes, notes)
-
-
-class _Files:
-    """Solved weights of a large model, in files until the model is written."""
-
-    def __init__(self, folder: Path, large: bool) -> None:
-        self._folder, self._large, self._count = folder, large, 0
-
-    def keep(self, array: Array) -> Array:
-        if not self._large:
-            return array
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{self._count}.npy"
-        self._count += 1
-        np.save(path, array)
-        kept: Array = np.load(path, mmap_mode="r")
-        return kept
-
-    def clear(self) -> None:
-        for path in self._folder.glob("*.npy"):
-            path.unlink()
-        if self._folder.is_dir():
-            self._folder.rmdir()
 
 
 def within_budget(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -10,13 +11,14 @@ import pytest
 
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
-from graphs.two_four import is_two_four, weight_of
+from graphs.saving import save_model
+from graphs.two_four import is_two_four, two_four_products, weight_of
 from optimizer.equivalence import Answers
 from optimizer.importing.names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.quantization.judging import Judge
 from optimizer.settings import Sparsity
-from optimizer.sparsity import reconstruct
+from optimizer.sparsity import reconstruct, stored
 from optimizer.sparsity.claims import confirmed
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.magnitude import PruneTwoFour
@@ -210,3 +212,14 @@ def test_where_full_solutions_take_too_long_layers_are_gone_through_once(
     monkeypatch.setattr(reconstruct, "SOLVED_WORK", 0.0)
     none = sparsify(net(), SAMPLES[:64], How(macs=400_000))
     assert any("the work set aside for reconstruction is used up" in note for note in none.notes)
+
+
+def test_weights_of_a_large_model_wait_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "SINGLE_FILE_BYTES", 1)
+    weights = stored.SolvedWeights(net(), tmp_path / "solved")
+    found = sparsify(net(), SAMPLES[:16], How(macs=400_000, store=weights.keep))
+    assert len(list((tmp_path / "solved").iterdir())) == 4
+    save_model(found.model, tmp_path / "model.onnx")
+    weights.clear()
+    assert not (tmp_path / "solved").exists()
+    assert len(two_four_products(ir.load(tmp_path / "model.onnx"))) == 4
