@@ -19,7 +19,8 @@ from optimizer.quantization.corrections.catalogue import Correction
 
 
 class Precision(str, Enum):
-    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the budget, else fp16.
+    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the usual budget, else
+    fp16; with a budget that is given, what of int8, fp8 (where every target has it), fp16 and fp32 is best for each.
     ``int8wo`` and ``int4`` store weights alone so, their products are of floats.
     """
 

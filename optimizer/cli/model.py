@@ -17,8 +17,8 @@ CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
 # What the help says of each option; TensorRT's own are in docs/engines.md.
 PRECISION = (
-    "Type of convolutions and matrix products; int8wo, int4: of weights alone. auto: int8 if within --max-drop, else "
-    "fp16. Default: int8."
+    "Type of convolutions and matrix products; int8wo, int4: of weights alone. auto: int8 if within 1 %, else fp16; "
+    "with --max-drop the best of int8, fp8, fp16 and fp32 for each. Default: int8."
 )
 TARGET = "What to build engines for, comma-separated. Default: cpu, and native where a GPU is found."
 DATA = "Sample inputs that INT8 ranges are calibrated on. Default: random values, and the report says so."
@@ -28,7 +28,10 @@ EVALUATE = "Your metric: function(infer) runs labelled data through infer and re
 CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most accurate. Default: auto."
 WITHOUT = "Accuracy corrections to leave out of INT8, comma-separated. Default: none is left out."
 SAMPLES = "How many samples to calibrate on. Default: 512."
-MAX_DROP = "Largest loss against FP32, of --evaluate's metric or else of cosine similarity. Default: 1%."
+MAX_DROP = (
+    "Largest loss against FP32, of --evaluate's metric or else of cosine similarity: the cheapest mix of precisions "
+    "within it is searched for. Default: 1%, and no search."
+)
 SPARSITY = "2:4 prunes two of every four weights; -required refuses targets that gain nothing. Default: none."
 SHAPE = "Smallest, usual and largest shape of an input with dynamic axes: x=1x3x64x64:8x3x64x64:32x3x64x64; repeatable."
 BATCH_AXIS = "Does axis 0 of the inputs count samples (0) or not (none)? Default: auto, found out by running the model."

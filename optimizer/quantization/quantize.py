@@ -23,33 +23,27 @@ from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranch
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.fallback import (
-    CHEAP,
-    FEW,
     Allowance,
     Fallback,
     cheap_fallback,
-    cheap_ops,
     choose_fallback,
 )
 from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
-from optimizer.quantization.corrections.sensitivity import Sensitivity, measure, sample_count
+from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db
 from optimizer.quantization.placement import place
 from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.sampling import Samples, divided, spread
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.scheme import TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
+from optimizer.quantization.sweeps import measure_all, measure_as_needed
 from optimizer.quantization.weight_only.prepare import prepare_weights
 
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8."""
-SWEPT_MACS = 2e12
-"""Multiply-accumulates a sensitivity sweep may take; beyond, none is left in high precision."""
-FEW_SWEPT_MACS = 2e10
-"""And one of the ops that the CPU's form may leave out, once each; beyond, only the cheapest are looked at."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ def prepare(
     found: list[Sensitivity] = []
     if Correction.FALLBACK in settings.corrections:
         on_step("measuring how much error each op causes")
-        sweep = partial(_measure, work, chosen, samples.feeds, settings)
+        sweep = partial(measure_as_needed, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
         notes.extend(failed)
     return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged, judge)
@@ -131,7 +125,7 @@ def _in_weights(
     found, failed = list[Sensitivity](), list[str]()
     if Correction.FALLBACK in settings.corrections:
         on_step("measuring how much error each op causes")
-        sweep = partial(_measure, work, chosen, samples.feeds, settings)
+        sweep = partial(measure_as_needed, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
     return Prepared(work, settings, chosen, tuple(found), (*notes, *told, *failed), samples.judged, Judge(work))
 
@@ -229,9 +223,11 @@ class Prepared:
         reached = in_db({"int8": before, f"with {len(reasons)} of them in float": noise})
         return replace(plain, notes=(*plain.notes, f"no op left out for its error: the outputs have {reached}"))
 
-    def leaving_out(self, nodes: Collection[str], why: str) -> QuantizedModel:
+    def leaving_out(
+        self, nodes: Collection[str], why: str, formats: Mapping[str, Scheme] | None = None
+    ) -> QuantizedModel:
         """A quantized copy with exactly ``nodes`` in high precision beside what rules leave there, each for the reason
-        ``why`` and what was measured of it.
+        ``why`` and what was measured of it; those of ``formats`` in a scheme of their own.
         """
         found, costs = self._as_judged(sum(item.noise for item in self.found)), self.settings.costs
         noise, total = sum(item.noise for item in found) or 1.0, sum(costs.values()) or 1
@@ -240,9 +236,15 @@ class Prepared:
             str(node.name): f"{why}: {caused.get(str(node.name), '')}"
             f"{costs.get(str(node.name), 0) / total:.1%} of the MACs"
             for node in self.model.graph
-            if node.name in nodes
+            if node.name in nodes or node.name in (formats or {})
         }
-        return self._without(reasons, sum(item.noise for item in found if item.node not in nodes))
+        kept = {node: reason for node, reason in reasons.items() if node in nodes}
+        made = self._without(kept, sum(item.noise for item in found if item.node not in nodes), formats or {})
+        told = {
+            name: replace(node, reason=reasons[name]) if name in (formats or {}) and name in reasons else node
+            for name, node in made.plan.nodes.items()
+        }
+        return replace(made, plan=PrecisionPlan(told, made.plan.notes))
 
     def sensitivities(self) -> list[Sensitivity]:
         """What every op causes that computes in int8 and has multiply-accumulates: as measured before, or measured now
@@ -254,26 +256,47 @@ class Prepared:
         wanted = {name for name, node in nodes.items() if node.dtype is Dtype.INT8 and self.settings.costs.get(name)}
         found = {item.node: item for item in self._as_judged(sum(item.noise for item in self.found))}
         if not wanted <= found.keys() and self.judged:
-            sweep = partial(_measure_all, self.model, self.chosen, self.judged, self.settings)
+            sweep = partial(measure_all, self.model, self.chosen, self.judged, self.settings)
             measured, _ = attempt("measuring how much error each op causes", sweep, list[Sensitivity]())
             found = {item.node: item for item in measured} or found
         usual = sum(item.noise for item in found.values()) / len(found) if found else 1.0
         return [found.get(name) or Sensitivity(name, usual) for name in nodes if name in wanted or name in found]
 
-    def _without(self, reasons: Mapping[str, str], expected: float) -> QuantizedModel:
-        """A quantized copy with the nodes in ``reasons`` in high precision."""
+    def sensitivities_in(self, scheme: Scheme) -> list[Sensitivity]:
+        """What every op would cause that can be in ``scheme`` in place of this one, in the same units; empty where that
+        takes too long.
+        """
+        if self.chosen is None or not self.judged:
+            return []
+        other = replace(self.settings, formats=dict.fromkeys(self.settings.costs, scheme))
+        chosen = replace(self.chosen, placement=placed(self.model, other, self.chosen.table), roundings=[])
+        sweep = partial(measure_all, self.model, chosen, self.judged, other)
+        what = f"measuring how much error each op causes in {scheme.dtype.value}"
+        found, _ = attempt(what, sweep, list[Sensitivity]())
+        noise, judged = sum(item.noise for item in self.found), self.chosen.noise
+        factor = judged / noise if judged is not None and noise > 0 else 1.0
+        able = {name for name, node in chosen.placement.plan.nodes.items() if node.dtype is scheme.dtype}
+        return [replace(item, noise=item.noise * factor) for item in found if item.node in able]
+
+    def _without(
+        self, reasons: Mapping[str, str], expected: float, formats: Mapping[str, Scheme] | None = None
+    ) -> QuantizedModel:
+        """A quantized copy with the nodes in ``reasons`` in high precision, those of ``formats`` in other schemes."""
         assert self.chosen is not None
         keep_float = {**self.settings.keep_float, **self._by_the_plan, **reasons}
-        settings = replace(self.settings, keep_float=keep_float)
+        moved = formats or {}
+        settings = replace(self.settings, keep_float=keep_float, formats={**self.settings.formats, **moved})
         work, table = self.model.clone(), self.chosen.table
         placement = placed(work, settings, table)
         notes = [*self.notes, *(f"{node}: {reason}" for node, reason in reasons.items())]
-        roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in keep_float]
+        elsewhere = keep_float.keys() | moved.keys()
+        roundings = [rounding for rounding in self.chosen.roundings if rounding.node not in elsewhere]
         if roundings:
             correct = partial(correct_biases, roundings=roundings)
             work, told, failed = attempt_on("bias correction", work, correct, list[str]())
             notes += [*told, *failed]
-        inserted(work, placement, table, self.chosen.settled, self.chosen.scales)
+        settled = {rounding.tensor: rounding.weight for rounding in roundings}
+        inserted(work, placement, table, settled, self.chosen.scales)
         plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
@@ -341,55 +364,6 @@ def _rewrite(
     }
     steps = [Step(item.what, make) for item, make in made.items() if item in settings.corrections]
     return rewritten(model, steps, spread(feeds, PROOF_FEEDS))
-
-
-def _measure_all(
-    model: ir.Model, chosen: Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
-) -> list[Sensitivity]:
-    """The error of each op in int8, as TensorRT would place it; nothing where that takes too long."""
-    total, placement = sum(settings.costs.values()), chosen.placement
-    if settings.scheme.integer_results:
-        placement = place(model, scheme=TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
-        if not all(point.range_name in chosen.table.tensors for point in placement.activations):
-            return []
-    ops = len(placement.weights)
-    if not placement.quantizes or ops * total > SWEPT_MACS:
-        return []
-    some = spread(feeds, sample_count(ops, total, len(feeds)))
-    return measure(model, placement, chosen.table, some, settled=chosen.settled, scales=chosen.scales)
-
-
-def _measure(
-    model: ir.Model, chosen: Candidate, feeds: Sequence[Feed], settings: QuantizeSettings
-) -> list[Sensitivity]:
-    """The error of each op in int8, the others in float; nothing where that takes too long.
-
-    Where the form for the CPU is of use as it is, only of ops that cost next to nothing. Where it is not, as TensorRT
-    would place it: the same ops ruin a model.
-    """
-    total, placement = sum(settings.costs.values()), chosen.placement
-    among: frozenset[str] | None = None
-    if settings.scheme.integer_results and chosen.usable:
-        integer = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
-        felt = felt_costs(model, placement, settings.costs)
-        among = cheap_ops(felt, FEW, total) & integer
-        if len(among) * total > FEW_SWEPT_MACS:
-            among = cheap_ops(felt, CHEAP, total) & integer
-        if not among:
-            return []
-    elif settings.scheme.integer_results:
-        placement = place(model, scheme=TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
-        if not all(point.range_name in chosen.table.tensors for point in placement.activations):
-            return []
-    ops = len(placement.weights) if among is None else len(among)
-    if not placement.quantizes or ops * total > SWEPT_MACS:
-        return []
-    count = sample_count(ops, total, len(feeds))
-    if among is not None:
-        count = max(min(count, int(FEW_SWEPT_MACS / (ops * total))), 1)
-    return measure(
-        model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, scales=chosen.scales, among=among
-    )
 
 
 def _nothing_to_do(model: ir.Model, settings: QuantizeSettings) -> QuantizedModel:

@@ -8,7 +8,7 @@ node's cost is its multiply-accumulates, which no prediction can be wrong about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
@@ -22,7 +22,11 @@ from benchmarks.timing.op_times import profile_kernels
 from engines.engine import Feed
 from engines.targets.boards import GpuRates
 from engines.targets.target import Target
+from graphs.weighted import is_weighted
 from optimizer.attempt import attempt
+from optimizer.precision import Dtype
+from optimizer.quantization.formats import formats_of
+from optimizer.quantization.scheme import SCHEMES
 from optimizer.settings import Precision
 from optimizer.typed.graph import type_by_structure
 
@@ -37,10 +41,13 @@ NodeCosts = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Costs:
-    """``by_node`` sums to one; ``how`` says what they are, in a sentence."""
+    """``by_node``, of leaving int8 for float, sums to one; ``how`` says what they are, in a sentence. ``parts``: by
+    another format that every target takes, the part of that which leaving for it costs each node that can be in it.
+    """
 
     by_node: dict[str, float]
     how: str
+    parts: dict[Dtype, dict[str, float]] = field(default_factory=dict)
 
 
 def gpu_costs(
@@ -79,6 +86,29 @@ def gpu_costs(
     mixed = {node: PREDICTED_PART * time.get(node, 0.0) + (1 - PREDICTED_PART) * part for node, part in work.items()}
     what = "energy, taken as time at full power," if optimize_for == "energy" else f"time at batch {batch}"
     return Costs(_shares(mixed), f"half multiply-accumulates, half {what} predicted for {', '.join(boards)}")
+
+
+def format_parts(model: ir.Model, targets: Sequence[Target]) -> dict[Dtype, dict[str, float]]:
+    """``Costs.parts`` of every format with ranges from calibration that all of ``targets`` take: the slowest target's,
+    by its peak rates. FP8 runs as fast as INT8 where it is there at all, and costs ``LEAST_PART``.
+    """
+    rates = [target.rates for target in targets]
+    found: dict[Dtype, dict[str, float]] = {}
+    for dtype in (dtype for dtype, scheme in SCHEMES.items() if scheme.calibrated and dtype is not Dtype.INT8):
+        able = [str(node.name) for node in model.graph if is_weighted(node) and not formats_of(node, targets)[dtype]]
+        if able and rates and all(rates):
+            part = max(_part(gpu, dtype.value) for gpu in rates if gpu is not None)
+            found[dtype] = dict.fromkeys(able, part)
+    return found
+
+
+def _part(gpu: GpuRates, dtype: str) -> float:
+    int8, half, other = (1 / gpu.rate(name) for name in ("int8", "fp16", dtype))
+    return min(max((other - int8) / (half - int8), LEAST_PART), 1.0) if half > int8 else 1.0
+
+
+LEAST_PART = 0.02
+"""Of what float costs, what another format costs at least: where both are as good, a node stays in int8."""
 
 
 def cpu_costs(

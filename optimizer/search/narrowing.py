@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from optimizer.search.frontier import Step, Table
+from optimizer.search.frontier import Moves, Step, Table
 
 LOOKS = 10
 """Sets that are measured at most, the first among them: halving takes eight of 200. Every bound allows for so many."""
@@ -72,7 +72,7 @@ class Narrowing:
         self._table, self._steps = table, table.frontier()
         self._measure, self._limit, self._goes_on = measure, limit, goes_on
         self._costs = [step.cost for step in self._steps]
-        self._known: dict[frozenset[str], tuple[Step, Outcome]] = {first[0].left_out: first}
+        self._known: dict[Moves, tuple[Step, Outcome]] = {first[0].moves: first}
 
     def run(self) -> Choice:
         turns = 0
@@ -84,7 +84,7 @@ class Narrowing:
             self._look(step)
             tried += 1
         last = self._steps[-1]
-        if self._best() is None and last.left_out not in self._known:
+        if self._best() is None and last.moves not in self._known:
             self._look(last)  # whatever it takes: the budget is to come true
         return Choice(self._best(), self._aim)
 
@@ -92,7 +92,7 @@ class Narrowing:
     def _aim(self) -> Aim:
         """The most that nothing has shown to be out of reach on these samples."""
         within = [outcome for _, outcome in self._known.values() if outcome.ok]
-        _, last = self._known.get(self._steps[-1].left_out, (None, None))
+        _, last = self._known.get(self._steps[-1].moves, (None, None))
         least = last if last is not None and last.ok else None  # with nothing in int8, where that was measured
         if all(outcome.tells for outcome in within) and (least is None or least.surely):
             return Aim.SURELY
@@ -110,7 +110,7 @@ class Narrowing:
         return len(self._known) < LOOKS and self._goes_on()
 
     def _look(self, step: Step) -> None:
-        self._known[step.left_out] = step, self._measure(step)
+        self._known[step.moves] = step, self._measure(step)
 
     def _best(self) -> Step | None:
         held = [step for step, outcome in self._known.values() if self._holds(outcome)]
@@ -135,7 +135,7 @@ class Narrowing:
     def _unknown(self, at: int, low: int, high: int) -> Step | None:
         """The step nearest to ``at`` within the bracket that was not measured."""
         inside = sorted(range(low + 1, min(high, len(self._steps))), key=lambda k: abs(k - at))
-        return next((self._steps[k] for k in inside if self._steps[k].left_out not in self._known), None)
+        return next((self._steps[k] for k in inside if self._steps[k].moves not in self._known), None)
 
     def _bracket(self) -> tuple[int, int]:
         """Positions on the frontier: the last that is expected to fail, as one of no less noise has, and the first that
@@ -150,17 +150,19 @@ class Narrowing:
         return min(low, high - 1), high
 
     def _moved_back(self) -> Step | None:
-        """The best set with the dearest node back in int8 that may bear it and was not tried."""
+        """The best set with the dearest node in something cheaper that may bear it and was not tried."""
         best = self._best()
         if best is None:
             return None
         failed = [step.noise for step, outcome in self._known.values() if not self._holds(outcome)]
         most = SLACK * min(failed, default=float("inf"))
-        costs = self._table.costs
-        for node in sorted(best.left_out & costs.keys(), key=lambda node: -costs[node]):
-            step = self._table.step(best.left_out - {node})
-            if step.left_out not in self._known and step.noise <= most:
-                return step
+        options = self._table.options
+        for move in sorted(best.moves & options.keys(), key=lambda move: (-options[move].cost, move)):
+            cheaper = [{other} for other in options if other[0] == move[0] and options[other].cost < options[move].cost]
+            for instead in [*cheaper, set()]:
+                step = self._table.step(best.moves - {move} | instead)
+                if step.moves not in self._known and step.noise <= most:
+                    return step
         return None
 
 

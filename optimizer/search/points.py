@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from graphs.digests import digest_of
 from graphs.errors import BadInput
 from graphs.files import read_json, read_record, write_json, write_record
+from optimizer.search.frontier import Move, Moves
 from optimizer.stages.forms.typed_forms import TypedForm
 
 _POINT, _KEY = "point.json", "search.json"
@@ -27,7 +28,7 @@ class Trade:
 class Point:
     """One measured set: its form, what it costs, and the seconds that making and measuring took."""
 
-    left_out: list[str]
+    moves: list[Move]
     form: TypedForm
     trade: Trade
     seconds: float
@@ -52,9 +53,9 @@ class PointStore:
             folder.mkdir(parents=True)
             write_json(folder / _KEY, _Owner(key))
 
-    def point(self, left_out: Collection[str], make: Callable[[Path], Point]) -> Point:
+    def point(self, moves: Moves, make: Callable[[Path], Point]) -> Point:
         """The point of a set, from an earlier run or made now; ``make`` gets an empty folder for its graph."""
-        place = self.folder / digest_of(sorted(left_out))[:16]
+        place = self.folder / digest_of(part for move in sorted(moves) for part in move)[:16]
         try:
             return read_record(place / _POINT, Point)
         except BadInput:

@@ -136,7 +136,7 @@ def _nearest(
     items = _affordable(found, costs, budget, AUDIBLE_PART * noise)
     if not items:
         return {}
-    filled = knapsack(items, costs, budget)
+    filled = _knapsack(items, costs, budget)
     chosen = next((indices for removed, indices in filled if noise - removed <= target), filled[-1][1])
     return _parts(items, chosen, noise)
 
@@ -149,7 +149,7 @@ def _bargain(
     items = _affordable(found, costs, budget, LEAST_PART * INAUDIBLE)
     best, gain = dict(chosen), 0.0
     start = _decibels(noise * (1 - sum(chosen.values())))
-    for removed, indices in knapsack(items, costs, budget) if items else ():
+    for removed, indices in _knapsack(items, costs, budget) if items else ():
         spent = sum(costs[items[index].node] for index in indices) - sum(costs[node] for node in chosen)
         found_gain = start - _decibels(noise - removed) - RATE * 100 * max(spent, 0) / total
         if found_gain > gain:
@@ -178,7 +178,7 @@ def best_fallback(
     items = [
         item for item in sensitivities if 0 < costs.get(item.node, 0) <= budget and item.noise >= least * total > 0
     ]
-    return _parts(items, knapsack(items, costs, budget)[-1][1], total) if items else {}
+    return _parts(items, _knapsack(items, costs, budget)[-1][1], total) if items else {}
 
 
 def cheapest_fallback(
@@ -192,7 +192,7 @@ def cheapest_fallback(
     items = _affordable(sensitivities, costs, budget, worth)
     if not items:
         return {}
-    filled = knapsack(items, costs, budget)
+    filled = _knapsack(items, costs, budget)
     enough = max(target, NEARLY * max(total - filled[-1][0], 0.0))
     chosen = next(indices for removed, indices in filled if total - removed <= enough)
     return _parts(items, chosen, total)
@@ -204,8 +204,8 @@ def _affordable(
     return [item for item in sensitivities if 0 < costs.get(item.node, 0) <= budget and item.noise >= least > 0]
 
 
-def knapsack(
-    items: Sequence[Sensitivity], costs: Mapping[str, int] | Mapping[str, float], budget: float
+def _knapsack(
+    items: Sequence[Sensitivity], costs: Mapping[str, int], budget: float
 ) -> list[tuple[float, tuple[int, ...]]]:
     """For each thousandth of the budget the most noise that can be removed for it, and by which items (0/1, exact up to
     the rounding of costs).

@@ -128,8 +128,10 @@ class AccuracyChecker:
         accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds(), paired)["form"]
         if not with_task or self._task is None or self._fp32 is None:
             check = judge(accuracy, None, self._max_drop)
-            bound = paired.bound(self._looks) if paired is not None else None
-            return replace(check, bound=bound, unsure="" if bound or paired is None else "too few samples")
+            if paired is None or accuracy.failures:
+                return check
+            bound = paired.bound(self._looks)
+            return replace(check, bound=bound, unsure="" if bound else "too few samples")
         after = self._score(engine)
         check = judge(accuracy, self._task.compare(self._fp32.score, after.score), self._max_drop)
         if not self._looks or not check.ok:

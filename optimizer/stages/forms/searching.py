@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from optimizer.events import Events, Progress
-from optimizer.precision import PrecisionPlan
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.corrections.fallback import NEARLY, Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.quantization.scheme import SCHEMES
 from optimizer.search.costs import Costs
-from optimizer.search.frontier import Step, Table
+from optimizer.search.frontier import FLOAT, Format, Moves, Step, Table, to_float
 from optimizer.search.narrowing import LOOKS, Aim, Outcome, fastest, spread
 from optimizer.search.pareto import recorded
 from optimizer.search.points import Point, PointStore, Trade
@@ -54,26 +55,27 @@ class BudgetSearch:
     calibration_s: float
     events: Events
     stage: str
-    _points: dict[frozenset[str], Point] = field(default_factory=dict)
+    _points: dict[Moves, Point] = field(default_factory=dict)
     _preparing: float = 0.0
     _longest: float = 0.0
 
     def form(self) -> TypedForm:
         """The form that ships, with the ``search`` that found it."""
         usual = self.prepared.quantized(Allowance())
-        first = self._point(usual.fallen_back, partial(self.maker.quantized, usual))
+        begun = to_float(usual.fallen_back)
+        first = self._point(begun, partial(self.maker.quantized, usual))
         started = time.perf_counter()
         costs = self.maker.costs(first.form.path)
-        table = Table(self.prepared.sensitivities(), costs.by_node)
+        table = Table(self.prepared.sensitivities(), costs.by_node, self._formats(costs))
         self._preparing = time.perf_counter() - started
-        self._all = frozenset(table.costs)
-        begun = table.step(usual.fallen_back), self._outcome(first.form.check)
-        choice = fastest(table, begun, self._measured, self.limit, self._goes_on)
+        self._all = table.all_in_float
+        start = table.step(begun), self._outcome(first.form.check)
+        choice = fastest(table, start, self._measured, self.limit, self._goes_on)
         for step in spread(table.frontier(), PICTURED) if not first.form.check.ok else ():
-            new = step.left_out not in self._points and self._makes(step)
+            new = step.moves not in self._points and self._makes(step)
             if new and len(self._points) < PICTURED and self._goes_on():
                 self._measured(step)
-        chosen = self._nearest() if choice.step is None else self._points.get(choice.step.left_out)
+        chosen = self._nearest() if choice.step is None else self._points.get(choice.step.moves)
         chosen = chosen or self._nearest()  # in float, which is not this backend's to ship
         search = recorded(
             list(self._points.values()),
@@ -97,30 +99,40 @@ class BudgetSearch:
         return self._seconds + self._longest <= CALIBRATIONS * self.calibration_s
 
     def _makes(self, step: Step) -> bool:
-        return step.left_out != self._all or self.maker.in_float is not None
+        return step.moves != self._all or self.maker.in_float is not None
 
     def _measured(self, step: Step) -> Outcome:
         """Make and prove the set of ``step``; with nothing in int8 what is no form of this backend is FP32 itself."""
         if not self._makes(step):
             return Outcome(0.0, True, True, True, True)
-        if step.left_out == self._all and self.maker.in_float is not None:
-            point = self._point(step.left_out, self.maker.in_float)
+        if step.moves == self._all and self.maker.in_float is not None:
+            point = self._point(step.moves, self.maker.in_float)
         else:
-            point = self._point(step.left_out, partial(self._without, step.left_out))
+            point = self._point(step.moves, partial(self._without, step.moves))
         self._longest = max(self._longest, point.seconds)
         return self._outcome(point.form.check)
 
-    def _without(self, left_out: Collection[str], folder: Path) -> TypedForm:
-        return self.maker.quantized(self.prepared.leaving_out(left_out, WHY), folder)
+    def _without(self, moves: Moves, folder: Path) -> TypedForm:
+        left_out = {node for node, name in moves if name == FLOAT}
+        formats = {node: SCHEMES[Dtype(name)] for node, name in moves if name != FLOAT}
+        return self.maker.quantized(self.prepared.leaving_out(left_out, WHY, formats), folder)
 
-    def _point(self, left_out: Collection[str], make: Callable[[Path], TypedForm]) -> Point:
+    def _formats(self, costs: Costs) -> dict[str, Format]:
+        """The formats beside int8 and float that every target takes, of the nodes that can be in them."""
+        found: dict[str, Format] = {}
+        for dtype, parts in costs.parts.items():
+            caused = self.prepared.sensitivities_in(SCHEMES[dtype])
+            found[dtype.value] = Format(parts, {item.node: item.noise for item in caused})
+        return found
+
+    def _point(self, moves: Moves, make: Callable[[Path], TypedForm]) -> Point:
         def made(folder: Path) -> Point:
             started = time.perf_counter()
             form = make(folder)
             trade = self.maker.trade(form.path)
-            return Point(sorted(left_out), form, trade, time.perf_counter() - started)
+            return Point(sorted(moves), form, trade, time.perf_counter() - started)
 
-        point = self._points[frozenset(left_out)] = self.store.point(left_out, made)
+        point = self._points[moves] = self.store.point(moves, made)
         self.events.emit(Progress(self.stage, len(self._points), LOOKS, "forms measured"))
         self.events.note(self.stage, _line(point))
         return point
@@ -132,7 +144,7 @@ class BudgetSearch:
 
     def _nearest(self) -> Point:
         """Where nothing is within the budget: the cheapest that is as near as any."""
-        points = [point for point in self._points.values() if point.form.plan.computes_in == "int8"]
+        points = [point for point in self._points.values() if Dtype(point.form.plan.computes_in).quantized]
         points = points or list(self._points.values())
         least = min(point.form.check.drop for point in points)
         near = [point for point in points if point.form.check.drop <= NEARLY * max(least, 0.0)]

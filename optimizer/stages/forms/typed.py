@@ -36,7 +36,7 @@ from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import Scheme
-from optimizer.search.costs import cpu_costs, gpu_costs
+from optimizer.search.costs import Costs, cpu_costs, format_parts, gpu_costs
 from optimizer.search.narrowing import LOOKS
 from optimizer.search.points import PointStore
 from optimizer.search.trades import cpu_trade, gpu_trade
@@ -332,13 +332,17 @@ class FormMaker:
             fp32 = self._typed_form(exact, FormFiles(folder / "fp32"), None)
             return replace(fp32, plan=explained(fp32.plan, f"{reason}, nor is FP16"))
 
+        def costs(_: Path) -> Costs:
+            asked = self._settings.optimize_for, batchable(self._job.specs)
+            found = gpu_costs(prepared.model, shapes, graph.costs, gpus, *asked)
+            mixes = self._settings.precision is Precision.AUTO
+            return replace(found, parts=format_parts(prepared.model, gpus)) if mixes else found
+
         return Maker(
             lambda quantized, folder: self._typed_form(typer, FormFiles(folder), quantized),
             in_float,
             partial(gpu_trade, shapes=shapes, targets=gpus),
-            lambda _: gpu_costs(
-                prepared.model, shapes, graph.costs, gpus, self._settings.optimize_for, batchable(self._job.specs)
-            ),
+            costs,
         )
 
     def _cpu_maker(self, prepared: Prepared, typer: GraphTyper) -> Maker:

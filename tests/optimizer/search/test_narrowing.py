@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.search.frontier import STEP, Step, Table
+from optimizer.search.frontier import STEP, Format, Moves, Step, Table, to_float
 from optimizer.search.narrowing import LOOKS, Aim, Choice, Outcome, fastest
 
 FACTOR = 0.1
@@ -39,7 +39,7 @@ class Measured:
         self.asked: list[Step] = []
 
     def drop(self, step: Step) -> float:
-        strayed = 1 + self._off * np.sin(37.0 * len(step.left_out) + 11.0 * step.cost)
+        strayed = 1 + self._off * np.sin(37.0 * len(step.moves) + 11.0 * step.cost)
         return float(step.noise * strayed)
 
     def __call__(self, step: Step) -> Outcome:
@@ -52,15 +52,15 @@ class Measured:
         surely = ok and self._tells and drop * self._surely <= self.limit
         return Outcome(drop, ok, surely, self._tells, ok and drop * self._steadily <= self.limit)
 
-    def search(self, left_out: frozenset[str] = frozenset()) -> Choice:
-        first = self.table.step(left_out)
+    def search(self, moves: Moves = frozenset()) -> Choice:
+        first = self.table.step(moves)
         return fastest(self.table, (first, self.outcome(first)), self, self.limit)
 
 
 def best_of_all(model: Measured) -> float:
-    nodes = list(model.table.costs)
+    nodes = list(model.table.noise)
     sets = chain.from_iterable(combinations(nodes, size) for size in range(len(nodes) + 1))
-    steps = [model.table.step(frozenset(chosen)) for chosen in sets]
+    steps = [model.table.step(to_float(frozenset(chosen))) for chosen in sets]
     return min(step.cost for step in steps if model.outcome(step).surely)
 
 
@@ -72,7 +72,7 @@ def best_of_all(model: Measured) -> float:
 def test_it_finds_nearly_the_cheapest_set(rows: list[tuple[float, float]], part: float, started: int) -> None:
     noises, costs = [noise for noise, _ in rows], [cost for _, cost in rows]
     model = Measured(table_of(noises, costs), limit=part * sum(noises))
-    choice = model.search(frozenset(f"n{k}" for k in range(min(started, len(rows)))))
+    choice = model.search(to_float([f"n{k}" for k in range(min(started, len(rows)))]))
     assert choice.step is not None and model.outcome(choice.step).ok
     assert choice.step.cost <= best_of_all(model) + FACTOR
     assert len(model.asked) < LOOKS
@@ -89,8 +89,8 @@ def test_of_many_nodes_the_cheapest_set_is_found_within_a_step_or_two() -> None:
 
 def test_what_holds_with_everything_in_int8_costs_one_look() -> None:
     model = Measured(table_of([0.1] * 8, [1.0] * 8), limit=1.0)
-    choice = model.search(frozenset({"n1", "n5"}))
-    assert choice.step is not None and not choice.step.left_out and len(model.asked) == 1
+    choice = model.search(to_float(["n1", "n5"]))
+    assert choice.step is not None and not choice.step.moves and len(model.asked) == 1
 
 
 def test_nothing_is_measured_where_the_first_set_is_the_cheapest_there_is() -> None:
@@ -141,5 +141,16 @@ def test_it_ends_when_time_is_up() -> None:
 @pytest.mark.parametrize("noises", [[], [0.0, 0.0], [1.0]])
 def test_a_frontier_goes_from_nothing_to_everything(noises: list[float]) -> None:
     steps = table_of(noises, [1.0] * len(noises)).frontier()
-    assert not steps[0].left_out and len(steps[-1].left_out) == len(noises)
+    assert not steps[0].moves and len(steps[-1].moves) == len(noises)
     assert [step.cost for step in steps] == sorted(step.cost for step in steps)
+
+
+def test_a_node_goes_to_another_format_where_that_does_as_well_for_less() -> None:
+    found = [Sensitivity("good", 0.1), Sensitivity("bad", 1.0), Sensitivity("ugly", 1.0)]
+    fp8 = Format({"good": 0.02, "bad": 0.02}, {"good": 0.3, "bad": 0.05})
+    table = Table(found, {"good": 1.0, "bad": 1.0, "ugly": 1.0}, {"fp8": fp8})
+    model = Measured(table, limit=0.2)
+    choice = model.search()
+    assert choice.step is not None and choice.step.moves == {("bad", "fp8"), ("ugly", "float")}
+    assert ("good", "fp8") not in table.options  # worse than int8 there
+    assert table.frontier()[-1].moves == to_float(["good", "bad", "ugly"])

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.accuracy.compare import Accuracy
 from optimizer.precision import PrecisionPlan
+from optimizer.search.frontier import to_float
 from optimizer.search.pareto import beats, recorded
 from optimizer.search.points import Point, PointStore, Trade
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -27,16 +28,16 @@ def test_a_point_is_made_once_and_its_graph_is_found_again(tmp_path: Path) -> No
         made.append(folder)
         return point(folder)
 
-    first = PointStore(tmp_path / "points", "a").point({"x", "y"}, make)
+    first = PointStore(tmp_path / "points", "a").point(to_float(["x", "y"]), make)
     (tmp_path / "points").rename(tmp_path / "moved")
-    again = PointStore(tmp_path / "moved", "a").point({"y", "x"}, make)
+    again = PointStore(tmp_path / "moved", "a").point(to_float(["y", "x"]), make)
     assert len(made) == 1 and again.form.check == first.form.check
     assert again.form.path == tmp_path / "moved" / made[0].name / "model.onnx"
 
 
 def test_another_search_takes_nothing_back(tmp_path: Path) -> None:
-    PointStore(tmp_path, "a").point({"x"}, point)
-    found = PointStore(tmp_path, "b").point({"x"}, lambda folder: point(folder, drop=0.3))
+    PointStore(tmp_path, "a").point(to_float(["x"]), point)
+    found = PointStore(tmp_path, "b").point(to_float(["x"]), lambda folder: point(folder, drop=0.3))
     assert found.form.check.drop == 0.3
 
 
@@ -48,9 +49,9 @@ def test_a_point_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.point({"x"}, killed)
+        store.point(to_float(["x"]), killed)
     seen: list[list[Path]] = []
-    store.point({"x"}, lambda folder: (seen.append(list(folder.iterdir())), point(folder))[1])
+    store.point(to_float(["x"]), lambda folder: (seen.append(list(folder.iterdir())), point(folder))[1])
     assert seen == [[]]
 
 
