@@ -58,6 +58,8 @@ USUAL_DROP = 0.01
 OPTIMIZE_FOR = ("latency", "throughput", "size", "energy")
 CPU_FORMS = ("auto", "int8", "fp32")
 GPU_FORMS = ("auto", "asked")
+KEEP = "keep"
+IO_PRECISIONS = (KEEP, "fp32", "fp16", "bf16")
 BATCH_AXES = ("auto", "0", "none")
 SCENARIOS = ("singlestream", "multistream", "server", "offline")
 
@@ -80,7 +82,8 @@ class Settings:
     ``gpu_form`` is what the engine of the GPU that is here ships in: ``auto`` keeps the precision asked for only where
     it is faster than a more precise one and accurate enough, ``asked`` keeps it in any case and builds no other.
     ``batch_axis`` says whether axis 0 of dynamic inputs counts independent samples (``0``) or each array is one sample
-    (``none``); ``auto`` finds out by running the model. ``without`` names INT8 corrections to leave out.
+    (``none``); ``auto`` finds out by running the model. ``io_precision`` is the float type of inputs and outputs,
+    ``keep``: the source's own. ``without`` names INT8 corrections to leave out.
     ``builder_options`` are TensorRT's, ``NAME=VALUE`` (``engines.tensorrt.options``); ``build_time_limit`` (seconds)
     and ``build_memory_limit`` (MiB) end a build that takes more, None: no limit. ``plan`` says what nodes are to
     compute in; engines then ship as it says (``asked_cpu_form``, ``asked_gpu_form``).
@@ -104,6 +107,7 @@ class Settings:
     cpu_form: str = "auto"
     gpu_form: str = "auto"
     batch_axis: str = "auto"
+    io_precision: str = KEEP
     without: tuple[str, ...] = ()
     builder_options: tuple[str, ...] = ()
     build_time_limit: float | None = None
@@ -118,6 +122,7 @@ class Settings:
             choice(Correction, name, "--without")
         _check_choice("cpu_form", self.cpu_form, CPU_FORMS)
         _check_choice("gpu_form", self.gpu_form, GPU_FORMS)
+        _check_choice("--io-precision", self.io_precision, IO_PRECISIONS)
         _check_choice("--batch-axis", self.batch_axis, BATCH_AXES)
         for scenario in self.loadgen:
             _check_choice("--loadgen", scenario, SCENARIOS)

@@ -9,14 +9,14 @@ FP32 engine and once per candidate; per-sample scores give the drop a confidence
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from benchmarks.score import Evaluate, Infer, Score
-from engines.engine import Array, Engine
+from engines.engine import Array, Engine, Feed
 from engines.user_code import RAISED, describe, load_callable
 from graphs.errors import BadInput, EnginewrightError
 
@@ -72,7 +72,7 @@ class TaskMetric:
         if isinstance(self.function, ScoresEngine):
             return self.function.score(engine)
         try:
-            returned = self.function(engine.infer)
+            returned = self.function(_fed_as_wanted(engine))
         except EnginewrightError:
             raise
         except RAISED as error:
@@ -82,6 +82,22 @@ class TaskMetric:
     def compare(self, before: Score, after: Score) -> TaskAccuracy:
         """The drop from ``before`` to ``after`` with its interval."""
         return compare_scores(self.spec, before, after)
+
+
+def _fed_as_wanted(engine: Engine) -> Callable[[Feed], dict[str, Array]]:
+    """``engine.infer`` for a metric that was written for other float types: what it feeds becomes the input's own, and
+    then half-precision outputs are float32, for numpy computes little in them.
+    """
+    wanted = {spec.name: spec.numpy_dtype() for spec in engine.inputs if "float" in spec.dtype}
+
+    def infer(feed: Feed) -> dict[str, Array]:
+        odd = [n for n, a in feed.items() if n in wanted and "float" in str(a.dtype) and a.dtype != wanted[n]]
+        if not odd:
+            return engine.infer(feed)
+        answer = engine.infer({**feed, **{name: feed[name].astype(wanted[name]) for name in odd}})
+        return {n: a.astype(np.float32) if str(a.dtype) in ("float16", "bfloat16") else a for n, a in answer.items()}
+
+    return infer
 
 
 def evaluate_task(

@@ -35,6 +35,7 @@ MAX_DROP = (
 SPARSITY = "2:4 prunes two of every four weights; -required refuses targets that gain nothing. Default: none."
 SHAPE = "Smallest, usual and largest shape of an input with dynamic axes: x=1x3x64x64:8x3x64x64:32x3x64x64; repeatable."
 BATCH_AXIS = "Does axis 0 of the inputs count samples (0) or not (none)? Default: auto, found out by running the model."
+IO_PRECISION = "Float type of the inputs and outputs, and so of what is fed and served. Default: keep, the model's own."
 LOADGEN = (
     "MLPerf LoadGen scenarios to measure: singlestream, multistream, server, offline. Default: singlestream,offline."
 )
@@ -78,6 +79,7 @@ def main_job(
     sparsity: Annotated[str | None, Option(metavar="none|2:4|2:4-required", help=SPARSITY)] = None,
     shape: Annotated[list[str] | None, Option(metavar=RANGE, help=SHAPE)] = None,
     batch_axis: Annotated[str | None, Option(metavar="auto|0|none", help=BATCH_AXIS)] = None,
+    io_precision: Annotated[str | None, Option(metavar="keep|fp32|fp16|bf16", help=IO_PRECISION)] = None,
     loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help=LOADGEN)] = None,
     duration: Annotated[float | None, Option(metavar="SECONDS", help=DURATION)] = None,
     out: Annotated[Path | None, Option("-o", "--out", metavar="DIR", help=OUT)] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
@@ -26,6 +27,7 @@ from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.engines.shipping import ship, shipped_on_cpu
 from optimizer.stages.forms.typed import FormMaker
 from optimizer.stages.forms.typed_forms import TypedForms
+from optimizer.stages.interface import change_data, change_graphs, changes_interface
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.report.findings import gathered
 from optimizer.stages.report.node_costs import node_costs
@@ -49,6 +51,12 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
 
     stage = Stage("clean", "clean the graph", Cleaned, keys.cleaning_key(job), shared=True)
     cleaned = runner.run(stage, lambda folder: clean(job, folder, events))
+    if changes_interface(job):
+        stage = Stage(
+            "interface", "change the types of inputs and outputs", Cleaned, keys.interface_key(job), shared=True
+        )
+        cleaned = runner.run(stage, partial(change_graphs, job, cleaned))
+        job = change_data(job)
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
         engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)

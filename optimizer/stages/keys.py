@@ -59,6 +59,11 @@ def sparse_budget_key(job: Job, cleaned: Cleaned, pruned: str) -> str:
     )
 
 
+def interface_key(job: Job) -> str:
+    """What cleaning reads, and the types asked for."""
+    return _key(job, "interface", cleaning_key(job), job.settings.digest("io_precision"))
+
+
 def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
     """The float graph, calibration samples, and what says how they are used: no target, budget or held-back sample."""
     return _key(

@@ -15,6 +15,7 @@ from engines.engine import Feed
 from optimizer.asked_plan import AskedPlan
 from optimizer.passes.block_types import BlockTypes
 from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.minimal_casts import MinimalCasts
 from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
@@ -78,6 +79,7 @@ class GraphTyper:
 
     def _for_tensorrt(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable | None = None) -> TypedGraph:
         model, plan = self._high.type(model, plan, table)
+        MinimalCasts().apply(model)
         SignedCodes().apply(model)
         BlockTypes().apply(model)
         keep_biases_apart(model)
@@ -109,6 +111,7 @@ def type_by_structure(model: ir.Model, precision: Precision, costs: Mapping[str,
         insert(copy, placement, CalibrationTable(ranges, "none", 0, False, "", ""))
     if dtype := HALF_OF.get(HIGH_DTYPE[precision]):
         HalfPrecision(dtype).apply(copy)
+        MinimalCasts().apply(copy)
     BlockTypes().apply(copy)
     return copy
 

@@ -29,6 +29,7 @@ SAME: dict[str, tuple[Any, str]] = {
     "sparsity": ("2:4", 'sparsity = "2:4"'),
     "shape": (["x=1x3"], 'shape = "x=1x3"'),
     "batch_axis": ("0", "batch-axis = 0"),
+    "io_precision": ("fp16", 'io-precision = "fp16"'),
     "loadgen": ("none", 'loadgen = "none"'),
     "duration": (3.0, "duration = 3"),
     "out": (Path("there"), 'out = "there"'),
