@@ -8,18 +8,16 @@ cannot hold are named.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
+from graphs.float_types import cast_tensor, float32_attributes, float32_type, holds_type, names_type
 from graphs.free_names import FreeNames
 
 FLOAT = ir.DataType.FLOAT
 NAMES = {ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}
-_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
-_EAGER_ELEMENTS = 4096
-"""Elements up to which a tensor is converted at once; larger ones when they are written, so that weights stay on disk.
-"""
 _WHOLE = 2**24
 """Whole numbers up to here are exact in float32."""
 
@@ -63,16 +61,12 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
 def _made(model: ir.Model, dtype: ir.DataType) -> bool:
     """Whether a node says that it makes ``dtype``: types need not have been inferred yet."""
     return any(
-        _names_type(attribute, dtype) or (attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == dtype)
+        names_type(attribute, (dtype,)) or holds_type(attribute, (dtype,))
         for graph in model.graphs()
         for node in graph
         for attribute in node.attributes.values()
         if not attribute.is_ref()
     )
-
-
-def _names_type(attribute: ir.Attr, dtype: ir.DataType) -> bool:
-    return attribute.name in _TYPE_ATTRIBUTES and attribute.value == dtype.value
 
 
 class _Retyping:
@@ -91,7 +85,7 @@ class _Retyping:
             for value in inner.initializers.values():
                 self._constant(value)
             for node in inner:
-                self._attributes(node)
+                float32_attributes(node, (self._dtype,), partial(self._narrow, name=str(node.name)))
                 for value in node.outputs:
                     self._type(value)
             if inner is not graph:
@@ -107,7 +101,7 @@ class _Retyping:
 
     def _type(self, value: ir.Value) -> None:
         if value.dtype == self._dtype and value.type is not None:
-            value.type = _retyped(value.type)
+            value.type = float32_type(value.type, (self._dtype,))
 
     def _constant(self, value: ir.Value) -> None:
         if value.const_value is not None and value.const_value.dtype == self._dtype:
@@ -117,19 +111,7 @@ class _Retyping:
     def _narrow(self, tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
         if self._dtype is ir.DataType.DOUBLE and not _fits(tensor.numpy()):
             self._inexact.append(name)
-        if tensor.size <= _EAGER_ELEMENTS:
-            return ir.Tensor(_rounded(tensor), dtype=FLOAT, name=tensor.name)
-        read = lambda: ir.Tensor(_rounded(tensor), dtype=FLOAT, name=tensor.name)  # noqa: E731
-        return ir.LazyTensor(read, dtype=FLOAT, shape=ir.Shape(tensor.shape.numpy()), name=tensor.name)
-
-    def _attributes(self, node: ir.Node) -> None:
-        for key, attribute in list(node.attributes.items()):
-            if attribute.is_ref():
-                continue
-            if _names_type(attribute, self._dtype):
-                node.attributes[key] = ir.AttrInt64(key, FLOAT.value)
-            elif attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == self._dtype:
-                node.attributes[key] = ir.AttrTensor(key, self._narrow(attribute.as_tensor(), str(node.name)))
+        return cast_tensor(tensor, FLOAT, tensor.name)
 
     def _cast_inputs(self, graph: ir.Graph) -> None:
         for value in list(graph.inputs):
@@ -170,22 +152,8 @@ class _Retyping:
         return cast
 
 
-def _retyped(kind: ir.TypeProtocol) -> ir.TypeProtocol:
-    """The same tensor, sequence or optional of float32."""
-    if isinstance(kind, ir.SequenceType):
-        return ir.SequenceType(_retyped(kind.elem_type))
-    if isinstance(kind, ir.OptionalType):
-        return ir.OptionalType(_retyped(kind.elem_type))
-    return ir.TensorType(FLOAT)
-
-
 def _is_border(node: ir.Node, dtype: ir.DataType) -> bool:
     return node.op_type == "Cast" and node.attributes.get_int("to", 0) == dtype.value
-
-
-def _rounded(tensor: ir.TensorProtocol) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return tensor.numpy().astype(np.float32)
 
 
 def _fits(array: np.ndarray) -> bool:

@@ -16,16 +16,22 @@ class HalfSlots:
     """Which inputs and outputs of an operator may be half precision; the last one repeats for variadic operators.
 
     ``outputs`` holds only outputs whose type follows from an input: a Cast's output follows its attribute instead.
+    ``tied`` are inputs whose type an output follows.
     """
 
     inputs: tuple[bool, ...]
     outputs: tuple[bool, ...]
+    tied: tuple[bool, ...]
 
     def input(self, index: int) -> bool:
         return bool(self.inputs) and self.inputs[min(index, len(self.inputs) - 1)]
 
     def output(self, index: int) -> bool:
         return bool(self.outputs) and self.outputs[min(index, len(self.outputs) - 1)]
+
+    def ties(self, index: int) -> bool:
+        """Whether an input may be half precision and makes an output so."""
+        return bool(self.tied) and self.tied[min(index, len(self.tied) - 1)]
 
 
 @lru_cache(maxsize=1024)
@@ -40,6 +46,7 @@ def half_slots(op_type: str, opset: int, dtype: ir.DataType) -> HalfSlots | None
     bound = {slot.type_str for slot in schema.inputs}
     if op_type == "DequantizeLinear":  # from opset 23 on its output has a type of its own: by default still its scale's
         bound.update(slot.type_str for slot in schema.outputs)
-    return HalfSlots(
-        inputs, tuple(slot.type_str in bound and allowed.get(slot.type_str, False) for slot in schema.outputs)
-    )
+    outputs = tuple(slot.type_str in bound and allowed.get(slot.type_str, False) for slot in schema.outputs)
+    following = {slot.type_str for slot in schema.outputs}
+    tied = tuple(half and slot.type_str in following for half, slot in zip(inputs, schema.inputs, strict=True))
+    return HalfSlots(inputs, outputs, tied)

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import numpy as np
 import onnx_ir as ir
 
+from graphs.float_types import EAGER_ELEMENTS, cast_tensor, float32_attributes, float32_type
 from graphs.free_names import FreeNames
 from graphs.operators import is_standard
 from optimizer.simulation.composites import expand_composites
 
 HALF_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _FLOAT = ir.DataType.FLOAT
-_EAGER_ELEMENTS = 4096
-"""Smaller constants are rewritten in float32; larger ones stay as they are stored, behind a Cast."""
-_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "softmax_precision")
 EXACT = {
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Gather", "GatherElements"),
     *("GatherND", "Concat", "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Pad", "Compress", "Trilu"),
@@ -71,11 +68,11 @@ class _Twin:
     def _initializer(self, graph: ir.Graph, value: ir.Value) -> None:
         tensor = value.const_value
         assert tensor is not None and value.dtype is not None
-        if tensor.size > _EAGER_ELEMENTS:
+        if tensor.size > EAGER_ELEMENTS:  # stays as it is stored
             self._read_through(value, self._cast_at_start(graph, value))
             return
         value.meta[_TYPED_AS] = value.dtype
-        value.const_value = as_float(tensor, value.name)
+        value.const_value = cast_tensor(tensor, _FLOAT, value.name)
         value.type = ir.TensorType(_FLOAT)
 
     def _node(self, node: ir.Node) -> None:
@@ -155,26 +152,10 @@ def _is_half(value: ir.Value) -> bool:
 
 def widen_attributes(node: ir.Node) -> None:
     """Types and tensors that attributes of ``node`` hold: FP32 in place of half precision."""
-    for name, attribute in list(node.attributes.items()):
-        if attribute.type == ir.AttributeType.INT and name in _TYPE_ATTRIBUTES:
-            if attribute.as_int() in {dtype.value for dtype in HALF_TYPES}:
-                node.attributes[name] = ir.AttrInt64(name, _FLOAT.value)
-        elif attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in HALF_TYPES:
-            node.attributes[name] = ir.AttrTensor(name, as_float(attribute.as_tensor(), None))
+    float32_attributes(node, HALF_TYPES)
 
 
 def widen_type(value: ir.Value) -> None:
     """The type of ``value``, a tensor's or a container's: FP32 in place of half precision."""
     if value.type is not None:
-        value.type = _widened(value.type)
-
-
-def _widened(kind: ir.TypeProtocol) -> ir.TypeProtocol:
-    if isinstance(kind, (ir.SequenceType, ir.OptionalType)):
-        return type(kind)(_widened(kind.elem_type))
-    return ir.TensorType(_FLOAT) if kind.dtype in HALF_TYPES else kind
-
-
-def as_float(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol:
-    """The same numbers in FP32."""
-    return ir.Tensor(tensor.numpy().astype(np.float32), name=name)
+        value.type = float32_type(value.type, HALF_TYPES)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
 import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits
+from graphs.float_types import cast_tensor
 from graphs.free_names import FreeNames
 from graphs.operators import is_standard
 from graphs.tensorrt8.operators import OPSET
 from optimizer.importing.versions import convert_to_current
+from optimizer.passes.half_types import half_slots
 from optimizer.tensorrt8.lowering import Lowered
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
@@ -39,18 +39,14 @@ class _Narrowing:
 
     def node(self, node: ir.Node) -> None:
         """Let ``node`` read and make FP16, where its operator can."""
-        schema = onnx.defs.get_schema(node.op_type, OPSET)
-        half = {c.type_param_str for c in schema.type_constraints if "tensor(float16)" in c.allowed_type_strs}
-        tied = {formal.type_str for formal in schema.outputs} & half
-        if not tied:
+        slots = half_slots(node.op_type, OPSET, _HALF)
+        if slots is None:
             return
         for index, value in enumerate(node.inputs):
-            formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-            if value is not None and value.dtype == _FLOAT and formal.type_str in tied:
+            if value is not None and value.dtype == _FLOAT and slots.ties(index):
                 node.replace_input_with(index, self._half(node, value))
         for index, output in enumerate(node.outputs):
-            formal = schema.outputs[min(index, len(schema.outputs) - 1)]
-            if output.name and output.dtype == _FLOAT and formal.type_str in tied:
+            if output.name and output.dtype == _FLOAT and slots.output(index):
                 self._widen_behind(node, output)
 
     def _half(self, node: ir.Node, value: ir.Value) -> ir.Value:
@@ -72,12 +68,7 @@ class _Narrowing:
 
     def _rounded(self, graph: ir.Graph, tensor: ir.TensorProtocol, name: str) -> ir.Value:
         """A constant in FP16: ONNX Runtime makes a LayerNormalization of two types where its scale is behind a Cast."""
-
-        def evaluate() -> ir.TensorProtocol:
-            return ir.Tensor(tensor.numpy().astype(np.float16), name=name)
-
-        half = ir.LazyTensor(evaluate, _HALF, ir.Shape(tensor.shape.numpy()), name=name)
-        return GraphEdits(graph, self._names).initializer(half)
+        return GraphEdits(graph, self._names).initializer(cast_tensor(tensor, _HALF, name))
 
     def _widen_behind(self, node: ir.Node, output: ir.Value) -> None:
         graph = node.graph

@@ -5,17 +5,15 @@ Constants keep the values they were rounded to. Inputs and outputs of the networ
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import bypass
+from graphs.float_types import cast_tensor
 from graphs.free_names import FreeNames
 from graphs.operators import is_standard
-from optimizer.simulation.float_twin import HALF_TYPES, as_float, widen_attributes, widen_type
+from optimizer.simulation.float_twin import HALF_TYPES, widen_attributes, widen_type
 
 _FLOAT = ir.DataType.FLOAT
-_EAGER_ELEMENTS = 1 << 16
-"""Smaller constants are converted at once; larger ones when the file is written."""
 
 
 def widen(model: ir.Model) -> list[str]:
@@ -27,7 +25,7 @@ def widen(model: ir.Model) -> list[str]:
     for graph in model.graphs():
         for value in graph.initializers.values():
             if value.dtype in HALF_TYPES and value.const_value is not None:
-                value.const_value = _widened(value.const_value)
+                value.const_value = cast_tensor(value.const_value, _FLOAT, value.name)
                 value.type = ir.TensorType(_FLOAT)
         for value in graph.inputs:
             if graph is not model.graph:
@@ -45,16 +43,6 @@ def widen(model: ir.Model) -> list[str]:
             _deliver_narrow(model.graph, index, dtype, names)
     notes = [f"{casts} casts taken out: what is computed in half precision is told beside the graph"] if casts else []
     return notes + ([f"{narrow} tensors are FP32 in place of bf16, which TensorRT 8 has not"] if narrow else [])
-
-
-def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    if tensor.size <= _EAGER_ELEMENTS:
-        return as_float(tensor, tensor.name)
-
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(tensor.numpy().astype(np.float32), name=tensor.name)
-
-    return ir.LazyTensor(evaluate, _FLOAT, ir.Shape(tensor.shape.numpy()), name=tensor.name)
 
 
 def _read_wide(graph: ir.Graph, value: ir.Value, names: FreeNames) -> None:
