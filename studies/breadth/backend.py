@@ -67,7 +67,10 @@ def run_together(chosen: Sequence[tuple[Case, str]], targets: Sequence[str], *, 
         answer = in_child(each, sum(limit_s(case) for case, _ in chosen), Path(folder) / "result.json")
     if "crash" in answer:
         return [run(case, precision, targets, plans=plans) for case, precision in chosen]
-    return [_row(*tried, *found, plans) for tried, found in zip(chosen, answer["found"], strict=True)]
+    return [
+        _row(case, asked, found, seconds, plans)
+        for (case, asked), (found, seconds) in zip(chosen, answer["found"], strict=True)
+    ]
 
 
 def _row(case: Case, precision: str, found: Mapping[str, Any], seconds: float, plans: bool) -> Row:

@@ -95,18 +95,20 @@ def _norms(proto: onnx.ModelProto) -> list[Any]:
     if next((entry.version for entry in proto.opset_import if entry.domain == ""), 0) < 14:
         return []
 
-    class BatchNormalization(BatchNormalization_14):  # type: ignore[misc]  # onnx.reference is not typed
+    class BatchNormalization(BatchNormalization_14):
         op_domain = ""
 
         def _run(self, x: Any, *more: Any, **attributes: Any) -> Any:
-            found = super()._run(*(value.astype(np.float32) for value in (x, *more)), **attributes)
+            wide = [value.astype(np.float32) for value in (x, *more)]
+            found = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]  # onnx.reference has no types
             return tuple(value.astype(x.dtype) for value in found)
 
-    class InstanceNormalization(Instance):  # type: ignore[misc]
+    class InstanceNormalization(Instance):
         op_domain = ""
 
         def _run(self, x: Any, *more: Any, **attributes: Any) -> Any:
-            found = super()._run(*(value.astype(np.float32) for value in (x, *more)), **attributes)
+            wide = [value.astype(np.float32) for value in (x, *more)]
+            found = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]  # onnx.reference has no types
             return tuple(value.astype(x.dtype) for value in found)
 
     return [BatchNormalization, InstanceNormalization]

@@ -47,7 +47,8 @@ def cases(kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Case]:
                 if any(word in test.name for word in _RANDOM):
                     continue
                 if test.model is not None:
-                    yield Case(KINDS[kind], test.name, test.model, test.data_sets, test.rtol, test.atol)
+                    sets = [(list(given), list(right)) for given, right in test.data_sets or ()]
+                    yield Case(KINDS[kind], test.name, test.model, sets, test.rtol, test.atol)
                 elif test.model_dir is not None:
                     yield from _of_folder(KINDS[kind], test)
                 elif test.url and (file := Path(onnx.__file__).parents[1] / test.url).is_file():

@@ -36,7 +36,7 @@ class Model:
         for value in [v for v in model.graph.inputs if str(v.name).startswith("w")]:
             model.graph.inputs.remove(value)
             assert value.shape is not None
-            shape = [int(size) for size in value.shape]
+            shape = list(value.shape.numpy())
             fan = shape[-2] if len(shape) == 2 else int(np.prod(shape[1:])) or 1
             scale = self.scales.get(str(value.name), 1.0) / np.sqrt(fan)
             value.const_value = ir.tensor((rng.standard_normal(shape) * scale).astype(np.float32), name=value.name)

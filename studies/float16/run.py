@@ -22,6 +22,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from benchmarks.accuracy.compare import sqnr_db
+from benchmarks.samples.files import write_npz
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer import optimize
 from optimizer.importing import import_model
@@ -93,10 +94,10 @@ def judge(model: Model, precision: str, target: str) -> Judged:
         return Judged(
             model.name,
             precision,
-            min(output.sqnr_db for output in report.accuracy.outputs.values()),
+            min(output.sqnr_db or 0.0 for output in report.accuracy.outputs.values()),
             _judged(folder, onnx.load(folder / "bundle" / "model.onnx"), samples),
             _judged(folder, _unguarded(folder / "model.onnx", TYPES[precision]), samples),
-            report.precision.int8_mac_share,
+            report.precision.int8_mac_share or 0.0,
             sum(node["macs"] for node in wide) / macs if macs else 0.0,
             len(wide),
             len(plan),
@@ -112,7 +113,7 @@ def _write_samples(model: Model, folder: Path) -> list[dict[str, Array]]:
         (folder / part).mkdir()
         for number in range(count):
             sample = model.feed(rng)
-            np.savez(folder / part / f"{number:02}.npz", **sample)
+            write_npz(folder / part / f"{number:02}.npz", sample)
             kept += [sample] if part == "held" else []
     return kept
 
