@@ -9,13 +9,12 @@ import pytest
 from engines.targets.target import resolve_targets
 from graphs.macs import count_macs
 from optimizer.precision import Dtype
+from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.quantize import Prepared, prepare
 from optimizer.quantization.scheme import FP8
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.search.costs import format_parts
-from tests.optimizer.quantization.models import normal, parse
-from tests.optimizer.quantization.test_placement import HEAD
-from tests.optimizer.quantization.test_quantize import calibrator
+from tests.optimizer.quantization.models import HEAD, normal, parse
 
 FEEDS = [{"x": np.random.default_rng(seed).standard_t(3, (4, 64)).astype(np.float32)} for seed in range(12)]
 
@@ -36,7 +35,12 @@ def prepared() -> Prepared:
     for node in model.graph:
         node.name = str(node.outputs[0].name)
     costs = {name: cost.macs for name, cost in count_macs(model, {"x": (4, 64)}).items() if cost.macs}
-    return prepare(model, calibrator(FEEDS), QuantizeSettings(costs=costs), lambda _: None)
+    return prepare(
+        model,
+        Calibrator(lambda: FEEDS, batchable=False, methods=("minmax",)),
+        QuantizeSettings(costs=costs),
+        lambda _: None,
+    )
 
 
 def code_types(model: ir.Model) -> set[ir.DataType]:
