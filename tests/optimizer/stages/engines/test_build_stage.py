@@ -12,7 +12,7 @@ import pytest
 
 from engines.tensorrt.library import installed
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 HANG = 'import time\nprint(\'{"stage": "timing kernels", "done": 1, "total": 9}\', flush=True)\ntime.sleep(600)\n'
 BUILDS = """
 import sys
