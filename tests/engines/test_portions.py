@@ -12,7 +12,7 @@ from engines.portions import InPortions, largest_batch
 from engines.profile import ShapeProfile, ShapeRange
 
 MODEL = (
-    '<ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x, bool[1] flag) => (float[N,3] y, float s)'
+    '<ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (float[N,3] y, float s)'
     " { y = Relu(x)  s = ReduceSum<keepdims = 0>(x) }"
 )
 FEED = {"x": np.arange(-6, 6, dtype=np.float32).reshape(4, 3)}
