@@ -90,6 +90,23 @@ class RateLimit:
 
 
 @dataclass(frozen=True)
+class EnsembleStep:
+    """A model of an ensemble: its tensors' names -> the ensemble's, in and out."""
+
+    model: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+    def message(self) -> dict[str, Value]:
+        return {
+            "model_name": self.model,
+            "model_version": -1,
+            "input_map": _pairs(self.inputs),
+            "output_map": _pairs(self.outputs),
+        }
+
+
+@dataclass(frozen=True)
 class TritonModel:
     """What one ``config.pbtxt`` says.
 
@@ -98,6 +115,7 @@ class TritonModel:
     ``tensorrt_accelerator`` are the parameters under which ONNX Runtime hands the graph to TensorRT, None for not.
     ``parameters`` are a backend's own. ``keep_versions`` is how many version folders are served, the newest.
     ``version_compatible`` plans need an option of the server (``server_options``).
+    ``steps`` make it an ensemble, which has no file and no instances of its own.
     """
 
     name: str
@@ -120,9 +138,12 @@ class TritonModel:
     response_cache: bool = False
     rate_limit: RateLimit | None = None
     version_compatible: bool = False
+    steps: tuple[EnsembleStep, ...] = ()
 
     def message(self) -> dict[str, Value]:
         """The ``inference.ModelConfig`` message."""
+        if self.steps:
+            return self._ensemble()
         message: dict[str, Value] = {"name": self.name, "backend": self.backend}
         if self.platform:
             message["platform"] = self.platform
@@ -146,6 +167,16 @@ class TritonModel:
         message["cc_model_filenames"] = _pairs(self.filename_of_capability)
         message["model_warmup"] = [_warmup(batch, inputs) for batch, inputs in self.warmup.items()]
         return message
+
+    def _ensemble(self) -> dict[str, Value]:
+        return {
+            "name": self.name,
+            "platform": "ensemble",
+            "max_batch_size": self.max_batch_size,
+            "input": [tensor.message() for tensor in self.inputs],
+            "output": [tensor.message() for tensor in self.outputs],
+            "ensemble_scheduling": {"step": [step.message() for step in self.steps]},
+        }
 
     def _instances(self) -> dict[str, Value]:
         group: dict[str, Value] = {"kind": Symbol(self.kind), "count": self.instances}

@@ -17,11 +17,7 @@ from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-import numpy as np  # noqa: E402
-import triton_python_backend_utils as triton  # noqa: E402
-
-from deployment.triton.python_backend.tensors import from_triton, to_triton  # noqa: E402
-from engines.engine import Array, Feed  # noqa: E402
+from deployment.triton.python_backend.joined import JoinedRequests  # noqa: E402
 from engines.errors import EngineError  # noqa: E402
 from engines.open import open_engine  # noqa: E402
 
@@ -34,48 +30,19 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
-        self._batches = int(config["max_batch_size"]) > 0
         if args["model_instance_kind"] == "GPU":
             _see_only(args["model_instance_device_id"])
         folder = Path(args["model_repository"]) / args["model_version"] / ENGINE
         self._engine = open_engine(folder, threads=_threads(config))
-        self._inputs = [spec.name for spec in self._engine.inputs]
+        names = [spec.name for spec in self._engine.inputs]
+        self._requests = JoinedRequests(self._engine.infer, names, int(config["max_batch_size"]) > 0, EngineError)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response per request, in order. Requests of a batch have the same shapes but for axis 0: Triton's
-        dynamic batcher joins no others."""
-        feeds = [self._feed(request) for request in requests]
-        if self._batches and len(feeds) > 1:
-            try:
-                return self._joined(feeds)
-            except EngineError:
-                pass  # one of them is at fault: apart, the others are answered
-        return [self._alone(feed) for feed in feeds]
+        """One response per request, in order."""
+        return self._requests.answer(requests)
 
     def finalize(self) -> None:
         self._engine.close()
-
-    def _feed(self, request: Any) -> Feed:
-        return {name: from_triton(triton.get_input_tensor_by_name(request, name)) for name in self._inputs}
-
-    def _joined(self, feeds: Sequence[Feed]) -> list[Any]:
-        outputs = self._engine.infer({name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs})
-        responses, start = [], 0
-        for feed in feeds:
-            end = start + len(feed[self._inputs[0]])
-            responses.append(_response({name: array[start:end] for name, array in outputs.items()}))
-            start = end
-        return responses
-
-    def _alone(self, feed: Feed) -> Any:
-        try:
-            return _response(self._engine.infer(feed))
-        except EngineError as error:
-            return triton.InferenceResponse(error=triton.TritonError(str(error)))
-
-
-def _response(outputs: dict[str, Array]) -> Any:
-    return triton.InferenceResponse([to_triton(name, array) for name, array in outputs.items()])
 
 
 def _threads(config: dict[str, Any]) -> int | None:

@@ -1,0 +1,67 @@
+"""docs/triton.md, typed: from a bundle of the demo's model to a real tritonserver."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from optimizer.demo import fashion
+from tests.deployment.triton.real_server import has_server
+from tests.end_to_end.conftest import ROOT, command, environment
+
+pytest.importorskip("tritonclient.grpc")
+pytestmark = pytest.mark.skipif(not has_server(), reason="needs a tritonserver (docs/triton.md)")
+
+PAGE = (ROOT / "docs" / "triton.md").read_text()
+SCORE = """
+from optimizer.demo import fashion
+
+def top1(infer):
+    images, labels = (fashion._read("fashion_test.npz", key)[:500] for key in ("images", "labels"))
+    right = infer({"input": fashion.normalise(images[:, None])})["logits"].argmax(1) == labels
+    return {"metric": "top-1", "value": float(right.mean()), "per_sample": right.astype(float)}
+"""
+
+
+def documented(start: str) -> list[str]:
+    """The page's command that begins so, without ``optimize``."""
+    line = next(line for line in PAGE.splitlines() if line.startswith(f"optimize {start}"))
+    return shlex.split(line)[1:]
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    own = environment(cwd)
+    own["PYTHONPATH"] = os.pathsep.join([own["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(command(*arguments), cwd=cwd, env=own, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Path:
+    """A folder with ``demo.optimized``: the demo's model, of fewer samples and without LoadGen's runs."""
+    functions = f"{fashion.__name__}:"
+    options = ["--target", "cpu", "--samples", "64", "--loadgen", "none", "-o", "demo.optimized", "-q"]
+    done = run(str(fashion.MODEL), "--data", f"{functions}calibration", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "score.py").write_text(SCORE)
+    return tmp_path
+
+
+def test_the_page(user: Path) -> None:
+    words = documented("deploy demo.optimized triton -o repository")
+    words[words.index("--evaluate") + 1] = "score.py:top1"  # of 500 images
+    words += ["--optimize-for", "throughput", "--tune-seconds", "3"]
+    done = run(*words, cwd=user)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("every answer equal to the engine's, bit for bit") >= 2
+    scores = re.search(r"top-1: (\S+) through Triton, (\S+) by the engine itself \(500 samples\)", done.stdout)
+    assert scores is not None
+    assert scores[1] == scores[2] and float(scores[1]) > 0.9
+    trace = json.loads((user / "repository" / "demo" / "tuning.json").read_text())
+    assert trace["trials"][0]["requests_per_s"] > 0
+    assert not list((user / "repository").rglob("__pycache__"))

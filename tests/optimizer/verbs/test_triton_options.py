@@ -1,0 +1,95 @@
+"""Options of optimize deploy BUNDLE triton: what they become, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployment.triton.config import RateLimit
+from deployment.triton.containers import check_plan, parse_container
+from deployment.triton.models import TritonOptions
+from deployment.triton.server_files import find_server
+from deployment.triton.tuning import Goal
+from engines.manifest import EngineManifest
+from engines.profile import ShapeProfile
+from graphs.errors import BadInput
+from optimizer.verbs.triton.deploy import deploy_triton
+from optimizer.verbs.triton.options import check_request, parse_milliseconds, parse_rate_limit, tune_request
+from optimizer.verbs.triton.proof import CheckRequest
+
+
+def plan(version: str, **options: str) -> EngineManifest:
+    return EngineManifest(
+        "t4", "tensorrt", version, (7, 5), "engine.plan", "", 0, "int8", ShapeProfile({}), (), (), options=options
+    )
+
+
+def test_times_and_limits_are_read() -> None:
+    assert [parse_milliseconds(text) for text in ("20ms", "0.5 s", "800us", "7", "")] == [20, 500, 0.8, 7, None]
+    assert parse_rate_limit("memory=2,bus=1:3") == RateLimit({"memory": 2, "bus": 1}, 3)
+    assert parse_rate_limit("") is None
+    request = tune_request("latency", "20ms", 8, 30.0)
+    assert request is not None
+    assert (request.goal, request.latency_bound_ms, request.clients) == (Goal.LATENCY, 20.0, 8)
+    assert check_request(True, "", "", "") == CheckRequest()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: parse_milliseconds("soon"), "is no time"),
+        (lambda: parse_rate_limit("memory"), "cannot be read"),
+        (lambda: tune_request("speed", "", 16, 60.0), "speed"),
+        (lambda: tune_request("", "20ms", 16, 60.0), "bounds what is searched"),
+        (lambda: tune_request("latency", "", 0, 60.0), "clients"),
+        (lambda: check_request(False, "", "", "score.py:top1"), "says how to check"),
+        (lambda: parse_container("19.01"), "is not listed here"),
+        (lambda: parse_container("newest"), "is no Triton container"),
+        (lambda: TritonOptions(backend="tensorflow"), "is no backend"),
+        (lambda: TritonOptions(instances=0), "is 0"),
+        (lambda: find_server("no-such-server"), "no program to run"),
+    ],
+)
+def test_what_cannot_be_read_is_named(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(BadInput) as error:
+        call()
+    assert words in str(error.value)
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tritonclient.grpc")
+    from deployment.triton.control import ServerControl
+
+    with pytest.raises(BadInput, match="no server answers"):
+        ServerControl("127.0.0.1:9").version()
+    with pytest.raises(BadInput, match="no bundle with engines"):
+        deploy_triton(tmp_path, tmp_path / "out", name="net", check=CheckRequest("127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    ("version", "container", "fits"),
+    [
+        ("10.0.1.6", "24.05", True),
+        ("10.0.1", "24.05", True),
+        ("10.1.0.27", "24.05", False),
+        ("8.6.1.6", "23.05", False),  # which has 8.6.1.2
+        ("10.14.1.48", "26.04=10.14.1.48", True),
+    ],
+)
+def test_a_plan_runs_on_the_tensorrt_that_built_it(version: str, container: str, fits: bool) -> None:
+    if fits:
+        check_plan(plan(version), parse_container(container), "engine.plan")
+        return
+    with pytest.raises(BadInput, match=f"is TensorRT {version}'s") as error:
+        check_plan(plan(version), parse_container(container), "engine.plan")
+    assert "deploy for --triton" in error.value.fix
+
+
+def test_a_version_compatible_plan_runs_on_later_ones_of_its_major_version() -> None:
+    compatible = plan("10.0.1.6", version_compatible="on")
+    check_plan(compatible, parse_container("25.01"), "engine.plan")
+    for older in ("24.04", "23.10"):
+        with pytest.raises(BadInput):
+            check_plan(compatible, parse_container(older), "engine.plan")
