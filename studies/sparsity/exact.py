@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="*", help="models that are fed seeded random inputs")
     parser.add_argument("--zoo", type=Path, help="folder of models with data of their own")
+    parser.add_argument("--names", nargs="+", default=MODELS, choices=MODELS, help="of the zoo; all by default")
     options = parser.parse_args()
     if not options.models and options.zoo is None:
         parser.error("name a model, or a --zoo")
@@ -41,7 +42,7 @@ def main() -> int:
     print("| --- | --- | --- | --- | --- |")
     found = [row(path, path.stem, None) for path in options.models]
     with tempfile.TemporaryDirectory() as cache:
-        for name in MODELS if options.zoo is not None else ():
+        for name in options.names if options.zoo is not None else ():
             feeds = load_task(name, options.zoo, Path(cache)).calibration(True)[:SAMPLES]
             found.append(row(options.zoo / name / "model.onnx", name, feeds))
     return 1 if max(found) > ALLOWED else 0
