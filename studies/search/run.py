@@ -75,7 +75,7 @@ def _trial(arguments: argparse.Namespace, model: str, task: Task, labelled: bool
         engine = stack.enter_context(simulated(result.bundle / "model.onnx"))
         after = [half.score(engine.infer, reference, quick) for half in (seen, unseen)]
     drops = [(old - new) / abs(old or 1.0) for old, new in zip(before, after, strict=True)]
-    return _told(result.report, model, task.metric, labelled, (before[0], before[1]), drops, seconds)
+    return _told(result.report, model, seen.metric, labelled, (before[0], before[1]), drops, seconds)
 
 
 def _told(

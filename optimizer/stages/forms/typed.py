@@ -19,9 +19,7 @@ from typing import TypeAlias, TypeVar
 import onnx_ir as ir
 
 from calibration.sources.open import from_files
-from engines.engine import batchable
 from engines.parallel import side_by_side
-from engines.targets.target import Backend
 from graphs.block_quantizers import has_block_quantizers
 from graphs.digests import digest_of
 from graphs.files import to_json
@@ -32,14 +30,10 @@ from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import Scheme
-from optimizer.search.costs import Costs, cpu_costs, format_parts, gpu_costs
 from optimizer.search.narrowing import LOOKS
-from optimizer.search.points import PointStore
-from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision
 from optimizer.sparsity.claims import with_sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
@@ -49,7 +43,8 @@ from optimizer.stages.forms.calibrated import calibrated
 from optimizer.stages.forms.drifting import with_drift
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
-from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
+from optimizer.stages.forms.mixing import cpu_maker, gpu_maker, searched, searches
+from optimizer.stages.forms.searching import Maker
 from optimizer.stages.forms.siblings import SiblingGraph, sibling_graphs
 from optimizer.stages.forms.sparse import sparse_graph
 from optimizer.stages.forms.sparse import within_budget as affordable
@@ -228,8 +223,9 @@ class FormMaker:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         typer = self._typer(observed)
         make = partial(self._typed_form, typer, files)
-        if prepared is not None and self._searches(prepared):
-            form = files.taken(self._searched(prepared, self._scheme, self._gpu_maker(prepared, typer)))
+        if prepared is not None and searches(self._settings, prepared):
+            maker = gpu_maker(self._job, self._cleaned, self._graph, prepared, typer, self._typed_form)
+            form = files.taken(self._searched(prepared, maker))
         elif self._as_given is not None:
             form = self._as_given.for_tensorrt(lambda given: self._checked(typer.as_given(*given), files), make)
             files.keep(form.path)
@@ -257,15 +253,18 @@ class FormMaker:
         check = self.checker.check(BackendForm(path, simulated=not cpu))
         return self._described(path, typed, check, CPU_GRAPH if cpu else MODEL)
 
+    def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
+        return self._checked(typer.typed(quantized), files, cpu=True)
+
     def _cpu_forms(self, files: FormFiles, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
-            typer = self._typer()
-            if self._searches(prepared):
-                int8 = files.taken(self._searched(prepared, prepared.settings.scheme, self._cpu_maker(prepared, typer)))
+            make = partial(self._cpu_int8, self._typer())
+            if searches(self._settings, prepared):
+                maker = cpu_maker(self._job, self._cleaned, self._graph, prepared, make)
+                int8 = files.taken(self._searched(prepared, maker))
             else:
-                make = lambda quantized: self._checked(typer.typed(quantized), files, cpu=True)  # noqa: E731
-                int8 = within_budget(prepared, make, self._say)
+                int8 = within_budget(prepared, partial(make, files), self._say)
                 files.keep(int8.path)
             if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
                 int8 = self._drifted(int8, prepared)
@@ -299,63 +298,8 @@ class FormMaker:
         check = self.checker.check_float(path, with_task=alone)
         return self._described(path, TypedGraph(model, plan), check, CPU_GRAPH)
 
-    def _searches(self, prepared: Prepared) -> bool:
-        """Other formats than INT8 have the loop of a few steps: what a search knows of costs are those of INT8."""
-        return self._settings.searches and prepared.quantizes and prepared.settings.scheme.dtype is Dtype.INT8
-
-    def _searched(self, prepared: Prepared, scheme: Scheme, maker: Maker) -> TypedForm:
-        """The fastest form within the budget that was given."""
-        settings, name = self._settings, f"search-{scheme.name}"
-        key = typing_key(self._job, self._cleaned, name, calibration_key(self._job, self._cleaned, scheme))
-        return BudgetSearch(
-            prepared,
-            maker,
-            PointStore(self._runner.own_folder(name), key),
-            settings.allowed_drop,
-            settings.optimize_for,
-            self._events.timings.get(f"calibrate-{scheme.name}", 0.0),
-            self._events,
-            STAGE,
-        ).form()
-
-    def _gpu_maker(self, prepared: Prepared, typer: GraphTyper) -> Maker:
-        """TensorRT's forms; with nothing in int8 they are in half precision, or in FP32 where that is not enough."""
-        graph, shapes = self._graph, self._cleaned.sample_shapes
-        gpus = [target for target in self._job.targets if target.backend is Backend.TENSORRT]
-        reason = f"no mix with int8 is within the budget of {100 * self._settings.allowed_drop:.3g} %"
-
-        def in_float(folder: Path) -> TypedForm:
-            half = self._typed_form(typer, FormFiles(folder), None)
-            if half.check.ok:
-                return replace(half, plan=explained(half.plan, reason))
-            exact = GraphTyper(graph.model, Precision.FP32, graph.joined, graph.costs)
-            fp32 = self._typed_form(exact, FormFiles(folder / "fp32"), None)
-            return replace(fp32, plan=explained(fp32.plan, f"{reason}, nor is FP16"))
-
-        def costs(_: Path) -> Costs:
-            asked = self._settings.optimize_for, batchable(self._job.specs)
-            found = gpu_costs(prepared.model, shapes, graph.costs, gpus, *asked)
-            mixes = self._settings.precision is Precision.AUTO
-            return replace(found, parts=format_parts(prepared.model, gpus)) if mixes else found
-
-        return Maker(
-            lambda quantized, folder: self._typed_form(typer, FormFiles(folder), quantized),
-            in_float,
-            partial(gpu_trade, shapes=shapes, targets=gpus),
-            costs,
-        )
-
-    def _cpu_maker(self, prepared: Prepared, typer: GraphTyper) -> Maker:
-        """The CPU's forms with something in int8; the one with nothing is made in any case."""
-        graph, feed = self._graph, next(iter(self._job.inputs.held_back.samples()))
-        assert prepared.chosen is not None
-        felt = felt_costs(prepared.model, prepared.chosen.placement, graph.costs)
-        return Maker(
-            lambda quantized, folder: self._checked(typer.typed(quantized), FormFiles(folder), cpu=True),
-            None,
-            partial(cpu_trade, feed=feed),
-            lambda int8: cpu_costs(self._cleaned.path, int8, feed, graph.costs, felt, self._settings.optimize_for),
-        )
+    def _searched(self, prepared: Prepared, maker: Maker) -> TypedForm:
+        return searched(self._job, self._cleaned, self._runner, self._events, STAGE, prepared, maker)
 
     def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
         graph = self._dense if form == CPU_GRAPH and typed.table is None else self._graph
