@@ -1,4 +1,4 @@
-"""Products whose sums or operands leave FP16's range, scaled by powers of two so that they still compute in FP16.
+"""Products whose sums, operands or weights leave FP16's range, scaled by powers of two so that they compute in FP16.
 
 ``y = x w`` becomes ``y = 2^(a+b) ((2^-a x) (2^-b w))``, exactly: tensor cores do the product in FP16 and only the two
 factors around it are FP32. Weights, the scales of quantized operands and the bias take their factor at once.
@@ -17,15 +17,15 @@ from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, dtype_of
 from graphs.weighted import is_weighted
 from optimizer.passes.base import PassResult
-from optimizer.passes.half_ranges import LARGEST_OBSERVED, largest_finite, observed_size
+from optimizer.passes.half_ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes
 
 _FLOAT = ir.DataType.FLOAT
 
 
 class ScaleProducts:
-    """Scales every product that ``extremes`` shows to overflow FP16, in place, but for those named in ``keep``, which
-    stay FP32; afterwards ``extremes`` covers what was added."""
+    """Scales every product that ``extremes`` shows to overflow FP16, or whose weight vanishes there, in place, but for
+    those named in ``keep``, which stay FP32; afterwards ``extremes`` covers what was added."""
 
     name = "scale products into the range of FP16"
 
@@ -41,7 +41,7 @@ class ScaleProducts:
         for node in list(model.graph):
             candidate = is_weighted(node) and node.name not in self._keep
             if candidate and self._scale(node):
-                notes.append(f"{node.name}: computed at a power of two of its size, its results overflow FP16")
+                notes.append(f"{node.name}: computed at a power of two of its size, beyond which FP16 does not reach")
         self.extremes = replace(self.extremes, largest=self._largest, within=self._within)
         return PassResult(len(notes), tuple(notes))
 
@@ -51,15 +51,20 @@ class ScaleProducts:
             return False
         sizes = [self._size(value) for value in (data, weight)]
         reached = max(observed_size(output, self._largest), self._within.get(str(node.name), 0.0))
-        if max(*sizes, reached) <= LARGEST_OBSERVED or not all(map(math.isfinite, (*sizes, reached))):
+        tiny = _is_weight(weight) and 0 < sizes[1] < SMALLEST_NORMAL
+        if max(*sizes, reached) <= LARGEST_OBSERVED and not tiny:
+            return False
+        if not all(map(math.isfinite, (*sizes, reached))):
             return False
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         if bias is not None and not _is_weight(bias):
             return False
         shifts = [_shift(size) for size in sizes]
+        if tiny:
+            shifts[1] = math.frexp(sizes[1])[1]  # to between a half and one
         if reached:
-            shifts[1] = max(shifts[1], _shift(reached) - shifts[0])
-        if not any(shifts):
+            shifts[1] = max(shifts[1], (_least_shift(reached) if tiny else _shift(reached)) - shifts[0])
+        if not any(shifts) or (tiny and math.ldexp(sizes[1], -shifts[1]) < SMALLEST_NORMAL):
             return False
         self._rewrite(node, shifts, sizes, reached)
         return True
@@ -160,7 +165,12 @@ class ScaleProducts:
 
 def _shift(size: float) -> int:
     """The power of two that ``size`` has to be divided by to be half of what may be observed; 0 where it fits."""
-    return max(0, math.ceil(math.log2(size / LARGEST_OBSERVED)) + 1) if size > LARGEST_OBSERVED else 0
+    return max(0, _least_shift(size)) if size > LARGEST_OBSERVED else 0
+
+
+def _least_shift(size: float) -> int:
+    """The same where ``size`` may be multiplied as well."""
+    return math.ceil(math.log2(size / LARGEST_OBSERVED)) + 1
 
 
 def _is_weight(value: ir.Value) -> bool:

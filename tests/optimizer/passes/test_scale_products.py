@@ -85,3 +85,25 @@ def test_a_quantized_operand_keeps_its_codes_and_its_pair() -> None:
     assert not [finding for finding in lint(model) if finding.rule is Rule.PAIR]
     assert all(node.outputs[0].dtype == ir.DataType.FLOAT16 for node in model.graph if node.name in ("up", "too"))
     assert np.isfinite(answers(model, [feed])[0]["y"]).all()
+
+
+VANISHING = """g (float[2,16] x, float[16,16] w) => (float[2,16] y) { y = MatMul(x, w) }"""
+
+
+@pytest.mark.parametrize(("weights", "reach"), [(1e-6, 1e3), (1e-7, 1e5), (3e-6, 1e-3)])
+def test_a_weight_that_vanishes_is_scaled_up_and_its_result_down(weights: float, reach: float) -> None:
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + VANISHING)
+    rng = np.random.default_rng(0)
+    w = model.graph.inputs.pop()
+    w.const_value = ir.tensor((weights * rng.standard_normal((16, 16))).astype(np.float32), name="w")
+    model.graph.register_initializer(w)
+    x = (reach * rng.standard_normal((2, 16))).astype(np.float32)
+    wanted = x @ w.const_value.numpy()
+    InferShapes().apply(model)
+    extremes = observe_extremes(model, [{"x": x}])
+    assert ScaleProducts(extremes).apply(model).modified == 1
+    product = next(node for node in model.graph if node.op_type == "MatMul")
+    assert product.inputs[1] is not None and product.inputs[1].const_value is not None
+    assert 0.1 < float(np.abs(product.inputs[1].const_value.numpy()).max()) <= 1.0 or reach > 1e4
+    (found,) = answers(model, [{"x": x}])
+    assert np.allclose(found["y"], wanted, rtol=1e-5)
