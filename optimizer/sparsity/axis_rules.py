@@ -241,6 +241,20 @@ def resized(axes: Axes, node: ir.Node) -> None:
             _fix(axes, node, output, axis)
 
 
+def padded(axes: Axes, node: ir.Node) -> None:
+    """What is put before and behind has its place; an axis that gets nothing stays."""
+    data, output = node.inputs[0], node.outputs[0]
+    assert data is not None
+    rank, pads = _rank(data), constant_array(_value(node, 1))
+    known = pads is not None and len(pads) == 2 * rank and _value(node, 3) is None
+    for axis in range(rank):
+        if known and pads is not None and not pads[axis] and not pads[rank + axis]:
+            axes.join((data, axis), (output, axis))
+        else:
+            _fix(axes, node, data, axis)
+            _fix(axes, node, output, axis)
+
+
 def shape_only(axes: Axes, node: ir.Node) -> None:
     """Sizes do not depend on the order."""
 
@@ -274,6 +288,7 @@ RULES: dict[str, Rule] = {
     "Concat": along_an_axis(0),
     "Gather": looked_up,
     "Resize": resized,
+    "Pad": padded,
 }
 """By operator of ONNX's own. Split has several results and Slice its axes in a tensor: they fix what they touch, as all
 do that are not here."""

@@ -78,6 +78,7 @@ FREE = {
     "pool": "n = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(r)",
     "concat of places": "c = Concat<axis = 2>(r, r) n = MaxPool<kernel_shape = [2, 1], strides = [2, 1]>(c)",
     "transposed convolution": "n = ConvTranspose(r, u, bias)",
+    "pad": "wide8 = Constant<value_ints = [0, 0, 1, 1, 0, 0, 1, 1]>() p = Pad(r, wide8) n = MaxPool<kernel_shape = [3, 3]>(p)",
     "there and back": "t = Transpose<perm = [0, 2, 3, 1]>(r) m = Mul(t, bias) n = Transpose<perm = [0, 3, 1, 2]>(m)",
 }
 FIXED = {
@@ -86,6 +87,11 @@ FIXED = {
     "split of channels": (
         "s5 = Constant<value_ints = [0, 4, 8, 8, 8]>() p = Reshape(r, s5) s4 = Constant<value_ints = [0, 32, 8, 8]>() n = Reshape(p, s4)",
         "Reshape",
+    ),
+    "pad of channels": (
+        "wide8 = Constant<value_ints = [0, 2, 0, 0, 0, 2, 0, 0]>() p = Pad(r, wide8) one = Constant<value_ints = [2]>() "
+        "e = Constant<value_ints = [34]>() a1 = Constant<value_ints = [1]>() n = Slice(p, one, e, a1)",
+        "Slice",
     ),
     "output": ("n = Relu(r) o = Identity(n)", "an output"),
 }
@@ -162,7 +168,7 @@ def test_random_graphs_stay_what_they_were(seed: int) -> None:
     body, last = [START], "r"
     for index in range(int(rng.integers(1, 5))):
         block = FREE[str(rng.choice([name for name in FREE if name not in ("slope", "transposed convolution")]))]
-        words = {"r": last} | {name: f"{name}_{index}" for name in ("n", "c", "p", "f", "one", "t", "m")}
+        words = {"r": last} | {name: f"{name}_{index}" for name in ("n", "c", "p", "f", "one", "t", "m", "wide8")}
         for name, renamed in words.items():
             block = re.sub(rf"\b{name}\b(?! =\s*\[)", renamed, block)
         body.append(block)
