@@ -1,7 +1,7 @@
 """Dynamic batching: requests that wait for an engine are joined on the axis that counts samples, and only on it.
 
-Nobody waits for company while an engine is idle: what came in the meantime is the next batch, so batches grow with the
-load by themselves. ``delay`` waits longer for fuller ones.
+Nobody waits for company while an engine is idle but a few turns of the event loop: what came in the meantime is the
+next batch, so batches grow with the load by themselves. ``delay`` waits longer for fuller ones.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from engines.batching import join, may_join
 from engines.engine import Array, Engine, Feed
 from engines.errors import EngineError
 from graphs.errors import EnginewrightError
+
+_QUIET_TURNS = 6
+"""Turns of the event loop (each some 10 µs) without a new request after which those that wait are run, where several
+come at once. A call of grpc.aio takes several turns to arrive: with the demo model and 16 clients its batches grew from
+1.2 requests to 11, and the processor time of a request fell by a third; HTTP's were as large before. Measured."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Batcher:
         self._engines = len(engines)
         self._queue: deque[_Waiting] = deque()
         self._loop = asyncio.get_running_loop()
+        self._last = 1
         self._planned: asyncio.Handle | None = None
         self._emptied: list[asyncio.Future[None]] = []
 
@@ -90,19 +96,38 @@ class Batcher:
             await emptied
 
     def _plan(self) -> None:
-        """Start what can be, once everything that came in this turn of the event loop is in the queue; with a
-        ``delay``, once a batch is full or the first has waited that long.
+        """Start what can be, once nothing more comes; with a ``delay``, once a batch is full or the first has waited
+        that long.
         """
-        if not self._idle:
+        if not self._idle or not self._queue:
             return
-        full = not self.joining.delay or sum(waiting.rows for waiting in self._queue) >= self.joining.rows
+        patience = self._patience()
         if self._planned is not None:
-            if not full or not isinstance(self._planned, asyncio.TimerHandle):
+            if patience or not isinstance(self._planned, asyncio.TimerHandle):
                 return
             self._planned.cancel()
-        self._planned = (
-            self._loop.call_soon(self._start) if full else self._loop.call_later(self.joining.delay, self._start)
-        )
+        if patience:
+            self._planned = self._loop.call_later(patience, self._start)
+        else:
+            joins = bool(self.joining.inputs) and (len(self._queue) > 1 or self._last > 1)
+            self._look(len(self._queue), _QUIET_TURNS if joins else 1)
+
+    def _look(self, seen: int, turns: int) -> None:
+        """Start once ``turns`` turns of the event loop bring no request beyond those ``seen``, or a batch is full."""
+        waiting = len(self._queue)
+        if waiting > seen and self.joining.inputs:
+            turns = _QUIET_TURNS
+        if turns and sum(each.rows for each in self._queue) < max(self.joining.rows, 2):
+            self._planned = self._loop.call_soon(self._look, waiting, turns - 1)
+        else:
+            self._start()
+
+    def _patience(self) -> float:
+        """Seconds for which the requests in the queue may still wait for company."""
+        joining = self.joining
+        if not joining.delay or sum(waiting.rows for waiting in self._queue) >= joining.rows:
+            return 0.0
+        return max(joining.delay - (perf_counter_ns() - self._queue[0].since) * 1e-9, 0.0)
 
     def _start(self) -> None:
         if self._planned is not None:
@@ -148,9 +173,10 @@ class Batcher:
                 waiting.answer.set_result(answer)
         waited = tuple(started - waiting.since for waiting in group)
         failed = any(isinstance(answer, BaseException) for answer in answers)
+        self._last = len(group)
         self._ran(Ran(len(group), sum(max(w.rows, 1) for w in group), waited, ended - started, failed))
         if self._queue:
-            self._start()
+            self._plan()
         elif len(self._idle) == self._engines:
             for emptied in self._emptied:
                 if not emptied.done():

@@ -1,4 +1,4 @@
-"""``optimize deploy BUNDLE triton|kserve|tensorrt8|archive|oci|card|registry -o DIR``: lay a bundle out for others."""
+"""``optimize deploy BUNDLE SYSTEM -o DIR``: lay a bundle out for others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli import kubernetes_options as clusters
 from optimizer.cli import triton_options as tritons
 
 
@@ -15,13 +16,15 @@ def deploy(
     system: Annotated[
         str,
         typer.Argument(
-            metavar="triton|kserve|tensorrt8|archive|oci|card|registry", help="What to write.", show_default=False
+            metavar="triton|kubernetes|kserve|docker|tensorrt8|archive|oci|card|registry",
+            help="What to write.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
     target: Annotated[str, typer.Option(help="Which engines, comma-separated. Default: all in the bundle.")] = "",
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
-    storage_uri: Annotated[str, typer.Option(metavar="URI", help="KServe: where you upload the repository.")] = "",
+    storage_uri: Annotated[str, typer.Option(metavar="URI", help="Kubernetes: where you upload the repository.")] = "",
     sign: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="archive, oci: sign it (Ed25519).")] = None,
     backend: tritons.Backend = "auto",
     triton: tritons.Container = "",
@@ -40,10 +43,18 @@ def deploy(
     latency_bound: tritons.LatencyBound = "",
     clients: tritons.Clients = 16,
     tune_seconds: tritons.TuneSeconds = 60.0,
+    image: clusters.Image = "",
+    namespace: clusters.Namespace = "default",
+    gpu_resource: clusters.GpuResource = "",
+    gpu_product: clusters.GpuProduct = "",
+    replicas: clusters.Replicas = "",
+    cpu: clusters.Cpu = "2",
+    memory: clusters.Memory = "4Gi",
 ) -> int:
-    """Lay a bundle out for Triton or KServe, for a TensorRT 8 elsewhere, or for a registry.
+    """Lay a bundle out for Triton, Kubernetes or KServe, for a TensorRT 8 elsewhere, or for a registry.
 
-    For KServe: the model repository to upload, and the InferenceService that serves it from --storage-uri. For
+    kubernetes, kserve: the model repository to upload, and what serves it from --storage-uri (pvc://CLAIM/PATH) or, for
+    kubernetes, from an --image that holds it; docker: the Dockerfile of such an image, with the repository. For
     TensorRT 8.5 and 8.6: the graph in a form they read right, and a script that builds the engine with trtexec.
     archive, oci: the bundle as one file or as an OCI artifact, with a model card; card: that alone. registry:
     parameters and metrics as JSON.
@@ -52,6 +63,7 @@ def deploy(
     from deployment.triton.models import TritonOptions
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
+    from optimizer.verbs.kubernetes import ClusterOptions
     from optimizer.verbs.triton.options import check_request, parse_rate_limit, tune_request
     from optimizer.verbs.triton.text import triton_lines
 
@@ -72,7 +84,7 @@ def deploy(
         out,
         targets=listed(target),
         name=name,
-        storage_uri=storage_uri,
+        cluster=ClusterOptions(storage_uri, image, namespace, gpu_resource, gpu_product, replicas, cpu, memory),
         key=sign,
         triton=options,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),

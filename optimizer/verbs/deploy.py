@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment.kserve import ServiceOptions, inference_service
 from deployment.triton.models import TritonOptions
-from deployment.triton.repository import repository_files, write_triton_repository
-from engines.targets.target import CPU
 from graphs.errors import BadInput
-from graphs.files import write_atomically
 from optimizer.bundle import Bundle
+from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
+from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.release import RELEASES, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
 from optimizer.verbs.triton.proof import CheckRequest
 from optimizer.verbs.triton.tune import TuneRequest
 
-SYSTEMS = ("triton", "kserve", "tensorrt8", *RELEASES)
-REPOSITORY, SERVICE = "repository", "inference-service.yaml"
-"""What ``kserve`` writes: the models to upload, and the manifest that names where they then lie."""
+SYSTEMS = ("triton", *CLUSTERS, "tensorrt8", *RELEASES)
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ def deploy_bundle(
     *,
     targets: Sequence[str] = (),
     name: str = "",
-    storage_uri: str = "",
+    cluster: ClusterOptions | None = None,
     key: Path | None = None,
     triton: TritonOptions | None = None,
     check: CheckRequest | None = None,
@@ -48,8 +43,8 @@ def deploy_bundle(
 ) -> Deployed:
     """Write ``out`` for ``system`` and say what was written.
 
-    ``targets`` default to all of the bundle, ``name`` to the bundle's. ``storage_uri`` is where KServe's cluster finds
-    the repository once it is uploaded. ``key`` signs an archive or an OCI layout. ``triton`` are a model repository's
+    ``targets`` default to all of the bundle, ``name`` to the bundle's. ``cluster`` says where and how it
+    runs on Kubernetes. ``key`` signs an archive or an OCI layout. ``triton`` are a model repository's
     options, ``check`` how to prove one and ``tune`` what to search one for.
 
     Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
@@ -71,17 +66,5 @@ def deploy_bundle(
     if system == "triton":
         found = deploy_triton(bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune)
         return Deployed(found.files, found)
-    manifest = _service(model, chosen, storage_uri)
-    models = write_triton_repository(bundle.path, out / REPOSITORY, name=model, targets=chosen, options=triton)
-    write_atomically(out / SERVICE, manifest.encode())
-    return Deployed([*repository_files(out / REPOSITORY, models), out / SERVICE])
-
-
-def _service(model: str, targets: Sequence[str], storage_uri: str) -> str:
-    if not storage_uri:
-        raise BadInput(
-            "KServe must know where the models lie", where="--storage-uri", expected="pvc://…, s3://… or gs://…"
-        )
-    on_gpu = any(target != CPU.name for target in targets)
-    options = ServiceOptions(storage_uri) if on_gpu else ServiceOptions(storage_uri, gpu_resource="")
-    return inference_service(re.sub(r"[^a-z0-9-]+", "-", model.lower()).strip("-"), options)
+    given = cluster or ClusterOptions()
+    return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given))

@@ -1,1 +1,1 @@
-"""What servers do under load: ours, and others of the same protocol."""
+"""``optimize serve`` under load: beside Triton and the bare engine, during a swap, and in a flood."""

@@ -9,7 +9,8 @@ import pytest
 
 from deployment.triton.models import ModelFolder
 from graphs.errors import BadInput
-from optimizer.verbs import deploy
+from optimizer.verbs import deploy, kubernetes
+from optimizer.verbs.kubernetes import ClusterOptions
 from optimizer.verbs.triton import deploy as triton
 
 
@@ -33,7 +34,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]
         return []
 
     monkeypatch.setattr(deploy, "Bundle", Found)
-    for module in (deploy, triton):
+    for module in (kubernetes, triton):
         monkeypatch.setattr(module, "write_triton_repository", write)
     return calls
 
@@ -46,7 +47,11 @@ def test_triton_gets_the_repository_itself(tmp_path: Path, written: list[tuple[P
 @pytest.mark.parametrize(("targets", "gpu"), [((), True), (("t4",), True), (("cpu",), False)])
 def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool, tmp_path: Path) -> None:
     deployed = deploy.deploy_bundle(
-        tmp_path / "Net_2.optimized", "kserve", tmp_path / "out", targets=targets, storage_uri="pvc://models/net"
+        tmp_path / "Net_2.optimized",
+        "kserve",
+        tmp_path / "out",
+        targets=targets,
+        cluster=ClusterOptions("pvc://models/net"),
     )
     text = deployed.files[-1].read_text()
     assert (tmp_path / "out" / "repository").is_dir()
@@ -57,6 +62,6 @@ def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool,
 def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="KServe must know where the models lie"):
         deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out")
-    with pytest.raises(BadInput, match="unknown serving system 'docker'"):
-        deploy.deploy_bundle(tmp_path / "net", "docker", tmp_path / "out")
+    with pytest.raises(BadInput, match="unknown serving system 'podman'"):
+        deploy.deploy_bundle(tmp_path / "net", "podman", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployment.kserve import ServiceOptions, inference_service
+from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from graphs.errors import BadInput
 
 

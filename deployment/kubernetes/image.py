@@ -1,0 +1,20 @@
+"""A Dockerfile that puts a Triton model repository into NVIDIA's image; it is written, and built elsewhere."""
+
+from __future__ import annotations
+
+from deployment.kubernetes.workload import GRPC, HTTP, METRICS, MODELS, USER, server_arguments
+
+
+def dockerfile(base: str, repository: str, options: tuple[str, ...] = ()) -> str:
+    """For a folder that holds the model ``repository``; the server is not root, and may read it."""
+    words = ", ".join(f'"{word}"' for word in ("tritonserver", *server_arguments(options)))
+    return f"""\
+FROM {base}
+COPY --chown={USER}:{USER} {repository}/ {MODELS}/
+USER {USER}:{USER}
+EXPOSE {HTTP} {GRPC} {METRICS}
+STOPSIGNAL SIGTERM
+HEALTHCHECK --start-period=600s --interval=10s --timeout=3s \\
+    CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:{HTTP}/v2/health/ready"]
+CMD [{words}]
+"""

@@ -1,0 +1,135 @@
+"""``optimize deploy BUNDLE kubernetes|kserve|docker``: a model repository, and the files that run Triton on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployment.kubernetes.image import dockerfile
+from deployment.kubernetes.kserve import ServiceOptions, inference_service
+from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, service
+from deployment.kubernetes.yaml_text import to_yaml
+from deployment.triton.containers import CONTAINERS
+from deployment.triton.models import ModelFolder, TritonOptions
+from deployment.triton.repository import repository_files, write_triton_repository
+from deployment.triton.server_options import server_options
+from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
+from engines.targets.target import CPU
+from graphs.errors import BadInput
+from graphs.files import write_atomically
+
+SYSTEMS = ("kubernetes", "kserve", "docker")
+REPOSITORY, SERVICE, IMAGE = "repository", "inference-service.yaml", "Dockerfile"
+"""The models to upload or to build an image of, and what names where they then lie."""
+_USUAL_REPLICAS = {"kubernetes": "1:4"}
+_PVC = re.compile(r"pvc://(?P<claim>[a-z0-9][a-z0-9.-]*)(?:/(?P<path>[^\s]*))?")
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What the command line says; empty texts take what the bundle says."""
+
+    storage_uri: str = ""
+    image: str = ""
+    namespace: str = "default"
+    gpu_resource: str = ""
+    gpu_product: str = ""
+    replicas: str = ""
+    cpu: str = "2"
+    memory: str = "4Gi"
+
+
+def write_cluster_files(
+    system: str,
+    bundle: Path,
+    out: Path,
+    name: str,
+    targets: Sequence[str],
+    triton: TritonOptions | None,
+    options: ClusterOptions,
+) -> list[Path]:
+    """Write ``out`` and return its files. Raises ``BadInput`` for what cannot be served, before anything is written."""
+    service_name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
+    gpu = _gpu(targets, options)
+    least, most = _replicas(options.replicas or _USUAL_REPLICAS.get(system, "1"))
+    if system == "kserve":
+        if not options.storage_uri:
+            expected = "pvc://…, s3://… or gs://…"
+            raise BadInput("KServe must know where the models lie", where="--storage-uri", expected=expected)
+        asked = ServiceOptions(
+            options.storage_uri, options.namespace, gpu, 1, options.gpu_product, "", least, most, options.cpu,
+            options.memory,
+        )  # fmt: skip
+        manifest = inference_service(service_name, asked)
+        models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
+        return _written(out, models, {SERVICE: manifest})
+    base = _base(triton, options) if system == "docker" else ""
+    pods = _pods(options, triton, gpu, least, most) if system == "kubernetes" else None
+    if pods is not None:
+        deployment(service_name, pods)  # what is wrong is said before models are written
+    models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
+    words = server_options(model.config for model in models)
+    if pods is None:
+        return _written(out, models, {IMAGE: dockerfile(base, REPOSITORY, words)})
+    pods = replace(pods, server_options=words)
+    return _written(
+        out,
+        models,
+        {
+            "deployment.yaml": to_yaml(deployment(service_name, pods)),
+            "service.yaml": to_yaml(service(service_name, pods)),
+            "autoscaler.yaml": to_yaml(autoscaler(service_name, pods)),
+        },
+    )
+
+
+def _written(out: Path, models: Sequence[ModelFolder], texts: dict[str, str]) -> list[Path]:
+    for file, text in texts.items():
+        write_atomically(out / file, text.encode())
+    return [*repository_files(out / REPOSITORY, models), *(out / file for file in texts)]
+
+
+def _pods(options: ClusterOptions, triton: TritonOptions | None, gpu: str, least: int, most: int) -> PodOptions:
+    claim = path = ""
+    if options.storage_uri:
+        found = _PVC.fullmatch(options.storage_uri)
+        if found is None:
+            fix = "copy it there, build an image of it (`optimize deploy BUNDLE docker`), or use kserve"
+            what = f"a pod cannot mount {options.storage_uri!r}"
+            raise BadInput(what, where="--storage-uri", expected="pvc://CLAIM or pvc://CLAIM/PATH", fix=fix)
+        claim, path = found["claim"], (found["path"] or "").strip("/")
+    elif not options.image:
+        fix = "name their claim (--storage-uri pvc://CLAIM/PATH), or an image that holds them (--image)"
+        raise BadInput("the pods must know where the models lie", where="optimize deploy BUNDLE kubernetes", fix=fix)
+    image = options.image or _base(triton, options)
+    return PodOptions(
+        image, claim, path, options.namespace, gpu, 1, options.gpu_product, least, most, options.cpu, options.memory
+    )
+
+
+def _base(triton: TritonOptions | None, options: ClusterOptions) -> str:
+    """NVIDIA's image of the release asked for: no other is taken silently, a plan runs in one TensorRT's only."""
+    if options.image:
+        return options.image
+    if triton is None or triton.container is None:
+        newest = max(CONTAINERS)
+        expected = f"a release, such as {newest}; or --image"
+        raise BadInput("which Triton is to serve?", where="--triton", expected=expected)
+    return triton.container.image
+
+
+def _gpu(targets: Sequence[str], options: ClusterOptions) -> str:
+    gpus = [target for target in targets if target != CPU.name]
+    if options.gpu_resource:
+        check_gpu_resource(options.gpu_resource, gpus)
+        return options.gpu_resource
+    return GPU_RESOURCE if gpus else ""
+
+
+def _replicas(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", text)
+    if found is None:
+        raise BadInput(f"{text!r} is no number of pods", where="--replicas", expected="LEAST:MOST, such as 1:4")
+    return int(found[1]), int(found[2] or found[1])
