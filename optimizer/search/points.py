@@ -55,7 +55,7 @@ class PointStore:
 
     def point(self, moves: Moves, make: Callable[[Path], Point]) -> Point:
         """The point of a set, from an earlier run or made now; ``make`` gets an empty folder for its graph."""
-        place = self.folder / digest_of(part for move in sorted(moves) for part in move)[:16]
+        place = self._place(moves)
         try:
             return read_record(place / _POINT, Point)
         except BadInput:
@@ -64,3 +64,16 @@ class PointStore:
             found = make(place)
             write_record(place / _POINT, found)
             return found
+
+    def drop_graph(self, moves: Moves) -> None:
+        """Keep what was measured of a set, and not its graph."""
+        for path in self._place(moves).iterdir():
+            if path.name != _POINT:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def forget(self, moves: Moves) -> None:
+        """Make the point of a set anew when it is asked for."""
+        shutil.rmtree(self._place(moves), ignore_errors=True)
+
+    def _place(self, moves: Moves) -> Path:
+        return self.folder / digest_of(part for move in sorted(moves) for part in move)[:16]

@@ -25,6 +25,8 @@ CALIBRATIONS = 10.0
 """How many times as long as one calibration a search may take. The bound that a user was promised."""
 PICTURED = 6
 """Points measured at least where the first form is over the budget, time allowing: the trade is to be seen. Chosen."""
+LARGE_BYTES = 256 << 20
+"""Graphs above this are not kept where they are over the budget: ten of two gigabytes would fill a disk."""
 WHY = "left out of int8 for the accuracy budget"
 
 
@@ -64,26 +66,36 @@ class BudgetSearch:
         usual = self.prepared.quantized(Allowance())
         begun = to_float(usual.fallen_back)
         first = self._point(begun, partial(self.maker.quantized, usual))
+        outcome = self._outcome(first.form.check)
+        if not begun and (outcome.surely or (outcome.steady and not outcome.tells)):
+            return self._told(first, surely=outcome.tells, cost="nothing: every node that can be is in int8")
         started = time.perf_counter()
         costs = self.maker.costs(first.form.path)
         table = Table(self.prepared.sensitivities(), costs.by_node, self._formats(costs))
         self._preparing = time.perf_counter() - started
         self._all = table.all_in_float
-        start = table.step(begun), self._outcome(first.form.check)
-        choice = fastest(table, start, self._measured, self.limit, self._goes_on)
+        choice = fastest(table, (table.step(begun), outcome), self._measured, self.limit, self._goes_on)
         for step in spread(table.frontier(), PICTURED) if not first.form.check.ok else ():
             new = step.moves not in self._points and self._makes(step)
             if new and len(self._points) < PICTURED and self._goes_on():
                 self._measured(step)
         chosen = self._nearest() if choice.step is None else self._points.get(choice.step.moves)
         chosen = chosen or self._nearest()  # in float, which is not this backend's to ship
+        return self._told(chosen, surely=choice.aim is Aim.SURELY, cost=costs.how)
+
+    def _told(self, chosen: Point, *, surely: bool, cost: str) -> TypedForm:
+        """The form of ``chosen``, its graph made again where that was too large to keep, and how it was found."""
+        moves = frozenset(chosen.moves)
+        if not chosen.form.path.is_file():
+            self.store.forget(moves)
+            chosen = self._point(moves, partial(self._without, moves))
         search = recorded(
             list(self._points.values()),
             chosen,
             self.limit,
-            surely=choice.aim is Aim.SURELY,
+            surely=surely,
             optimize_for=self.optimize_for,
-            cost=costs.how,
+            cost=cost,
             seconds=self._seconds,
             bound_s=CALIBRATIONS * self.calibration_s,
         )
@@ -133,6 +145,8 @@ class BudgetSearch:
             return Point(sorted(moves), form, trade, time.perf_counter() - started)
 
         point = self._points[moves] = self.store.point(moves, made)
+        if len(self._points) > 1 and not point.form.check.ok and point.trade.bytes > LARGE_BYTES:
+            self.store.drop_graph(moves)
         self.events.emit(Progress(self.stage, len(self._points), LOOKS, "forms measured"))
         self.events.note(self.stage, _line(point))
         return point

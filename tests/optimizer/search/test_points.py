@@ -55,6 +55,21 @@ def test_a_point_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
     assert seen == [[]]
 
 
+def test_a_graph_that_is_too_large_is_not_kept_and_its_figures_are(tmp_path: Path) -> None:
+    def make(folder: Path) -> Point:
+        (folder / "0").mkdir()
+        (folder / "0" / "model.onnx").touch()
+        return point(folder / "0")
+
+    store, moves = PointStore(tmp_path, "a"), to_float(["x"])
+    store.point(moves, make)
+    store.drop_graph(moves)
+    kept = store.point(moves, lambda folder: pytest.fail("measured again"))
+    assert kept.form.check.drop == 0.1 and not kept.form.path.is_file()
+    store.forget(moves)
+    assert store.point(moves, make).form.path.is_file()
+
+
 def test_only_what_nothing_beats_keeps_its_plan(tmp_path: Path) -> None:
     good, slow, poor = point(tmp_path), point(tmp_path, milliseconds=2.0), point(tmp_path, drop=0.3, milliseconds=0.5)
     assert beats(good, slow) and not beats(good, poor) and not beats(good, good)
