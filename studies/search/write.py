@@ -116,7 +116,7 @@ def pareto_table(trial: Trial) -> str:
         row = [
             str(number) if point.plan else f"({number})",
             f"{point.int8_mac_share:.1%}",
-            f"{point.drop:+.2%}",
+            f"{round(point.drop, 4) + 0.0:+.2%}",
             f"{point.upper:.2%}" if point.upper is not None else NONE,
             "surely" if point.surely else "on the samples" if point.ok else "no",
             *(f"{point.latency_ms[name]:.3g}" for name in targets),

@@ -168,7 +168,8 @@ class BudgetSearch:
 def _line(point: Point) -> str:
     check = point.form.check
     bound = f", at most {100 * check.bound.upper:.2f} % with confidence" if check.bound is not None else ""
-    return f"with {point.form.int8_mac_share:.0%} of the MACs in int8: drop {100 * check.drop:.2f} %{bound}"
+    drop = round(100 * check.drop, 2) + 0.0  # no -0.00
+    return f"with {point.form.int8_mac_share:.0%} of the MACs in int8: drop {drop:.2f} %{bound}"
 
 
 def explained(plan: PrecisionPlan, reason: str) -> PrecisionPlan:
