@@ -7,7 +7,7 @@ https://protobuf.dev/reference/protobuf/textformat-spec/. The tests parse what i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -169,12 +169,13 @@ class TritonModel:
         return message
 
     def _ensemble(self) -> dict[str, Value]:
+        """Without reshapes: the tensors are those that the models of the steps show, reshaped by their own."""
         return {
             "name": self.name,
             "platform": "ensemble",
             "max_batch_size": self.max_batch_size,
-            "input": [tensor.message() for tensor in self.inputs],
-            "output": [tensor.message() for tensor in self.outputs],
+            "input": [replace(tensor, dims=tensor.dims or (1,)).message() for tensor in self.inputs],
+            "output": [replace(tensor, dims=tensor.dims or (1,)).message() for tensor in self.outputs],
             "ensemble_scheduling": {"step": [step.message() for step in self.steps]},
         }
 

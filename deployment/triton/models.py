@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from deployment.triton import python_backend
 from deployment.triton.config import RateLimit, TritonModel
 from deployment.triton.containers import Container, check_plan, containers_for
 from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_config, warmup_requests
+from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
 from graphs.model_files import external_files
@@ -70,11 +71,21 @@ class TritonOptions:
 
 
 @dataclass(frozen=True)
+class Pipeline:
+    """What an ensemble does besides the engine: ``around`` puts its functions around the engine in this process;
+    ``raw`` is a sample of what clients send."""
+
+    around: Callable[[EngineBase], EngineBase]
+    raw: Feed
+
+
+@dataclass(frozen=True)
 class ModelFolder:
     """A model of the repository: its configuration, and path in the version folder -> file in the bundle.
 
     ``plans`` says that the files are TensorRT's plans, whole in themselves, not an ONNX model with data beside it.
-    ``engine`` is one of the engines it serves, whose answers it should give.
+    ``engine`` is one of the engines it serves, whose answers it should give; with ``pipeline``, through its functions.
+    A ``part`` of an ensemble runs no engine.
     """
 
     config: TritonModel
@@ -82,6 +93,8 @@ class ModelFolder:
     engine: ServedEngine
     plans: bool = False
     comment: tuple[str, ...] = ()
+    pipeline: Pipeline | None = None
+    part: bool = False
 
 
 def describe_models(

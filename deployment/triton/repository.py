@@ -14,8 +14,10 @@ from pathlib import Path
 
 from deployment.served_engine import read_served_engines
 from deployment.triton.config import to_pbtxt
+from deployment.triton.ensemble import Around, with_functions
 from deployment.triton.models import ModelFolder, TritonOptions, describe_models
 from deployment.triton.protocol import parse_config, protocol_installed
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
 from graphs.staging import staged
@@ -28,6 +30,7 @@ def write_triton_repository(
     name: str,
     targets: Sequence[str] | None = None,
     options: TritonOptions | None = None,
+    around: Around | None = None,
 ) -> list[ModelFolder]:
     """Write a model repository into ``out`` and return its models; the bundle is only read.
 
@@ -38,6 +41,7 @@ def write_triton_repository(
     is a model of its own. Plans are hard-linked where the file system allows it; ONNX models are copied, since data
     beside a model may not have several hard links.
 
+    ``around`` puts functions of the user's before and after the one model there is, as an ensemble of its name.
     Each ``config.pbtxt`` is read with Triton's own protocol definition first, where tritonclient is installed.
 
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
@@ -48,6 +52,8 @@ def write_triton_repository(
     _check_name(name)
     engines = read_served_engines(bundle, targets)
     models = describe_models(name, bundle, engines, options or TritonOptions())
+    if around is not None:
+        models = _with_functions(bundle, models, around)
     for model in models:
         if (out / model.config.name).exists():
             raise BadInput("already there", where=str(out / model.config.name), fix="remove it, or choose another name")
@@ -62,6 +68,17 @@ def repository_files(out: Path, models: Sequence[ModelFolder]) -> list[Path]:
     return sorted(path for model in models for path in (out / model.config.name).rglob("*") if path.is_file())
 
 
+def _with_functions(bundle: Path, models: Sequence[ModelFolder], around: Around) -> list[ModelFolder]:
+    if len(models) > 1:
+        names = ", ".join(model.engine.target for model in models)
+        raise BadInput("functions go around one model", where="--target", expected=f"one of {names}")
+    engine = models[0].engine
+    on_cpu = engine.manifest.backend == "onnxruntime"
+    with OnnxRuntimeEngine(engine.file if on_cpu else bundle / "model.onnx") as run:
+        run.learn(engine.manifest.inputs, engine.manifest.outputs)
+        return with_functions(models[0], around, run)
+
+
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise BadInput(f"{name!r} is no model name", where="--name", expected="letters, digits, _ . -")
@@ -71,6 +88,8 @@ def _write_model(folder: Path, model: ModelFolder) -> None:
     version = folder / "1"
     version.mkdir()
     place = link_or_copy if model.plans else shutil.copyfile
+    if not model.files:  # an ensemble: object stores keep no empty folder, and Triton wants a version
+        (version / ".keep").touch()
     for filename, source in model.files.items():
         (version / filename).parent.mkdir(exist_ok=True)
         place(source, version / filename)

@@ -35,6 +35,9 @@ def deploy(
     keep_versions: tritons.KeepVersions = 1,
     response_cache: tritons.ResponseCache = False,
     rate_limit: tritons.RateLimits = "",
+    preprocess: tritons.Preprocess = "",
+    postprocess: tritons.Postprocess = "",
+    raw: tritons.Raw = None,
     check: tritons.Check = False,
     triton_server: tritons.Server = "",
     data: tritons.Data = "",
@@ -64,7 +67,7 @@ def deploy(
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
     from optimizer.verbs.kubernetes import ClusterOptions
-    from optimizer.verbs.triton.options import check_request, parse_rate_limit, tune_request
+    from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
     from optimizer.verbs.triton.text import triton_lines
 
     options = TritonOptions(
@@ -88,6 +91,7 @@ def deploy(
         key=sign,
         triton=options,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
+        around=functions_around(preprocess, postprocess, raw),
         tune=tune_request(optimize_for, latency_bound, clients, tune_seconds),
     )
     for path in deployed.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -43,6 +44,28 @@ RateLimits = Annotated[
     Option(
         metavar="NAME=N[,…][:PRIORITY]",
         help="Resources that an instance takes while it runs (rate limiter).",
+        rich_help_panel=PANEL,
+    ),
+]
+Preprocess = Annotated[
+    str,
+    Option(
+        metavar="FILE.py:FUNCTION",
+        help="Run before the model, as an ensemble: from arrays by name to the model's inputs.",
+        rich_help_panel=PANEL,
+    ),
+]
+Postprocess = Annotated[
+    str,
+    Option(
+        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=PANEL
+    ),
+]
+Raw = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE.npz",
+        help="A few samples of what clients send: tells names, types and shapes.",
         rich_help_panel=PANEL,
     ),
 ]

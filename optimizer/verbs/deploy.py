@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployment.triton.ensemble import Around
 from deployment.triton.models import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
@@ -40,12 +41,14 @@ def deploy_bundle(
     triton: TritonOptions | None = None,
     check: CheckRequest | None = None,
     tune: TuneRequest | None = None,
+    around: Around | None = None,
 ) -> Deployed:
     """Write ``out`` for ``system`` and say what was written.
 
     ``targets`` default to all of the bundle, ``name`` to the bundle's. ``cluster`` says where and how it
     runs on Kubernetes. ``key`` signs an archive or an OCI layout. ``triton`` are a model repository's
-    options, ``check`` how to prove one and ``tune`` what to search one for.
+    options, ``check`` how to prove one, ``tune`` what to search one for and ``around`` what runs before and after the
+    model.
 
     Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
     """
@@ -64,7 +67,9 @@ def deploy_bundle(
         return Deployed(write_tensorrt8_folder(bundle, out))
     chosen = tuple(targets) or tuple(bundle.targets())
     if system == "triton":
-        found = deploy_triton(bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune)
+        found = deploy_triton(
+            bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune, around=around
+        )
         return Deployed(found.files, found)
     given = cluster or ClusterOptions()
     return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given))

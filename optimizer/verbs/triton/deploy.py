@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployment.triton.control import ServerControl
+from deployment.triton.ensemble import Around
 from deployment.triton.local_server import local_server
 from deployment.triton.models import ModelFolder, TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
@@ -51,6 +52,7 @@ def deploy_triton(
     options: TritonOptions | None = None,
     check: CheckRequest | None = None,
     tune: TuneRequest | None = None,
+    around: Around | None = None,
 ) -> TritonDeployment:
     """Write ``bundle``'s model repository to ``out``; on a server search what serves it best where ``tune`` says for
     what, and prove it where ``check`` says how. A search is followed by a proof.
@@ -62,7 +64,7 @@ def deploy_triton(
     here = None
     if (check or tune) and not _REMOTE.fullmatch(request.server):
         here = find_server(request.server)  # said before anything is written
-    models = write_triton_repository(bundle, out, name=name, targets=targets, options=options)
+    models = write_triton_repository(bundle, out, name=name, targets=targets, options=options, around=around)
     if not check and not tune:
         return TritonDeployment(out, repository_files(out, models), models)
     with _server(here, request.server, out, models) as control:
@@ -72,7 +74,7 @@ def deploy_triton(
             pairs = [tune_model(bundle, out, model, control, request, tune, backends) for model in models]
             models = [model for model, _ in pairs]
             tunings = {model.config.name: found for model, found in pairs if found}
-        checks = [check_model(bundle, model, control, request, backends) for model in models]
+        checks = [check_model(bundle, model, control, request, backends) for model in models if not model.part]
     return TritonDeployment(out, repository_files(out, models), models, checks, tunings, version)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import numpy as np
 
 from deployment.triton.config import RateLimit
+from deployment.triton.ensemble import Around
 from deployment.triton.tuning import Goal
 from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
@@ -53,3 +57,20 @@ def parse_milliseconds(text: str) -> float | None:
     if match is None or not float(match["number"]):
         raise BadInput(f"{text!r} is no time", where="--latency-bound", expected="a time above 0, such as 20ms")
     return float(match["number"]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match["unit"] or "ms"]
+
+
+def functions_around(before: str, after: str, raw: Path | None) -> Around | None:
+    """From the options of the command; None where none is given. Raises ``BadInput``."""
+    if not before and not after:
+        if raw is not None:
+            raise BadInput("is what functions get", where="--raw", fix="add --preprocess or --postprocess")
+        return None
+    if raw is None:
+        raise BadInput(
+            "needs a sample of what clients send", where="--preprocess, --postprocess", fix="add --raw FILE.npz"
+        )
+    try:
+        with np.load(raw, allow_pickle=False) as archive:
+            return Around(before, after, {name: archive[name] for name in archive.files})
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"cannot be read: {error}", where=str(raw), expected="an .npz of arrays by name") from error

@@ -13,6 +13,7 @@ from calibration.source import batches
 from calibration.sources.open import open_source
 from deployment.triton.check import (
     CLIENTS,
+    LOAD_SECONDS,
     ModelCheck,
     check_answers,
     check_loads,
@@ -39,11 +40,12 @@ _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 class CheckRequest:
     """How to prove what was written. ``server`` is a tritonserver's path, the ``HOST:PORT`` of one that serves the
     repository already (gRPC), or empty for the first found here; ``data`` are samples as the main job takes them;
-    ``evaluate`` a task metric to score the engine and the server by."""
+    ``evaluate`` a task metric to score the engine and the server by; ``seconds`` of each load."""
 
     server: str = ""
     data: str = RANDOM
     evaluate: str = ""
+    seconds: float = LOAD_SECONDS
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def check_model(
 
 def lacks_backend(model: ModelFolder, backends: Sequence[str] | None) -> str:
     """Why a server of these backends cannot load ``model``; empty where it can, or nobody knows."""
-    if backends is None or model.config.backend in backends:
+    if backends is None or model.config.backend in (*backends, "ensemble"):
         return ""
     has = ", ".join(backends) or "none"
     return f"this server has no {model.config.backend} backend, only {has}; --backend {PYTHON} runs the engine there"
@@ -103,8 +105,10 @@ def open_here(model: ModelFolder) -> EngineBase:
     """The engine that ``model`` serves, run without Triton: a GPU's in a process of its own."""
     manifest = model.engine.manifest
     if manifest.backend != "onnxruntime":
-        return open_apart(model.engine.folder)
-    return InPortions(open_engine(model.engine.folder), manifest.profiles)
+        engine = open_apart(model.engine.folder)
+    else:
+        engine = InPortions(open_engine(model.engine.folder), manifest.profiles)
+    return model.pipeline.around(engine) if model.pipeline else engine
 
 
 def _prove(
@@ -124,7 +128,7 @@ def _prove(
         answers.append(check_together(engine, served, samples[:CLIENTS], f"gRPC, {len(samples[:CLIENTS])} at once"))
         scored = _score(request.evaluate, engine, over_grpc) if request.evaluate else None
     feeds = [(1, samples[0]), *([(largest, joined[-1])] if joined else [])]
-    loads = check_loads(engine, served, feeds)
+    loads = check_loads(engine, served, feeds, seconds=request.seconds)
     return Checked(name, ModelCheck(name, tuple(answers), loads, control.executions(name)), scored)
 
 
@@ -134,15 +138,23 @@ def _score(evaluate: str, engine: EngineBase, served: EngineBase) -> Scored:
     return Scored(own.metric, own.value, found.value, found.samples)
 
 
+def _rows(raw: Feed, *, batched: bool) -> list[Feed]:
+    rows = len(next(iter(raw.values()))) if batched else 0
+    return [{name: array[row : row + 1] for name, array in raw.items()} for row in range(rows)] or [dict(raw)]
+
+
 def sample_feeds(
     bundle: Path, model: ModelFolder, specs: tuple[TensorSpec, ...], data: str, samples: int = SAMPLES
 ) -> tuple[list[Feed], list[Feed]]:
     """``samples`` requests of one sample, and the same joined: a few of them, and the model's largest batch last; none
     where the model does not batch. Raises ``BadInput``."""
-    known = random_inputs(model.engine.folder, bundle / "model.onnx") if data == RANDOM else {}
     largest = model.config.max_batch_size
-    source = open_source(data, specs, samples=max(samples, largest), seed=0, **known)
-    singles = list(islice(source.samples(), max(samples, largest)))
+    if model.pipeline is not None:
+        singles = _rows(model.pipeline.raw, batched=bool(largest))
+    else:
+        known = random_inputs(model.engine.folder, bundle / "model.onnx") if data == RANDOM else {}
+        source = open_source(data, specs, samples=max(samples, largest), seed=0, **known)
+        singles = list(islice(source.samples(), max(samples, largest)))
     while len(singles) < largest:  # few were given
         singles += singles[: largest - len(singles)]
     sizes = [size for size in dict.fromkeys((min(3, largest), largest)) if size > 1]

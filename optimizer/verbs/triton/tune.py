@@ -44,7 +44,7 @@ def tune_model(
 ) -> tuple[ModelFolder, Tuning | None]:
     """``model`` with the configuration that was found best, written and loaded; and the search, None where its engine
     does not run here. Raises ``EngineError`` where the server does not load it."""
-    if lacks_backend(model, backends):
+    if model.part or model.pipeline is not None or lacks_backend(model, backends):
         return model, None
     name = model.config.name
     try:

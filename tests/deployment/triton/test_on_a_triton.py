@@ -17,6 +17,7 @@ from benchmarks.serving.closed_loop import closed_loop
 from deployment.served_engine import read_served_engines
 from deployment.triton.check import check_answers, check_together
 from deployment.triton.control import ServerControl
+from deployment.triton.ensemble import Around
 from deployment.triton.local_server import local_server
 from deployment.triton.models import PYTHON, TritonOptions
 from deployment.triton.repository import write_triton_repository
@@ -30,6 +31,9 @@ from engines.open import open_engine
 from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import BadInput
 from graphs.model_files import files_digest
+from optimizer.verbs.triton.deploy import deploy_triton
+from optimizer.verbs.triton.proof import CheckRequest
+from optimizer.verbs.triton.text import triton_lines
 from tests.deployment.triton.real_server import has_server
 
 pytest.importorskip("tritonclient.grpc")
@@ -49,6 +53,21 @@ rows (float[n, 2] x, int64[n] first) => (float[n, 2] y, bool[n] high)
 INPUTS = (TensorSpec("x", "float32", ("n", 2), batch=True), TensorSpec("first", "int64", ("n",), batch=True))
 OUTPUTS = (TensorSpec("y", "float32", ("n", 2), batch=True), TensorSpec("high", "bool", ("n",), batch=True))
 PROFILE = ShapeProfile({"x": ShapeRange((1, 2), (4, 2), (8, 2)), "first": ShapeRange((1,), (4,), (8,))})
+FUNCTIONS = """
+import numpy as np
+
+def scale(feed):
+    return {"x": feed["pixels"].astype(np.float32) / 32, "first": feed["row"].astype(np.int64)}
+
+def best(outputs):
+    return {"best": outputs["y"].argmax(1).astype(np.int32), "score": outputs["y"].max(1, keepdims=True)}
+
+def fails(feed):
+    return {"x": feed["pixels"].astype(np.float32)}
+
+def mixes(outputs):
+    return {"best": outputs["y"].max(axis=0)}
+"""
 RNG = np.random.default_rng(7)
 FEEDS = [
     {"x": RNG.standard_normal((size, 2)).astype(np.float32) * 9, "first": RNG.integers(0, 3, size)}
@@ -91,6 +110,9 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     write_triton_repository(bundle, repository, name="rows", options=TritonOptions(backend=PYTHON))
     write_triton_repository(bundle, repository, name="native")  # for the backend that this server lacks
     write_triton_repository(bundle, repository, name="broken", options=TritonOptions(backend=PYTHON))
+    write_triton_repository(
+        bundle, repository, name="pixels", options=TritonOptions(backend=PYTHON), around=around(bundle)
+    )
     (repository / "broken" / "1" / "engine" / "model.onnx").write_bytes(b"no graph")
     before = set(Path("/dev/shm").iterdir())
     with local_server(find_server(), repository) as control:
@@ -98,6 +120,34 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with pytest.raises(BadInput, match="no server answers"):
         ServerControl(control.grpc).version()
     assert set(Path("/dev/shm").iterdir()) - before == set()
+
+
+def around(bundle: Path, before: str = "scale", after: str = "best") -> Around:
+    file = bundle.parent / "functions.py"
+    file.write_text(FUNCTIONS)
+    raw = {"pixels": np.arange(10, dtype=np.uint8).reshape(5, 2), "row": np.arange(5, dtype=np.uint8)[:, None] % 3}
+    return Around(f"{file}:{before}", f"{file}:{after}", {**raw, "row": raw["row"][:, 0]})
+
+
+def test_functions_of_the_users_run_before_and_after_the_engine(
+    server: ServerControl, engine: EngineBase, bundle: Path, tmp_path: Path
+) -> None:
+    *parts, ensemble = write_triton_repository(
+        bundle, tmp_path, name="pixels", options=TritonOptions(backend=PYTHON), around=around(bundle)
+    )
+    assert [model.config.name for model in parts] == ["pixels_model", "pixels_preprocess", "pixels_postprocess"]
+    assert ensemble.pipeline is not None
+    own, raw = ensemble.pipeline.around(engine), ensemble.pipeline.raw
+    assert own.infer(raw)["best"].dtype == np.int32
+    server.check_loaded("pixels")
+    with served_engine(server.grpc, "pixels", own, 8) as served:
+        one = {name: array[:1] for name, array in raw.items()}
+        found = check_answers(own, served, [one, raw], "gRPC")
+        assert found.equal == 2, found.text
+    for before, after, words in (("fails", "best", "input 'first': missing"), ("scale", "mixes", "for 1 sample")):
+        with pytest.raises(BadInput) as error:
+            write_triton_repository(bundle, tmp_path / "no", name="pixels", around=around(bundle, before, after))
+        assert words in str(error.value)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -152,6 +202,21 @@ def test_a_model_that_does_not_load_says_why(server: ServerControl) -> None:
         server.check_loaded("other")
     with pytest.raises(BadInput, match="check the model's name"):
         KserveEngine(server.http, "other", protocol="http")
+
+
+def test_a_server_that_runs_already_is_checked(server: ServerControl, bundle: Path, tmp_path: Path) -> None:
+    options, check = TritonOptions(backend=PYTHON), CheckRequest(server.grpc, seconds=0.2)
+    found = deploy_triton(bundle, tmp_path / "same", name="rows", options=options, check=check)
+    assert found.ok and found.server
+    [checked] = found.checks
+    assert checked.found is not None
+    assert [loads.batch for loads in checked.found.loads] == [1, 8]
+    assert 0 < checked.found.loads[0].ratio < 2
+    text = "\n".join(triton_lines(found))
+    assert "every answer equal to the engine's, bit for bit" in text and "the engine itself" in text
+    other = deploy_triton(bundle, tmp_path / "other", name="elsewhere", options=options, check=check)
+    assert not other.ok
+    assert "FAIL: model 'elsewhere': is not in the server's repository" in "\n".join(triton_lines(other))
 
 
 def test_loadgen_is_a_client(server: ServerControl, engine: EngineBase, tmp_path: Path) -> None:

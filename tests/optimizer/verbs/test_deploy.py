@@ -41,7 +41,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]
 
 def test_triton_gets_the_repository_itself(tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]) -> None:
     deploy.deploy_bundle(tmp_path / "Net_2.optimized", "triton", tmp_path / "out")
-    assert written == [(tmp_path / "out", {"name": "Net_2", "targets": ("cpu", "t4"), "options": None})]
+    assert written == [(tmp_path / "out", {"name": "Net_2", "targets": ("cpu", "t4"), "options": None, "around": None})]
 
 
 @pytest.mark.parametrize(("targets", "gpu"), [((), True), (("t4",), True), (("cpu",), False)])

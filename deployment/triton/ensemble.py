@@ -1,0 +1,177 @@
+"""A model with a user's own functions before and after it, as a Triton ensemble.
+
+Each function runs in Triton's Python backend as a model of its own. What it takes and gives is found out by running it
+on a sample of the raw inputs, on one row and on two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from deployment.triton import python_backend
+from deployment.triton.config import EnsembleStep, TritonModel
+from deployment.triton.engine_config import tensor_config
+from deployment.triton.models import ModelFolder, Pipeline
+from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
+from engines.errors import EngineError
+from engines.feed_check import FeedCheck
+from engines.user_code import RAISED, describe, load_callable
+from graphs.errors import BadInput
+
+_FUNCTION_MODEL = Path(python_backend.__file__).parent / "function_model.py"
+_COMMENT = ("A function of yours in Triton's Python backend, which needs the package enginewright (pip install).",)
+_BEFORE, _BEHIND = "preprocessed/", "engine/"
+"""What tensors between the steps are called: a name of theirs must not be one of the ensemble's own."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """``before`` and ``after`` are ``file.py:function`` from arrays by name to arrays by name, empty for none; ``raw``
+    a sample of what clients send: rows along axis 0 where the model batches, at least one."""
+
+    before: str
+    after: str
+    raw: Feed
+
+
+def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[ModelFolder]:
+    """``model`` under another name, a model for each function, and the ensemble under ``model``'s own name.
+
+    ``run`` answers as the engine does. Raises ``BadInput`` for a function that fails on ``raw``, gives other inputs
+    than the engine has, or does not keep samples apart.
+    """
+    name, batch = model.config.name, model.config.max_batch_size
+    inner = replace(model, config=replace(model.config, name=f"{name}_model"))
+    before, after = _function(around.before), _function(around.after)
+    fed = _applied(before, around.before, around.raw, batch) if before else around.raw
+    _check_inputs(run.inputs, fed, around.before or "--raw")
+    answers = _applied(run.infer, "the engine", fed, batch)
+    final = _applied(after, around.after, answers, batch) if after else answers
+    raw_specs, final_specs = _specs(around.raw, batch), _specs(final, batch)
+    clash = {spec.name for spec in raw_specs} & {spec.name for spec in final_specs}
+    if clash:
+        raise BadInput(f"input and output are both called {sorted(clash)[0]!r}", where=around.after or around.before)
+    models, steps = [inner], []
+    if before:
+        models.append(_part(f"{name}_preprocess", around.before, raw_specs, run.inputs, inner))
+        steps.append(_step(models[-1].config, "", _BEFORE))
+    steps.append(_step(inner.config, _BEFORE if before else "", _BEHIND if after else ""))
+    if after:
+        models.append(_part(f"{name}_postprocess", around.after, run.outputs, final_specs, inner))
+        steps.append(_step(models[-1].config, _BEHIND, ""))
+    config = TritonModel(
+        name=name,
+        backend="ensemble",
+        inputs=tuple(tensor_config(spec, batch) for spec in raw_specs),
+        outputs=tuple(tensor_config(spec, batch) for spec in final_specs),
+        max_batch_size=batch,
+        filename="",
+        steps=tuple(steps),
+    )
+    pipeline = Pipeline(lambda engine: _Around(engine, before, after, raw_specs, final_specs), around.raw)
+    return [*models, ModelFolder(config, {}, model.engine, pipeline=pipeline)]
+
+
+class _Around(EngineBase):
+    """The engine with the functions in this process."""
+
+    def __init__(
+        self,
+        engine: EngineBase,
+        before: _Function | None,
+        after: _Function | None,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+    ) -> None:
+        self._engine, self._before, self._after = engine, before, after
+        self._inputs, self._outputs = inputs, outputs
+
+    def infer(self, feed: Feed) -> dict[str, Array]:
+        """See ``Engine.infer``."""
+        answers = self._engine.infer(self._before(feed) if self._before else feed)
+        return self._after(answers) if self._after else answers
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+_Function = Callable[[Feed], "dict[str, Array]"]
+
+
+def _function(spec: str) -> _Function | None:
+    return load_callable(spec) if spec else None
+
+
+def _applied(function: _Function, where: str, feed: Feed, batch: int) -> dict[str, Array]:
+    """What ``function`` makes of ``feed``, which, where the model batches, must have a row for each of its rows."""
+    for rows in (1, 2) if batch else ():
+        part = {name: np.concatenate([array[:1]] * rows) for name, array in feed.items()}
+        for name, array in _called(function, where, part).items():
+            if array.ndim == 0 or len(array) != rows:
+                raise BadInput(
+                    f"{name!r} has shape {list(array.shape)} for {rows} sample{'s' if rows > 1 else ''}",
+                    where=where,
+                    expected=f"{rows} along axis 0, as the model's other tensors have",
+                )
+    return _called(function, where, feed)
+
+
+def _called(function: _Function, where: str, feed: Feed) -> dict[str, Array]:
+    try:
+        found = function(feed)
+    except EngineError as error:
+        raise BadInput(error.what, where=error.where, fix="give samples that the model takes as --raw") from error
+    except RAISED as error:
+        raise BadInput(f"raised {describe(error)}", where=where) from error
+    if not isinstance(found, dict) or not all(isinstance(array, np.ndarray) for array in found.values()):
+        raise BadInput("returned something else", where=where, expected="a dict of numpy arrays by name")
+    return found
+
+
+def _check_inputs(specs: Sequence[TensorSpec], feed: Feed, where: str) -> None:
+    try:
+        FeedCheck(specs, where)(feed)
+    except EngineError as error:
+        raise BadInput(f"{error.where}: {error.what}", where=where, expected=error.expected) from error
+
+
+def _specs(feed: Feed, batch: int) -> tuple[TensorSpec, ...]:
+    """Tensors of the shapes seen; axis 0 is the batch where the model batches."""
+    return tuple(
+        TensorSpec(name, array.dtype.name, ("batch", *array.shape[1:]) if batch else array.shape, batch=bool(batch))
+        for name, array in feed.items()
+    )
+
+
+def _part(
+    name: str, spec: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], inner: ModelFolder
+) -> ModelFolder:
+    place, _, function = spec.rpartition(":")
+    if not place.endswith(".py"):
+        raise BadInput("lies in a module", where=spec, expected="file.py:function, which goes into the repository")
+    batch = inner.config.max_batch_size
+    inside = f"user/{Path(place).name}"
+    config = TritonModel(
+        name=name,
+        backend="python",
+        inputs=tuple(tensor_config(tensor, batch) for tensor in inputs),
+        outputs=tuple(tensor_config(tensor, batch) for tensor in outputs),
+        max_batch_size=batch,
+        filename="model.py",
+        kind="KIND_CPU",
+        parameters={"file": inside, "function": function},
+    )
+    files = {"model.py": _FUNCTION_MODEL, inside: Path(place)}
+    return ModelFolder(config, files, inner.engine, comment=_COMMENT, part=True)
+
+
+def _step(config: TritonModel, reads: str, writes: str) -> EnsembleStep:
+    return EnsembleStep(
+        config.name,
+        {tensor.name: f"{reads}{tensor.name}" for tensor in config.inputs},
+        {tensor.name: f"{writes}{tensor.name}" for tensor in config.outputs},
+    )
