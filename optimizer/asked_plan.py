@@ -153,7 +153,7 @@ class AskedPlan:
                 if node.dtype.half and not halves:
                     wide += 1
                 else:
-                    refused[name] = _refusal(node.dtype, found.nodes[name])
+                    refused[name] = _refusal(node.dtype, found.nodes[name], form, halves=halves)
         notes = [f"{wide} nodes planned in half precision follow their neighbours in int8 or FP32"] if wide else []
         return PlanFollowed(form, len(self.nodes), len(self.nodes) - len(refused), refused, notes)
 
@@ -175,7 +175,9 @@ def _misfit(name: str, node: AskedNode, op_types: Mapping[str, str]) -> str:
     return ""
 
 
-def _refusal(asked: Dtype, found: NodePrecision) -> str:
+def _refusal(asked: Dtype, found: NodePrecision, form: str, *, halves: bool) -> str:
+    if asked.quantized and found.dtype.quantized and not halves:
+        return f"{found.dtype.value}: {form} has no {asked.value}"
     if asked.quantized and found.dtype.quantized:
         return f"{found.dtype.value}, not {asked.value}: quantized as --precision says"
     if asked.half and found.dtype.half:

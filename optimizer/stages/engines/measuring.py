@@ -10,7 +10,9 @@ from pathlib import Path
 from benchmarks.batching import smallest_feed
 from benchmarks.memory import engine_memory
 from benchmarks.timing.child import FormTimes, time_in_child
+from benchmarks.timing.engine_costs import engine_costs
 from benchmarks.timing.op_times import OpTime
+from benchmarks.timing.quantized_costs import QuantizedCosts
 from engines.engine import Feed
 from engines.layers import LayerInfo
 from engines.manifest import EngineManifest
@@ -70,8 +72,20 @@ def measure(
         memory,
         [*notes, *times.notes],
         {name: _form_record(name, found, proofs, times) for name in (*found.built, *found.refused)},
+        quantized_costs=_quantized_costs(found, times, form),
     )
     return Measured(form, record)
+
+
+def _quantized_costs(found: Candidates, times: FormTimes, kept: str) -> QuantizedCosts | None:
+    """What the form asked for costs beside the one that was ``kept`` for its speed; None where it was kept itself, or
+    its library tells no times of layers.
+    """
+    asked = found.asked
+    if kept == asked or not times.layers.get(asked) or not times.layers.get(kept):
+        return None
+    tables = {form: EngineManifest.load(found.built[form].engine).layers for form in (asked, kept)}
+    return engine_costs(times.layers[asked], tables[asked], times.layers[kept], tables[kept])
 
 
 def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes) -> FormRecord:
