@@ -15,7 +15,10 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
         folder = os.path.join(args["model_repository"], args["model_version"])  # noqa: PTH118
-        self.session = ort.InferenceSession(os.path.join(folder, "model.onnx"), providers=["CPUExecutionProvider"])  # noqa: PTH118
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))  # as the engine does: those it may use
+        path = os.path.join(folder, "model.onnx")  # noqa: PTH118
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.input, self.output = config["input"][0]["name"], config["output"][0]["name"]
 
     def execute(self, requests):  # type: ignore[no-untyped-def]

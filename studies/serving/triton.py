@@ -23,9 +23,9 @@ from deployment.triton.models import PYTHON, TritonOptions
 from deployment.triton.repository import write_triton_repository
 from deployment.triton.server_files import find_server
 from engines.engine import Array
+from engines.kserve import KserveEngine
 from engines.open import open_engine
 from graphs.files import to_json
-from studies.serving.load import run
 
 OURS, BARE = "ours", "bare"
 
@@ -53,7 +53,7 @@ def measure(bundle: Path, clients: int, seconds: float, rounds: int, protocol: s
         direct = closed_loop(lambda: open_engine(bundle / "engines" / "cpu"), [feed], clients=1, seconds=seconds)
     rates: dict[str, list[float]] = {OURS: [], BARE: []}
     tails: dict[str, list[float]] = {OURS: [], BARE: []}
-    errors: dict[str, int] = {}
+    failed = 0
     with tempfile.TemporaryDirectory(prefix="triton-study-") as scratch:
         repository = Path(scratch) / "repository"
         write_repository(bundle, repository)
@@ -63,10 +63,11 @@ def measure(bundle: Path, clients: int, seconds: float, rounds: int, protocol: s
                 control.check_loaded(model)
             for number in range(rounds):
                 for model in (OURS, BARE) if number % 2 else (BARE, OURS):
-                    load = run(protocol, address, model, feed, clients=clients, seconds=seconds)
+                    source = f"{protocol}://{address}/{model}"
+                    load = closed_loop(lambda s=source: KserveEngine.open(s), [feed], clients=clients, seconds=seconds)
                     rates[model].append(load.rate)
-                    tails[model].append(load.percentile_ms(99))
-                    errors |= load.errors
+                    tails[model].append(load.latency_ms.p99 if load.latency_ms else float("nan"))
+                    failed += load.failed
             batches = control.executions(OURS)
             server = control.version()
     pairs = [ours / bare for ours, bare in zip(rates[OURS], rates[BARE], strict=True)]
@@ -82,7 +83,7 @@ def measure(bundle: Path, clients: int, seconds: float, rounds: int, protocol: s
         "bare_p99_ms": median(tails[BARE]),
         "engine_alone_per_s": direct.rate,
         "ours_to_engine": median(rates[OURS]) / direct.rate,
-        "errors": errors,
+        "failed": failed,
         "executions_by_batch": {str(size): count for size, count in sorted(batches.items())},
     }
 
