@@ -166,7 +166,7 @@ def budget(found: BudgetSummary, max_drop: float) -> str:
 def search(found: PrecisionSearch) -> str:
     """``4 forms measured for latency in 25 s (a search may take 59 s); …``."""
     chosen = found.chosen
-    share = f"; {formats.percent(chosen.int8_mac_share)} of MACs in INT8" if chosen is not None else ""
+    share = f"; {formats.percent(chosen.int8_mac_share)} of MACs quantized" if chosen is not None else ""
     took = f"{formats.seconds(found.seconds)} beside the first (of {formats.seconds(found.bound_s)})"
     forms = "1 form" if len(found.points) == 1 else f"{len(found.points)} forms"
     return f"{forms} measured for {found.optimize_for}, {took}{share}"

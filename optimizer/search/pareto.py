@@ -21,10 +21,10 @@ def recorded(
 ) -> SearchRecord:
     """``points`` by falling share of MACs in int8, as a record."""
     kept = [point for point in points if point is chosen or not any(beats(other, point) for other in points)]
-    ranked = sorted(points, key=lambda point: -point.form.int8_mac_share)
+    ranked = sorted(points, key=lambda point: -point.form.quantized_share)
     found = [
         FoundPoint(
-            point.form.int8_mac_share,
+            point.form.quantized_share,
             point.form.check.drop,
             point.form.check.bound.upper if point.form.check.bound is not None else None,
             point.form.check.ok,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from graphs.files import read_json, write_json
 from optimizer.importing import import_model
+from optimizer.quantization.sampling import spread
 from optimizer.settings import Precision
 from studies.baselines.task import load_task
 from studies.formats import real_models, weights_alone
@@ -21,7 +22,7 @@ from studies.formats.decoder import make_decoder, make_samples
 MODELS = ("mobilenet_v2", "minilm", "yolov3_tiny")
 PRECISIONS = (Precision.FP8, Precision.INT8, Precision.NVFP4, Precision.MXFP8)
 DECODER = "decoder"
-CALIBRATION, UNSEEN = 48, 24
+CALIBRATION, UNSEEN = 128, 24
 """Samples of MiniLM and of the decoder that weights are rounded for, and that they are judged on."""
 
 
@@ -60,7 +61,7 @@ def _alone(model: str, asked: argparse.Namespace) -> list[weights_alone.Row]:
     task = load_task(model, asked.zoo, asked.out)
     float_graph = import_model(asked.zoo / model / "model.onnx").model
     return weights_alone.compare_ways(
-        model, float_graph, task.calibration(asked.quick)[:CALIBRATION], task.held_back(asked.quick)[:UNSEEN]
+        model, float_graph, task.calibration(asked.quick)[:CALIBRATION], spread(task.held_back(asked.quick), UNSEEN)
     )
 
 

@@ -64,18 +64,23 @@ def rounded(
         return RoundedRows(codes_of(rows, scales, scheme), scales), 1.0
     start = least = squared_error(best.values(scheme) - rows, moments.check)
     scales = search_scales(rows, scheme, moments.size)
-    tried = [RoundedRows(codes_of(rows, scales, scheme), scales)]
+    clipped = RoundedRows(codes_of(rows, scales, scheme), scales)
+    error = squared_error(clipped.values(scheme) - rows, moments.check)
+    if error < WORTH * least:
+        best, least = clipped, error
     if solve:
-        tried.append(_solved(rows, scales, scheme, moments))
-    for candidate in tried:
-        error = squared_error(candidate.values(scheme) - rows, moments.check)
-        if error < WORTH * least:
-            best, least = candidate, error
+        half = _solved(rows, scales, scheme, moments.fit, moments.rows // 2)
+        error = squared_error(half.values(scheme) - rows, moments.check)
+        if error < WORTH * least:  # then all samples are of use
+            best, least = (
+                _solved(rows, scales, scheme, (moments.fit + moments.check) / np.float32(2), moments.rows),
+                error,
+            )
     return best, least / start if start > 0 else 1.0
 
 
-def _solved(rows: Floats, scales: Floats, scheme: WeightScheme, moments: InputMoments) -> RoundedRows:
-    damped = Moments(moments.fit[None].copy(), moments.fit[None].copy()).damped(max(moments.rows // 2, 1))
+def _solved(rows: Floats, scales: Floats, scheme: WeightScheme, products: Floats, seen: int) -> RoundedRows:
+    damped = Moments(products[None].copy(), products[None].copy()).damped(max(seen, 1))
     inputs = rows.shape[1]
     steps = expanded(scales, scheme.block or inputs, inputs)
     codes = gptq(rows[None], damped.hessian, steps[None], numbers=scheme.numbers)[0]

@@ -55,7 +55,7 @@ def within_budget(
                 form = make(quantized)
                 if form.check.ok:
                     return form
-                say(f"with {form.int8_mac_share:.0%} of the MACs in int8: {'; '.join(form.check.reasons)}")
+                say(f"with {form.in_words}: {'; '.join(form.check.reasons)}")
                 tried.append(_Tried(form, quantized.fallen_back))
     least = min(item.form.check.drop for item in tried)
     near = (item.form for item in tried if item.form.check.drop <= NEARLY * max(least, 0.0))

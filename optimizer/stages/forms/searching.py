@@ -162,14 +162,14 @@ class BudgetSearch:
         points = points or list(self._points.values())
         least = min(point.form.check.drop for point in points)
         near = [point for point in points if point.form.check.drop <= NEARLY * max(least, 0.0)]
-        return max(near or points, key=lambda point: point.form.int8_mac_share)
+        return max(near or points, key=lambda point: point.form.quantized_share)
 
 
 def _line(point: Point) -> str:
     check = point.form.check
     bound = f", at most {100 * check.bound.upper:.2f} % with confidence" if check.bound is not None else ""
     drop = round(100 * check.drop, 2) + 0.0  # no -0.00
-    return f"with {point.form.int8_mac_share:.0%} of the MACs in int8: drop {drop:.2f} %{bound}"
+    return f"with {point.form.in_words}: drop {drop:.2f} %{bound}"
 
 
 def explained(plan: PrecisionPlan, reason: str) -> PrecisionPlan:

@@ -35,6 +35,18 @@ class TypedForm:
     followed: PlanFollowed | None = None
     search: SearchRecord | None = None
 
+    @property
+    def quantized_share(self) -> float:
+        """Share of MACs in INT8, by what arrives in the graph; in other formats as planned."""
+        return self.int8_mac_share or sum(self.plan.quantized_shares.values())
+
+    @property
+    def in_words(self) -> str:
+        """``"91% of the MACs in int8"``."""
+        shares = self.plan.quantized_shares
+        kind = max(shares, key=lambda dtype: shares[dtype], default="int8")
+        return f"{self.quantized_share:.0%} of the MACs in {kind}"
+
 
 @dataclass(frozen=True)
 class CpuForms:

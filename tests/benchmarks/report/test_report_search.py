@@ -41,7 +41,9 @@ def test_the_terminal_says_whether_the_budget_holds_and_what_that_took(searched:
     shown = StringIO()
     summarise(searched, Console(file=shown, width=200))
     assert "within 0.5 %, surely: a drop of 0.07 %, at most 0.4 % with 95 % confidence" in shown.getvalue()
-    assert "tensorrt: 2 forms measured for latency" in shown.getvalue() and "85.7 % of MACs in INT8" in shown.getvalue()
+    assert (
+        "tensorrt: 2 forms measured for latency" in shown.getvalue() and "85.7 % of MACs quantized" in shown.getvalue()
+    )
 
 
 @pytest.mark.parametrize(("verdict", "words"), [("on_samples", "not surely on others"), ("missed", "0.5 % missed")])

@@ -31,7 +31,7 @@ def tried(graph: Graph, drops: dict[str, float], budget: float = 0.01) -> Simple
     def make(quantized: SimpleNamespace) -> SimpleNamespace:
         nodes = "".join(sorted(quantized.fallen_back))
         check = SimpleNamespace(ok=drops[nodes] <= budget, drop=drops[nodes], reasons=["over"])
-        return SimpleNamespace(nodes=nodes, check=check, int8_mac_share=1.0)
+        return SimpleNamespace(nodes=nodes, check=check, in_words="100% of the MACs in int8")
 
     return within_budget(graph, make, lambda _: None)
 
