@@ -12,8 +12,8 @@ from optimizer.prequantized.fusable import dequantized, is_integer_conv, is_inte
 from optimizer.prequantized.pairs import DQ, Q, pairs
 from optimizer.quantization.rules.commuting import AVERAGING, moves_values
 from optimizer.quantization.rules.floats import EPILOGUES
+from optimizer.typed.labels import GIVEN
 
-AS_GIVEN = "as in the source"
 NOT_GIVEN = "not quantized in the source"
 LEFT_OUT = "quantized in the source; an integer kernel needs both operands so"
 
@@ -31,7 +31,7 @@ def plan_of(model: ir.Model, high: Dtype, costs: Mapping[str, int]) -> Precision
 
 def _precision(node: ir.Node, high: Dtype, macs: int) -> NodePrecision:
     if is_integer_product(node) or _between(node):
-        return NodePrecision(Dtype.INT8, AS_GIVEN, node.op_type, macs)
+        return NodePrecision(Dtype.INT8, GIVEN, node.op_type, macs)
     half = any(dequantized(value) for value in node.inputs) and bool(macs)
     return NodePrecision(high, LEFT_OUT if half else NOT_GIVEN, node.op_type, macs)
 

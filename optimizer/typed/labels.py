@@ -9,7 +9,7 @@ import onnx_ir as ir
 from graphs.macs import is_int8
 from optimizer.precision import Dtype, PrecisionPlan
 
-GIVEN = "int8 in the model as given"
+GIVEN = "as in the source"
 
 
 def with_given_int8(plan: PrecisionPlan, typed: ir.Model) -> PrecisionPlan:

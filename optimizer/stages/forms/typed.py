@@ -278,11 +278,11 @@ class FormMaker:
         return CpuForms(int8, fp32, as_cleaned=fp32.path == self._cleaned.path)
 
     def _cpu_float(self, files: FormFiles, why_not: PrecisionPlan | None) -> TypedForm:
-        """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned. ``why_not`` says
-        of each node why it is not in INT8.
+        """The cleaned model, which the CPU's FP32 engine runs; data of its own that is int8 unsigned, but for a model
+        whose quantization is left out. ``why_not`` says of each node why it is not in INT8.
         """
         model, path = ir.load(self._cleaned.path), self._cleaned.path
-        if self._graph.came_quantized:
+        if self._graph.came_quantized and self._as_given is None:
             model, path = self._graph.model, files.saved(self._graph.model)
         elif UnsignedCodes().apply(model).modified:
             path = files.saved(model)
