@@ -14,6 +14,7 @@ from optimizer.attempt import attempt
 from optimizer.passes.clean import clean
 from optimizer.passes.signed_codes import SignedCodes
 from optimizer.prequantized.onnxruntime.results import quantized_before_pools, quantized_sums
+from optimizer.prequantized.onnxruntime.signed_weights import signed_weights
 from optimizer.prequantized.onnxruntime.unsigned import unsigned_codes
 from optimizer.prequantized.proof import Proof
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
@@ -61,6 +62,7 @@ FLOAT_WHERE_ASYMMETRIC: Repairs = (
 )
 """The same where ranges around zero cost too much: what has another zero point stays float."""
 ONNXRUNTIME: Repairs = (
+    ("signed weights", signed_weights),
     ("Q before pools", quantized_before_pools),
     ("residual sums of codes", quantized_sums),
     ("unsigned codes", unsigned_codes),

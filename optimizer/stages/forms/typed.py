@@ -203,7 +203,7 @@ class FormMaker:
         """
         made = scheme if self._calibrates else None
         quantized = [calibration_key(self._job, self._cleaned, made)] if made is not None else []
-        quantized += ["as given"] if self._as_given is not None else []
+        quantized += [f"as given, {scheme!r}"] if self._as_given is not None else []
         scored = self._settings.evaluate is not None
         alone = scored and not needs_typed(self._job.targets, self._settings.precision)  # see _cpu_float
         key = typing_key(self._job, self._cleaned, f"{name}{', alone' if alone else ''}", *quantized)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+import pytest
 
 from graphs.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
+from optimizer.prequantized.onnxruntime import signed_weights as signed
 from optimizer.prequantized.onnxruntime.results import quantized_before_pools, quantized_sums
 from optimizer.prequantized.onnxruntime.unsigned import unsigned_codes
 from tests.optimizer.prequantized.test_tensorrt_repairs import HEAD, MAKE_WEIGHT, PAIR_BEFORE_RELU, RESIDUAL, WEIGHT
@@ -70,6 +72,24 @@ def test_a_residual_sum_adds_codes_whose_range_is_the_sums_and_the_skips(tmp_pat
     assert "QLinearAdd" in _kernels(model, tmp_path)
     found = compare_graphs(_model(text), model, _feeds(2.0), fuse_qdq=False)
     assert found.sqnr_db > 25, found
+
+
+@pytest.mark.parametrize("largest", [127, 63])
+def test_weights_are_signed_where_the_processor_does_not_saturate(
+    monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr(signed, "largest_weight_code", lambda: largest)
+    text = """g (float[1,2] x) => (float[1,2] y) <float s = {0.1}, uint8 z = {115}, uint8[2,2] w = {0, 255, 130, 120}> {
+        d = DequantizeLinear(w, s, z)
+        y = MatMul(x, d)
+    }"""
+    model = _model(text)
+    changed = bool(signed.signed_weights(model))
+    codes = model.graph[0].inputs[0]
+    assert changed is (largest == 127)
+    assert codes is not None and codes.dtype is (ir.DataType.INT8 if changed else ir.DataType.UINT8)
+    feed = {"x": np.array([[1.5, -2.0]], np.float32)}
+    assert compare_graphs(_model(text), model, [feed], fuse_qdq=False).max_abs == 0
 
 
 def test_a_sum_that_nobody_quantizes_stays_float() -> None:
