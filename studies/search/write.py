@@ -32,6 +32,8 @@ def page(trials: Sequence[Trial], conditions: str) -> str:
     parts += ["### The trade", "What was measured of each model; *n* numbers its plan, the chosen one is bold."]
     for trial in by_metric:
         parts += [f"#### {trial.model}", pareto_table(trial)]
+    if missing := [name for name in MODELS if name not in {trial.model for trial in by_metric}]:
+        parts.append(f"Not run: {', '.join(missing)}.")
     return "\n\n".join(parts) + "\n"
 
 
