@@ -55,6 +55,7 @@ class TritonOptions:
     rate_limit: RateLimit | None = None
     preferred: tuple[int, ...] | None = None
     threads: int | None = None
+    version: int = 1
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -65,6 +66,7 @@ class TritonOptions:
             ("--instances", self.instances, 1),
             ("--queue-delay", self.queue_delay_us, 0),
             ("--keep-versions", self.keep_versions, 1),
+            ("--model-version", self.version, 1),
         ):
             if value < least:
                 raise BadInput(f"is {value}", where=option, expected=f"{least} or more")

@@ -27,10 +27,11 @@ def parse_config(text: str, where: str = "config.pbtxt") -> Any:
     Raises ``WrongConfig`` with line and column for an unknown field, enum value or type; ``BadInput`` without
     tritonclient.
     """
+    definition = model_config()
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text, model_config().ModelConfig())
+        return text_format.Parse(text, definition.ModelConfig())
     except text_format.ParseError as error:
         raise WrongConfig(f"Triton's protocol does not read this: {error}", where=where) from error
 

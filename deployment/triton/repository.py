@@ -17,6 +17,7 @@ from deployment.triton.config import to_pbtxt
 from deployment.triton.ensemble import Around, with_functions
 from deployment.triton.models import ModelFolder, TritonOptions, describe_models
 from deployment.triton.protocol import parse_config, protocol_installed
+from deployment.triton.versions import check_version
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
@@ -44,6 +45,7 @@ def write_triton_repository(
     ``around`` puts functions of the user's before and after the one model there is, as an ensemble of its name.
     Each ``config.pbtxt`` is read with Triton's own protocol definition first, where tritonclient is installed.
 
+    A model that is there already gets another version (``options.version``), and keeps its configuration.
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
     one.
     Raises ``BadInput`` for a folder that is no bundle, an unknown target, a batch beyond the profile, a name Triton
@@ -54,12 +56,19 @@ def write_triton_repository(
     models = describe_models(name, bundle, engines, options or TritonOptions())
     if around is not None:
         models = _with_functions(bundle, models, around)
-    for model in models:
-        if (out / model.config.name).exists():
-            raise BadInput("already there", where=str(out / model.config.name), fix="remove it, or choose another name")
+    version = options.version if options else 1
+    added = [check_version(out / model.config.name, model, version) for model in models]
     with _repository(out) as beside, ExitStack() as all_complete:
-        for model in models:
-            _write_model(all_complete.enter_context(staged(out / model.config.name, beside=beside)), model)
+        for model, beside_others in zip(models, added, strict=True):
+            folder = out / model.config.name
+            if beside_others:
+                final = folder / str(version)
+                _write_version(all_complete.enter_context(staged(final, beside=beside)), model)
+            else:
+                new = all_complete.enter_context(staged(folder, beside=beside))
+                (new / str(version)).mkdir()
+                _write_version(new / str(version), model)
+                write_config(new, model)
     return models
 
 
@@ -84,16 +93,13 @@ def _check_name(name: str) -> None:
         raise BadInput(f"{name!r} is no model name", where="--name", expected="letters, digits, _ . -")
 
 
-def _write_model(folder: Path, model: ModelFolder) -> None:
-    version = folder / "1"
-    version.mkdir()
+def _write_version(version: Path, model: ModelFolder) -> None:
     place = link_or_copy if model.plans else shutil.copyfile
     if not model.files:  # an ensemble: object stores keep no empty folder, and Triton wants a version
         (version / ".keep").touch()
     for filename, source in model.files.items():
         (version / filename).parent.mkdir(exist_ok=True)
         place(source, version / filename)
-    write_config(folder, model)
 
 
 def write_config(folder: Path, model: ModelFolder) -> None:

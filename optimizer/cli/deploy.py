@@ -33,6 +33,7 @@ def deploy(
     queue_delay: tritons.QueueDelay = 0,
     cuda_graphs: tritons.CudaGraphs = False,
     keep_versions: tritons.KeepVersions = 1,
+    model_version: tritons.ModelVersion = 1,
     response_cache: tritons.ResponseCache = False,
     rate_limit: tritons.RateLimits = "",
     preprocess: tritons.Preprocess = "",
@@ -78,6 +79,7 @@ def deploy(
         backend=backend,
         container=parse_container(triton) if triton else None,
         keep_versions=keep_versions,
+        version=model_version,
         response_cache=response_cache,
         rate_limit=parse_rate_limit(rate_limit),
     )

@@ -36,6 +36,10 @@ CudaGraphs = Annotated[
     bool, Option("--cuda-graphs", help="Plans: have Triton capture CUDA graphs.", rich_help_panel=PANEL)
 ]
 KeepVersions = Annotated[int, Option(metavar="N", help="Serve the newest N versions.", rich_help_panel=PANEL)]
+ModelVersion = Annotated[
+    int,
+    Option(metavar="N", help="Write it as this version; one beside others keeps their config.", rich_help_panel=PANEL),
+]
 ResponseCache = Annotated[
     bool, Option("--response-cache", help="Answer a request seen before from a cache.", rich_help_panel=PANEL)
 ]

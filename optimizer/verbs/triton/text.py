@@ -23,10 +23,10 @@ def triton_lines(found: TritonDeployment) -> Iterator[str]:
         yield f"  {name}: for {tuning.goal.value}: {tuning.text}"
         yield f"  {name}: every trial: {found.repository / name / TRACE}"
     for check in found.checks:
-        yield from _model_lines(check)
+        yield from _model_lines(check, found)
 
 
-def _model_lines(check: Checked) -> Iterator[str]:
+def _model_lines(check: Checked, found: TritonDeployment) -> Iterator[str]:
     if check.skipped:
         yield f"  {check.model}: not checked: {check.skipped}"
     if check.failure:
@@ -40,6 +40,8 @@ def _model_lines(check: Checked) -> Iterator[str]:
                 f"  {check.model}: requests of {loads.batch}: {served}; the engine itself {_rate(loads.direct)}: "
                 f"{100 * loads.ratio:.0f} %"
             )
+            if _cached(found, check.model):
+                yield f"  {check.model}: this rate is the response cache's: the same request was sent again and again"
             if loads.served.failed:
                 yield f"  {check.model}: FAIL: {loads.served.failed} requests failed: {loads.served.error}"
     if check.scored is not None:
@@ -48,6 +50,10 @@ def _model_lines(check: Checked) -> Iterator[str]:
             f"  {check.model}: {scored.metric}: {scored.served:.4f} through Triton, {scored.engine:.4f} by the engine "
             f"itself ({scored.samples:,} samples)"
         )
+
+
+def _cached(found: TritonDeployment, model: str) -> bool:
+    return any(each.config.response_cache and each.config.name == model for each in found.models)
 
 
 def _rate(load: LoadResult) -> str:

@@ -285,6 +285,26 @@ def test_a_missing_plan_is_named(bundle: Path, add_engine: AddEngine, tmp_path: 
         write_triton_repository(bundle, tmp_path / "repo", name="net")
 
 
+def test_a_version_is_added_to_a_model_that_it_fits(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    plan = add_engine("t4", "tensorrt") / "engine.plan"
+    repo = tmp_path / "repo"
+    write_triton_repository(bundle, repo, name="net", options=TritonOptions(keep_versions=2))
+    config = (repo / "net/config.pbtxt").read_bytes()
+    plan.unlink()  # not over the file that version 1 is linked to
+    plan.write_bytes(b"engine of t4, anew")
+    write_triton_repository(bundle, repo, name="net", options=TritonOptions(version=2))
+    assert tree(repo) == ["net/1/model.plan", "net/2/model.plan", "net/config.pbtxt"]
+    assert (repo / "net/2/model.plan").read_bytes() == b"engine of t4, anew"
+    assert (repo / "net/1/model.plan").read_bytes() == b"engine of t4"
+    assert (repo / "net/config.pbtxt").read_bytes() == config
+    with pytest.raises(BadInput, match="already there") as error:
+        write_triton_repository(bundle, repo, name="net", options=TritonOptions(version=2))
+    assert "--model-version 3" in error.value.fix
+    with pytest.raises(BadInput, match="another max_batch_size"):
+        write_triton_repository(bundle, repo, name="net", options=TritonOptions(version=3, max_batch=8))
+    assert not (repo / "net/3").exists()
+
+
 def test_a_model_already_there_is_kept(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
     add_engine("cpu", "onnxruntime")
     write_triton_repository(bundle, tmp_path / "repo", name="net")
