@@ -63,8 +63,9 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
     targets = resolve_targets(asked, native)
     check_precision(settings.precision.value, targets)
-    for planned in settings.plan.dtypes if settings.plan is not None else ():
-        check_precision(planned.value, targets)
+    if (plan := settings.plan) is not None:
+        for planned in plan.dtypes:
+            check_precision(planned.value, targets, plan.called)
     check_builder_options(settings, targets)
     dense = not (settings.quantizes or needs_typed(targets, settings.precision))
     for warning in check_sparsity(settings.sparsity, targets, dense=dense):

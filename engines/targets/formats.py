@@ -55,12 +55,18 @@ def refusal(precision: str, target: Target) -> str:
     return f"{target.title}, {target.sm}, has no {precision}: {rule.needs}"
 
 
-def check_precision(precision: str, targets: Sequence[Target]) -> None:
-    """Raise ``BadInput`` where a target cannot have ``precision``."""
+def check_precision(precision: str, targets: Sequence[Target], plan: str = "") -> None:
+    """Raise ``BadInput`` where a target cannot have ``precision``; ``plan`` names the plan that asks for it, where it
+    is not the precision of the whole run.
+    """
     refused = {target.name: why for target in targets if (why := refusal(precision, target))}
     if refused:
         rest = ",".join(target.name for target in targets if target.name not in refused)
-        fix = f"--precision {_FORMATS[precision].instead}" + (f", or --target {rest}" if rest else "")
+        instead = _FORMATS[precision].instead
+        fix = f"{instead} in the plan" if plan else f"--precision {instead}"
+        asks = f"{precision} in {plan}," if plan else f"--precision {precision}"
         raise BadInput(
-            "; ".join(refused.values()), where=f"--precision {precision} --target {','.join(refused)}", fix=fix
+            "; ".join(refused.values()),
+            where=f"{asks} --target {','.join(refused)}",
+            fix=fix + (f", or --target {rest}" if rest else ""),
         )

@@ -131,3 +131,9 @@ def test_a_plan_of_several_formats_goes_through_the_corrections() -> None:
 
 def test_no_other_format_is_planned_for_a_cpu() -> None:
     assert not planned_formats(AskedPlan.of({"second": "fp8"}), ONNXRUNTIME)
+
+
+def test_a_format_that_a_plan_asks_for_is_refused_by_the_plans_name() -> None:
+    with pytest.raises(BadInput) as error:
+        check_precision("int4", targets("t4", "l4"), "mine.json")
+    assert error.value.where == "int4 in mine.json, --target t4" and "in the plan, or --target l4" in error.value.fix
