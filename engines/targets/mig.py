@@ -7,7 +7,6 @@ device plugin with the strategy ``mixed`` (https://docs.nvidia.com/datacenter/cl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,41 +19,71 @@ _MIG_RESOURCE = "nvidia.com/mig-"
 
 @dataclass(frozen=True)
 class MigProfile:
-    """``name`` as ``nvidia-smi mig -cgi`` takes it; ``slices`` of the GPU's multiprocessors (of seven, on an A30 of
-    four), ``memory_gb`` as the name says, ``most`` instances of it on one GPU."""
+    """``name`` as ``nvidia-smi mig -cgi`` takes it; ``compute`` slices of the GPU's multiprocessors, ``memory`` slices
+    of its memory, and ``starts``: the memory slices at which an instance may begin."""
 
     name: str
-    slices: int
-    memory_gb: int
-    most: int
+    compute: int
+    memory: int
+    starts: tuple[int, ...]
 
     @property
     def resource(self) -> str:
         """Kubernetes' name of it."""
         return _MIG_RESOURCE + self.name.replace("+", ".")
 
-
-def _profiles(*rows: tuple[str, int]) -> tuple[MigProfile, ...]:
-    found = []
-    for name, most in rows:
-        slices, memory = re.match(r"(\d)g\.(\d+)gb", name).groups()  # type: ignore[union-attr]  # the rows below
-        found.append(MigProfile(name, int(slices), int(memory), most))
-    return tuple(found)
+    @property
+    def memory_gb(self) -> int:
+        """GB, as the name says."""
+        return int(self.name.partition(".")[2].partition("gb")[0])
 
 
-_OF_80_GB = _profiles(
-    ("1g.10gb", 7), ("1g.10gb+me", 1), ("1g.20gb", 4), ("2g.20gb", 3), ("3g.40gb", 2), ("4g.40gb", 1), ("7g.80gb", 1)
+@dataclass(frozen=True)
+class MigGpu:
+    """A GPU that can be cut: how many slices of multiprocessors it has (memory has one more, on an A30 as many)."""
+
+    name: str
+    title: str
+    target: str
+    compute: int
+    profiles: tuple[MigProfile, ...]
+
+
+def _of_seven(*names: str) -> tuple[MigProfile, ...]:
+    """Profiles of a GPU with 7 slices of multiprocessors and 8 of memory; ``names`` from the smallest on. The larger of
+    the two with one compute slice (``1g.10gb`` of 5 GB slices) takes two slices of memory."""
+    small, media, wide, two, three, four, whole = names
+    return (
+        MigProfile(small, 1, 1, (0, 1, 2, 3, 4, 5, 6)),
+        MigProfile(media, 1, 1, (0, 1, 2, 3, 4, 5, 6)),
+        MigProfile(wide, 1, 2, (0, 2, 4, 6)),
+        MigProfile(two, 2, 2, (0, 2, 4)),
+        MigProfile(three, 3, 4, (0, 4)),
+        MigProfile(four, 4, 4, (0,)),
+        MigProfile(whole, 7, 8, (0,)),
+    )
+
+
+_OF_80_GB = _of_seven("1g.10gb", "1g.10gb+me", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb")
+_OF_40_GB = _of_seven("1g.5gb", "1g.5gb+me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb")
+_OF_A30 = (
+    MigProfile("1g.6gb", 1, 1, (0, 1, 2, 3)),
+    MigProfile("1g.6gb+me", 1, 1, (0, 1, 2, 3)),
+    MigProfile("2g.12gb", 2, 2, (0, 2)),
+    MigProfile("2g.12gb+me", 2, 2, (0, 2)),
+    MigProfile("4g.24gb", 4, 4, (0,)),
 )
-MIG_PROFILES: dict[str, tuple[MigProfile, ...]] = {
-    "A100 40 GB": _profiles(
-        ("1g.5gb", 7), ("1g.5gb+me", 1), ("1g.10gb", 4), ("2g.10gb", 3), ("3g.20gb", 2), ("4g.20gb", 1), ("7g.40gb", 1)
-    ),
-    "A100 80 GB": _OF_80_GB,
-    "A30": _profiles(("1g.6gb", 4), ("1g.6gb+me", 1), ("2g.12gb", 2), ("2g.12gb+me", 1), ("4g.24gb", 1)),
-    "H100 80 GB": _OF_80_GB,
+MIG_GPUS: dict[str, MigGpu] = {
+    gpu.name: gpu
+    for gpu in (
+        MigGpu("a100-40gb", "NVIDIA A100 40 GB", "a100", 7, _OF_40_GB),
+        MigGpu("a100-80gb", "NVIDIA A100 80 GB", "a100", 7, _OF_80_GB),
+        MigGpu("a30", "NVIDIA A30", "a30", 4, _OF_A30),
+        MigGpu("h100-80gb", "NVIDIA H100 80 GB", "h100", 7, _OF_80_GB),
+    )
 }
-"""By GPU, in the guide's order."""
-_GPUS_OF_TARGET = {"a100": ("A100 40 GB", "A100 80 GB"), "a30": ("A30",), "h100": ("H100 80 GB",)}
+"""Placements as ``nvidia-smi mig -lgipp`` lists them in the guide. Of profiles with media engines (``+me``) a GPU takes
+one; no plan needs them."""
 
 
 def check_gpu_resource(resource: str, targets: Iterable[str]) -> None:
@@ -63,13 +92,12 @@ def check_gpu_resource(resource: str, targets: Iterable[str]) -> None:
     where = "--gpu-resource"
     if resource == GPU_RESOURCE:
         return
-    known = {profile.resource for profiles in MIG_PROFILES.values() for profile in profiles}
+    known = {profile.resource for gpu in MIG_GPUS.values() for profile in gpu.profiles}
     if resource not in known:
         expected = ", ".join([GPU_RESOURCE, *sorted(known)])
         raise BadInput(f"{resource!r} is no GPU", where=where, expected=f"one of {expected}")
     for target in targets:
-        gpus = _GPUS_OF_TARGET.get(target, ())
-        fitting = [profile.resource for gpu in gpus for profile in MIG_PROFILES[gpu]]
+        fitting = [profile.resource for gpu in MIG_GPUS.values() if gpu.target == target for profile in gpu.profiles]
         if resource not in fitting:
             what = f"{target} is not cut into {resource.removeprefix(_MIG_RESOURCE)}"
             raise BadInput(what, where=where, expected=", ".join(fitting) or GPU_RESOURCE)

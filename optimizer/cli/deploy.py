@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli import kubernetes_options as clusters
+from optimizer.cli import mig_options as slices
 from optimizer.cli import triton_options as tritons
 
 
@@ -16,7 +17,7 @@ def deploy(
     system: Annotated[
         str,
         typer.Argument(
-            metavar="triton|kubernetes|kserve|docker|tensorrt8|archive|oci|card|registry",
+            metavar="triton|kubernetes|kserve|docker|mig|tensorrt8|archive|oci|card|registry",
             help="What to write.",
             show_default=False,
         ),
@@ -54,11 +55,16 @@ def deploy(
     replicas: clusters.Replicas = "",
     cpu: clusters.Cpu = "2",
     memory: clusters.Memory = "4Gi",
+    mig: slices.Gpu = "",
+    gpus: slices.Gpus = 1,
+    load: slices.Load = 0.0,
+    also: slices.Also = None,
 ) -> int:
     """Lay a bundle out for Triton, Kubernetes or KServe, for a TensorRT 8 elsewhere, or for a registry.
 
     kubernetes, kserve: the model repository to upload, and what serves it from --storage-uri (pvc://CLAIM/PATH) or, for
-    kubernetes, from an --image that holds it; docker: the Dockerfile of such an image, with the repository. For
+    kubernetes, from an --image that holds it; docker: the Dockerfile of such an image, with the repository. mig:
+    which model goes on which slice of a GPU, the administrator's commands, and a server per slice. For
     TensorRT 8.5 and 8.6: the graph in a form they read right, and a script that builds the engine with trtexec.
     archive, oci: the bundle as one file or as an OCI artifact, with a model card; card: that alone. registry:
     parameters and metrics as JSON.
@@ -68,6 +74,7 @@ def deploy(
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
     from optimizer.verbs.kubernetes import ClusterOptions
+    from optimizer.verbs.mig import MigRequest, mig_lines
     from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
     from optimizer.verbs.triton.text import triton_lines
 
@@ -90,6 +97,7 @@ def deploy(
         targets=listed(target),
         name=name,
         cluster=ClusterOptions(storage_uri, image, namespace, gpu_resource, gpu_product, replicas, cpu, memory),
+        mig=MigRequest(mig, gpus, load, tuple(also or ())),
         key=sign,
         triton=options,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
@@ -98,6 +106,8 @@ def deploy(
     )
     for path in deployed.files:
         print(path)
+    for line in mig_lines(out) if system == "mig" else ():
+        print(line)
     for line in triton_lines(deployed.triton) if deployed.triton else ():
         print(line)
     return 0 if deployed.triton is None or deployed.triton.ok else 1

@@ -12,13 +12,14 @@ from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
 from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
+from optimizer.verbs.mig import MigRequest, write_mig_plan
 from optimizer.verbs.release import RELEASES, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
 from optimizer.verbs.triton.proof import CheckRequest
 from optimizer.verbs.triton.tune import TuneRequest
 
-SYSTEMS = ("triton", *CLUSTERS, "tensorrt8", *RELEASES)
+SYSTEMS = ("triton", *CLUSTERS, "mig", "tensorrt8", *RELEASES)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def deploy_bundle(
     targets: Sequence[str] = (),
     name: str = "",
     cluster: ClusterOptions | None = None,
+    mig: MigRequest | None = None,
     key: Path | None = None,
     triton: TritonOptions | None = None,
     check: CheckRequest | None = None,
@@ -46,9 +48,9 @@ def deploy_bundle(
     """Write ``out`` for ``system`` and say what was written.
 
     ``targets`` default to all of the bundle, ``name`` to the bundle's. ``cluster`` says where and how it
-    runs on Kubernetes. ``key`` signs an archive or an OCI layout. ``triton`` are a model repository's
-    options, ``check`` how to prove one, ``tune`` what to search one for and ``around`` what runs before and after the
-    model.
+    runs on Kubernetes, ``mig`` what to plan slices for. ``key`` signs an archive or an OCI layout. ``triton`` are a
+    model repository's options, ``check`` how to prove one, ``tune`` what to search one for and ``around`` what runs
+    before and after the model.
 
     Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
     """
@@ -65,6 +67,8 @@ def deploy_bundle(
         return Deployed(write_release(bundle, system, out, model, key))
     if system == "tensorrt8":
         return Deployed(write_tensorrt8_folder(bundle, out))
+    if system == "mig":
+        return Deployed(write_mig_plan(bundle, out, model, mig or MigRequest()))
     chosen = tuple(targets) or tuple(bundle.targets())
     if system == "triton":
         found = deploy_triton(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deployment.kubernetes.image import dockerfile
 from deployment.kubernetes.workload import PENDING, PodOptions, autoscaler, deployment, service
 from deployment.kubernetes.yaml_text import to_yaml
-from engines.targets.mig import MIG_PROFILES, check_gpu_resource
+from engines.targets.mig import check_gpu_resource
 from graphs.errors import BadInput
 
 OPTIONS = {
@@ -100,9 +100,6 @@ def test_slices_are_those_that_the_targets_gpus_are_cut_into() -> None:
         check_gpu_resource("nvidia.com/mig-1g.5gb", ["t4"])
     with pytest.raises(BadInput, match="is no GPU"):
         check_gpu_resource("nvidia.com/mig-9g.5gb", ["a100"])
-    for profiles in MIG_PROFILES.values():
-        whole = max(profile.slices for profile in profiles)
-        assert all(profile.slices * profile.most <= whole for profile in profiles)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
