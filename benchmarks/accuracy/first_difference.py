@@ -1,4 +1,4 @@
-"""Where an engine begins to compute something else than its graph says: what was found, and how it is told."""
+"""Where an engine computes something else than its graph says: what was found, and how it is told."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 
 _NAMED = 4
 """Nodes a sentence names where several may be at fault."""
+STANDS_OUT_DB = 6.0
+"""How far a node must lie below all others to be the one at fault: twice their amplitude. Chosen."""
 
 
 @dataclass(frozen=True)
 class FirstDifference:
-    """``node`` makes ``tensor``, which has ``sqnr_db`` in the engine beside the simulation of its graph; what the node
-    reads has ``before_db``, None where that is the model's inputs. ``dtype`` is what the plan has the node compute in.
-
-    ``begins_here``: the error is the node's own; else it grows along the graph, and the node is where it passed half.
-    ``among`` are the nodes that may be at fault where several may: those beside it whose results cannot be read.
+    """``node`` makes ``tensor``: what it makes in the engine of its inputs there has ``sqnr_db`` beside what the
+    simulation makes of the same; what else was looked at has ``others_db`` or more, None where nothing was. ``dtype``
+    is what the plan has the node compute in. ``among`` are the nodes between the places that could be read: ``node``
+    last.
     """
 
     node: str
@@ -22,21 +23,22 @@ class FirstDifference:
     dtype: str
     tensor: str
     sqnr_db: float
-    before_db: float | None = None
-    begins_here: bool = True
+    others_db: float | None = None
     among: list[str] = field(default_factory=list)
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is worse than all else by enough to be the one at fault."""
+        return self.others_db is None or self.sqnr_db <= self.others_db - STANDS_OUT_DB
 
     @property
     def sentence(self) -> str:
         """In one sentence."""
         kind = ", ".join(filter(None, [self.op_type, self.dtype]))
-        before = "" if self.before_db is None else f", what it reads {self.before_db:.1f} dB"
-        figures = f"{self.sqnr_db:.1f} dB beside the simulation{before}"
-        if not self.begins_here:
-            return f"no node alone is at fault: the error grows up to {self.node!r} ({kind}): {figures}"
-        others = [name for name in self.among if name != self.node]
-        more = ""
-        if others:
-            named = ", ".join(map(repr, others[-_NAMED:]))
-            more = f"; or what leads to it: {'… ' if len(others) > _NAMED else ''}{named}"
-        return f"the first node that differs is {self.node!r} ({kind}): {figures}{more}"
+        others = "" if self.others_db is None else f", all others {self.others_db:.1f} dB or more"
+        figures = f"{self.sqnr_db:.1f} dB beside the simulation on the same inputs{others}"
+        before = [name for name in self.among if name != self.node]
+        more = f"; with what leads to it: {'… ' if len(before) > _NAMED else ''}{', '.join(before[-_NAMED:])}"
+        if not self.stands_out:
+            return f"no node alone is at fault; the worst is {self.node!r} ({kind}): {figures}{more if before else ''}"
+        return f"the node that differs is {self.node!r} ({kind}): {figures}{more if before else ''}"
