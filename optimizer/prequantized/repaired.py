@@ -18,7 +18,7 @@ from optimizer.prequantized.onnxruntime.signed_weights import signed_weights
 from optimizer.prequantized.onnxruntime.unsigned import unsigned_codes
 from optimizer.prequantized.proof import Proof
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
-from optimizer.prequantized.tensorrt.half_quantized import float_weights
+from optimizer.prequantized.tensorrt.half_quantized import float_constants, float_weights
 from optimizer.prequantized.tensorrt.residual import quantized_skips
 from optimizer.prequantized.tensorrt.unfused import without_unfused
 from optimizer.prequantized.tensorrt.zero_points import (
@@ -48,6 +48,7 @@ def _signed(model: ir.Model) -> list[str]:
 TENSORRT: Repairs = (
     ("codes at the model's borders", numbers_at_borders),
     ("uint8 codes around 128", _signed),
+    ("constants of float operators", float_constants),
     ("zero points of weights", symmetric_weights),
     ("pairs that no kernel fuses", without_unfused),
     ("weights beside float data", float_weights),
@@ -56,9 +57,9 @@ TENSORRT: Repairs = (
 )
 """In order: what is taken away needs no other repair."""
 FLOAT_WHERE_ASYMMETRIC: Repairs = (
-    *TENSORRT[:3],
+    *TENSORRT[:4],
     ("activations with zero points", without_zero_points),
-    *(step for step in TENSORRT[3:] if step[1] is not symmetric_activations),
+    *(step for step in TENSORRT[4:] if step[1] is not symmetric_activations),
 )
 """The same where ranges around zero cost too much: what has another zero point stays float."""
 ONNXRUNTIME: Repairs = (

@@ -80,7 +80,7 @@ def survey(model: ir.Model) -> Survey | None:
     dialect = _dialect(eight, weights, integer, dynamic, biases, offset)
     return Survey(
         dialect,
-        activations=len(eight),
+        activations=len(eight) + sum(_gives_codes(node) for node in nodes),
         weights=len(weights) + len(integer),
         per_tensor=sum(_single(node) for node in weights),
         zero_points=offset + sum(_beside_the_middle(node) for node in weights),
@@ -150,6 +150,11 @@ def _beside_the_middle(node: ir.Node) -> bool:
     if zero is None:
         return _codes(node) is ir.DataType.UINT8
     return bool((zero != (128 if zero.dtype.name == "uint8" else 0)).any())
+
+
+def _gives_codes(node: ir.Node) -> bool:
+    """Whether the result of an integer operator is quantized."""
+    return node.op_type.startswith("QLinear") or node.op_type == "QGemm"
 
 
 def _single(node: ir.Node) -> bool:

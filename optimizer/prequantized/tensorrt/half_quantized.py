@@ -10,6 +10,7 @@ from graphs.weighted import is_weighted
 from optimizer.prequantized.edges import listed
 from optimizer.prequantized.fusable import is_integer_product
 from optimizer.prequantized.pairs import Weight, weights
+from optimizer.quantization.rules.commuting import moves_values
 
 
 def float_weights(model: ir.Model) -> list[str]:
@@ -29,6 +30,24 @@ def float_weights(model: ir.Model) -> list[str]:
     if not done:
         return []
     return [f"{len(done)} products whose data the source does not quantize compute in float: {listed(done)}"]
+
+
+def float_constants(model: ir.Model) -> list[str]:
+    """Constants that no product and no look-up reads as the numbers their codes stand for, in place; returns notes: a
+    factor or an addend of a float operator has no integer kernel.
+    """
+    edits, done = GraphEdits(model.graph), list[str]()
+    for weight in weights(model.graph):
+        output = weight.dequantize.outputs[0]
+        readers = [use.node for use in output.uses()]
+        if readers and not output.is_graph_output() and not any(_stored(node) for node in readers):
+            as_numbers(edits, weight)
+            done.append(str(output.name))
+    return [f"{len(done)} constants of float operators as numbers: {listed(done)}"] if done else []
+
+
+def _stored(node: ir.Node) -> bool:
+    return is_weighted(node) or moves_values(node)
 
 
 def as_numbers(edits: GraphEdits, weight: Weight) -> None:

@@ -15,7 +15,7 @@ from graphs.shapes import infer_shapes
 from optimizer.equivalence import Equivalence, compare_graphs
 from optimizer.prequantized.pairs import pairs
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
-from optimizer.prequantized.tensorrt.half_quantized import float_weights
+from optimizer.prequantized.tensorrt.half_quantized import float_constants, float_weights
 from optimizer.prequantized.tensorrt.residual import quantized_skips
 from optimizer.prequantized.tensorrt.unfused import without_unfused
 from optimizer.prequantized.tensorrt.zero_points import symmetric_activations, symmetric_weights, without_zero_points
@@ -237,3 +237,20 @@ def test_activations_with_zero_points_can_stay_float() -> None:
     model, found = _beside(_conv("uint8 z = {0}"), without_zero_points)
     assert "QuantizeLinear" not in _ops(model) and "Clip" in _ops(model)
     assert found.sqnr_db > 30
+
+
+def test_a_factor_in_codes_is_a_number_and_a_weight_stays_codes() -> None:
+    text = f"""g (float[1,4,4,4] x) => (float[1,4,4,4] y)
+    <float s = {{0.05}}, int8 z = {{0}}, int8 f = {{40}}, {WEIGHT}> {{
+        c = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(c, s, z)
+        {MAKE_WEIGHT}
+        h = Conv(d, dw)
+        k = DequantizeLinear(f, s, z)
+        y = Mul(h, k)
+    }}"""
+    model, found = _beside(text, float_constants)
+    assert found.same and _ops(model).count("DequantizeLinear") == 2
+    factor = next(node for node in model.graph if node.op_type == "Mul").inputs[1]
+    assert factor is not None and factor.const_value is not None
+    assert float(factor.const_value.numpy()) == pytest.approx(2.0)
