@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
@@ -65,6 +67,8 @@ CONTAINERS = {
         Container("25.06", "2.59.0", "10.11.0.33", "1.22.0"),
     )
 }
+_FIRST_TOLD, _OPSET_21, _READS_OPSET_21 = "24.04", 21, (1, 18)
+"""ONNX Runtime's versioning page: ONNX 1.16, whose opset is 21, is supported from 1.18 on."""
 _FORM = "a release, YY.MM (24.05), or one with its TensorRT, YY.MM=VERSION (26.04=10.14.1.48)"
 
 
@@ -103,6 +107,31 @@ def check_plan(manifest: EngineManifest, container: Container, where: str) -> No
         expected=f"Triton {' or '.join(fitting)}" if fitting else f"a plan of TensorRT {there}",
         fix=f"deploy for --triton {fitting[-1]}, or {builds}" if fitting else builds,
     )
+
+
+def check_graph(model: Path, container: Container) -> None:
+    """Raise ``BadInput`` where ``container``'s ONNX Runtime is older than the opset of the ONNX file ``model``.
+
+    Releases before the first that the source tells are older; of those after its last nothing is known. Opsets after
+    21 are not judged.
+    """
+    opset = max((entry.version for entry in _opsets(model) if entry.domain in ("", "ai.onnx")), default=0)
+    there = container.onnxruntime or "before 1.17.3"
+    known = _parts(there) >= _READS_OPSET_21 if container.onnxruntime else container.release >= _FIRST_TOLD
+    if opset < _OPSET_21 or known:
+        return
+    raise BadInput(
+        f"the graph is of opset {opset}, and Triton {container.release} has ONNX Runtime {there}",
+        where=str(model),
+        expected="ONNX Runtime 1.18, which Triton 24.05 has, or later",
+        fix="deploy for a later --triton, or with --backend python",
+    )
+
+
+def _opsets(model: Path) -> Any:
+    import onnx
+
+    return onnx.load(model, load_external_data=False).opset_import
 
 
 def containers_for(version: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from deployment.served_engine import ServedEngine
 from deployment.triton import python_backend
 from deployment.triton.config import RateLimit, TritonModel
-from deployment.triton.containers import Container, check_plan, containers_for
+from deployment.triton.containers import Container, check_graph, check_plan, containers_for
 from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_config, warmup_requests
 from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
@@ -176,6 +176,8 @@ def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], optio
     model = bundle / "model.onnx"
     if not model.is_file():
         raise BadInput("the typed graph is missing", where=str(model), fix="run `optimize MODEL.onnx` again")
+    if options.container is not None:
+        check_graph(model, options.container)
     config = _config(
         name, engines, options, "onnxruntime", "onnxruntime_onnx", "KIND_GPU", "model.onnx",
         accelerator=_tensorrt_parameters(engines[0]),
@@ -201,6 +203,8 @@ def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
 
 
 def _cpu_model(name: str, engine: ServedEngine, options: TritonOptions) -> ModelFolder:
+    if options.container is not None:
+        check_graph(engine.file, options.container)
     config = _config(name, [engine], options, "onnxruntime", "onnxruntime_onnx", "KIND_CPU", engine.manifest.file)
     return ModelFolder(config, engine.files, engine)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,12 +116,15 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         bundle, repository, name="pixels", options=TritonOptions(backend=PYTHON), around=around(bundle)
     )
     (repository / "broken" / "1" / "engine" / "model.onnx").write_bytes(b"no graph")
-    before = set(Path("/dev/shm").iterdir())
-    with local_server(find_server(), repository) as control:
-        yield control
+    mark = f"test{os.getpid()}"  # other workers have servers, too
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(secrets, "token_hex", lambda _: mark)
+        with local_server(find_server(), repository) as control:
+            assert list(Path("/dev/shm").glob(f"optimize_{mark}_*"))
+            yield control
     with pytest.raises(BadInput, match="no server answers"):
         ServerControl(control.grpc).version()
-    assert set(Path("/dev/shm").iterdir()) - before == set()
+    assert not list(Path("/dev/shm").glob(f"optimize_{mark}_*"))
 
 
 def around(bundle: Path, before: str = "scale", after: str = "best") -> Around:

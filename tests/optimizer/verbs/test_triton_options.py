@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from deployment.triton.config import RateLimit
-from deployment.triton.containers import check_plan, parse_container
+from deployment.triton.containers import check_graph, check_plan, parse_container
 from deployment.triton.models import TritonOptions
 from deployment.triton.server_files import find_server
 from deployment.triton.tuning import Goal
@@ -85,6 +86,28 @@ def test_a_plan_runs_on_the_tensorrt_that_built_it(version: str, container: str,
     with pytest.raises(BadInput, match=f"is TensorRT {version}'s") as error:
         check_plan(plan(version), parse_container(container), "engine.plan")
     assert "deploy for --triton" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("opset", "container", "fits"),
+    [
+        (20, "24.04", True),
+        (21, "24.05", True),
+        (21, "26.04=10.14.1.48", True),
+        (21, "24.04", False),
+        (21, "23.04", False),
+    ],
+)
+def test_a_graph_runs_on_an_onnx_runtime_that_knows_its_opset(
+    opset: int, container: str, fits: bool, tmp_path: Path
+) -> None:
+    text = f'<ir_version: 9, opset_import: ["" : {opset}]> g (float[n] x) => (float[n] y) {{ y = Neg (x) }}'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    if fits:
+        check_graph(tmp_path / "model.onnx", parse_container(container))
+        return
+    with pytest.raises(BadInput, match=r"has ONNX Runtime (before )?1\.17\.3"):
+        check_graph(tmp_path / "model.onnx", parse_container(container))
 
 
 def test_a_version_compatible_plan_runs_on_later_ones_of_its_major_version() -> None:
