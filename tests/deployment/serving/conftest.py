@@ -11,10 +11,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-pytest.importorskip("aiohttp")
-pytest.importorskip("tritonclient")
-pytest.importorskip("prometheus_client")
-
 from deployment.serving.limits import Limits
 from deployment.serving.server import Endpoint, Server
 from deployment.serving.version import ServingOptions
@@ -62,7 +58,9 @@ def serving(
     token: str = "",
     said: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Running]:
-    """Serve until the context is left."""
+    """Serve until the context is left; the test is skipped where the extra is not installed."""
+    for package in ("aiohttp", "tritonclient", "prometheus_client"):
+        pytest.importorskip(package)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
