@@ -38,8 +38,9 @@ from optimizer.stages.forms.accuracy_check import ALIKE_DB
 from optimizer.stages.forms.lowering import readable
 
 SEARCH_S = 300.0
-"""Seconds that the search may take in all. Chosen: a plan is built in 1 to 60 s (the measured builds of
-docs/engines.md), and few engines need more than four of them.
+"""Seconds after which no further engine is built; a build under way ends then, an engine that hangs by limits of its
+own (``engines.child_engine``). Chosen: a plan is built in 1 to 60 s (the measured builds of docs/engines.md), and few
+engines need more than four of them.
 """
 ROUNDS = 10
 """Engines built at most. Chosen: 1,000 nodes in a row take four, and each stretch that turns out harmless one more."""
