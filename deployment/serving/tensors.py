@@ -57,17 +57,20 @@ class Inputs:
     def _dtype(self, name: str, kind: str) -> np.dtype[Any]:
         """Of the type a request names: another than the model's is a wrong tensor, which the feed check says."""
         own = self._types.get(name)
-        if own is not None and own[0] == kind:
+        if own is None:
+            known = "; ".join(f"{each}: {form}" for each, form in self._forms.items())
+            raise bad_request(f"the model has no input {name[:80]!r}", expected=known)
+        if own[0] == kind:
             return own[1]
         if kind not in DATATYPES:
             what = "BYTES (strings) are not served" if kind == "BYTES" else f"no such datatype: {kind[:40]!r}"
-            raise bad_request(what, where=f"input {name!r}", expected=self._forms.get(name, ", ".join(DATATYPES)))
+            raise bad_request(what, where=f"input {name!r}", expected=self._forms[name])
         return numpy_dtype(DATATYPES[kind])
 
     def _count(self, name: str, shape: Sequence[int]) -> int:
         if len(shape) > MOST_AXES or any(size < 0 for size in shape):
             what = f"{len(shape)} axes" if len(shape) > MOST_AXES else f"a negative size in shape {list(shape)}"
-            raise bad_request(what, where=f"input {name!r}", expected=self._forms.get(name, ""))
+            raise bad_request(what, where=f"input {name!r}", expected=self._forms[name])
         return math.prod(shape)
 
 

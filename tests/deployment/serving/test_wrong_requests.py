@@ -170,7 +170,7 @@ def message(**changes: Any) -> Any:
         ({"shape": [-4, -1]}, "INVALID_ARGUMENT", "a negative size"),
         ({"datatype": "BYTES"}, "INVALID_ARGUMENT", "BYTES (strings) are not served"),
         ({"datatype": "INT32"}, "INVALID_ARGUMENT", "got int32 [1, 4]; expected: float32 [n, 4]"),
-        ({"name": "ü"}, "INVALID_ARGUMENT", "input 'x': missing"),
+        ({"name": "ü"}, "INVALID_ARGUMENT", "the model has no input 'ü'; expected: x: float32 [n, 4]"),
     ],
 )
 def test_calls_that_do_not_fit(doubling: Running, changes: dict[str, Any], code: str, words: str) -> None:
