@@ -77,9 +77,10 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     inputs = open_inputs(settings, imported, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
+    job = Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
     if not inputs.calibrated and settings.quantizes:
-        events.warn("import", UNCALIBRATED)
-    return Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
+        events.warn("import", UNJUDGED if job.keeps_quantization else UNCALIBRATED)
+    return job
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> Result:

@@ -12,11 +12,11 @@ import onnx_ir.passes.common as common
 from graphs.constants import constant_tensor
 from graphs.errors import BadInput
 from graphs.operators import is_standard
+from optimizer.prequantized.integer_operators import spells_out
 
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}
 """Domains ONNX Runtime has kernels for; TensorRT has none of them."""
 
-_QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 _UNSUPPORTED_TYPES = {ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128, ir.DataType.UNDEFINED}
 
 
@@ -104,7 +104,7 @@ def notes_on(model: ir.Model) -> list[str]:
     """Facts about the model a user should know before optimizing it."""
     nodes = list(all_nodes(model))
     notes = []
-    foreign = Counter(f"{node.domain}.{node.op_type}" for node in nodes if not is_standard(node))
+    foreign = Counter(f"{node.domain}.{node.op_type}" for node in nodes if not (is_standard(node) or spells_out(node)))
     functions = {f"{domain}.{name}" for domain, name, _ in model.functions}
     for name, count in sorted(foreign.items()):
         if name not in functions:
@@ -117,9 +117,6 @@ def notes_on(model: ir.Model) -> list[str]:
             f"{len(training)} nodes are in training mode ({', '.join(training[:3])}): their answers depend on "
             "the rest of the batch, or on chance; export the model with model.eval()"
         )
-    quantized = sum(node.op_type in _QUANTIZED for node in nodes)
-    if quantized:
-        notes.append(f"already quantized: {quantized} quantization nodes are kept as they are")
     return notes
 
 

@@ -10,6 +10,7 @@ from calibration.table import FROM_SOURCE, CalibrationTable, TensorRange
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.prequantized.fusable import dequantized, is_integer_conv, is_integer_product
 from optimizer.prequantized.pairs import DQ, Q, pairs
+from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import AVERAGING, moves_values
 from optimizer.quantization.rules.floats import EPILOGUES
 from optimizer.typed.labels import GIVEN
@@ -32,8 +33,18 @@ def plan_of(model: ir.Model, high: Dtype, costs: Mapping[str, int]) -> Precision
 def _precision(node: ir.Node, high: Dtype, macs: int) -> NodePrecision:
     if is_integer_product(node) or _between(node):
         return NodePrecision(Dtype.INT8, GIVEN, node.op_type, macs)
+    if node.op_type in EPILOGUES and _behind_integer(node):
+        return NodePrecision(
+            high, Rule.NO_OUTPUT_QUANTIZATION.reason("fused into the integer op before it"), node.op_type
+        )
     half = any(dequantized(value) for value in node.inputs) and bool(macs)
     return NodePrecision(high, LEFT_OUT if half else NOT_GIVEN, node.op_type, macs)
+
+
+def _behind_integer(activation: ir.Node) -> bool:
+    """Whether an integer product, or a sum on codes, makes the operand of ``activation``."""
+    made = activation.inputs[0].producer() if activation.inputs and activation.inputs[0] is not None else None
+    return made is not None and (is_integer_product(made) or _between(made))
 
 
 def _between(node: ir.Node) -> bool:

@@ -197,6 +197,11 @@ _MICROSOFTS: dict[str, Callable[[_Site], bool]] = {
 }
 
 
+def spells_out(node: ir.Node) -> bool:
+    """Whether ``node`` is an operator on codes that has a float form here."""
+    return _spelling(node) is not None
+
+
 def _spelling(node: ir.Node) -> Callable[[_Site], bool] | None:
     if is_standard(node):
         return _STANDARD.get(node.op_type)

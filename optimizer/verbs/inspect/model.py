@@ -22,6 +22,7 @@ from graphs.macs import count_macs, int8_mac_share, total_macs
 from graphs.operators import is_standard
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
+from optimizer.prequantized.integer_operators import spells_out
 from optimizer.prequantized.repaired import repairs_told
 from optimizer.prequantized.survey import Survey
 from optimizer.settings import Precision
@@ -158,6 +159,8 @@ def _limits(model: ir.Model) -> list[str]:
     """What TensorRT is known not to take, by node; a build says the rest."""
     found = []
     for node in _nodes(model):
+        if spells_out(node):
+            continue
         if not is_standard(node):
             found.append(f"{node.name}: {node.domain}.{node.op_type} needs a TensorRT plugin")
         elif node.op_type in CONTROL_FLOW:

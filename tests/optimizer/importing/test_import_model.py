@@ -273,7 +273,7 @@ def test_notes_foreign_domains_and_quantized_models(tmp_path: Path) -> None:
     }"""
     notes = import_model(from_text(tmp_path / "m.onnx", text)).notes
     assert any("com.microsoft.Gelu" in note and "ONNX Runtime only" in note for note in notes)
-    assert any("already quantized" in note for note in notes)
+    assert any("comes quantized" in note for note in notes)
 
 
 def test_inlines_functions_and_keeps_the_result(tmp_path: Path) -> None:
