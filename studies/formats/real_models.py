@@ -28,6 +28,7 @@ from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.simulation.run import simulated
 from optimizer.stages.data.inputs import model_inputs
+from optimizer.stages.forms.budget import BETTER, RETRIES
 from optimizer.stages.forms.calibrated import AUTO_METHODS
 from optimizer.typed.graph import GraphTyper
 from optimizer.typed.schemes import tensorrt_scheme
@@ -38,8 +39,10 @@ BUILT_FOR = ("l4", "blackwell")
 
 AGREES = 0.997
 """Decisions on calibration samples that are to be FP32's: 0.3 points may be lost."""
-ALLOWANCES = (Allowance(), *(Allowance(target=0.0, most=most) for most in (0.15, 0.25, 0.35, 0.5)))
-"""What may stay in FP16 for the error it causes: the default, then more, up to half of the work."""
+MOST = (None, *RETRIES)
+"""What part of the work may stay in FP16 for the error it causes: the default's, then as the command's loop has it."""
+DECIDES = frozenset({"mobilenet_v2"})
+"""Models whose output's largest value is a decision, so that a budget of decisions says something."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def judge(name: str, source: Path, task: Task, precision: Precision, folder: Pat
 
 
 def _typed(source: Path, task: Task, precision: Precision, folder: Path, quick: bool) -> tuple[Path, float]:
-    """The first of ``ALLOWANCES`` whose graph decides ``AGREES`` of calibration samples as FP32 does, else the last:
+    """The first of ``MOST`` whose graph decides ``AGREES`` of calibration samples as FP32 does, else the last:
     held-back samples have no part in that.
     """
     model, feeds = import_model(source).model, task.calibration(quick)
@@ -87,14 +90,18 @@ def _typed(source: Path, task: Task, precision: Precision, folder: Path, quick: 
     typer = GraphTyper(model, precision, samples, macs)
     path = folder / precision.value / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
-    for allowance in ALLOWANCES:
-        typed = typer.typed(prepared.quantized(allowance))
+    allowance, expected = Allowance(), 0.0
+    for most in MOST:
+        if most is not None:
+            allowance = Allowance(target=expected / BETTER, most=most)
+        quantized = prepared.quantized(allowance)
+        expected, typed = quantized.expected, typer.typed(quantized)
         save_model(typed.model, path)
         with OnnxRuntimeEngine(source) as fp32, simulated(path) as engine:
             found = compare(fp32, {"typed": engine}, feeds)["typed"].outputs[task.output]
         share = typed.plan.quantized_shares.get(precision.value, 0.0)
         print(f"{source.parent.name} {precision.value}: {share:.0%} of MACs, agreement {found.agreement}", flush=True)
-        if found.agreement is None or found.agreement >= AGREES:
+        if source.parent.name not in DECIDES or found.agreement is None or found.agreement >= AGREES:
             break
     return path, share
 
