@@ -34,7 +34,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,sign,workloads,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[rtx,serve,sign,fleet,workloads,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps $(TRITON) || echo "no tritonserver for this machine: its tests are skipped"
 	touch $@ $(VENV)/.installed
 

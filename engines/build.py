@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from engines.build_request import BuildRequest
 from engines.cache import EngineCache
@@ -18,7 +19,13 @@ from engines.tensorrt.options import check_options
 from graphs.errors import BadInput
 from graphs.staging import staged
 
-__all__ = ["BuildProgress", "BuildRequest", "build_engine"]
+__all__ = ["BuildProgress", "BuildRequest", "Builder", "build_engine"]
+
+
+class Builder(Protocol):
+    """``build_engine``, or what does the same elsewhere."""
+
+    def __call__(self, request: BuildRequest, on_progress: OnProgress | None = None, /) -> EngineManifest: ...
 
 
 def build_engine(

@@ -15,6 +15,7 @@ from optimizer.result import Result
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list
 
 if TYPE_CHECKING:
+    from engines.build import Builder
     from optimizer.verbs.compare import Comparison
     from optimizer.verbs.deploy import Deployed
     from optimizer.verbs.verify import Verification
@@ -28,6 +29,7 @@ def optimize(
     force: bool = False,
     listeners: Sequence[Listener] = (),
     command: str | None = None,
+    builder: Builder | None = None,
     **options: Any,
 ) -> Result:
     """Take an ONNX model to a bundle of proven engines.
@@ -35,8 +37,9 @@ def optimize(
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
     ``max_drop=0.01``, ``builder_options={"refit": True}`` …). The bundle goes to ``out``, by default
     ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``.
-    ``command`` is what the report shows for making the bundle again, by default this call. Raises ``BadInput`` for
-    anything the user can mend; the same call continues an interrupted one.
+    ``command`` is what the report shows for making the bundle again, by default this call. ``builder`` builds engines
+    that do not run here, as ``deployment.fleet.ray_cluster.RayCluster.build``; by default this machine does. Raises
+    ``BadInput`` for anything the user can mend; the same call continues an interrupted one.
     """
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)
@@ -50,7 +53,7 @@ def optimize(
     from optimizer.pipeline import run
 
     told = call_text(path, chosen, folder) if command is None else command
-    return run(path, chosen, folder, events, force=force, command=told)
+    return run(path, chosen, folder, events, force=force, command=told, builder=builder)
 
 
 def verify(bundle: str | Path, *, public_key: str | Path | None = None) -> Verification:

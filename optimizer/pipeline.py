@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.report.model import read_report
+from engines.build import Builder, build_engine
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
 from engines.targets.formats import check_precision
@@ -41,15 +42,24 @@ UNJUDGED = (
 )
 
 
-def run(path: Path, settings: Settings, out: Path, events: Events, *, force: bool = False, command: str = "") -> Result:
+def run(
+    path: Path,
+    settings: Settings,
+    out: Path,
+    events: Events,
+    *,
+    force: bool = False,
+    command: str = "",
+    builder: Builder | None = None,
+) -> Result:
     """Take ``path`` through every stage; returns the report and the published bundle.
 
     A bundle that the same job has already left is returned as it is, unless ``force``. ``command`` is what
-    the report shows for making it again. Raises ``BadInput`` for anything the user can mend, and then leaves nothing
-    behind.
+    the report shows for making it again; ``builder`` builds the engines that do not run here. Raises ``BadInput`` for
+    anything the user can mend, and then leaves nothing behind.
     """
     with events.stage("import", "import the model"):
-        job = replace(_prepare(path, settings, events), command=command)
+        job = replace(_prepare(path, settings, events), command=command, builder=builder or build_engine)
     if not force and (bundle := finished_bundle(out, job.key)):
         events.note("import", f"{out} already holds this job's bundle; --force makes it again")
         return Result(read_report(bundle.path / "report.json"), bundle.path)

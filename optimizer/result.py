@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from benchmarks.report.model import Report
     from engines.engine import Engine
 
+EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4}
+"""By the report's status; 2 is bad input, which leaves no report."""
+
 
 @dataclass(frozen=True)
 class Result:

@@ -11,10 +11,8 @@ from optimizer.cli.invoked import command_line
 from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
+from optimizer.result import EXIT_CODES
 from optimizer.settings import Settings
-
-EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4}
-"""By the report's status; 2 is bad input, which leaves no report."""
 
 
 def run_job(

@@ -103,6 +103,7 @@ def _for_gpus(
         tuple(cleaned.more_profiles),
         job.inputs.batching,
         (*forms.not_finite, *job.inputs.not_finite),
+        job.builder,
     )
 
     def build(_: Path) -> list[BuildOutcome]:

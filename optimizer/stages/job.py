@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.build import Builder, build_engine
 from engines.engine import TensorSpec
 from engines.profile import Shape, ShapeProfile, ShapeRange
 from engines.targets.target import Target
@@ -21,7 +22,8 @@ class Job:
     """One run: the imported model, its data, and what was asked for.
 
     ``shape_profiles`` are the ranges given for each optimization profile; the first is also what data is drawn for;
-    ``command`` makes the bundle again, and is empty where none is known to.
+    ``command`` makes the bundle again, and is empty where none is known to. ``builder`` builds engines that do not run
+    here: the same, wherever it does.
     """
 
     imported: ImportedModel
@@ -32,6 +34,7 @@ class Job:
     shape_profiles: list[dict[str, ShapeRange]]
     tools: dict[str, str]
     command: str = ""
+    builder: Builder = build_engine
 
     @property
     def keeps_quantization(self) -> bool:

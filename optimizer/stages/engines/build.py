@@ -11,7 +11,7 @@ from threading import Event
 
 from calibration.source import SampleSource
 from engines.batching import Batching
-from engines.build import BuildProgress, BuildRequest, build_engine
+from engines.build import Builder, BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
 from engines.layers import SparseTactics
 from engines.manifest import EngineManifest
@@ -47,7 +47,7 @@ class BuildOutcome:
 class Terms:
     """What all builds of a job have in common: see ``engines.build_request.BuildRequest``. Of ``settings``, what
     concerns builds is read: how many at a time, limits, TensorRT's options. Where a library takes another form of a
-    graph, that is proved on ``held_back``.
+    graph, that is proved on ``held_back``. ``builder`` builds what does not run here.
     """
 
     settings: Settings
@@ -57,6 +57,7 @@ class Terms:
     more_profiles: tuple[ShapeProfile, ...] = ()
     batching: Batching | None = None
     not_finite: tuple[str, ...] = ()
+    builder: Builder = build_engine
 
     def request(self, target: Target, model: Path, out: Path, precision: str) -> BuildRequest:
         """The build of one engine."""
@@ -101,7 +102,9 @@ def build_targets(
 
     def build(target: Target, stop: Event) -> BuildOutcome:
         out = (apart or {}).get(target.name, bundle / "engines" / target.name)
-        return _build_one(terms.request(target, model, out, precision), events, plan, stop, terms.held_back)
+        here = target.name in (apart or {})
+        builder = build_engine if here else terms.builder
+        return _build_one(terms.request(target, model, out, precision), builder, events, plan, stop, terms.held_back)
 
     outcomes = _side_by_side(build, gpu, terms.settings.parallel_builds)
     if len(gpu) == len(targets) and not apart:  # an engine that runs here may ship in a sibling of the graph
@@ -143,7 +146,12 @@ def refuse_a_model_nobody_takes(outcomes: Sequence[BuildOutcome]) -> None:
 
 
 def _build_one(
-    request: BuildRequest, events: Events, plan: PrecisionPlan | None, stop: Event, held_back: SampleSource
+    request: BuildRequest,
+    builder: Builder,
+    events: Events,
+    plan: PrecisionPlan | None,
+    stop: Event,
+    held_back: SampleSource,
 ) -> BuildOutcome:
     target = request.target
 
@@ -155,7 +163,7 @@ def _build_one(
 
     try:
         with readable(request, held_back, events) as taken:
-            manifest = build_engine(taken, show)
+            manifest = builder(taken, show)
     except BuildError as error:
         if error.failure is BuildFailure.CANCELLED:
             raise

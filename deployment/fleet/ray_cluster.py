@@ -1,0 +1,129 @@
+"""Builds on a Ray cluster: each a task, placed by accelerator type; a lost worker's is run again elsewhere."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from deployment.fleet.building_there import MODEL, Built, Refused, build_there, installed_version
+from deployment.fleet.placement import check_places, resources_for
+from engines.build import BuildProgress, BuildRequest
+from engines.errors import BuildError, BuildFailure
+from engines.manifest import EngineManifest
+from engines.progress import OnProgress
+from engines.targets.target import Target
+from graphs.errors import BadInput
+from graphs.model_files import external_files
+from graphs.staging import staged
+
+RETRIES = 3
+"""Times a build is started again when its worker or node is lost; Ray's own default."""
+TICK_S = 0.5
+"""Seconds between two looks at a build: how soon Ctrl-C ends it."""
+QUEUED_S = 1800.0
+"""Seconds a build may wait and run: a node may have been lost for good after places were checked. Chosen: longer than
+any build seen."""
+
+
+KNOCK_S = 5.0
+"""Seconds in which a cluster's port must answer. Ray itself would try for minutes and say so in its own words."""
+
+
+def _knock(address: str) -> None:
+    """Raises ``BadInput`` where nobody listens at ``HOST:PORT`` or ``ray://HOST:PORT``; other addresses are names."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"no Ray cluster: {error}", where=f"--ray {address}", fix="ray start --head") from None
+
+
+class RayCluster:
+    """A connection to Ray: ``address`` as ``ray.init`` takes it (``auto``, ``HOST:PORT``, ``ray://…``), or ``local``
+    for a cluster of this machine's cores. A context manager.
+
+    Raises ``BadInput`` where Ray is not installed or not to be reached.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address, self._ours = address, False
+        try:
+            import ray
+        except ImportError:
+            fix = "pip install 'enginewright[fleet]'"
+            raise BadInput("builds on a cluster need Ray", where="--ray", fix=fix) from None
+        self._ray: Any = ray
+
+    def __enter__(self) -> RayCluster:
+        if self._ray.is_initialized():
+            return self
+        _knock(self.address)
+        try:
+            self._ray.init(
+                address=None if self.address == "local" else self.address,
+                include_dashboard=False if self.address == "local" else None,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BadInput(f"no Ray cluster: {first}", where=f"--ray {self.address}", fix="ray start --head") from None
+        self._ours = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ours:
+            self._ray.shutdown()
+
+    def check(self, targets: Sequence[Target]) -> None:
+        """Raises ``BadInput`` naming the targets that no node can build for."""
+        check_places(targets, self._offered(), self.address)
+
+    def _offered(self) -> list[str]:
+        return list(self._ray.cluster_resources())
+
+    def build(self, request: BuildRequest, on_progress: OnProgress | None = None) -> EngineManifest:
+        """``engines.build.build_engine`` elsewhere: the engine comes back into ``request.out``. Raises what that does,
+        ``BuildError`` also where workers were lost ``RETRIES`` times.
+        """
+        if plugins := request.options.get("plugins"):
+            raise BadInput("plugin libraries are files of this machine", where=plugins, fix="build without --ray")
+        files = {MODEL: request.model.read_bytes()}
+        files |= {name: (request.model.parent / name).read_bytes() for name in external_files(request.model)}
+        task = self._ray.remote(max_retries=RETRIES, num_cpus=1)(build_there)
+        where = resources_for(request.target, self._offered())
+        placed = task.options(resources=where, name=f"build {request.target.name}")
+        asked = placed.remote(request, self._ray.put(files), installed_version())
+        found = self._answer(asked, request, on_progress or (lambda _: None))
+        if isinstance(found, Refused):
+            raise found.error()
+        with staged(request.out) as folder:
+            for name, content in found.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+        return EngineManifest.load(request.out)
+
+    def _answer(self, asked: Any, request: BuildRequest, on_progress: OnProgress) -> Built | Refused:
+        started, target = time.perf_counter(), f"target {request.target.name}"
+        try:
+            while not self._ray.wait([asked], timeout=TICK_S)[0]:
+                elapsed = time.perf_counter() - started
+                on_progress(BuildProgress("on the cluster", elapsed))
+                if elapsed > (request.time_limit_s or QUEUED_S):
+                    raise BuildError(BuildFailure.TIMEOUT, f"no answer within {elapsed:.0f} s", where=target)
+            found: Built | Refused = self._ray.get(asked)
+        except self._ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            what = f"the cluster lost it, {RETRIES} more tries included: {lines[0]}"
+            raise BuildError(BuildFailure.CRASH, what, where=target) from None
+        except BaseException:
+            self._ray.cancel(asked, force=True)
+            raise
+        return found

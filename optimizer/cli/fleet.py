@@ -1,0 +1,72 @@
+"""``optimize fleet MODEL.onnx …``: the main job for many models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from optimizer.cli import model as job
+
+RAY = "Build engines on this Ray cluster: auto, HOST:PORT, ray://…, or local. Default: this machine, without Ray."
+EACH = " {model} stands for the model's name, as in data/{model}."
+
+
+def fleet(
+    models: Annotated[list[Path], Argument(metavar="MODEL.onnx…", help="The models.", show_default=False)],
+    target: Annotated[str | None, Option("--target", "--targets", help=job.TARGET)] = None,
+    precision: Annotated[str | None, Option(metavar=job.PRECISIONS, help=job.PRECISION)] = None,
+    data: Annotated[str | None, Option(metavar=job.SPEC, help=job.DATA + EACH)] = None,
+    eval_data: Annotated[str | None, Option(metavar="PATH", help=job.EVAL_DATA + EACH)] = None,
+    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=job.EVALUATE + EACH)] = None,
+    max_drop: Annotated[str | None, Option(metavar="1%", help=job.MAX_DROP)] = None,
+    loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help=job.LOADGEN)] = None,
+    out: Annotated[Path, Option("-o", "--out", metavar="DIR", help="Folder of the bundles and fleet.json.")] = Path(
+        "fleet"
+    ),
+    ray: Annotated[str, Option(metavar="ADDRESS", help=RAY)] = "",
+    config: Annotated[Path | None, Option(metavar="FILE.toml", help=job.CONFIG)] = None,
+    force: Annotated[bool, Option("--force", help=job.FORCE)] = False,
+    json: Annotated[bool, Option("--json", help="Print fleet.json to standard output, and nothing else.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help=job.QUIET)] = False,
+) -> int:
+    """Make engines of many models.
+
+    Each is imported and calibrated once; its engines are built on this machine, or where a Ray cluster has the GPU.
+    """
+    import sys
+
+    from graphs.files import to_json
+    from optimizer.cli.config import read_config
+    from optimizer.cli.options import settings_of
+    from optimizer.cli.printing import console
+    from optimizer.cli.progress import ProgressLines
+    from optimizer.settings import Settings
+    from optimizer.verbs.fleet import render, run_fleet
+
+    asked = {
+        "target": target,
+        "precision": precision,
+        "data": data,
+        "eval_data": eval_data,
+        "evaluate": evaluate,
+        "max_drop": max_drop,
+        "loadgen": loadgen,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    from_file = read_config(config, job.main_job) if config else {}
+    settings = settings_of(given, settings_of(from_file, Settings()))
+    with ProgressLines(only_warnings=quiet) as view:
+
+        def listeners(model: Path) -> list[ProgressLines]:
+            if not quiet:
+                print(model, file=sys.stderr)
+            return [view]
+
+        found = run_fleet(models, settings, out, ray=ray, force=force, listeners=listeners)
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        render(found, console())
+    return found.exit_code

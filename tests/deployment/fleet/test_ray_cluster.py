@@ -1,0 +1,134 @@
+"""A fleet on a real Ray of this machine, whose nodes claim to have GPUs; a worker is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from deployment.fleet.ray_cluster import RayCluster
+from graphs.errors import BadInput
+from optimizer.settings import Settings
+from optimizer.verbs.fleet import Fleet, run_fleet
+from tests.end_to_end.conftest import cnn
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    resources = {"accelerator_type:T4": 1.0, "accelerator_type:A100": 1.0}
+    ray.init(
+        num_cpus=2,
+        num_gpus=0,
+        resources=resources,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        object_store_memory=100 << 20,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """Two that differ in weights, with data under their names."""
+    found = []
+    for number, name in enumerate(("first", "second")):
+        model = cnn()
+        for tensor in model.graph.initializer:
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * (1 + number), tensor.name)
+            )
+        found.append(tmp_path / f"{name}.onnx")
+        onnx.save(model, found[-1])
+        rng = np.random.default_rng(number)
+        (tmp_path / "data" / name).mkdir(parents=True)
+        np.savez(tmp_path / "data" / name / "a.npz", input=rng.standard_normal((32, 3, 16, 16)).astype(np.float32))
+    return found
+
+
+def settings(folder: Path, *targets: str) -> Settings:
+    return Settings(targets=targets, data=str(folder / "data" / "{model}"), loadgen=())
+
+
+def kill_a_builder() -> threading.Thread:
+    """Kill the first worker that is seen with a build, once."""
+
+    def work() -> None:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    title = (process / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if title.startswith(b"ray::build "):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed.append(int(process.name))
+                    return
+            time.sleep(0.02)
+
+    killed: list[int] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.killed = killed  # type: ignore[attr-defined]
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+def test_a_fleet_is_complete_though_a_worker_is_killed(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings")
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / "there"))
+    wanted = settings(tmp_path, "t4", "a100")
+    killer = kill_a_builder()
+    there = run_fleet(models, wanted, tmp_path / "there.fleet", ray="local")
+    killer.join(1)
+    assert killer.killed, "no build was seen"  # type: ignore[attr-defined]
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / "here"))
+    here = run_fleet(models, wanted, tmp_path / "here.fleet")
+    assert _told(there) == _told(here) and there.exit_code == 0
+    for name in ("first", "second"):
+        bundles = [tmp_path / f"{place}.fleet" / f"{name}.optimized" for place in ("there", "here")]
+        for file in ("model.onnx", "precision.json", "calibration.json"):
+            assert len({(bundle / file).read_bytes() for bundle in bundles}) == 1, file
+        for target in ("t4", "a100"):
+            sizes = [(bundle / "engines" / target / "engine.plan").stat().st_size for bundle in bundles]
+            assert max(sizes) <= 1.05 * min(sizes)
+    assert json.loads((tmp_path / "there.fleet" / "fleet.json").read_text())["cluster"] == "local"
+
+
+def _told(fleet: Fleet) -> list[tuple[str, str, dict[str, str]]]:
+    return [(row.model, row.status, row.engines) for row in fleet.models]
+
+
+def test_a_gpu_that_no_node_has_is_refused_at_once(models: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no node can build for h100"):
+        run_fleet(models, settings(tmp_path, "h100", "t4"), tmp_path / "out", ray="local")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_connection_of_the_callers_stays() -> None:
+    with RayCluster("local"):
+        pass
+    assert ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(BadInput, match="no Ray cluster"), RayCluster(address):
+        pass
