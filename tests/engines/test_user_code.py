@@ -24,6 +24,8 @@ def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
 class Answering(EngineBase):
     """An engine that is only asked for its answer."""
 
+    _inputs = _outputs = ()
+
     def infer(self, feed: Feed) -> dict[str, Array]:
         return {}
 

@@ -11,7 +11,9 @@ from calibration.sources.open import open_source
 from engines.build_request import BuildRequest
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
+from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
+from engines.progress import OnProgress
 from engines.targets.target import TARGETS
 from optimizer.events import Events
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
@@ -32,16 +34,13 @@ def test_int8_wins_then_the_dtype_of_most_macs() -> None:
 
 
 @pytest.mark.parametrize("dtype", [Dtype.INT8, Dtype.FP16])
-def test_an_engine_is_labelled_with_what_it_computes_in(
-    dtype: Dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_is_labelled_with_what_it_computes_in(dtype: Dtype, tmp_path: Path) -> None:
     asked: list[BuildRequest] = []
 
-    def record(request: BuildRequest, *_: object) -> None:
+    def record(request: BuildRequest, _: OnProgress | None = None, /) -> EngineManifest:
         asked.append(request)
         raise BuildError(BuildFailure.OTHER, "recorded")
 
-    monkeypatch.setattr(build, "build_engine", record)
     settings = Settings(precision=Precision.AUTO, jobs=1)
     held_back = open_source("random", [TensorSpec("x", "float32", (4,))], samples=1)
     form = TypedForm(tmp_path / "model.onnx", plan(a=(dtype, 1)), 0.0, AccuracyCheck(Accuracy(1, {})))
@@ -49,7 +48,7 @@ def test_an_engine_is_labelled_with_what_it_computes_in(
         tmp_path / "model.onnx",
         [TARGETS["t4"]],
         tmp_path,
-        terms=build.Terms(settings, ShapeProfile({}), sparse_weights=False, held_back=held_back),
+        terms=build.Terms(settings, ShapeProfile({}), sparse_weights=False, held_back=held_back, builder=record),
         events=Events(),
         typed=form,
     )
