@@ -55,6 +55,19 @@ def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def refuse_foreign(final: Path, mark: str) -> None:
+    """Raises ``BadInput`` where ``final`` is a folder with something in it that we did not write: one without the file
+    ``mark``, which every folder of its kind has. ``staged`` would put another in its place.
+    """
+    if final.is_dir() and any(final.iterdir()) and not (final / mark).is_file():
+        raise BadInput(
+            "is a folder with other files in it",
+            where=str(final),
+            expected=f"a new folder, an empty one, or one with {mark} to be written anew",
+            fix="choose another with -o",
+        )
+
+
 def replace_folder(new: Path, final: Path, old: Path) -> None:
     """Put the folder ``new`` in the place of ``final``, which lies at ``old`` for a moment: no folder can be renamed
     over one that is not empty. ``restore`` puts it back should this process die there.

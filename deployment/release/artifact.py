@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from graphs.digests import sha256_file
 from graphs.files import link_or_copy, write_atomically
-from graphs.staging import staged, staged_file
+from graphs.staging import refuse_foreign, staged, staged_file
 
 ARTIFACT_TYPE = "application/vnd.enginewright.bundle.v1"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -28,6 +28,7 @@ EMPTY_TYPE, EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
 MEDIA_TYPES = {".json": "application/json", ".html": "text/html", ".md": "text/markdown"}
 """By suffix; anything else is ``application/octet-stream``."""
 CHECKSUMS = "SHA256SUMS"
+LAYOUT = "oci-layout"
 
 
 Content: TypeAlias = "Path | bytes"
@@ -65,8 +66,10 @@ def write_oci_layout(
     files: Mapping[str, Content], digests: Mapping[str, str], out: Path, tag: str, annotations: Mapping[str, str]
 ) -> list[Path]:
     """An OCI image layout in the folder ``out`` whose one artifact, ``tag``, holds ``files``; those on disk share their
-    bytes with it where the file system can. ``digests`` are SHA-256 that are known already, by name.
+    bytes with it where the file system can. ``digests`` are SHA-256 that are known already, by name. Raises
+    ``BadInput`` where ``out`` holds anything but an earlier layout.
     """
+    refuse_foreign(out, LAYOUT)
     with staged(out) as folder:
         blobs = folder / "blobs" / "sha256"
         blobs.mkdir(parents=True)
@@ -82,8 +85,8 @@ def write_oci_layout(
         described |= {"artifactType": ARTIFACT_TYPE, "annotations": {"org.opencontainers.image.ref.name": tag}}
         index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [described]}
         (folder / "index.json").write_bytes(_json(index))
-        (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
-    return [out / "oci-layout", out / "index.json"]
+        (folder / LAYOUT).write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+    return [out / LAYOUT, out / "index.json"]
 
 
 def _layer(name: str, content: Content, digest: str | None, blobs: Path) -> dict[str, Any]:

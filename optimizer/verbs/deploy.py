@@ -62,6 +62,8 @@ def deploy_bundle(
         if asked is not None and system != "triton":
             raise BadInput("is about a Triton repository", where=option, expected="optimize deploy BUNDLE triton")
     bundle = Bundle(path)
+    if path.resolve() in (out.resolve(), *out.resolve().parents):
+        raise BadInput("lies in the bundle itself", where=str(out), expected="a folder outside it")
     model = name or path.resolve().name.removesuffix(".optimized")
     if system in RELEASES:
         return Deployed(write_release(bundle, system, out, model, key))

@@ -14,7 +14,7 @@ from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_json
 from graphs.saving import save_model
-from graphs.staging import staged
+from graphs.staging import refuse_foreign, staged
 from optimizer.bundle import MODEL, PLAN, Bundle
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8
@@ -40,6 +40,7 @@ def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:
     prove(typed, lowered, _inputs(engine, typed, bundle.path / MODEL))
     types = {name: dtype.value for name, dtype in lowered.precisions.items()}
     profile = EngineManifest.load(engine).profile if bundle.targets() else ShapeProfile({})
+    refuse_foreign(out, SCRIPT)
     with staged(out) as folder:
         save_model(lowered.model, folder / MODEL)
         write_json(folder / PLAN, types)

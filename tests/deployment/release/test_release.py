@@ -178,3 +178,13 @@ def test_openssl_checks_what_is_signed(keys: tuple[Path, Path], tmp_path: Path) 
     except FileNotFoundError:
         pytest.skip("no openssl")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_of_other_things_is_not_replaced(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BadInput, match="other files in it"):
+        write_oci_layout(bundle, {}, tmp_path / "home", "net", {})
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+    write_oci_layout(bundle, {}, tmp_path / "oci", "net", {})
+    write_oci_layout(bundle, {}, tmp_path / "oci", "net", {})

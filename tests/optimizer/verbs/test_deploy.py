@@ -65,3 +65,10 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> N
     with pytest.raises(BadInput, match="unknown serving system 'podman'"):
         deploy.deploy_bundle(tmp_path / "net", "podman", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("system", ["triton", "oci", "tensorrt8"])
+def test_nothing_is_written_into_the_bundle_itself(system: str, tmp_path: Path) -> None:
+    for inside in (tmp_path / "net", tmp_path / "net" / "engines"):
+        with pytest.raises(BadInput, match="lies in the bundle itself"):
+            deploy.deploy_bundle(tmp_path / "net", system, inside)
