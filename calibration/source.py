@@ -137,10 +137,6 @@ class Part(Wrapping[SampleSource]):
         taken = digest_of([repr(self._positions)])
         return f"{self._source.digest}/{self._role}:{len(self)}:{taken[:16]}"
 
-    @property
-    def description(self) -> str:
-        return f"{len(self)} {self._role} samples of {self._source.description}"
-
     def __len__(self) -> int:
         return len(self._positions)
 

@@ -60,3 +60,8 @@ def test_not_batchable_samples_pass_one_by_one():
 def test_split_follows_the_seed(seed):
     assert ids(split(Plain([1] * 30), 10, 5, seed)[0]) == ids(split(Plain([1] * 30), 10, 5, seed)[0])
     assert ids(split(Plain([1] * 30), 10, 5, 0)[0]) != ids(split(Plain([1] * 30), 10, 5, 1)[0])
+
+
+def test_a_part_is_called_what_its_data_is_called():
+    first, second = split(Plain([1] * 8), 4, 2, 0)
+    assert first.description == second.description == "numbers", "reports say how many, and for what"
