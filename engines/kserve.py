@@ -6,7 +6,6 @@ engine, so that several engines give the server several requests to batch.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +16,7 @@ from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 SCHEME, HTTP_SCHEME = "grpc://", "http://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
@@ -132,12 +132,7 @@ def _from_message(tensor: Any) -> _Tensor:
 
 def client_library(protocol: Protocol) -> Any:
     """``tritonclient.grpc`` or ``tritonclient.http``. Raises ``BadInput`` where it is not installed."""
-    try:
-        return importlib.import_module(f"tritonclient.{protocol}")
-    except ImportError as error:
-        raise BadInput(
-            "needs tritonclient, which is not installed", where="--triton", fix="pip install 'enginewright[serve]'"
-        ) from error
+    return optional(f"tritonclient.{protocol}", "serve", "asking a model server")
 
 
 def _unreachable(error: Any) -> bool:

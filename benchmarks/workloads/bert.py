@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.score import Score
-from benchmarks.workloads.extras import optional
 from benchmarks.workloads.spans import MAX_QUERY, Window, best_span, window_bounds
 from benchmarks.workloads.squad import Question, read_squad, squad_scores
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 MAX_SEQUENCE = 384
 """Tokens per window, as MLPerf's BERT reference has it."""
@@ -135,7 +135,7 @@ def _output_names(names: Sequence[str]) -> tuple[str, str]:
 
 
 def _open_tokenizer(folder: Path) -> Any:
-    tokenizers = optional("tokenizers", "WordPiece tokenization")
+    tokenizers = optional("tokenizers", "workloads", "WordPiece tokenization")
     whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
     if whole.is_file():
         tokenizer = tokenizers.Tokenizer.from_file(str(whole))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workloads.extras import optional
 from engines.engine import Array
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 IMAGE_FOLDERS = ("val2017", "validation/data", "images", ".")
 
@@ -60,8 +60,8 @@ class CocoData:
 
         ``detections``: image id -> float32 [k, 6] of x, y, width, height in pixels, score, category id.
         """
-        coco = optional("pycocotools.coco", "COCO's mAP")
-        cocoeval = optional("pycocotools.cocoeval", "COCO's mAP")
+        coco = optional("pycocotools.coco", "workloads", "COCO's mAP")
+        cocoeval = optional("pycocotools.cocoeval", "workloads", "COCO's mAP")
         rows = [
             np.column_stack([np.full(len(found), image), found[:, :6]])
             for image, found in detections.items()

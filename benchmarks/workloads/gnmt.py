@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.score import Score
 from benchmarks.workloads.beam import BeamSearchEngine
-from benchmarks.workloads.extras import optional
 from benchmarks.workloads.workload import Workload, split_rows
 from engines.engine import Array, Engine, Feed, TensorSpec
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 SOURCE, TARGET = "newstest2014.tok.bpe.32000.en", "newstest2014.tok.bpe.32000.de"
 VOCABULARY = "vocab.bpe.32000"
@@ -59,7 +59,7 @@ class Translation:
 
     def score(self, answers: Mapping[int, Array]) -> Score:
         """Corpus BLEU of the tokenised text, byte pairs joined, without smoothing (what the reference computes)."""
-        sacrebleu = optional("sacrebleu", "BLEU")
+        sacrebleu = optional("sacrebleu", "workloads", "BLEU")
         order = sorted(answers)
         found = [self._text(answers[index]) for index in order]
         wanted = [_joined(self._targets[index]) for index in order]

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.score import Score
-from benchmarks.workloads.extras import optional
 from benchmarks.workloads.sliding import LABELS, VOLUME, SlidingWindowEngine
 from benchmarks.workloads.volumes import dice, find_volume, read_nifti
 from benchmarks.workloads.workload import Workload
 from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 SPACING = (1.6, 1.2, 1.2)  # mm
 LOWEST, HIGHEST = -79.0, 304.0  # Hounsfield units
@@ -75,7 +75,7 @@ def _resampled(image: Array, truth: Array, spacing: Sequence[float]) -> tuple[Ar
     factors = [have / want for have, want in zip(spacing, SPACING, strict=True)]
     if np.allclose(factors, 1.0):
         return image, truth
-    ndimage = optional("scipy.ndimage", "resampling volumes")
+    ndimage = optional("scipy.ndimage", "workloads", "resampling volumes")
     larger = ndimage.zoom(image, factors, order=1, mode="constant", cval=float(image.min()), grid_mode=False)
     labels = ndimage.zoom(truth, factors, order=0, mode="constant", cval=int(truth.min()), grid_mode=False)
     return larger, labels

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.workloads.extras import optional
 from benchmarks.workloads.log_mel import RATE
 from engines.engine import Array
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _read_wav(path: Path) -> tuple[Array, int]:
 
 
 def _read_other(path: Path) -> tuple[Array, int]:
-    soundfile = optional("soundfile", f"reading {path.suffix} recordings")
+    soundfile = optional("soundfile", "workloads", f"reading {path.suffix} recordings")
     try:
         samples, rate = soundfile.read(str(path), dtype="float32")
     except RuntimeError as error:

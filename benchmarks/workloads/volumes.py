@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.workloads.extras import optional
 from engines.engine import Array
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 SMOOTHING = 1e-6
 """Keeps the score of two empty masks at 1, and is far below one voxel."""
@@ -16,7 +16,7 @@ SMOOTHING = 1e-6
 
 def read_nifti(path: Path) -> tuple[Array, tuple[float, float, float]]:
     """(float32 volume, voxel spacing in mm per axis). Raises ``BadInput`` naming the file."""
-    nibabel = optional("nibabel", "reading NIfTI volumes")
+    nibabel = optional("nibabel", "workloads", "reading NIfTI volumes")
     try:
         image = nibabel.load(str(path))
         volume = np.asarray(image.dataobj, np.float32)

@@ -17,6 +17,7 @@ from engines.progress import OnProgress
 from engines.targets.target import Target
 from graphs.errors import BadInput
 from graphs.model_files import external_files
+from graphs.optional_packages import optional
 from graphs.staging import staged
 
 RETRIES = 3
@@ -52,12 +53,7 @@ class RayCluster:
 
     def __init__(self, address: str) -> None:
         self.address, self._ours = address, False
-        try:
-            import ray
-        except ImportError:
-            fix = "pip install 'enginewright[fleet]'"
-            raise BadInput("builds on a cluster need Ray", where="--ray", fix=fix) from None
-        self._ray: Any = ray
+        self._ray = optional("ray", "fleet", "building on a cluster")
 
     def __enter__(self) -> RayCluster:
         if self._ray.is_initialized():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput, EnginewrightError
+from graphs.optional_packages import optional
 
 SIGNATURE = "manifest.json.sig"
 MAKE_KEYS = "openssl genpkey -algorithm ed25519 -out key.pem && openssl pkey -in key.pem -pubout -out public.pem"
@@ -26,8 +27,6 @@ def check_signature(manifest: Path, signature: Path, public_key: Path) -> None:
     """Raises ``EnginewrightError`` where the signature is not of these bytes and this key, ``BadInput`` for files that
     are no key or no signature.
     """
-    from cryptography.exceptions import InvalidSignature
-
     public = _key(public_key, "public")
     if not signature.is_file():
         raise BadInput(
@@ -35,14 +34,15 @@ def check_signature(manifest: Path, signature: Path, public_key: Path) -> None:
         )
     try:
         public.verify(signature.read_bytes(), manifest.read_bytes())
-    except InvalidSignature:
+    except _cryptography("exceptions").InvalidSignature:
         raise EnginewrightError(
             f"the signature is not of this manifest.json and {public_key.name}", where=str(signature)
         ) from None
 
 
 def _key(path: Path, kind: str) -> Any:
-    serialization, classes = _library()
+    serialization = _cryptography("hazmat.primitives.serialization")
+    classes = _cryptography("hazmat.primitives.asymmetric.ed25519")
     read = serialization.load_pem_private_key if kind == "private" else serialization.load_pem_public_key
     try:
         content = path.read_bytes()
@@ -53,15 +53,10 @@ def _key(path: Path, kind: str) -> Any:
         raise BadInput(
             f"no {kind} key: {error}", where=str(path), expected="PEM without password", fix=MAKE_KEYS
         ) from None
-    if not isinstance(found, classes[kind]):
+    if not isinstance(found, getattr(classes, f"Ed25519{kind.title()}Key")):
         raise BadInput(f"{type(found).__name__} is no Ed25519 key", where=str(path), fix=MAKE_KEYS)
     return found
 
 
-def _library() -> tuple[Any, dict[str, type[Any]]]:
-    try:
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-    except ImportError:
-        raise BadInput("signatures need the package cryptography", fix="pip install 'enginewright[sign]'") from None
-    return serialization, {"private": Ed25519PrivateKey, "public": Ed25519PublicKey}
+def _cryptography(module: str) -> Any:
+    return optional(f"cryptography.{module}", "sign", "a signature")

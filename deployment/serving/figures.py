@@ -9,7 +9,7 @@ from typing import Any
 
 from deployment.serving.batcher import Ran
 from deployment.serving.limits import Gate
-from deployment.serving.missing import optional
+from graphs.optional_packages import optional
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Bounds of the histograms of seconds. Chosen: from a small model's run to what a user waits for."""
@@ -53,7 +53,7 @@ class Metrics:
     """The page at ``/metrics``. Raises ``BadInput`` where the library is not installed."""
 
     def __init__(self, gate: Gate) -> None:
-        self._library = optional("prometheus_client", "metrics")
+        self._library = optional("prometheus_client", "serve", "the metrics page")
         self._registry = self._library.CollectorRegistry()
         which = ("model", "version")
         self._answers = self._counter("requests", "Requests answered, refusals included", ("protocol", "code"))

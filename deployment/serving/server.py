@@ -12,11 +12,11 @@ from typing import Any
 from deployment.serving.access import Access
 from deployment.serving.figures import Metrics
 from deployment.serving.limits import Gate, Limits
-from deployment.serving.missing import optional
 from deployment.serving.repository import Repository
 from deployment.serving.state import State
 from deployment.serving.version import ServingOptions
 from graphs.errors import BadInput
+from graphs.optional_packages import optional
 
 IDLE_SECONDS = 75.0
 """After which a connection on which nothing comes is closed, as nginx's ``keepalive_timeout`` is by default."""
@@ -59,8 +59,8 @@ class Server:
         version: str,
         say: Callable[[str], None],
     ) -> None:
-        for module, purpose in (("aiohttp", "HTTP"), ("grpc", "gRPC"), ("tritonclient.grpc", "gRPC")):
-            optional(module, purpose)
+        for module, protocol in (("aiohttp", "HTTP"), ("grpc", "gRPC"), ("tritonclient.grpc", "gRPC")):
+            optional(module, "serve", f"serving over {protocol}")
         self._endpoint, self._say = endpoint, say
         gate = Gate(limits)
         metrics = Metrics(gate)

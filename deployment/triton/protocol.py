@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput, EnginewrightError
+from graphs.optional_packages import not_installed
 
 
 class WrongConfig(EnginewrightError):
@@ -52,7 +53,7 @@ def model_config() -> Any:
     """
     package = importlib.util.find_spec("tritonclient")
     if package is None or package.origin is None:
-        raise BadInput("needs tritonclient, which is not installed", fix="pip install 'enginewright[serve]'")
+        raise not_installed("tritonclient", "serve", "reading a config.pbtxt")
     source = Path(package.origin).parent / "grpc" / "model_config_pb2.py"
     spec = importlib.util.spec_from_file_location("model_config_pb2", source)
     if spec is None or spec.loader is None:
