@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx_ir as ir
 
 from benchmarks.report.error_shares import noise_shares
-from benchmarks.report.model import read_report
+from benchmarks.report.model import TargetSummary, read_report
 from benchmarks.roofline.nodes import predicted_times
 from engines.engine import TensorSpec
 from engines.layers import LayerInfo, count_layers, layers_of_nodes
 from engines.manifest import EngineManifest
 from engines.profile import Shape
 from engines.targets.boards import GpuRates
-from engines.targets.target import Backend, resolve_targets
+from engines.targets.target import TARGETS, Backend
 from graphs.errors import BadInput
 from optimizer.attempt import attempt
 from optimizer.bundle import MODEL, REPORT, Bundle
@@ -68,14 +68,15 @@ def explain_bundle(path: Path, node: str | None, target: str | None = None) -> E
     tables = {name: found.layers for name, found in manifests(bundle).items() if target in (None, name)}
     tables = {name: layers for name, layers in tables.items() if layers}
     predicted_for, predicted = _predicted(bundle, target)
+    reported = _reported(bundle, target)
     shared = Explanation(
         nodes=plan.nodes,
         notes=plan.notes,
         engines={name: counts_line(count_layers(rows)) for name, rows in tables.items()},
         apart=[name for name in bundle.targets() if target is None and bundle.plan(name) != plan],
         macs=sum(found.macs for found in plan.nodes.values()),
-        differs=_differs(bundle, target, node),
-        slow=_slow(bundle, target),
+        differs=_differs(reported, node),
+        slow=_slow(reported),
         error_shares=noise_shares({name: found.cost_db for name, found in plan.nodes.items()}),
         predicted_ms=predicted,
         predicted_for=predicted_for,
@@ -101,22 +102,27 @@ def _of_one(found: Explanation, node: str, tables: Mapping[str, tuple[LayerInfo,
     )
 
 
-def _differs(bundle: Bundle, target: str | None, node: str | None) -> dict[str, str]:
+def _differs(rows: Mapping[str, TargetSummary], node: str | None) -> dict[str, str]:
     """By target, where the engine that ships begins to differ from its simulation; for a ``node``, where it is that."""
-    path, found = bundle.path / REPORT, dict[str, str]()
-    for name, row in read_report(path).targets.items() if path.is_file() else ():
+    found: dict[str, str] = {}
+    for name, row in rows.items():
         form = row.forms.get(row.kept_precision or "")
         first = form.first_difference if form is not None else None
-        if first is not None and target in (None, name) and node in (None, first.node, *first.among):
+        if first is not None and node in (None, first.node, *first.among):
             found[name] = first.sentence
     return found
 
 
-def _slow(bundle: Bundle, target: str | None) -> dict[str, str]:
+def _slow(rows: Mapping[str, TargetSummary]) -> dict[str, str]:
     """By target, why an engine ships in another precision than asked, or is slow in it; where that was measured."""
+    return {name: row.why for name, row in rows.items() if row.quantized_costs is not None}
+
+
+def _reported(bundle: Bundle, target: str | None) -> dict[str, TargetSummary]:
+    """What the bundle's report says of its targets, or of the one; nothing where there is no report."""
     path = bundle.path / REPORT
-    rows = read_report(path).targets.items() if path.is_file() else ()
-    return {name: row.why for name, row in rows if row.quantized_costs is not None and target in (None, name)}
+    rows = read_report(path).targets if path.is_file() else {}
+    return {name: row for name, row in rows.items() if target in (None, name)}
 
 
 def _graph(bundle: Bundle, target: str | None) -> ir.Model:
@@ -134,23 +140,30 @@ def _neighbours(graph: ir.Model, node: str, plan: Mapping[str, NodePrecision]) -
     at = next((found for found in graph.graph.all_nodes() if found.name == node), None)
     if at is None:
         return [], []
-    before: dict[str, None] = {}
-    after: dict[str, None] = {}
-    todo = [value.producer() for value in at.inputs if value is not None]
+    return _nearest(at, _makers, plan), _nearest(at, _readers, plan)
+
+
+def _nearest(at: ir.Node, beside: Callable[[ir.Node], list[ir.Node]], plan: Collection[str]) -> list[str]:
+    """The first nodes of the plan on every way from ``at``; each node on the ways is passed once."""
+    found, seen, todo = list[str](), {at}, beside(at)
     while todo:
-        made = todo.pop(0)
-        if made is not None and made.name in plan:
-            before[str(made.name)] = None
-        elif made is not None:
-            todo += [value.producer() for value in made.inputs if value is not None]
-    users = [use.node for value in at.outputs for use in value.uses()]
-    while users:
-        user = users.pop(0)
-        if user.name in plan:
-            after[str(user.name)] = None
+        node = todo.pop(0)
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name in plan:
+            found.append(str(node.name))
         else:
-            users += [use.node for value in user.outputs for use in value.uses()]
-    return list(before), list(after)
+            todo += beside(node)
+    return found
+
+
+def _makers(node: ir.Node) -> list[ir.Node]:
+    return [made for value in node.inputs if value is not None and (made := value.producer()) is not None]
+
+
+def _readers(node: ir.Node) -> list[ir.Node]:
+    return [use.node for value in node.outputs for use in value.uses()]
 
 
 def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float]]:
@@ -160,7 +173,8 @@ def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float
     for name in bundle.targets() if target is None else [target]:
         folder = bundle.engine_directory(name)
         manifest = EngineManifest.load(folder)
-        rates = resolve_targets([manifest.target])[0].rates if manifest.backend != Backend.ONNXRUNTIME.value else None
+        known = TARGETS.get(manifest.target)  # None: a GPU of no listed kind, whose rates nobody knows
+        rates = known.rates if known is not None and manifest.backend != Backend.ONNXRUNTIME.value else None
         if rates is not None:
             none: dict[str, float] = {}
             return name, attempt("prediction by the roofline model", partial(_times, bundle, manifest, rates), none)[0]

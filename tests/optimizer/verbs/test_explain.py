@@ -7,15 +7,19 @@ from io import StringIO
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
 from rich.console import Console
 
+from engines.engine import TensorSpec
+from engines.manifest import EngineManifest
+from engines.profile import ShapeProfile
 from graphs.errors import BadInput
 from graphs.files import write_json
 from optimizer.bundle import BundleManifest
 from optimizer.cli.main import main
 from optimizer.precision import Dtype, ErrorOrigin, NodePrecision, PrecisionPlan
-from optimizer.verbs.explain.bundle import Explanation, explain_bundle
+from optimizer.verbs.explain.bundle import Explanation, _neighbours, explain_bundle
 from optimizer.verbs.explain.text import orders, render, render_node, short
 from tests.end_to_end.conftest import cnn
 
@@ -82,6 +86,31 @@ def test_one_node_in_full_with_its_neighbours(bundle: Path) -> None:
     with pytest.raises(BadInput, match="no node 'secnd'") as error:
         explain_bundle(bundle, "secnd")
     assert "second" in str(error.value)
+
+
+def test_a_plan_for_a_gpu_of_no_listed_kind_is_explained_without_a_prediction(bundle: Path) -> None:
+    image = TensorSpec("input", "float32", ("batch", 3, 16, 16))
+    for name in ("sm86", "t4"):
+        folder = bundle / "engines" / name
+        folder.mkdir(parents=True)
+        plan = EngineManifest(
+            name, "tensorrt", "11.4.0", None, "engine.plan", "", 1, "int8", ShapeProfile({}), (image,), ()
+        )
+        plan.save(folder)
+    assert explain_bundle(bundle, None, "sm86").predicted_for == ""
+    assert explain_bundle(bundle, None).predicted_for == "t4"
+
+
+def test_a_node_that_is_reached_on_many_ways_is_looked_at_once() -> None:
+    """Thirty pairs of equal nodes in a row, none of the plan: 2^30 ways, two neighbours."""
+    steps = " ".join(f"a{i} = Neg(x{i}) b{i} = Abs(x{i}) x{i + 1} = Add(a{i}, b{i})" for i in range(30))
+    model = ir.from_onnx_text(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[4] x) => (float[4] y) '
+        f"{{ [first] x0 = Relu(x) {steps} [last] y = Relu(x30) }}"
+    )
+    plan = dict.fromkeys(("first", "last"), NODES["sum"])
+    assert _neighbours(model, "last", plan) == (["first"], [])
+    assert _neighbours(model, "first", plan) == ([], ["last"])
 
 
 def test_the_command_prints_json_and_refuses_an_unknown_order(
