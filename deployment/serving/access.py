@@ -14,6 +14,7 @@ class Access:
         self._expected = f"Bearer {token}".encode() if token else b""
 
     def check(self, header: str | None) -> None:
-        """``header`` is what the request says as ``Authorization``. Raises ``Refusal``."""
-        if self._expected and not hmac.compare_digest((header or "").encode(), self._expected):
+        """``header`` is what the request says as ``Authorization``, bytes that are no UTF-8 as aiohttp gives them.
+        Raises ``Refusal``."""
+        if self._expected and not hmac.compare_digest((header or "").encode(errors="surrogateescape"), self._expected):
             raise Refusal(401, "this server needs a token: Authorization: Bearer TOKEN")

@@ -76,11 +76,6 @@ class Batcher:
         self._planned: asyncio.Handle | None = None
         self._emptied: list[asyncio.Future[None]] = []
 
-    @property
-    def pending(self) -> int:
-        """Requests that wait for an engine."""
-        return len(self._queue)
-
     async def infer(self, feed: Feed) -> dict[str, Array]:
         """The outputs of one request. Cancelled while it waits, it is not run. Raises ``EngineError``."""
         waiting = _Waiting(feed, self.joining.rows_of(feed), self._loop.create_future(), perf_counter_ns())
@@ -200,7 +195,7 @@ def _joined(engine: Engine, feeds: Sequence[Feed], joining: Joining) -> list[dic
     """
     try:
         outputs = engine.infer(join(feeds, joining.inputs))
-    except EnginewrightError:
+    except Exception:  # whatever it is: each alone is told what is wrong with it
         return [_alone(engine, feed) for feed in feeds]
     rows = [len(feed[joining.inputs[0]]) for feed in feeds]
     if any(outputs[name].ndim == 0 or len(outputs[name]) != sum(rows) for name in joining.outputs):

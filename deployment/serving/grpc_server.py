@@ -156,7 +156,7 @@ class GrpcService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignor
             with self._state.repository.get(request.model_name, request.model_version).used() as served:
                 feed = read_feed(request, served)
                 for output in request.outputs:
-                    refuse_parameters(output.parameters, f"output {output.name[:80]!r}", ())
+                    refuse_parameters(output.parameters, f"output {output.name[:80]!r}")
                 wanted = wanted_outputs(served, [output.name for output in request.outputs])
                 outputs = await answer(served, feed)
                 found = pb.ModelInferResponse(model_name=served.name, model_version=served.version, id=request.id)
@@ -181,7 +181,7 @@ def read_feed(request: Any, version: ServedVersion) -> dict[str, Array]:
         where = f"input {tensor.name[:80]!r}"
         if tensor.name in feed:
             raise bad_request("given twice", where=where)
-        refuse_parameters(tensor.parameters, where, ())
+        refuse_parameters(tensor.parameters, where)
         if raw:
             feed[tensor.name] = version.decode.raw(tensor.name, tensor.datatype, tensor.shape, raw[index])
         else:

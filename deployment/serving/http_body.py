@@ -70,9 +70,9 @@ def read_request(body: bytes, header_length: str | None, version: ServedVersion)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is no inference request: {error}") from error
     feed = _feed(request.inputs, view[length:], version)
-    refuse_parameters(request.parameters, "the request", ())
+    refuse_parameters(request.parameters, "the request")
     for output in request.outputs:
-        refuse_parameters(output.parameters, f"output {output.name[:80]!r}", ())
+        refuse_parameters(output.parameters, f"output {output.name[:80]!r}")
     wanted = wanted_outputs(version, [output.name for output in request.outputs])
     return Question(request.id, feed, wanted, _binary(request, wanted))
 
@@ -99,7 +99,7 @@ def _feed(inputs: Sequence[InputTensor], raw: memoryview, version: ServedVersion
             raise bad_request("given twice", where=f"input {tensor.name[:80]!r}")
         size = tensor.parameters.get(SIZE)
         if size is None:
-            refuse_parameters(tensor.parameters, f"input {tensor.name[:80]!r}", ())
+            refuse_parameters(tensor.parameters, f"input {tensor.name[:80]!r}")
             if tensor.data is None:
                 raise bad_request("has no data", where=f"input {tensor.name[:80]!r}")
             feed[tensor.name] = version.decode.listed(tensor.name, tensor.datatype, tensor.shape, tensor.data)

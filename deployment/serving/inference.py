@@ -3,7 +3,7 @@ itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 from deployment.serving.refusals import Refusal, bad_request
@@ -44,10 +44,10 @@ def wanted_outputs(version: ServedVersion, names: Sequence[str]) -> Sequence[str
     return names or known
 
 
-def refuse_parameters(parameters: dict[str, Any], where: str, known: Sequence[str]) -> None:
+def refuse_parameters(parameters: Iterable[str], where: str) -> None:
     """Raise ``Refusal`` for what would change the answer and is not served: shared memory, classification."""
     for name in parameters:
-        if name not in known and ("shared_memory" in name or name == "classification"):
+        if "shared_memory" in name or name == "classification":
             raise bad_request(f"{name} is not served", where=where, expected="tensors in the request and the answer")
 
 

@@ -90,7 +90,8 @@ class Repository:
         key = version_of(served)
         if key in model.versions:
             return {key: model.versions[key]}
-        return {key: await open_version(model.name, served, self._options, self._recorder)}
+        opened = await open_version(model.name, served, self._options, self._recorder)
+        return {opened.version: opened}
 
     async def load_all(self) -> None:
         """Load every model; those that fail say so and go on as they are."""

@@ -61,10 +61,10 @@ class ServedVersion:
     """
 
     def __init__(
-        self, name: str, served: ServedEngine, engines: Sequence[EngineBase], pool: ThreadPoolExecutor,
+        self, name: str, version: str, served: ServedEngine, engines: Sequence[EngineBase], pool: ThreadPoolExecutor,
         joining: Joining, recorder: VersionRecorder,
     ) -> None:  # fmt: skip
-        self.name, self.version, self.served = name, version_of(served), served
+        self.name, self.version, self.served = name, version, served
         self.inputs = tuple(_of_the_model(spec) for spec in engines[0].inputs)
         self.outputs = tuple(_of_the_model(spec) for spec in engines[0].outputs)
         self.decode = Inputs(self.inputs)
@@ -81,10 +81,6 @@ class ServedVersion:
     @property
     def instances(self) -> int:
         return len(self._engines)
-
-    @property
-    def pending(self) -> int:
-        return self._batcher.pending
 
     @contextmanager
     def used(self) -> Iterator[ServedVersion]:
@@ -117,7 +113,12 @@ class ServedVersion:
 
 
 def version_of(served: ServedEngine) -> str:
-    return hashlib.sha256((served.folder / MANIFEST_NAME).read_bytes()).hexdigest()[:VERSION_DIGITS]
+    """Raises ``EngineError`` where the bundle is no longer there."""
+    path = served.folder / MANIFEST_NAME
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:VERSION_DIGITS]
+    except OSError as error:
+        raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def engine_here(bundle: Path, target: str = "") -> ServedEngine:
@@ -140,8 +141,11 @@ def engine_here(bundle: Path, target: str = "") -> ServedEngine:
 async def open_version(
     name: str, served: ServedEngine, options: ServingOptions, recorder: Callable[[str, str], VersionRecorder]
 ) -> ServedVersion:
-    """Open and warm up, in threads that live as long as the version. Raises ``BadInput`` and ``EngineError``."""
+    """Open and warm up, in threads that live as long as the version. Raises ``BadInput`` and ``EngineError``, also
+    where another bundle took its place meanwhile: an answer must not name a version that did not compute it.
+    """
     _check_types(served)
+    version = version_of(served)
     loop = asyncio.get_running_loop()
     pool = ThreadPoolExecutor(options.instances, thread_name_prefix=name)
     try:
@@ -149,10 +153,13 @@ async def open_version(
         joining = _joining(served, options)
         opened = [loop.run_in_executor(pool, _open, served, options, joining) for _ in range(options.instances)]
         engines = await _all_or_none(opened)
+        if version_of(served) != version:
+            await asyncio.gather(*(loop.run_in_executor(pool, engine.close) for engine in engines))
+            raise EngineError("the bundle changed while it was opened", where=str(served.folder), fix="load it again")
     except BaseException:
         pool.shutdown(wait=False)
         raise
-    return ServedVersion(name, served, engines, pool, joining, recorder(name, version_of(served)))
+    return ServedVersion(name, version, served, engines, pool, joining, recorder(name, version))
 
 
 async def _all_or_none(opening: Sequence[asyncio.Future[EngineBase]]) -> list[EngineBase]:

@@ -21,6 +21,8 @@ BATCH = Joining(("x",), ("y",), rows=8)
 class Slow:
     """Adds ``k`` (0 without) to ``x``; holds every run until ``go``, refuses negative values."""
 
+    refusal: type[Exception] = EngineError
+
     def __init__(self) -> None:
         self.go, self.feeds = threading.Event(), list[Feed]()
         self.inputs = self.outputs = (TensorSpec("x", "float32", ("n", 1)),)
@@ -29,7 +31,7 @@ class Slow:
         self.feeds.append(feed)
         assert self.go.wait(10)
         if (feed["x"] < 0).any():
-            raise EngineError("a negative value")
+            raise self.refusal("a negative value")
         return {"y": feed["x"] + feed.get("k", 0)}
 
     def close(self) -> None: ...
@@ -45,7 +47,7 @@ def batched(joining: Joining, work: Callable[[Batcher, Slow], Awaitable[Any]]) -
     async def run() -> None:
         with ThreadPoolExecutor(1) as pool:
             batcher = Batcher([engine], pool, joining, ran.append)  # type: ignore[list-item]
-            await work(batcher, engine)
+            await asyncio.wait_for(work(batcher, engine), 10)
             engine.go.set()
             await asyncio.wait_for(batcher.empty(), 10)
 
@@ -93,7 +95,11 @@ def test_inputs_without_a_batch_must_be_equal() -> None:
     assert [len(feed["x"]) for feed in batched(BATCH, work)[0].feeds] == [1, 2, 1]
 
 
-def test_a_request_that_fails_fails_alone() -> None:
+@pytest.mark.parametrize("refusal", [EngineError, RuntimeError, MemoryError])
+def test_a_request_that_fails_fails_alone(refusal: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an engine raises: a library's own error, too, ends one request, and leaves none without an answer."""
+    monkeypatch.setattr(Slow, "refusal", refusal)
+
     async def work(batcher: Batcher, engine: Slow) -> None:
         found = await behind_one(batcher, engine, [rows(1), rows(-1), rows(2)])
         assert found[0]["y"] == 1 and isinstance(found[1], EngineError) and found[2]["y"] == 2

@@ -137,6 +137,7 @@ def test_a_token_is_asked_of_everything_but_probes(tmp_path: Path) -> None:
         good = {"Authorization": "Bearer geheim"}
         assert post(running, INFER, asked(ROW))[0] == 401
         assert post(running, INFER, asked(ROW), {"Authorization": "Bearer geheimnis"})[0] == 401
+        assert post(running, INFER, asked(ROW), {"Authorization": b"Bearer \xff"})[0] == 401
         assert post(running, INFER, asked(ROW), good)[0] == 200
         assert post(running, "/v2/repository/models/double/unload", b"")[0] == 401
         connection = http.client.HTTPConnection(running.http, timeout=10)

@@ -14,6 +14,7 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
+from deployment.serving import version
 from deployment.serving.version import ServingOptions
 from graphs.errors import BadInput
 from tests.deployment.serving.conftest import HEAD, Running, serving, times, write_bundle
@@ -77,6 +78,29 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(tmp_path: Path) -> None:
         assert post(running, "/v2/repository/models/m/load", b"")[0] == 400
         body = asked({"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]})
         assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [2, 2, 2, 2]
+
+
+def test_a_bundle_that_changes_while_it_is_opened_is_not_served_under_the_wrong_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "m", times(2))
+    body = asked({"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]})
+    with serving({"m": [bundle]}) as running:
+        exchange(bundle, write_bundle(tmp_path / "new", times(3)))
+        last, opened = write_bundle(tmp_path / "last", times(4)), version._open
+
+        def opened_then_exchanged(*given: Any) -> Any:
+            engine = opened(*given)
+            exchange(bundle, last)
+            return engine
+
+        monkeypatch.setattr(version, "_open", opened_then_exchanged)
+        status, answer = post(running, "/v2/repository/models/m/load", b"")
+        assert status == 400 and "changed while it was opened" in answer["error"]
+        assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [2, 2, 2, 2]
+        monkeypatch.undo()
+        assert post(running, "/v2/repository/models/m/load", b"")[0] == 200
+        assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [4, 4, 4, 4]
 
 
 @pytest.mark.parametrize("library", [tritonclient.http, tritonclient.grpc])

@@ -6,6 +6,7 @@ import http.client
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ ROW = struct.pack("<4f", 1, 2, 3, 4)
 GOOD = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 
 
-def post(running: Running, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+def post(running: Running, path: str, body: bytes, headers: Mapping[str, str | bytes] | None = None) -> tuple[int, Any]:
     connection = http.client.HTTPConnection(running.http, timeout=20)
     connection.request("POST", path, body, headers or {})
     answer = connection.getresponse()
