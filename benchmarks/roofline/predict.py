@@ -29,6 +29,7 @@ _SPARSE_RATE = 2.0
 """Peak of sparse tensor cores beside dense ones (NVIDIA A100 Tensor Core GPU architecture white paper); no kernel
 reaches it, so what follows is a bound."""
 _BITS = {"int8": 8, "fp8": 8, "fp16": 16, "fp32": 32}
+"""Of one operand, by a product's type."""
 _FIRST_LAYER_CHANNELS = 4
 """Channels that an image is padded to: first layers have a layout of their own (TensorRT, CHW4)."""
 
@@ -134,7 +135,7 @@ def _weight_bytes(kernel: Kernel, gpu: GpuRates) -> float:
     """Of 2:4 weights half the values and two bits for the place of each that is kept (PTX ISA, ``mma.sp``)."""
     if gpu.capability < SPARSE_TENSOR_CORES or not any(product.sparse for product in kernel.products):
         return kernel.weight_bytes
-    bits = _BITS.get(kernel.dtype, 32)
+    bits = _BITS[kernel.dtype]
     return kernel.weight_bytes * (bits + 2) / (2 * bits)
 
 

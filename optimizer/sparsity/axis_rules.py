@@ -190,6 +190,9 @@ def reduced(axes: Axes, node: ir.Node) -> None:
         axes.fix_all(data, f"{node.op_type} {node.name}")
         axes.fix_all(output, f"{node.op_type} {node.name}")
         return
+    if bool(node.attributes.get_int("noop_with_empty_axes", 0)) and (given is None or not len(given)):
+        first_operand(axes, node)
+        return
     away = {int(axis) % rank for axis in given} if given is not None and len(given) else set(range(rank))
     keep = node.attributes.get_int("keepdims", 1)
     places = iter(range(_rank(output)))

@@ -19,8 +19,8 @@ SMALLEST_CHANNELS = 16
 """Below this many input or output channels no sparse tensor-core tile is filled: ``mma.sp`` is 16 x 8 x 32 in FP16 (PTX
 ISA, "Warp-level matrix instructions for sparse matrix multiply-accumulate")."""
 GAINING_CHANNELS = 256
-"""TensorRT's maintainers see sparse kernels win where reduction and output channels exceed this; the taps of a
-convolution multiply its reduction (github.com/NVIDIA/TensorRT/issues/3849)."""
+"""TensorRT's maintainers see sparse kernels win from so many channels of the reduction and of the output on
+(github.com/NVIDIA/TensorRT/issues/4065); the taps of a convolution multiply its reduction (issue 3849)."""
 GIVEN = f"{TWO_FOUR} in the model as given"
 PRUNED = f"{TWO_FOUR} along the input channels"
 
@@ -62,11 +62,14 @@ class SparseWeight:
         reduction = prod(self.shape) // max(outputs, 1) if self.nodes[0].op_type == "Conv" else self.shape[self.axis]
         return min(outputs, reduction) >= GAINING_CHANNELS
 
+    @property
+    def told(self) -> str:
+        """Why it is dense, or how it is 2:4, once everything prunable is pruned."""
+        return self.reason or (GIVEN if self.given else PRUNED)
+
     def notes(self) -> Iterator[str]:
         """A line for every node: what becomes of it."""
-        what = (
-            f"dense: {self.reason}" if self.reason else GIVEN if self.given else f"{TWO_FOUR} along the input channels"
-        )
+        what = f"dense: {self.reason}" if self.reason else self.told
         yield from (f"{node.name}: {what}" for node in self.nodes)
 
 
@@ -121,8 +124,7 @@ FIRST_LAYER = "first layer: too sensitive, and few channels"
 
 
 def _shape_reason(node: ir.Node, shape: tuple[int, ...]) -> str:
-    if len(shape) < 2:
-        return "its weight is a vector"
+    """Of a weight of two axes or more."""
     inputs, outputs = shape[reduction_axis(node, len(shape))], shape[output_axis(node, len(shape))]
     if inputs % 4:
         return f"{inputs} input channels are no multiple of 4"

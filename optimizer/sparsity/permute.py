@@ -16,7 +16,7 @@ from optimizer.sparsity.eligible import SparseWeight, survey
 from optimizer.sparsity.permutation import Order, best_order
 
 WORTH = 0.98
-"""Share of the loss that may remain for an order to be taken."""
+"""Share of the loss that may remain for an order to be taken; chosen."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.sparsity.eligible import GIVEN, PRUNED, SparseWeight
+from optimizer.sparsity.eligible import SparseWeight
 from optimizer.sparsity.pattern import TWO_FOUR
 
 DENSE = "dense"
@@ -32,6 +32,5 @@ class NodeSparsity:
 
 def recorded(weight: SparseWeight) -> dict[str, NodeSparsity]:
     """Of each node that reads ``weight``, once everything prunable is pruned."""
-    reason = weight.reason or (GIVEN if weight.given else PRUNED)
-    found = NodeSparsity(DENSE if weight.reason else TWO_FOUR, reason, likely_to_gain=weight.likely_to_gain)
+    found = NodeSparsity(DENSE if weight.reason else TWO_FOUR, weight.told, likely_to_gain=weight.likely_to_gain)
     return {str(node.name): found for node in weight.nodes}

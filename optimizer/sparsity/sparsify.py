@@ -24,10 +24,11 @@ from optimizer.sparsity.reconstruct import Solved, Store, reconstruct
 from optimizer.sparsity.record import NodeSparsity, recorded
 
 SAMPLE_MACS = 6e11
+"""Multiply-accumulates of the model that one run over all samples may take; chosen: some 150 samples of a ResNet-50."""
 FEWEST, MOST = 16, 512
-"""Samples that layers are solved from: those ``SAMPLE_MACS`` pay for, within these bounds (ResNet-50: 146)."""
+"""Samples that layers are solved from: those ``SAMPLE_MACS`` pay for, within these bounds."""
 HELD = 8
-"""One of so many samples is kept back, to judge on."""
+"""One of so many samples is kept back, to judge on; where there are fewer than that, all serve for both."""
 POWER_FEEDS = 32
 """Samples that mean squares of channels come from; they differ little from sample to sample."""
 
@@ -84,8 +85,7 @@ def _with_error(weight: SparseWeight, solved: dict[str, Solved]) -> dict[str, No
     lost, plainly = found.reconstructed, found.by_magnitude
     reason = f"{PRUNED}, solved for: {lost:.2%} of what its outputs vary by is lost, by magnitude {plainly:.2%}"
     return {
-        name: replace(node, reason=reason, error=found.reconstructed, by_magnitude=found.by_magnitude)
-        for name, node in recorded(weight).items()
+        name: replace(node, reason=reason, error=lost, by_magnitude=plainly) for name, node in recorded(weight).items()
     }
 
 
@@ -122,8 +122,9 @@ def _solved(
 ) -> tuple[ir.Model, dict[str, Solved], list[str]]:
     """Layers solved for, where samples that were kept back gain by it; else by magnitude."""
     how.on_step("pruning layer by layer, each made up for by what stays")
-    held = [feed for index, feed in enumerate(feeds) if index % HELD == HELD - 1] or list(feeds)
-    fit = [feed for index, feed in enumerate(feeds) if index % HELD != HELD - 1] or list(feeds)
+    kept_back = [feed for index, feed in enumerate(feeds) if index % HELD == HELD - 1]
+    fit = [feed for index, feed in enumerate(feeds) if index % HELD != HELD - 1]
+    held, which = (kept_back, "kept back") if kept_back else (fit, "that layers were solved from")
 
     def work() -> tuple[ir.Model, dict[str, Solved], list[str]]:
         return reconstruct(dense, weights, fit, how.macs, seed=how.seed, store=how.store, on_layer=how.on_layer)
@@ -140,7 +141,7 @@ def _solved(
         if reached is not None:
             noise[name] = reached
     if len(noise) == 2:
-        notes.append(f"2:4, on {len(held)} samples kept back: the outputs have {in_db(noise)} beside the dense model's")
+        notes.append(f"2:4, on {len(held)} samples {which}: the outputs have {in_db(noise)} beside the dense model's")
         if noise["by magnitude"] <= noise["reconstructed"]:
             return by_magnitude, {}, [*notes, "pruned by magnitude alone: reconstruction did not help"]
     return made, found, notes

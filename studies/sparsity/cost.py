@@ -12,7 +12,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,8 @@ def main() -> int:
     return 0
 
 
-_dot: Callable[[int, int], None] = lambda done, total: print(f"\r{done}/{total}", end="", file=sys.stderr)  # noqa: E731
+def _dot(done: int, total: int) -> None:
+    print(f"\r{done}/{total}", end="", file=sys.stderr)
 
 
 @contextmanager

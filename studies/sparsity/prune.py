@@ -8,6 +8,7 @@ For a look at memory and time on a model of your own, or on one over 2 GB:
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=4)
     options = parser.parse_args()
+    if options.samples < 1:
+        parser.error("--samples: 1 or more")
     model = import_model(options.model).model
     clean(model)
     specs = model_inputs(model)
@@ -42,10 +45,9 @@ def main() -> int:
     feeds = list(source.samples())
     macs = total_macs(count_macs(model, {name: array.shape for name, array in feeds[0].items()}))
     start = time.perf_counter()
-    weights = SolvedWeights(model, options.out.parent / f"{options.out.name}.solved")
-    made = sparsify(model, feeds, How(macs, store=weights.keep))
-    save_model(made.model, options.out)
-    weights.clear()
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+        made = sparsify(model, feeds, How(macs, store=SolvedWeights(model, Path(scratch)).keep))
+        save_model(made.model, options.out)
     print(f"pruned in {time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of processor time in all")
     claimed = {name for name, node in made.nodes.items() if node.sparse}
     print(f"{len(two_four_products(ir.load(options.out)) & claimed)} of {len(claimed)} weights are 2:4 in the file")

@@ -24,9 +24,10 @@ from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
 from optimizer.quantization.sampling import Samples, spread
 from optimizer.quantization.settings import QuantizeSettings, placed
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments
-from optimizer.quantization.weight_only.rounding import as_weight, plainly, rounded, rows_of
+from optimizer.quantization.weight_only.rounding import as_weight, plainly, rounded
 from optimizer.quantization.weight_only.scaling import ScaleInputs, codes_by_node, readers_of
-from optimizer.quantization.weights import WeightScales
+from optimizer.quantization.weights import WeightScales, as_float32
+from optimizer.reconstruction.layout import as_rows
 
 FEW_BITS = 4
 """Bits of a code, at most, for inputs to be scaled: with the 8 of INT8 there is next to nothing to gain."""
@@ -118,7 +119,7 @@ def _plain(model: ir.Model, placement: Placement) -> list[Rounding]:
 
 def _rounding(op: WeightedOp, placement: Placement, moments: InputMoments | None, solve: bool) -> Rounding:
     name = str(op.node.name)
-    scheme, rows = codes_by_node(placement)[name], rows_of(op)
+    scheme, rows = codes_by_node(placement)[name], as_rows(op, as_float32(op.tensor))
     if moments is None:
         return Rounding(name, str(op.weight.name), as_weight(op, plainly(rows, scheme), scheme), 0.0)
     best, left = rounded(rows, scheme, moments, solve)

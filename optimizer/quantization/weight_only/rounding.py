@@ -15,7 +15,7 @@ from optimizer.quantization.blocks import codes_of, expanded, plain_scales, sear
 from optimizer.quantization.corrections.gptq import gptq
 from optimizer.quantization.scheme import WeightScheme
 from optimizer.quantization.weight_only.moments import InputMoments, squared_error
-from optimizer.quantization.weights import Codes, Floats, QuantizedWeight, as_float32
+from optimizer.quantization.weights import Codes, Floats, QuantizedWeight
 from optimizer.reconstruction.moments import Moments
 
 WORTH = 0.97
@@ -31,12 +31,6 @@ class RoundedRows:
 
     def values(self, scheme: WeightScheme) -> Floats:
         return values_of(self.codes, self.scales, scheme)
-
-
-def rows_of(op: WeightedOp) -> Floats:
-    """The weight of a matrix product as [outputs, inputs] float32."""
-    weight = as_float32(op.tensor)
-    return np.ascontiguousarray(weight if op.axis == 0 else weight.T)
 
 
 def as_weight(op: WeightedOp, rounded: RoundedRows, scheme: WeightScheme) -> QuantizedWeight:

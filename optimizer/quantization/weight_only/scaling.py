@@ -23,8 +23,8 @@ from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import WeightScheme
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments, squared_error
-from optimizer.quantization.weight_only.rounding import rows_of
-from optimizer.quantization.weights import Floats
+from optimizer.quantization.weights import Floats, as_float32
+from optimizer.reconstruction.layout import as_rows
 
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """The strengths tried (AWQ searches 0 to 1; beyond 0.7 none was chosen on the models of ``studies.formats``)."""
@@ -71,7 +71,7 @@ class ScaleInputs:
                 site.absorber.apply(edits, site.value, site.ops, np.zeros_like(scale), scale)
 
     def _decide(self, site: _Site, moments: InputMoments) -> str:
-        readers = [_some_outputs(rows_of(op)) for op in site.ops]
+        readers = [_some_outputs(as_rows(op, as_float32(op.tensor))) for op in site.ops]
         ones = np.ones(len(moments.size), np.float32)
         factors = {power: _factor(moments, power) for power in POWERS}
         fitted = {power: _error(readers, by, moments, moments.fit, self._scheme) for power, by in factors.items()}

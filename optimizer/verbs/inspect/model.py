@@ -26,11 +26,12 @@ from optimizer.prequantized.integer_operators import spells_out
 from optimizer.prequantized.repaired import repairs_told
 from optimizer.prequantized.survey import Survey
 from optimizer.settings import Precision
+from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.verbs.engine_tables import EngineSummary, manifests, render_summaries, summarise
 from optimizer.verbs.inspect.bounds import TargetBounds, bounds, kernels_of, render_bounds
-from optimizer.verbs.inspect.sparsity import TWO_FOUR, WeightPattern, render_patterns, summary, weight_patterns
+from optimizer.verbs.inspect.sparsity import WeightPattern, render_patterns, summary, weight_patterns
 from optimizer.verbs.inspect.tensorrt8 import tensorrt8_limits
 
 if TYPE_CHECKING:

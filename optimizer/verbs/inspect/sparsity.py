@@ -11,12 +11,11 @@ import onnx_ir as ir
 
 from graphs.two_four import two_four_products, weight_of
 from optimizer.sparsity.eligible import GAINING_CHANNELS, SparseWeight, survey
+from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.sparsity.record import DENSE
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-TWO_FOUR = "2:4"
 
 
 @dataclass(frozen=True)

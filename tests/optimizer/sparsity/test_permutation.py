@@ -75,6 +75,7 @@ FREE = {
     "slope": "n = PRelu(a, slope)",
     "squeeze and excite": "p = GlobalAveragePool(r) c = Conv(p, u) f = Sigmoid(c) n = Mul(r, f)",
     "average over channels": "one = Constant<value_ints = [1]>() p = ReduceMean(r, one) n = Mul(r, p)",
+    "mean over nothing": "n = ReduceMean<noop_with_empty_axes = 1>(r)",
     "pool": "n = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(r)",
     "concat of places": "c = Concat<axis = 2>(r, r) n = MaxPool<kernel_shape = [2, 1], strides = [2, 1]>(c)",
     "transposed convolution": "n = ConvTranspose(r, u, bias)",

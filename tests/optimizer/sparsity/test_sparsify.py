@@ -111,6 +111,12 @@ def test_a_model_that_is_two_four_is_kept_as_it_is(made: Sparsified) -> None:
     assert sum(weight.given for weight in survey(made.model)) == 4
 
 
+def test_few_samples_are_not_called_kept_back() -> None:
+    said = [sparsify(net(), SAMPLES[:count], How(macs=400_000, permute=False)).notes for count in (6, 9)]
+    assert any("on 6 samples that layers were solved from" in note for note in said[0])
+    assert any("on 1 samples kept back" in note for note in said[1])
+
+
 def test_inputs_that_are_not_finite_leave_a_note_and_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ENGINEWRIGHT_STRICT", raising=False)
     broken = [{"x": np.full((1, 3, 8, 8), np.nan, np.float32)}] * 4
