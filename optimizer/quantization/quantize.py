@@ -229,7 +229,7 @@ class Prepared:
         """A quantized copy with exactly ``nodes`` in high precision beside what rules leave there, each for the reason
         ``why`` and what was measured of it; those of ``formats`` in a scheme of their own.
         """
-        found, costs = self._as_judged(sum(item.noise for item in self.found)), self.settings.costs
+        found, costs = self._as_judged(self._open), self.settings.costs
         noise, total = sum(item.noise for item in found) or 1.0, sum(costs.values()) or 1
         caused = {item.node: f"{item.noise / noise:.0%} of the int8 error for " for item in found}
         reasons = {
@@ -254,7 +254,7 @@ class Prepared:
             return []
         nodes = self.chosen.placement.plan.nodes
         wanted = {name for name, node in nodes.items() if node.dtype is Dtype.INT8 and self.settings.costs.get(name)}
-        found = {item.node: item for item in self._as_judged(sum(item.noise for item in self.found))}
+        found = {item.node: item for item in self._as_judged(self._open)}
         if not wanted <= found.keys() and self.judged:
             sweep = partial(measure_all, self.model, self.chosen, self.judged, self.settings)
             measured, _ = attempt("measuring how much error each op causes", sweep, list[Sensitivity]())
@@ -273,10 +273,8 @@ class Prepared:
         sweep = partial(measure_all, self.model, chosen, self.judged, other)
         what = f"measuring how much error each op causes in {scheme.dtype.value}"
         found, _ = attempt(what, sweep, list[Sensitivity]())
-        noise, judged = sum(item.noise for item in self.found), self.chosen.noise
-        factor = judged / noise if judged is not None and noise > 0 else 1.0
         able = {name for name, node in chosen.placement.plan.nodes.items() if node.dtype is scheme.dtype}
-        return [replace(item, noise=item.noise * factor) for item in found if item.node in able]
+        return self._as_judged([item for item in found if item.node in able])
 
     def _without(
         self, reasons: Mapping[str, str], expected: float, formats: Mapping[str, Scheme] | None = None
@@ -300,13 +298,14 @@ class Prepared:
         plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
         return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
 
-    def _as_judged(self, noise: float) -> list[Sensitivity]:
-        """What each op causes that no plan names, in units in which all together cause what was judged: errors of ops
-        partly cancel, and their sum, ``noise``, would have MACs spent on a model that is of use as it is.
+    def _as_judged(self, found: Sequence[Sensitivity]) -> list[Sensitivity]:
+        """``found`` in units in which all that was measured in int8 causes together what was judged: errors of ops
+        partly cancel, and their sum would have MACs spent on a model that is of use as it is.
         """
+        noise = sum(item.noise for item in self.found)
         judged = self.chosen.noise if self.chosen is not None else None
         factor = judged / noise if judged is not None and noise > 0 else 1.0
-        return [replace(item, noise=item.noise * factor) for item in self._open]
+        return [replace(item, noise=item.noise * factor) for item in found]
 
     @property
     def _open(self) -> list[Sensitivity]:
@@ -319,7 +318,7 @@ class Prepared:
         noise = sum(item.noise for item in self.found)
         if noise < GOOD_ENOUGH or self.chosen is None:
             return Fallback({}, noise), {}
-        found = self._as_judged(noise)
+        found = self._as_judged(self._open)
         costs, nodes = self.settings.costs, self.chosen.placement.plan.nodes
         kept = self._by_the_plan
         spent = sum(cost for node, cost in costs.items() if not nodes[node].dtype.quantized or node in kept)

@@ -47,26 +47,17 @@ def measure_as_needed(
     Where the form for the CPU is of use as it is, only of ops that cost next to nothing. Where it is not, as TensorRT
     would place it: the same ops ruin a model.
     """
+    if not (settings.scheme.integer_results and chosen.usable):
+        return measure_all(model, chosen, feeds, settings)
     total, placement = sum(settings.costs.values()), chosen.placement
-    among: frozenset[str] | None = None
-    if settings.scheme.integer_results and chosen.usable:
-        integer = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
-        felt = felt_costs(model, placement, settings.costs)
-        among = cheap_ops(felt, FEW, total) & integer
-        if len(among) * total > FEW_SWEPT_MACS:
-            among = cheap_ops(felt, CHEAP, total) & integer
-        if not among:
-            return []
-    elif settings.scheme.integer_results:
-        placement = place(model, scheme=TENSORRT, keep_float=settings.keep_float, costs=settings.costs)
-        if not all(point.range_name in chosen.table.tensors for point in placement.activations):
-            return []
-    ops = len(placement.weights) if among is None else len(among)
-    if not placement.quantizes or ops * total > SWEPT_MACS:
+    integer = {name for name, node in placement.plan.nodes.items() if node.dtype is Dtype.INT8}
+    felt = felt_costs(model, placement, settings.costs)
+    among = cheap_ops(felt, FEW, total) & integer
+    if len(among) * total > FEW_SWEPT_MACS:
+        among = cheap_ops(felt, CHEAP, total) & integer
+    work = len(among) * total
+    if not among or not placement.quantizes or work > SWEPT_MACS:
         return []
-    count = sample_count(ops, total, len(feeds))
-    if among is not None:
-        count = max(min(count, int(FEW_SWEPT_MACS / (ops * total))), 1)
-    return measure(
-        model, placement, chosen.table, spread(feeds, count), settled=chosen.settled, scales=chosen.scales, among=among
-    )
+    count = sample_count(len(among), total, len(feeds))
+    some = spread(feeds, max(min(count, int(FEW_SWEPT_MACS / work)), 1))
+    return measure(model, placement, chosen.table, some, settled=chosen.settled, scales=chosen.scales, among=among)

@@ -132,7 +132,7 @@ def cpu_costs(
     extra = {node: max(before[node] - after[node], 0.0) for node in known}
     rate = sum(extra.values()) / (sum(felt.get(node, 0) for node in known) or 1)
     costs = {node: extra.get(node, rate * felt.get(node, 0)) for node in macs}
-    least = LEAST * sum(costs.values()) / (sum(macs.values()) or 1)
+    least = LEAST * (sum(costs.values()) or 1.0) / (sum(macs.values()) or 1)
     costs = {node: cost + least * macs[node] for node, cost in costs.items()}
     return Costs(_shares(costs), f"time on this CPU, measured of {len(known)} of {len(macs)} nodes")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.report.budget import PrecisionSearch, SearchPoint
 from optimizer.search.points import Point
-from optimizer.search.record import FoundPoint, SearchRecord
+from optimizer.search.record import SearchRecord
 
 
 def recorded(
@@ -23,8 +24,8 @@ def recorded(
     kept = [point for point in points if point is chosen or not any(beats(other, point) for other in points)]
     ranked = sorted(points, key=lambda point: -point.form.quantized_share)
     found = [
-        FoundPoint(
-            point.form.quantized_share,
+        SearchPoint(
+            round(point.form.quantized_share, 6),
             point.form.check.drop,
             point.form.check.bound.upper if point.form.check.bound is not None else None,
             point.form.check.ok,
@@ -32,11 +33,12 @@ def recorded(
             dict(point.trade.latency_ms),
             point.trade.bytes,
             point is chosen,
-            point.form.plan if any(point is one for one in kept) else None,
         )
         for point in ranked
     ]
-    return SearchRecord(found, limit, surely, optimize_for, cost, round(seconds, 2), round(bound_s, 2))
+    plans = [point.form.plan if any(point is one for one in kept) else None for point in ranked]
+    taken = round(seconds, 2), round(bound_s, 2)
+    return SearchRecord(PrecisionSearch(found, limit, surely, optimize_for, cost, *taken), plans)
 
 
 def beats(one: Point, other: Point) -> bool:

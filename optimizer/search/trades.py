@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import onnx_ir as ir
 
 from benchmarks.roofline.fusion import kernels
 from benchmarks.roofline.prediction import predict
+from benchmarks.timing.latency import measure_latency
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.targets.target import CPU, Target
@@ -37,13 +36,8 @@ def gpu_trade(path: Path, shapes: Mapping[str, Sequence[int]], targets: Sequence
 def cpu_trade(path: Path, feed: Feed) -> Trade:
     """Median latency of ``feed`` on this CPU, and the graph's bytes."""
     with OnnxRuntimeEngine(path) as engine:
-        engine.infer(feed)
-        times, end = list[float](), time.perf_counter() + SECONDS
-        while len(times) < RUNS or time.perf_counter() < end:
-            started = time.perf_counter()
-            engine.infer(feed)
-            times.append(time.perf_counter() - started)
-    return Trade({CPU.name: round(1e3 * median(times), 5)}, _bytes(path))
+        timed = measure_latency({CPU.name: engine}, feed, seconds=SECONDS, min_runs=RUNS, warmup_runs=1)
+    return Trade({CPU.name: timed[CPU.name].p50}, _bytes(path))
 
 
 def _bytes(path: Path) -> int:

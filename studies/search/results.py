@@ -31,14 +31,3 @@ class Trial:
     job_s: float
     samples: dict[str, int] = field(default_factory=dict)
     sqnr_db: float = 0.0
-    int8_everywhere: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Results:
-    """All trials, and where they ran."""
-
-    machine: str
-    date: str
-    command: str
-    trials: list[Trial]

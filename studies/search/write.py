@@ -1,6 +1,6 @@
 """Turn results into a page: ``python -m studies.search.write RESULTS -o docs/search.md``.
 
-Every number is read from what ``run.py`` wrote.
+Every number of its tables is read from what ``run.py`` wrote; date and machine are those of the writing.
 """
 
 from __future__ import annotations
@@ -133,10 +133,11 @@ def _conditions(trials: Sequence[Trial]) -> str:
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     budget = f"{100 * trials[0].max_drop:g}%" if trials else ""
     return (
-        f"`--max-drop {budget} --target t4`, written {date}, {found.cpu}, {found.cores} cores that others used, "
-        "too: compare times as ratios. The search had one half of the labels; the other half was looked at when it was "
-        "done. Engines for GPUs are simulated. By `python -m studies.baselines.fetch zoo`, `python -m "
-        "studies.search.run --zoo zoo --out results` and `python -m studies.search.write results -o docs/search.md`."
+        f"`--max-drop {budget} --target t4`, written {date}, {found.cpu}, {found.cores} cores: "
+        "compare times as ratios, others may have used these cores. The search had one half of the labels; the "
+        "other half was looked at when it was done. Engines for GPUs are simulated. By "
+        "`python -m studies.baselines.fetch zoo`, `python -m studies.search.run --zoo zoo --out results` and "
+        "`python -m studies.search.write results -o docs/search.md`."
     )
 
 

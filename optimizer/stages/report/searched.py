@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.accuracy.confidence import LEVEL
-from benchmarks.report.budget import BudgetSummary, PrecisionSearch, SearchPoint
+from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from engines.targets.target import CPU
 from graphs.files import write_json
 from optimizer.bundle import PLANS
@@ -54,30 +55,17 @@ def search_summaries(forms: TypedForms) -> dict[str, PrecisionSearch]:
 def write_plans(forms: TypedForms, bundle: Path) -> None:
     """A plan for every point of a search that no other beats: ``plans/tensorrt-01.json``, for ``--plan``."""
     for name, record in searches(forms).items():
-        for file, point in zip(_files(name, record), record.points, strict=True):
-            if point.plan is not None:
+        for file, plan in zip(_files(name, record), record.plans, strict=True):
+            if plan is not None:
                 (bundle / PLANS).mkdir(exist_ok=True)
-                write_json(bundle / file, point.plan)
+                write_json(bundle / file, plan)
 
 
 def _summary(name: str, record: SearchRecord) -> PrecisionSearch:
-    points = [
-        SearchPoint(
-            round(point.int8_mac_share, 6),
-            point.drop,
-            point.upper,
-            point.ok,
-            point.surely,
-            point.latency_ms,
-            point.bytes,
-            point.chosen,
-            file if point.plan is not None else "",
-        )
-        for file, point in zip(_files(name, record), record.points, strict=True)
-    ]
-    taken = record.optimize_for, record.cost, record.seconds, record.bound_s
-    return PrecisionSearch(points, record.max_drop, record.surely, *taken)
+    """``record.told`` with the files of its plans."""
+    rows = zip(record.told.points, _files(name, record), record.plans, strict=True)
+    return replace(record.told, points=[replace(point, plan=file if plan else "") for point, file, plan in rows])
 
 
 def _files(name: str, record: SearchRecord) -> list[str]:
-    return [f"{PLANS}/{name}-{number:02}.json" for number in range(1, len(record.points) + 1)]
+    return [f"{PLANS}/{name}-{number:02}.json" for number in range(1, len(record.plans) + 1)]

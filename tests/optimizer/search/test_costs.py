@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+import optimizer.search.costs as costs
 from engines.targets.target import resolve_targets
 from graphs.macs import count_macs
 from optimizer.demo.fashion import MODEL
@@ -55,6 +56,15 @@ def test_every_kernel_of_the_cpu_is_found_by_its_node(graph: tuple[ir.Model, dic
     found = cpu_costs(MODEL, MODEL, FEED, graph[1], graph[1], "latency")
     assert f"{len(graph[1])} of {len(graph[1])} nodes" in found.how
     assert found.by_node.keys() == graph[1].keys() and all(cost > 0 for cost in found.by_node.values())
+
+
+def test_where_float_is_nowhere_slower_nodes_cost_by_their_products(
+    graph: tuple[ir.Model, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "_times_by_node", lambda path, feed, macs: dict.fromkeys(macs, 0.5))
+    found = cpu_costs(MODEL, MODEL, FEED, graph[1], graph[1], "latency").by_node
+    total = sum(graph[1].values())
+    assert found == pytest.approx({node: macs / total for node, macs in graph[1].items()})
 
 
 def test_a_form_has_a_latency_and_a_size() -> None:

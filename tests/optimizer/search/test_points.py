@@ -76,5 +76,5 @@ def test_only_what_nothing_beats_keeps_its_plan(tmp_path: Path) -> None:
     record = recorded(
         [good, slow, poor], good, 0.2, surely=False, optimize_for="latency", cost="", seconds=1.0, bound_s=2.0
     )
-    assert [found.plan is None for found in record.points] == [False, True, False]
-    assert [found.chosen for found in record.points] == [True, False, False]
+    assert [plan is None for plan in record.plans] == [False, True, False]
+    assert [found.chosen for found in record.told.points] == [True, False, False]
