@@ -91,7 +91,8 @@ def _fed_as_wanted(engine: Engine) -> Callable[[Feed], dict[str, Array]]:
     wanted = {spec.name: spec.numpy_dtype() for spec in engine.inputs if "float" in spec.dtype}
 
     def infer(feed: Feed) -> dict[str, Array]:
-        odd = [n for n, a in feed.items() if n in wanted and "float" in str(a.dtype) and a.dtype != wanted[n]]
+        arrays = {name: array for name, array in feed.items() if name in wanted and isinstance(array, np.ndarray)}
+        odd = [n for n, a in arrays.items() if "float" in str(a.dtype) and a.dtype != wanted[n]]
         if not odd:
             return engine.infer(feed)
         answer = engine.infer({**feed, **{name: feed[name].astype(wanted[name]) for name in odd}})

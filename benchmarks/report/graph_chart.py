@@ -47,14 +47,14 @@ class Strip:
 
 
 def strip_of(nodes: Sequence[NodeRow], drift: Sequence[DriftRow], times_are: str) -> Strip:
-    """``drift`` has a row for each node, or none. Cost is time where any is known (``times_are`` says what time), else
-    multiply-accumulates.
+    """``drift`` has a row for each node, or none. Cost is time where any is known, and ``times_are`` says what time it
+    is, else multiply-accumulates.
     """
     each = max(-(-len(nodes) // COLUMNS), 1)
     cuts = range(0, len(nodes), each)
     groups = [list(range(start, min(start + each, len(nodes)))) for start in cuts]
     times = [row.milliseconds or 0.0 for row in nodes]
-    timed = sum(times) > 0
+    timed = bool(times_are) and sum(times) > 0
     costs = _shares(times if timed else [float(row.macs) for row in nodes])
     shares = noise_shares({row.name: row.cost_db for row in nodes})
     errors = _shares([shares.get(row.name, 0.0) for row in nodes])
@@ -64,7 +64,7 @@ def strip_of(nodes: Sequence[NodeRow], drift: Sequence[DriftRow], times_are: str
         np.array([costs[group].sum() for group in groups]),
         np.array([errors[group].sum() for group in groups]) if shares else np.zeros(0),
         np.array([_lowest(levels[group]) for group in groups]) if len(levels) else np.zeros(0),
-        "time, %" if timed and times_are else "MACs, %",
+        "time, %" if timed else "MACs, %",
         each,
     )
 

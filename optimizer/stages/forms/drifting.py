@@ -11,6 +11,7 @@ from itertools import islice
 
 import onnx_ir as ir
 
+from benchmarks.batching import sample_count
 from calibration.source import SampleSource, batches
 from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
 from graphs.shapes import activation_bytes
@@ -41,6 +42,7 @@ def with_drift(form: TypedForm, reference: ir.Model, held_back: SampleSource, co
     feeds = list(islice(batches(held_back.samples(), samples, held_back.specs), 1))
     if not feeds:
         return form
+    samples = sample_count(held_back.specs, feeds[0])  # fewer where they do not join, or there are no more
     found, failed = attempt(_WHAT, lambda: measure_drift(reference, ir.load(form.path), feeds, samples), None)
     return _noted(form, failed) if found is None else replace(form, plan=_drifted(form.plan, found, samples))
 

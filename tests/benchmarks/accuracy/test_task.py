@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
-from benchmarks.accuracy.task_metric import TaskAccuracy, compare_scores, evaluate_task
+from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric, compare_scores, evaluate_task
 from benchmarks.score import Score
+from engines.errors import EngineError
+from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
+from graphs.saving import save_model
+
+RELU = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 2] x) => (float[n, 2] y) { y = Relu(x) }'
 
 
 class Scoring:
@@ -93,3 +99,10 @@ def test_a_missing_file_function_or_broken_file_is_bad_input(tmp_path: Path) -> 
     (tmp_path / "broken.py").write_text("import does_not_exist_anywhere\n")
     with pytest.raises(BadInput, match="importing it failed: ModuleNotFoundError"):
         evaluate_task(f"{tmp_path}/broken.py:evaluate", None, {})  # type: ignore[arg-type]
+
+
+def test_a_list_in_place_of_an_array_is_named_as_the_engine_names_it(tmp_path: Path) -> None:
+    save_model(ir.from_onnx_text(RELU), tmp_path / "model.onnx")
+    (tmp_path / "task.py").write_text("def evaluate(infer):\n    return infer({'x': [[1.0, 2.0]]})['y'].sum()\n")
+    with OnnxRuntimeEngine(tmp_path / "model.onnx") as engine, pytest.raises(EngineError, match="'x': got list"):
+        TaskMetric.load(f"{tmp_path / 'task.py'}:evaluate").score(engine)

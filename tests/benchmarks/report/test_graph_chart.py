@@ -61,3 +61,9 @@ def test_the_page_shows_it_and_where_the_error_begins(report: Report) -> None:
     assert "its share of time, predicted" in page and "Output &lt;y&gt; has 31.0 dB" in page
     assert page.count("<i class=") == 40
     assert "<i class=" not in render_page(report, Extras(nodes=nodes(500)))
+
+
+def test_the_caption_names_what_is_drawn_and_nothing_else(report: Report) -> None:
+    plain = [NodeRow(row.name, row.op_type, row.dtype, macs=row.macs) for row in nodes(6)]
+    assert "its share of multiply-accumulates. <code>" in render_page(report, Extras(nodes=plain))
+    assert "each measured alone. <code>" in render_page(report, Extras(nodes=nodes(6)))
