@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BLOCK = 1 << 20
 """Bytes read at once."""
@@ -35,6 +35,8 @@ def digest_of(parts: Iterable[str | bytes]) -> str:
 
 def sample_parts(sample: Mapping[str, NDArray[Any]]) -> Iterator[str | bytes]:
     """What tells one sample from another, for ``digest_of``: its arrays by name, with dtype and shape."""
+    import numpy as np  # not for those who want a file's digest: the settings do, and the help with them
+
     for name in sorted(sample):
         array = np.asarray(sample[name])
         yield f"{name} {array.dtype} {array.shape}"

@@ -75,8 +75,8 @@ def compare(
     evaluate: str | None = None,
     fail_if: Sequence[str] = (),
 ) -> Comparison:
-    """Two bundles or models side by side, as ``optimize compare`` sets them: ``ok`` is whether every condition of
-    ``fail_if`` (``"p99>+5%"``) holds, ``gates`` what became of each. Raises ``BadInput``.
+    """Two bundles or models side by side, as ``optimize compare`` sets them: ``ok`` is whether no condition of
+    ``fail_if`` (``"p99>+5%"``) is so, ``gates`` what became of each. Raises ``BadInput``.
     """
     from optimizer.verbs.compare import compare_sides
     from optimizer.verbs.gates import gate

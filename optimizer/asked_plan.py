@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks.report.plan_followed import PlanFollowed
 from graphs.errors import BadInput
-from graphs.files import read_json, write_json
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 
 PLAN_FILE = "precision.json"
@@ -51,6 +50,8 @@ class AskedPlan:
 
         Raises ``BadInput`` for a file that is no plan, and for precisions that there are not, naming their nodes.
         """
+        from graphs.files import read_json  # loads numpy, which `optimize --help` does not need
+
         file = path / PLAN_FILE if path.is_dir() else path
         try:
             nodes = read_json(file, _Content).nodes
@@ -80,6 +81,8 @@ class AskedPlan:
 
     def to_file(self, path: Path) -> None:
         """Write what ``from_file`` reads."""
+        from graphs.files import write_json
+
         write_json(path, {"nodes": self.nodes})
 
     @property

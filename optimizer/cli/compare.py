@@ -32,7 +32,7 @@ def compare(
     """Set two bundles or models side by side.
 
     Runs both on the same inputs, in turn: accuracy of the second against the first, latency, size; and how the GPU
-    engines of two bundles differ. With --fail-if it is a gate: exit code 3 where one of them does not hold.
+    engines of two bundles differ. With --fail-if it is a gate: exit code 3 where one of those conditions is so.
     """
     import sys
 

@@ -25,7 +25,7 @@ def deploy(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
     target: Annotated[str, typer.Option(help="Which engines, comma-separated. Default: all in the bundle.")] = "",
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
-    storage_uri: Annotated[str, typer.Option(metavar="URI", help="Kubernetes: where you upload the repository.")] = "",
+    storage_uri: clusters.StorageUri = "",
     sign: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="archive, oci: sign it (Ed25519).")] = None,
     backend: tritons.Backend = "auto",
     triton: tritons.Container = "",

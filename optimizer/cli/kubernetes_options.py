@@ -6,16 +6,25 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "Kubernetes"
+PANEL = "Options of kubernetes, kserve and docker"
+StorageUri = Annotated[
+    str,
+    Option(
+        metavar="URI",
+        help="Where you upload the model repository: pvc://CLAIM/PATH; for kserve also s3://… or gs://….",
+        rich_help_panel=PANEL,
+    ),
+]
 Image = Annotated[
     str,
     Option(
         metavar="IMAGE",
-        help="What runs. Default: NVIDIA's of --triton; with --storage-uri none but that is needed.",
+        help="Container image that runs Triton; without --storage-uri it holds the models. Default: NVIDIA's of the "
+        "release --triton.",
         rich_help_panel=PANEL,
     ),
 ]
-Namespace = Annotated[str, Option(metavar="NAME", rich_help_panel=PANEL)]
+Namespace = Annotated[str, Option(metavar="NAME", help="Namespace of the cluster.", rich_help_panel=PANEL)]
 GpuResource = Annotated[
     str,
     Option(
@@ -25,10 +34,10 @@ GpuResource = Annotated[
     ),
 ]
 GpuProduct = Annotated[
-    str, Option(metavar="LABEL", help="Nodes by their label nvidia.com/gpu.product.", rich_help_panel=PANEL)
+    str, Option(metavar="LABEL", help="Only on nodes with this GPU (their label nvidia.com/gpu.product).", rich_help_panel=PANEL)
 ]
 Replicas = Annotated[
-    str, Option(metavar="LEAST:MOST", help="Pods, by load. Default: 1:4, of kserve 1.", rich_help_panel=PANEL)
+    str, Option(metavar="LEAST:MOST", help="How many pods, by load. Default: 1:4, of kserve 1.", rich_help_panel=PANEL)
 ]
 Cpu = Annotated[str, Option(metavar="QUANTITY", help="Cores of a pod.", rich_help_panel=PANEL)]
 Memory = Annotated[str, Option(metavar="QUANTITY", help="Memory of a pod.", rich_help_panel=PANEL)]

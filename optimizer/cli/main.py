@@ -28,6 +28,7 @@ from optimizer.cli import (
 )
 from optimizer.cli.invoked import remember
 from optimizer.cli.isolated import run_isolated
+from optimizer.cli.panels import Grouped
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -81,7 +82,7 @@ def _application(*, isolate: bool) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for name, verb in VERBS.items():
-        app.command(name)(_exiting(verb, isolate))
+        app.command(name, cls=Grouped)(_exiting(verb, isolate))
     return app
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "MIG"
+PANEL = "Options of mig"
 Gpu = Annotated[
     str, Option("--mig", metavar="a100-40gb|a100-80gb|a30|h100-80gb", help="The GPU to cut.", rich_help_panel=PANEL)
 ]

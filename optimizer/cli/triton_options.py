@@ -1,4 +1,4 @@
-"""Options of ``optimize deploy BUNDLE triton``, and what they become."""
+"""Options of ``optimize deploy`` about Triton, alone or in what runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "Triton"
+PANEL = "Options of triton, kubernetes, kserve and docker"
+ALONE = "Options of triton alone"
 Backend = Annotated[
     str,
     Option(
@@ -56,13 +57,13 @@ Preprocess = Annotated[
     Option(
         metavar="FILE.py:FUNCTION",
         help="Run before the model, as an ensemble: from arrays by name to the model's inputs.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ALONE,
     ),
 ]
 Postprocess = Annotated[
     str,
     Option(
-        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=PANEL
+        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=ALONE
     ),
 ]
 Raw = Annotated[
@@ -70,7 +71,7 @@ Raw = Annotated[
     Option(
         metavar="FILE.npz",
         help="A few samples of what clients send: tells names, types and shapes.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ALONE,
     ),
 ]
 Check = Annotated[
@@ -78,7 +79,7 @@ Check = Annotated[
     Option(
         "--check",
         help="Serve it on a tritonserver and compare its answers and speed with the engine's.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ALONE,
     ),
 ]
 Server = Annotated[
@@ -86,28 +87,28 @@ Server = Annotated[
     Option(
         metavar="PATH|HOST:PORT",
         help="--check: the tritonserver to run, or the gRPC port of one that serves the repository.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ALONE,
     ),
 ]
-Data = Annotated[str, Option(help="--check: samples to send. Default: seeded random ones.", rich_help_panel=PANEL)]
+Data = Annotated[str, Option(help="--check: samples to send. Default: seeded random ones.", rich_help_panel=ALONE)]
 Evaluate = Annotated[
     str,
-    Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=PANEL),
+    Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=ALONE),
 ]
 OptimizeFor = Annotated[
     str,
     Option(
         metavar="throughput|latency",
         help="Search instances, batches, queue delay and threads on a running server.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ALONE,
     ),
 ]
 LatencyBound = Annotated[
-    str, Option(metavar="20ms", help="--optimize-for: p99 that must be kept.", rich_help_panel=PANEL)
+    str, Option(metavar="20ms", help="--optimize-for: p99 that must be kept.", rich_help_panel=ALONE)
 ]
 Clients = Annotated[
-    int, Option(metavar="N", help="--optimize-for: clients, one request in flight each.", rich_help_panel=PANEL)
+    int, Option(metavar="N", help="--optimize-for: clients, one request in flight each.", rich_help_panel=ALONE)
 ]
 TuneSeconds = Annotated[
-    float, Option(metavar="SECONDS", help="--optimize-for: time for the search.", rich_help_panel=PANEL)
+    float, Option(metavar="SECONDS", help="--optimize-for: time for the search.", rich_help_panel=ALONE)
 ]

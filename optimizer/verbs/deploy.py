@@ -58,7 +58,7 @@ def deploy_bundle(
         raise BadInput(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
-    for option, asked in (("--check", check), ("--optimize-for", tune)):
+    for option, asked in (("--check", check), ("--optimize-for", tune), ("--preprocess, --postprocess", around)):
         if asked is not None and system != "triton":
             raise BadInput("is about a Triton repository", where=option, expected="optimize deploy BUNDLE triton")
     bundle = Bundle(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployment.triton.ensemble import Around
 from deployment.triton.models import ModelFolder
 from graphs.errors import BadInput
 from optimizer.verbs import deploy, kubernetes
@@ -64,6 +65,11 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> N
         deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out")
     with pytest.raises(BadInput, match="unknown serving system 'podman'"):
         deploy.deploy_bundle(tmp_path / "net", "podman", tmp_path / "out")
+    around = Around("f.py:before", "", {})
+    with pytest.raises(BadInput, match="--preprocess"):
+        deploy.deploy_bundle(
+            tmp_path / "net", "kubernetes", tmp_path / "out", cluster=ClusterOptions("pvc://models/net"), around=around
+        )
     assert not (tmp_path / "out").exists()
 
 
