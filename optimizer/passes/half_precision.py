@@ -14,6 +14,7 @@ import onnx_ir.passes.common as common
 from onnxscript import version_converter
 
 from graphs.edits import GraphEdits, drop_unused_initializers
+from graphs.float_types import EAGER_ELEMENTS
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
@@ -22,8 +23,6 @@ from optimizer.simulation.extremes import LARGEST, Extremes
 
 _FLOAT = ir.DataType.FLOAT
 _SUFFIX = {ir.DataType.FLOAT: "fp32", ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
-_EAGER_ELEMENTS = 4096
-"""Smaller constants are converted at once; larger ones when they are written."""
 
 
 class HalfPrecision:
@@ -199,7 +198,7 @@ class _Typing:
             if self._dtype == ir.DataType.BFLOAT16:
                 limit = float("inf")
             half: ir.TensorProtocol
-            if tensor.size <= _EAGER_ELEMENTS:
+            if tensor.size <= EAGER_ELEMENTS:
                 array = tensor.numpy()
                 if limit < float("inf") and np.any(np.isfinite(array) & (np.abs(array) > LARGEST)):
                     self.notes.append(f"{value.name}: values beyond FP16 saturate at {limit:g}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits
+from graphs.edits import GraphEdits, bypass
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 
@@ -37,8 +37,7 @@ class InterfaceTypes:
         readers = [use for use in value.uses() if not _is_cast(use.node)]  # a Cast reads any type
         for user in [use.node for use in value.uses() if _is_cast(use.node, self._dtype)]:  # it would undo the new one
             if not user.outputs[0].is_graph_output():
-                user.outputs[0].replace_all_uses_with(value)
-                edits.graph.remove(user, safe=True)
+                bypass(user, value)
         value.type = ir.TensorType(self._dtype)
         if not readers:
             return True

@@ -8,7 +8,8 @@ from graphs.edits import bypass
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 
-_WIDER = {ir.DataType.FLOAT16: (ir.DataType.FLOAT, ir.DataType.DOUBLE)} | {
+_WIDER = {
+    ir.DataType.FLOAT16: (ir.DataType.FLOAT, ir.DataType.DOUBLE),
     ir.DataType.BFLOAT16: (ir.DataType.FLOAT, ir.DataType.DOUBLE),
     ir.DataType.FLOAT: (ir.DataType.DOUBLE,),
 }

@@ -65,6 +65,8 @@ def never_negative(value: ir.Value | None, depth: int = 8) -> bool:
         return found is not None and (found.low >= 0 or never_negative(found.data, depth - 1))
     if node.op_type in ("Concat", "Add"):
         return all(never_negative(source, depth - 1) for source in node.inputs)
+    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":
+        return False  # it overshoots
     return node.op_type in _NOT_NEGATIVE or (node.op_type in _KEEPS_SIGN and never_negative(node.inputs[0], depth - 1))
 
 

@@ -11,11 +11,9 @@ import onnx_ir as ir
 from graphs.operators import is_standard
 from graphs.weighted import is_weighted
 from optimizer.prequantized.pairs import DQ, Pair, pairs
-from optimizer.quantization.rules.commuting import moves_values
+from optimizer.quantization.rules.commuting import AVERAGING, moves_values
 from optimizer.quantization.rules.floats import EPILOGUES
 from optimizer.quantization.rules.residual import depths, skip_input
-
-_AVERAGING = frozenset({"AveragePool", "GlobalAveragePool"})
 
 
 def dequantized(value: ir.Value | None) -> bool:
@@ -66,7 +64,7 @@ class Fusable:
             return index < 2 and is_integer_product(node)
         if node.op_type == "Add":
             return self._sums(node) and self._leads_to_codes(node.outputs[0])
-        if node.op_type in _AVERAGING:
+        if node.op_type in AVERAGING:
             return self._leads_to_codes(node.outputs[0])
         if moves_values(node):
             return self._moves_on(node)

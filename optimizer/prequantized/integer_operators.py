@@ -167,6 +167,16 @@ def _unary(op_type: str, without: Sequence[str] = ()) -> Callable[[_Site], bool]
     return write
 
 
+def _softmax(site: _Site) -> bool:
+    """Before opset 13 all axes from ``axis`` on were one, which the operator of today has only for the last."""
+    codes, axis = site.input(0), site.node.attributes.get_int("axis", -1)
+    shape = codes.shape if codes is not None else None
+    last = axis == -1 or (shape is not None and axis == len(shape) - 1)
+    if site.node.attributes.get_int("opset", 0) < 13 and not last:
+        return False
+    return _unary("Softmax", ["opset"])(site)
+
+
 def _concat(site: _Site) -> bool:
     places = range(2, len(site.node.inputs), 3)
     if not site.constants(0, 1, *(place + offset for place in places for offset in (1, 2))):
@@ -191,7 +201,7 @@ _MICROSOFTS: dict[str, Callable[[_Site], bool]] = {
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool", ["channels_last"]),
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearSigmoid": _unary("Sigmoid"),
-    "QLinearSoftmax": _unary("Softmax", ["opset"]),
+    "QLinearSoftmax": _softmax,
     "QLinearConcat": _concat,
     "QLinearWhere": _where,
 }

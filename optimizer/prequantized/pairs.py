@@ -149,7 +149,7 @@ def parameters(node: ir.Node) -> tuple[NDArray[np.floating], NDArray[np.integer]
     if scale is None or (given is not None and zero is None):
         return None
     if zero is None:
-        dtype = _type_without_zero(node)
+        dtype = type_without_zero(node)
         if dtype not in EIGHT_BITS:
             return None
         zero = np.zeros(scale.shape, dtype.numpy())
@@ -158,7 +158,8 @@ def parameters(node: ir.Node) -> tuple[NDArray[np.floating], NDArray[np.integer]
     return scale, zero
 
 
-def _type_without_zero(node: ir.Node) -> ir.DataType:
+def type_without_zero(node: ir.Node) -> ir.DataType:
+    """The type of the codes of a Q or DQ that has no zero point, by the standard."""
     if node.op_type == Q:
         return ir.DataType(node.attributes.get_int("output_dtype", 0) or ir.DataType.UINT8.value)
     source = node.inputs[0]

@@ -25,10 +25,10 @@ LEAST_DB = 60.0
 
 @dataclass(frozen=True)
 class Proof:
-    """``answers`` are the source's; ``least_db`` is the SQNR that a repaired graph must keep beside them."""
+    """``answers`` are the source's; ``own_db`` is the SQNR of its float form beside them."""
 
     answers: Answers
-    least_db: float
+    own_db: float
 
     @classmethod
     def of(cls, model: ir.Model, feeds: Sequence[Feed]) -> Proof:
@@ -36,12 +36,16 @@ class Proof:
         answers = Answers.of(model, feeds, fuse_qdq=False)
         plain = model.clone()
         WithoutQuantization().apply(plain)
-        own = answers.compare(plain, fuse_qdq=False).sqnr_db
-        return cls(answers, min(max(own - COARSER, 0.0), LEAST_DB))
+        return cls(answers, answers.compare(plain, fuse_qdq=False).sqnr_db)
+
+    @property
+    def least_db(self) -> float:
+        """The SQNR that a repaired graph must keep beside the source."""
+        return min(max(self.own_db - COARSER, 0.0), LEAST_DB)
 
     def refuses(self, model: ir.Model) -> str:
         """Why ``model`` is not the source any more; empty where it is."""
         found = self.answers.compare(model, fuse_qdq=False)
         if found.same or found.sqnr_db >= self.least_db:
             return ""
-        return f"{found.why}, where the source's own rounding costs {self.least_db + COARSER:.1f} dB"
+        return f"{found.why}, where the source's own rounding leaves {self.own_db:.1f} dB"

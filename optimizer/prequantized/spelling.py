@@ -7,12 +7,10 @@ import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, drop_unused_initializers
+from graphs.float_types import EAGER_ELEMENTS
 from graphs.operators import MOVING, is_standard
 from optimizer.passes.base import PassResult
 from optimizer.prequantized.pairs import DQ, EIGHT_BITS, Q, parameters, weight_of
-
-_EAGER = 4096
-"""Elements up to which codes are computed at once; larger ones when they are written."""
 
 
 class SpellOutCodes:
@@ -63,9 +61,8 @@ def _codes_of_weight(edits: GraphEdits, quantize: ir.Node) -> bool:
 
     output = quantize.outputs[0]
     name = str(output.name)
-    codes: ir.TensorProtocol = evaluate()
-    if tensor.size > _EAGER:
-        codes = ir.LazyTensor(evaluate, kind, ir.Shape(tensor.shape.numpy()), name=name)
+    later = ir.LazyTensor(evaluate, kind, ir.Shape(tensor.shape.numpy()), name=name)
+    codes = evaluate() if tensor.size <= EAGER_ELEMENTS else later
     output.name = None
     edits.names.release(name)
     output.replace_all_uses_with(edits.initializer(codes))

@@ -14,11 +14,10 @@ from graphs.constants import Array, constant_array, constant_tensor
 from graphs.errors import BadInput
 from graphs.operators import is_standard
 from graphs.weighted import operands
-from optimizer.prequantized.pairs import DQ, Q
+from optimizer.prequantized.pairs import DQ, EIGHT_BITS, Q, type_without_zero
 
 INTEGER_OPERATORS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm"})
 DYNAMIC_OPERATORS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
-_EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
 class Dialect(str, Enum):
@@ -69,11 +68,11 @@ def survey(model: ir.Model) -> Survey | None:
     ops = Counter(node.op_type for node in nodes)
     quantized = [node for node in nodes if node.op_type == Q and is_standard(node) and not _constant(node, 0)]
     stored = [node for node in nodes if node.op_type in (Q, DQ) and is_standard(node) and _constant(node, 0)]
-    weights = [node for node in stored if _codes(node) in _EIGHT_BITS]
+    weights = [node for node in stored if _codes(node) in EIGHT_BITS]
     biases = [node for node in stored if _codes(node) is ir.DataType.INT32]
     integer = [node for node in nodes if node.op_type in INTEGER_OPERATORS]
     dynamic = sum(ops[name] for name in DYNAMIC_OPERATORS)
-    eight = [node for node in quantized if _codes(node) in _EIGHT_BITS]
+    eight = [node for node in quantized if _codes(node) in EIGHT_BITS]
     if not (eight or weights or integer or dynamic):
         return None
     offset = sum(_beside_the_middle(node) for node in eight)
@@ -138,11 +137,7 @@ def _constant(node: ir.Node, index: int) -> bool:
 def _codes(node: ir.Node) -> ir.DataType | None:
     """The type of the codes that a Q makes or a DQ reads."""
     zero = node.inputs[2] if len(node.inputs) > 2 else None
-    if zero is not None:
-        return zero.dtype
-    if node.op_type == Q:
-        return ir.DataType(node.attributes.get_int("output_dtype", 0) or ir.DataType.UINT8.value)
-    return node.inputs[0].dtype if node.inputs[0] is not None else None
+    return zero.dtype if zero is not None else type_without_zero(node)
 
 
 def _beside_the_middle(node: ir.Node) -> bool:

@@ -39,10 +39,11 @@ def without_unfused(model: ir.Model) -> list[str]:
 
 def _apart(model: ir.Model, edits: GraphEdits) -> list[str]:
     """Residual sums whose convolution is rounded before them."""
-    found: list[str] = []
+    apart, found = list[str](), Fusable(model.graph)
     for node in list(model.graph):
-        pair = Fusable(model.graph).main_branch(node) if node.op_type == "Add" else None
+        pair = found.main_branch(node)
         if pair is not None:
-            found.append(str(pair.data.name))
+            apart.append(str(pair.data.name))
             bypass_pair(edits, pair)
-    return found
+            found = Fusable(model.graph)
+    return apart

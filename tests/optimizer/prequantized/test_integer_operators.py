@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from graphs.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
 from optimizer.prequantized.dynamic_operators import FloatProducts
 from optimizer.prequantized.integer_operators import SpellOutIntegers
@@ -124,3 +125,15 @@ def test_a_product_that_is_scaled_by_something_else_stays() -> None:
     text = DYNAMIC.replace("m = Mul(s, ws)", "m = Mul(ws, ws)")
     model = ir.from_onnx_text(HEAD + text)
     assert FloatProducts().apply(model).modified == 0
+
+
+SOFTMAX = _of_one("QLinearSoftmax", "<axis = 1, opset = 11>")
+
+
+@pytest.mark.parametrize(("change", "spelt"), [(("", ""), 0), (("opset = 11", "opset = 13"), 1), (("= 1,", "= 3,"), 1)])
+def test_a_softmax_over_several_axes_as_before_opset_13_stays(change: tuple[str, str], spelt: int) -> None:
+    text = HEAD + SOFTMAX.replace(*change)
+    given, model = ir.from_onnx_text(text), ir.from_onnx_text(text)
+    infer_shapes(model)
+    assert SpellOutIntegers().apply(model).modified == spelt
+    assert compare_graphs(given, model, _feeds((1, 2, 4, 4)), fuse_qdq=False).max_abs <= 0.101

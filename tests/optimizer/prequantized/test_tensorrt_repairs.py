@@ -254,3 +254,16 @@ def test_a_factor_in_codes_is_a_number_and_a_weight_stays_codes() -> None:
     factor = next(node for node in model.graph if node.op_type == "Mul").inputs[1]
     assert factor is not None and factor.const_value is not None
     assert float(factor.const_value.numpy()) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("mode", "bounded"), [("linear", False), ("cubic", True)])
+def test_only_a_cubic_resize_of_no_negative_number_needs_a_bound(mode: str, bounded: bool) -> None:
+    text = f"""g (float[1,1,4,4] x) => (float[1,1,8,8] y) <float s = {{0.05}}, uint8 z = {{0}}, float[4] f = {{1, 1, 2, 2}}> {{
+        a = Relu(x)
+        b = Resize<mode = "{mode}">(a, , f)
+        c = QuantizeLinear(b, s, z)
+        d = DequantizeLinear(c, s, z)
+        y = Softmax(d)
+    }}"""
+    model, found = _beside(text, without_unfused)
+    assert ("Clip" in _ops(model)) is bounded and found.sqnr_db > 25
