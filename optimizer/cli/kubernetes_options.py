@@ -34,7 +34,10 @@ GpuResource = Annotated[
     ),
 ]
 GpuProduct = Annotated[
-    str, Option(metavar="LABEL", help="Only on nodes with this GPU (their label nvidia.com/gpu.product).", rich_help_panel=PANEL)
+    str,
+    Option(
+        metavar="LABEL", help="Only on nodes with this GPU (their label nvidia.com/gpu.product).", rich_help_panel=PANEL
+    ),
 ]
 Replicas = Annotated[
     str, Option(metavar="LEAST:MOST", help="How many pods, by load. Default: 1:4, of kserve 1.", rich_help_panel=PANEL)

@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 
 
 class Grouped(TyperCommand):
-    """A verb whose options stand under their ``rich_help_panel``: Typer groups only with Rich, which is slow to load."""
+    """A verb whose options stand under their ``rich_help_panel``: Typer groups only with Rich, slow to load."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

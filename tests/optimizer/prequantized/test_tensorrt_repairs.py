@@ -258,7 +258,8 @@ def test_a_factor_in_codes_is_a_number_and_a_weight_stays_codes() -> None:
 
 @pytest.mark.parametrize(("mode", "bounded"), [("linear", False), ("cubic", True)])
 def test_only_a_cubic_resize_of_no_negative_number_needs_a_bound(mode: str, bounded: bool) -> None:
-    text = f"""g (float[1,1,4,4] x) => (float[1,1,8,8] y) <float s = {{0.05}}, uint8 z = {{0}}, float[4] f = {{1, 1, 2, 2}}> {{
+    text = f"""g (float[1,1,4,4] x) => (float[1,1,8,8] y)
+    <float s = {{0.05}}, uint8 z = {{0}}, float[4] f = {{1, 1, 2, 2}}> {{
         a = Relu(x)
         b = Resize<mode = "{mode}">(a, , f)
         c = QuantizeLinear(b, s, z)
