@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
 from optimizer.importing.names import name_nodes
+from optimizer.passes.infer_shapes import InferShapes
 
 RNG = np.random.default_rng(0)
 
@@ -22,6 +25,19 @@ def parse(text: str, **weights: np.ndarray) -> ir.Model:
         model.graph.inputs.remove(value)
         model.graph.register_initializer(value)
     name_nodes(model)
+    return model
+
+
+def drawn(text: str, draw: Callable[[str, tuple[int, ...]], np.ndarray], but: Collection[str] = ("x",)) -> ir.Model:
+    """A model from text whose inputs, all ``but`` these, become initializers that ``draw`` gives, of name and shape."""
+    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    for value in [value for value in model.graph.inputs if value.name not in but]:
+        array = draw(str(value.name), tuple(int(size) for size in value.shape or ()))
+        value.const_value = ir.tensor(array, name=value.name)
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    name_nodes(model)
+    InferShapes().apply(model)
     return model
 
 

@@ -9,12 +9,12 @@ import onnxruntime as ort
 import pytest
 
 from graphs.lint import Rule, lint
-from optimizer.importing.names import name_nodes
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import observe_extremes
 from optimizer.typed.islands import answers
+from tests.optimizer.passes.models import drawn
 
 RNG = np.random.default_rng(3)
 MODELS = {
@@ -29,16 +29,7 @@ MODELS = {
 
 
 def build(text: str) -> ir.Model:
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
-    for value in list(model.graph.inputs)[1:]:
-        model.graph.inputs.remove(value)
-        assert value.shape is not None
-        array = (RNG.standard_normal([int(d) for d in value.shape]) * 5e4).astype(np.float32)
-        value.const_value = ir.tensor(array, name=value.name)
-        model.graph.register_initializer(value)
-    name_nodes(model)
-    InferShapes().apply(model)
-    return model
+    return drawn(text, lambda _, shape: (RNG.standard_normal(shape) * 5e4).astype(np.float32))
 
 
 def run(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.importing.names import name_nodes
-from optimizer.passes.infer_shapes import InferShapes
 from optimizer.quantization.rewriting import Step, rewritten
 from optimizer.sparsity import permute
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.permutation import best_order
 from optimizer.sparsity.permute import ChannelSet, PermuteChannels, channel_sets
+from tests.optimizer.passes.models import drawn
 
 WEIGHTS = {
     "first": (32, 3, 1, 1), "w": (16, 32, 3, 3), "u": (32, 32, 1, 1), "dw": (32, 1, 3, 3), "slope": (32, 1, 1),
@@ -34,17 +33,13 @@ def graph(body: str, inputs: str = IMAGES, outputs: str = "float[N, 16, 8, 8] y"
     words = set(re.findall(r"\w+", body))
     declared = [f"float{list(shape)} {name}" for name, shape in WEIGHTS.items() if name in words]
     text = f"g ({', '.join([inputs, *declared])}) => ({outputs}) {{ {body} }}"
-    parsed = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
     rng = np.random.default_rng(0)
-    for value in [value for value in parsed.graph.inputs if value.name in WEIGHTS]:
-        array = rng.standard_normal(WEIGHTS[str(value.name)]) / 4
-        array = np.abs(array) if value.name == "gain" else array
-        value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
-        parsed.graph.inputs.remove(value)
-        parsed.graph.register_initializer(value)
-    name_nodes(parsed)
-    InferShapes().apply(parsed)
-    return parsed
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        array = (rng.standard_normal(shape) / 4).astype(np.float32)
+        return np.abs(array) if name == "gain" else array
+
+    return drawn(text, draw, but=("x", "i"))
 
 
 def weights_of(model: ir.Model) -> dict[str, np.ndarray]:

@@ -14,8 +14,6 @@ from graphs.errors import BadInput
 from graphs.saving import save_model
 from graphs.two_four import is_two_four, two_four_products, weight_of
 from optimizer.equivalence import Answers
-from optimizer.importing.names import name_nodes
-from optimizer.passes.infer_shapes import InferShapes
 from optimizer.quantization.judging import Judge
 from optimizer.settings import Sparsity
 from optimizer.sparsity import reconstruct, stored
@@ -27,6 +25,7 @@ from optimizer.sparsity.record import NodeSparsity
 from optimizer.sparsity.restore import restored
 from optimizer.sparsity.sparsify import How, Sparsified, sparsify
 from optimizer.sparsity.targets import check_sparsity
+from tests.optimizer.passes.models import drawn
 
 NET = """g (float[N, 3, 8, 8] x, float[16, 3, 3, 3] f, float[32, 16, 3, 3] w, float[32] b, float[32, 32, 1, 1] u,
     float[32, 16] m, float[16, 16] k, float[16] c) => (float[N, 16] y) {
@@ -36,18 +35,13 @@ NET = """g (float[N, 3, 8, 8] x, float[16, 3, 3, 3] f, float[32, 16, 3, 3] w, fl
 
 
 def net() -> ir.Model:
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + NET)
     rng = np.random.default_rng(0)
-    for value in [value for value in model.graph.inputs if value.name != "x"]:
-        shape = tuple(int(size) for size in value.shape or ())
+
+    def draw(_: str, shape: tuple[int, ...]) -> np.ndarray:
         scale = 1 / np.sqrt(max(np.prod(shape[1:]), 1) if len(shape) > 2 else shape[0])
-        array = (scale * rng.standard_normal(shape)).astype(np.float32)
-        value.const_value = ir.tensor(array, name=value.name)
-        model.graph.inputs.remove(value)
-        model.graph.register_initializer(value)
-    name_nodes(model)
-    InferShapes().apply(model)
-    return model
+        return (scale * rng.standard_normal(shape)).astype(np.float32)
+
+    return drawn(NET, draw)
 
 
 def images(count: int, seed: int) -> list[dict[str, np.ndarray]]:
@@ -139,13 +133,8 @@ CLAIM = {"n": NodeSparsity("2:4", "asked for")}
 def typed(body: str, codes: np.ndarray) -> ir.Model:
     """A product called ``n`` whose weight comes from int8 ``codes``."""
     text = f"g (float[N, 8] x, int8[8, 8] q, float[1] s, int8[1] z) => (float[N, 8] y) {{ {body} }}"
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
     values = {"q": codes.astype(np.int8), "s": np.ones(1, np.float32), "z": np.array([3], np.int8)}
-    for value in [value for value in model.graph.inputs if value.name != "x"]:
-        value.const_value = ir.tensor(values[str(value.name)], name=value.name)
-        model.graph.inputs.remove(value)
-        model.graph.register_initializer(value)
-    return model
+    return drawn(text, lambda name, _: values[name])
 
 
 def test_a_claim_is_followed_to_the_codes_and_along_the_axis_that_is_summed_over() -> None:
@@ -191,15 +180,8 @@ def test_attention_and_vectors_are_told_of_and_left_alone() -> None:
     text = """g (float[N, 4, 32] x, float[32, 32] f, float[32, 32] w, float[32] v) => (float[N, 4] y) {
         a = MatMul(x, f) q = MatMul(a, w) t = Transpose<perm = [0, 2, 1]>(q) [scores] s = MatMul(q, t)
         p = Softmax(s) h = MatMul(p, q) [vector] y = MatMul(h, v) }"""
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
     rng = np.random.default_rng(0)
-    for value in [value for value in model.graph.inputs if value.name != "x"]:
-        shape = tuple(int(size) for size in value.shape or ())
-        value.const_value = ir.tensor(rng.standard_normal(shape).astype(np.float32) / 6, name=value.name)
-        model.graph.inputs.remove(value)
-        model.graph.register_initializer(value)
-    name_nodes(model)
-    InferShapes().apply(model)
+    model = drawn(text, lambda _, shape: rng.standard_normal(shape).astype(np.float32) / 6)
     feeds = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(16)]
     found = sparsify(model, feeds, How(macs=10_000)).nodes
     assert "no constant weight" in found["scores"].reason and "vector" in found["vector"].reason

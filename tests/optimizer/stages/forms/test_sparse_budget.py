@@ -12,11 +12,10 @@ import pytest
 from graphs.saving import save_model
 from graphs.two_four import two_four_products
 from optimizer.events import Events
-from optimizer.importing.names import name_nodes
-from optimizer.passes.infer_shapes import InferShapes
 from optimizer.sparsity.sparsify import How, sparsify
 from optimizer.stages.forms import sparse
 from optimizer.stages.forms.sparse import SparseGraph
+from tests.optimizer.passes.models import drawn
 
 FIVE = "a = MatMul(x, first) " + " ".join(
     f"h{i} = Relu({'a' if i == 0 else f'y{i - 1}'}) [fc{i}] y{i} = MatMul(h{i}, w{i})" for i in range(4)
@@ -27,16 +26,8 @@ def chain() -> ir.Model:
     """Four products in a row, behind a first one that stays dense."""
     declared = "float[32, 32] first, " + ", ".join(f"float[32, 32] w{i}" for i in range(4))
     text = f"g (float[N, 32] x, {declared}) => (float[N, 32] y3) {{ {FIVE} }}"
-    model = ir.from_onnx_text('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
     rng = np.random.default_rng(0)
-    for value in [value for value in model.graph.inputs if value.name != "x"]:
-        array = rng.standard_normal((32, 32)) / 6
-        value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
-        model.graph.inputs.remove(value)
-        model.graph.register_initializer(value)
-    name_nodes(model)
-    InferShapes().apply(model)
-    return model
+    return drawn(text, lambda _, shape: (rng.standard_normal(shape) / 6).astype(np.float32))
 
 
 @pytest.mark.parametrize(("allowed", "left"), [(4, 4), (2, 2), (0, 0)])
