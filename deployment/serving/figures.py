@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from deployment.serving.batcher import Ran
 from deployment.serving.limits import Gate
+from deployment.serving.refusals import Refusal
 from graphs.optional_packages import optional
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -76,6 +79,19 @@ class Metrics:
         counted[0].inc()
         if code == 200:
             counted[1].observe(seconds)
+
+    @contextmanager
+    def timed(self, protocol: str) -> Iterator[None]:
+        """Counts the inference inside by its status, and how long it took where it was answered."""
+        started, status = perf_counter(), 499  # as proxies write it: the client has gone
+        try:
+            yield
+            status = 200
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self.answered(protocol, status, perf_counter() - started)
 
     def recorder(self, model: str, version: str) -> VersionRecorder:
         """What hears of every run of a version."""

@@ -6,7 +6,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import perf_counter
 from typing import Any
 
 import grpc
@@ -139,16 +138,8 @@ class GrpcService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignor
             return await context.abort(code, refusal.message, metadata)
 
     async def _timed(self, request: Any) -> Any:
-        started, status = perf_counter(), 499
-        try:
-            found = await self._infer(request)
-            status = 200
-            return found
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        finally:
-            self._state.metrics.answered("grpc", status, perf_counter() - started)
+        with self._state.metrics.timed("grpc"):
+            return await self._infer(request)
 
     async def _infer(self, request: Any) -> Any:
         with self._state.gate.admit() as place:

@@ -7,7 +7,6 @@ Triton's extensions of the model repository, the model configuration and statist
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
@@ -53,16 +52,8 @@ class HttpService:
             return _refusal(refusal)
 
     async def _timed(self, request: BaseRequest, parts: list[str]) -> web.StreamResponse:
-        started, status = perf_counter(), 499  # as proxies write it: the client has gone
-        try:
-            response = await self._infer(request, parts)
-            status = 200
-            return response
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        finally:
-            self._state.metrics.answered("http", status, perf_counter() - started)
+        with self._state.metrics.timed("http"):
+            return await self._infer(request, parts)
 
     async def _infer(self, request: BaseRequest, parts: list[str]) -> web.StreamResponse:
         _only(request, "POST")

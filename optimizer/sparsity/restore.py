@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, set_constant_input
+from graphs.float_types import cast_tensor
 from graphs.weighted import output_channels
 from optimizer.quantization.channels import bias_add
 
@@ -34,21 +35,12 @@ def _give(edits: GraphEdits, node: ir.Node, index: int, original: ir.Node) -> No
     """The constant that ``original`` has at this place; zeros where it has none there."""
     tensor = constant_tensor(original.inputs[index]) if len(original.inputs) > index else None
     if tensor is not None:
-        value = edits.within(node.graph).initializer(_named(tensor, f"{node.name}/dense_{index}"))
+        value = edits.within(node.graph).initializer(cast_tensor(tensor, tensor.dtype, f"{node.name}/dense_{index}"))
         node.replace_input_with(index, value)
         return
     now = constant_tensor(node.inputs[index])
     if now is not None:
         set_constant_input(edits, node, index, np.zeros_like(now.numpy()), f"{node.name}/bias")
-
-
-def _named(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    return ir.LazyTensor(
-        lambda: ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name),
-        dtype=tensor.dtype,
-        shape=ir.Shape(tensor.shape.numpy()),
-        name=name,
-    )
 
 
 def _restore_add(edits: GraphEdits, node: ir.Node, original: ir.Node) -> None:
