@@ -7,6 +7,7 @@ engine, so that several engines give the server several requests to batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ SCHEME, HTTP_SCHEME = "grpc://", "http://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
 TIMEOUT_SECONDS = 20.0
 """For one request, over a network. Chosen."""
+_LAST_PORT = 65535
 Protocol: TypeAlias = Literal["grpc", "http"]
 _DTYPES = {name: dtype for name, dtype in DATATYPES.items() if dtype != "bfloat16"}
 """What tritonclient takes as it is: it makes bfloat16 of float32 by itself."""
@@ -44,7 +46,7 @@ class KserveEngine(EngineBase):
         protocol: Protocol = "grpc",
     ) -> None:
         self._library = client_library(protocol)
-        self._address, self._model, self._version = address, model, version
+        self._address, self._model, self._version, self._protocol = address, model, version, protocol
         self._where = f"{protocol}://{address}/{model}"
         if protocol == "grpc":
             options = self._library.KeepAliveOptions()
@@ -68,7 +70,8 @@ class KserveEngine(EngineBase):
         protocol: Protocol = "http" if source.startswith(HTTP_SCHEME) else "grpc"
         address, _, rest = source.removeprefix(SCHEME).removeprefix(HTTP_SCHEME).partition("/")
         model, _, version = rest.partition("/")
-        if not address or ":" not in address or not model:
+        host, _, port = address.rpartition(":")
+        if not host or not model or not port.isdecimal() or int(port) > _LAST_PORT:
             raise BadInput("names no model on a server", where=source, expected=FORM)
         return KserveEngine(address, model, version, protocol=protocol)
 
@@ -83,7 +86,7 @@ class KserveEngine(EngineBase):
                 self._model, inputs, model_version=self._version, outputs=self._wanted, **self._limit
             )
             return {spec.name: self._output(answer, spec.name) for spec in self._outputs}
-        except (self._library.InferenceServerException, OSError) as error:
+        except (self._library.InferenceServerException, OSError, HTTPException) as error:
             raise EngineError(_words(error), where=self._where) from error
 
     def _input(self, name: str, array: Array) -> Any:
@@ -99,13 +102,17 @@ class KserveEngine(EngineBase):
     def _metadata(self) -> tuple[list[_Tensor], list[_Tensor]]:
         try:
             found = self._client.get_model_metadata(self._model, self._version, **self._limit)
+            if self._protocol == "http":
+                return [_from_json(t) for t in found["inputs"]], [_from_json(t) for t in found["outputs"]]
+            return [_from_message(t) for t in found.inputs], [_from_message(t) for t in found.outputs]
         except (self._library.InferenceServerException, OSError) as error:
             self.close()
             fix = "start the server, or correct the address" if _unreachable(error) else "check the model's name"
             raise BadInput(_words(error), where=self._where, expected=FORM, fix=fix) from error
-        if isinstance(found, dict):
-            return [_from_json(t) for t in found["inputs"]], [_from_json(t) for t in found["outputs"]]
-        return [_from_message(t) for t in found.inputs], [_from_message(t) for t in found.outputs]
+        except (ValueError, LookupError, TypeError, HTTPException) as error:  # a page, other JSON, a port for gRPC
+            self.close()
+            what = "answers, but describes no model: not a server of the Open Inference Protocol"
+            raise BadInput(what, where=self._where, expected=FORM, fix="correct the address") from error
 
     def _spec(self, name: str, datatype: str, axes: Sequence[int]) -> TensorSpec:
         if datatype not in _DTYPES:
@@ -142,6 +149,6 @@ def _unreachable(error: Any) -> bool:
 
 
 def _words(error: Any) -> str:
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, HTTPException)):
         return str(error) or type(error).__name__
     return str(error.message() or error).strip().partition("\n")[0]
