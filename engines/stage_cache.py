@@ -59,10 +59,12 @@ class StageCache(ContentCache):
         """
         entry = self.root / STAGES / key
         shutil.rmtree(destination, ignore_errors=True)
+        if not entry.is_dir():  # another job may put it there at any moment: nothing is to be dropped
+            return False
         try:
             with staged(destination) as staging:  # a run killed here must not find half a stage that looks done
                 _copy_out(entry, staging)
-        except (BadInput, FileNotFoundError):  # absent, damaged, or evicted at this moment
+        except (BadInput, FileNotFoundError):  # damaged, or evicted at this moment
             shutil.rmtree(entry, ignore_errors=True)
         except OSError:  # no room for the copy: the entry is as good as before
             pass

@@ -101,3 +101,11 @@ def test_a_run_killed_while_taking_an_entry_finds_nothing_of_it(
     with pytest.raises(KeyboardInterrupt):
         cache.fetch("key", tmp_path / "out")
     assert copied and not (tmp_path / "out").exists()
+
+
+def test_what_is_not_there_is_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another job may have stored it by then."""
+    removed = []
+    monkeypatch.setattr("engines.stage_cache.shutil.rmtree", lambda path, **_: removed.append(path))
+    assert not StageCache(tmp_path / "cache").fetch("key", tmp_path / "out")
+    assert removed == [tmp_path / "out"]

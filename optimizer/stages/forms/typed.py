@@ -90,6 +90,7 @@ class FormMaker:
         self._as_given = AsGiven(self._dense, job) if job.keeps_quantization else None
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
+        self._ranges: Observed | None = None
 
     def __enter__(self) -> FormMaker:
         return self
@@ -136,7 +137,7 @@ class FormMaker:
 
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
-        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, lambda: self._observed, self._runner)
+        return sibling_graphs(self._job, self._cleaned, self._graph, computes_in, self._observed, self._runner)
 
     @property
     def _calibrates(self) -> bool:  # INT8 is asked for of a model that did not come in it
@@ -162,23 +163,17 @@ class FormMaker:
 
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._scheme, stop)
-        observed = None if self._runner.available(stage) else self._observed
+        observed = None if self._runner.available(stage) else self._observed(stop)
         return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed), stop)}
 
     def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
         """What ``work`` makes; then what TensorRT's form needs observed is."""
         forms = work(stop)
         if not stop.is_set():
-            _ = self._observed
+            self._observed(stop)
         return forms
 
-    @property
-    def _observed(self) -> Observed | None:
-        with self._observing:
-            return self._observed_once
-
-    @cached_property
-    def _observed_once(self) -> Observed | None:
+    def _observed(self, stop: Event | None = None) -> Observed | None:
         """How far every activation reaches, which decides what stays FP32: for any budget, in INT8 or FP16."""
         precision, graph, asked = self._settings.precision, self._graph, self._settings.plan
         if high_dtype(precision, graph.model, asked) is not Dtype.FP16:
@@ -189,7 +184,10 @@ class FormMaker:
         def work(_: Path) -> Observed:
             return HighPrecision(graph.model, precision, graph.joined, graph.costs, asked=asked).observe()
 
-        return self._runner.run(stage, work)
+        with self._observing:
+            if self._ranges is None:
+                self._ranges = self._runner.run(stage, work, stop)
+            return self._ranges
 
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._cpu_scheme, stop)
@@ -243,9 +241,11 @@ class FormMaker:
             self._events.warn(STAGE, differs)
         return form
 
-    def _typed_form(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel | None) -> TypedForm:
+    def _typed_form(
+        self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel | None, why: str = ""
+    ) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
-        return self._checked(typer.typed(quantized), files)
+        return self._checked(typer.typed(quantized, why), files)
 
     def _checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
         path = files.saved(typed.model)

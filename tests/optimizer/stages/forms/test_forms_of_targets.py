@@ -27,6 +27,7 @@ from optimizer.bundle import Bundle
 from optimizer.events import Detail, Event, StageResumed, StageStarted
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.engines.build import BuildOutcome
+from optimizer.stages.runner import StageRunner
 from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.explain.text import render
 from tests.end_to_end.conftest import cnn
@@ -199,6 +200,21 @@ def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeyp
     assert asked == {here} and together == [2, 2], "calibrated: nothing is held back of the data"
     run(job, targets=["cpu", "t4"], max_drop=0.02)
     assert together == [2, 2, 2], "typed, too"
+
+
+def test_every_stage_of_a_thread_can_be_told_to_wait_no_longer(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt reaches the thread that called: the others look at what they are given."""
+    stops, run_stage = dict[str, object](), StageRunner.run
+
+    def recorded(self, stage, work, stop=None):
+        if threading.current_thread() is not threading.main_thread():
+            stops[stage.name] = stop
+        return run_stage(self, stage, work, stop)
+
+    monkeypatch.setattr(StageRunner, "run", recorded)
+    run(job, targets=["cpu", "t4"])
+    assert stops.keys() >= {"observe", "calibrate-cpu", "calibrate-tensorrt", "type-cpu", "type-tensorrt"}
+    assert [name for name, stop in stops.items() if stop is None] == []
 
 
 def test_a_bundle_made_by_its_own_plan_is_the_same_and_calibrates_nothing_again(job: Path) -> None:
