@@ -123,11 +123,7 @@ class Bisection:
         return any(made in readers for other in open_ if (made := other.producer()) is not None)
 
     def _readable(self, value: ir.Value) -> bool:
-        if value in self._known or value in self._unreadable or not value.name:
-            return False
-        made = value.producer()
-        dequantized = made is not None and made.op_type == "DequantizeLinear"
-        return isinstance(value.type, ir.TensorType) and value.dtype in _FLOATS and not dequantized
+        return value not in self._known and value not in self._unreadable and can_be_read(value)
 
     def _made_of(self, values: Iterable[ir.Value]) -> set[ir.Value]:
         """``values`` and every result of a node that data reach them by."""
@@ -164,6 +160,15 @@ def reads(node: ir.Node) -> set[ir.Value]:
             for graph in graphs:
                 found |= {value for inner in graph for value in reads(inner)} | set(graph.outputs)
     return found
+
+
+def can_be_read(value: ir.Value) -> bool:
+    """Whether a result says something where it is read: a float tensor, but none of DequantizeLinear, which engines
+    fuse with what reads it.
+    """
+    made = value.producer()
+    dequantized = made is not None and made.op_type == "DequantizeLinear"
+    return bool(value.name) and isinstance(value.type, ir.TensorType) and value.dtype in _FLOATS and not dequantized
 
 
 def spread(values: Sequence[ir.Value], count: int) -> list[ir.Value]:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from graphs.bisection import reads
-
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+from graphs.bisection import can_be_read, reads
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class Stretch:
 
 
 def stretch(graph: ir.Graph, result: ir.Value, stops: Collection[ir.Value]) -> Stretch:
-    """From ``stops`` and the inputs of ``graph`` to ``result``. Results of DequantizeLinear do not count as readable:
-    engines fuse it with what reads it.
-    """
+    """From ``stops`` and the inputs of ``graph`` to ``result``."""
     data = set(graph.inputs) - set(graph.initializers.values())
     for node in graph:
         if not reads(node).isdisjoint(data):
@@ -52,12 +48,6 @@ def stretch(graph: ir.Graph, result: ir.Value, stops: Collection[ir.Value]) -> S
             else:
                 todo.append(value)
     nodes = tuple(node for node in graph if node in found and not reads(node).isdisjoint(data))
-    inside = [v for node in nodes for v in node.outputs if v is not result and v not in stops and _readable(v)]
+    inside = [v for node in nodes for v in node.outputs if v is not result and v not in stops and can_be_read(v)]
     ordered = tuple(sorted(inputs, key=lambda value: str(value.name)))
     return Stretch(result, ordered, nodes, tuple(inside))
-
-
-def _readable(value: ir.Value) -> bool:
-    made = value.producer()
-    dequantized = made is not None and made.op_type == "DequantizeLinear"
-    return bool(value.name) and isinstance(value.type, ir.TensorType) and value.dtype in _FLOATS and not dequantized

@@ -17,7 +17,7 @@ from engines.errors import BuildError, BuildFailure
 from graphs.operators import is_standard
 from graphs.shapes import infer_shapes
 from optimizer.tensorrt8.rewriting import Rule, Spot, rewrite
-from optimizer.tensorrt8.rules import equations, moved, shaping
+from optimizer.tensorrt8.rules import equations, moved, normalizing, shaping
 
 
 def group_norm(spot: Spot) -> bool:
@@ -30,10 +30,7 @@ def group_norm(spot: Spot) -> bool:
     epsilon = spot.node.attributes.get_float("epsilon", 1e-5)
     normal = spot.do("InstanceNormalization", grouped, one, none, epsilon=epsilon)
     normal = spot.do("Reshape", normal, spot.shape_of(data))
-    channels = spot.integers([-1, *[1] * (len(data.shape) - 2)])
-    scale, bias = (spot.do("Reshape", spot.input(index), channels) for index in (1, 2))
-    spot.deliver(spot.do("Add", spot.do("Mul", normal, scale), bias))
-    return True
+    return normalizing.per_channel(spot, normal, len(data.shape))
 
 
 _SCALED = (("ones", 1), ("zeros", 0))

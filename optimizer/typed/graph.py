@@ -59,12 +59,12 @@ class GraphTyper:
         self._model, self._precision, self._costs = model, precision, costs
         self._high = HighPrecision(model, precision, samples, costs, observed, asked)
 
-    def typed(self, quantized: QuantizedModel | None) -> TypedGraph:
+    def typed(self, quantized: QuantizedModel | None, why: str = "") -> TypedGraph:
         """``quantized`` as its runtime takes it: for TensorRT with all that is not integer in high precision; the float
-        graph in high precision where None.
+        graph in high precision where None, for the reason ``why``, by default that it was asked for.
         """
         if quantized is None:
-            reason = f"asked for with --precision {self._precision.value}"
+            reason = why or f"asked for with --precision {self._precision.value}"
             return self._for_tensorrt(self._model.clone(), plan_in(self._model, self._high.dtype, reason, self._costs))
         model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
         if quantized.placement.scheme.on_cpu:

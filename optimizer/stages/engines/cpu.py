@@ -58,7 +58,8 @@ def choose_cpu_form(
         for engine in engines.values():
             engine.close()
     kernels, unprofiled = _profiled(forms, form, feed, timed)
-    costs, uncounted = _quantized_costs(forms, form, kernels, feed, timed)
+    node_times = times_of_nodes(ir.load(forms[form]), kernels)
+    costs, uncounted = _quantized_costs(forms, form, node_times, feed, timed)
     return EngineRecord(
         form,
         why or no_int8,
@@ -69,7 +70,7 @@ def choose_cpu_form(
         timed.steadiness,
         energy,
         notes=[*notes, *failed, *unprofiled, *uncounted],
-        node_times=times_of_nodes(ir.load(forms[form]), kernels),
+        node_times=node_times,
         quantized_costs=costs,
     )
 
@@ -83,22 +84,20 @@ def _profiled(
 
 
 def _quantized_costs(
-    forms: Mapping[str, Path], kept: str, kernels: Sequence[KernelTime], feed: Feed, timed: TimedForms
+    forms: Mapping[str, Path], kept: str, node_times: Mapping[str, float], feed: Feed, timed: TimedForms
 ) -> tuple[QuantizedCosts | None, list[str]]:
-    """What being quantized costs where that was no faster than FP32: both profiled on the same sample. ``kernels`` are
-    those of the form that was ``kept``.
+    """What being quantized costs where that was no faster than FP32: both profiled on the same sample. ``node_times``
+    are those of the form that was ``kept``.
     """
     quantized = next((form for form in forms if form != CPU_FP32), None)
-    if quantized is None or not _lost(timed, quantized) or not kernels:
+    if quantized is None or not _lost(timed, quantized) or not node_times:
         return None, []
     other = CPU_FP32 if kept == quantized else quantized
     beside, failed = _profiled(forms, other, feed, timed)
     if not beside:
         return None, failed
-    found = {kept: kernels, other: beside}
-    graphs = {form: ir.load(forms[form]) for form in found}
-    times = {form: times_of_nodes(graphs[form], found[form]) for form in found}
-    nodes = {str(node.name) for node in graphs[CPU_FP32].graph}
+    times = {kept: node_times, other: times_of_nodes(ir.load(forms[other]), beside)}
+    nodes = {str(node.name) for node in ir.load(forms[CPU_FP32]).graph}
     return QuantizedCosts.between(times[quantized], times[CPU_FP32], nodes), failed
 
 

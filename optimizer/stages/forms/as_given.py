@@ -22,8 +22,8 @@ from optimizer.prequantized.repaired import (
     Repairs,
     repaired,
 )
-from optimizer.quantization.corrections.fallback import NEARLY
 from optimizer.settings import Precision
+from optimizer.stages.forms.budget import as_near_as_any
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Job
@@ -93,5 +93,4 @@ def first_within_budget(forms: Iterable[TypedForm]) -> TypedForm:
         if form.check.ok:
             return form
         tried.append(form)
-    least = min(form.check.drop for form in tried)
-    return next((form for form in tried if form.check.drop <= NEARLY * max(least, 0.0)), tried[-1])
+    return [*as_near_as_any(tried, lambda form: form.check.drop), tried[-1]][0]

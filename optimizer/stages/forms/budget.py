@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from optimizer.quantization.corrections.fallback import NEARLY, Allowance
 from optimizer.quantization.quantize import QuantizedModel
 from optimizer.stages.forms.typed_forms import TypedForm
 
+T = TypeVar("T")
 RETRIES = (0.25, 0.5)
 """Where a form is over the accuracy budget: most of the MACs that are left out of int8, beside what rules leave out.
 Chosen, not measured: half of the work in FP16 is where INT8 has little left to give."""
@@ -57,6 +58,12 @@ def within_budget(
                     return form
                 say(f"with {form.in_words}: {'; '.join(form.check.reasons)}")
                 tried.append(_Tried(form, quantized.fallen_back))
-    least = min(item.form.check.drop for item in tried)
-    near = (item.form for item in tried if item.form.check.drop <= NEARLY * max(least, 0.0))
-    return next(near, tried[-1].form)
+    return [*as_near_as_any(tried, lambda item: item.form.check.drop), tried[-1]][0].form
+
+
+def as_near_as_any(tried: Sequence[T], drop: Callable[[T], float]) -> list[T]:
+    """Of what was tried and is over the budget, all that loses little more than the best does, in their order; empty
+    where no drop is a number.
+    """
+    least = min(map(drop, tried))
+    return [item for item in tried if drop(item) <= NEARLY * max(least, 0.0)]

@@ -20,15 +20,15 @@ from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision, Settings
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
-from optimizer.stages.forms.searching import BudgetSearch, Maker, explained
+from optimizer.stages.forms.searching import BudgetSearch, Maker
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import calibration_key, typing_key
 from optimizer.stages.runner import StageRunner
 from optimizer.typed.graph import GraphTyper
 
-TypeForm: TypeAlias = "Callable[[GraphTyper, FormFiles, QuantizedModel | None], TypedForm]"
-"""Types a quantized graph, or the float one, into a folder, and checks its accuracy."""
+TypeForm: TypeAlias = "Callable[[GraphTyper, FormFiles, QuantizedModel | None, str], TypedForm]"
+"""Types a quantized graph, or the float one for the reason given, into a folder, and checks its accuracy."""
 
 
 def searches(settings: Settings, prepared: Prepared) -> bool:
@@ -66,12 +66,11 @@ def gpu_maker(
     reason = f"no mix with int8 is within the budget of {100 * settings.allowed_drop:.3g} %"
 
     def in_float(folder: Path) -> TypedForm:
-        half = type_form(typer, FormFiles(folder), None)
+        half = type_form(typer, FormFiles(folder), None, reason)
         if half.check.ok:
-            return replace(half, plan=explained(half.plan, reason))
+            return half
         exact = GraphTyper(graph.model, Precision.FP32, graph.joined, graph.costs)
-        fp32 = type_form(exact, FormFiles(folder / "fp32"), None)
-        return replace(fp32, plan=explained(fp32.plan, f"{reason}, nor is FP16"))
+        return type_form(exact, FormFiles(folder / "fp32"), None, f"{reason}, nor is FP16")
 
     def costs(_: Path) -> Costs:
         asked = settings.optimize_for, batchable(job.specs)
@@ -80,7 +79,7 @@ def gpu_maker(
         return replace(found, parts=format_parts(prepared.model, gpus)) if mixes else found
 
     return Maker(
-        lambda quantized, folder: type_form(typer, FormFiles(folder), quantized),
+        lambda quantized, folder: type_form(typer, FormFiles(folder), quantized, ""),
         in_float,
         partial(gpu_trade, shapes=shapes, targets=gpus),
         costs,

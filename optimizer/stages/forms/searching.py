@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from optimizer.events import Events, Progress
-from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.quantization.corrections.fallback import NEARLY, Allowance
+from optimizer.precision import Dtype
+from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import SCHEMES
 from optimizer.search.costs import Costs
@@ -19,6 +19,7 @@ from optimizer.search.narrowing import LOOKS, Aim, Outcome, fastest, spread
 from optimizer.search.pareto import recorded
 from optimizer.search.points import Point, PointStore, Trade
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.budget import as_near_as_any
 from optimizer.stages.forms.typed_forms import TypedForm
 
 CALIBRATIONS = 10.0
@@ -160,8 +161,7 @@ class BudgetSearch:
         """Where nothing is within the budget: the cheapest that is as near as any."""
         points = [point for point in self._points.values() if Dtype(point.form.plan.computes_in).quantized]
         points = points or list(self._points.values())
-        least = min(point.form.check.drop for point in points)
-        near = [point for point in points if point.form.check.drop <= NEARLY * max(least, 0.0)]
+        near = as_near_as_any(points, lambda point: point.form.check.drop)
         return max(near or points, key=lambda point: point.form.quantized_share)
 
 
@@ -170,12 +170,3 @@ def _line(point: Point) -> str:
     bound = f", at most {100 * check.bound.upper:.2f} % with confidence" if check.bound is not None else ""
     drop = round(100 * check.drop, 2) + 0.0  # no -0.00
     return f"with {point.form.in_words}: drop {drop:.2f} %{bound}"
-
-
-def explained(plan: PrecisionPlan, reason: str) -> PrecisionPlan:
-    """``plan`` of a form in float, each node for the one ``reason``, unless it has one of its own."""
-    nodes = {
-        name: replace(node, reason=reason) if node.reason.startswith("asked for with") else node
-        for name, node in plan.nodes.items()
-    }
-    return PrecisionPlan(nodes, plan.notes)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import onnx_ir as ir
 
 from benchmarks.roofline.nodes import predicted_times
 from engines.profile import Shape
+from engines.targets.boards import GpuRates
 from engines.targets.target import Target
 from optimizer.attempt import attempt
 from optimizer.stages.forms.typed_forms import TypedForm
@@ -35,5 +37,9 @@ def node_costs(form: TypedForm, shapes: Mapping[str, Shape], targets: Sequence[T
     if target is None or rates is None:
         return NodeCosts()
     none: dict[str, float] = {}
-    predict = partial(lambda gpu: predicted_times(ir.load(form.path), shapes, gpu), rates)
-    return NodeCosts(attempt("predicted time per node", predict, none)[0], f"time, predicted for {target.name}")
+    found, _ = attempt("predicted time per node", partial(_predicted, form.path, shapes, rates), none)
+    return NodeCosts(found, f"time, predicted for {target.name}") if found else NodeCosts()
+
+
+def _predicted(graph: Path, shapes: Mapping[str, Shape], rates: GpuRates) -> dict[str, float]:
+    return predicted_times(ir.load(graph), shapes, rates)

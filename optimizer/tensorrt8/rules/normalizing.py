@@ -31,7 +31,7 @@ def group_norm(spot: Spot) -> bool:
     groups = spot.node.attributes.get_int("num_groups", 1)
     grouped = spot.do("Reshape", data, spot.integers([0, groups, -1]))
     normal, _, _ = _normalized(spot, grouped, [-1])
-    return _per_channel(spot, spot.do("Reshape", normal, spot.shape_of(data)), len(data.shape))
+    return per_channel(spot, spot.do("Reshape", normal, spot.shape_of(data)), len(data.shape))
 
 
 def instance_norm(spot: Spot) -> bool:
@@ -40,7 +40,7 @@ def instance_norm(spot: Spot) -> bool:
     if data.shape is None or len(data.shape) < 3:
         return False
     normal, _, _ = _normalized(spot, data, list(range(2 - len(data.shape), 0)))
-    return _per_channel(spot, normal, len(data.shape))
+    return per_channel(spot, normal, len(data.shape))
 
 
 def _normalized(spot: Spot, data: ir.Value, axes: list[int]) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -55,7 +55,8 @@ def _normalized(spot: Spot, data: ir.Value, axes: list[int]) -> tuple[ir.Value, 
     return spot.in_fp32("Div", away, deviation), mean, deviation
 
 
-def _per_channel(spot: Spot, normal: ir.Value, rank: int) -> bool:
+def per_channel(spot: Spot, normal: ir.Value, rank: int) -> bool:
+    """Deliver ``normal`` with the node's scale and bias, one of each per channel."""
     shape = spot.integers([-1, *[1] * (rank - 2)])
     scale, bias = (spot.do("Reshape", spot.input(index), shape) for index in (1, 2))
     spot.deliver(spot.do("Add", spot.do("Mul", normal, scale), bias))

@@ -113,6 +113,7 @@ def test_where_no_mix_with_int8_will_do_the_graph_is_in_float_and_says_why(job: 
     assert report.status == "ok" and share(report) == 0
     plan = json.loads((job / "out" / "precision.json").read_text())["nodes"]
     assert "no mix with int8 is within the budget" in plan["conv3"]["reason"]
+    assert not any(node["reason"].startswith("asked for") for node in plan.values())
 
 
 def test_what_is_within_the_budget_at_once_is_not_searched_for(job: Path) -> None:
