@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/optimize demo --force
 
 test: $(VENV)/.installed-dev check
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -17,6 +17,8 @@ from graphs.files import read_json, unwritable, write_atomically, write_json
 from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
 
+SUFFIX = ".optimized"
+"""What the main job ends the name of a bundle's folder with."""
 SCHEMA = 1
 """Version of the layout of manifest.json."""
 MANIFEST = "manifest.json"
@@ -63,6 +65,11 @@ class Bundle:
             raise BadInput(
                 what, where=str(self.path), expected=f"a folder with {MANIFEST}", fix="run `optimize MODEL.onnx`"
             )
+
+    @property
+    def name(self) -> str:
+        """What it is called where nobody says otherwise: the folder's name without what the main job ends it with."""
+        return self.path.resolve().name.removesuffix(SUFFIX)
 
     @property
     def manifest(self) -> BundleManifest:

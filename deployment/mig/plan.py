@@ -78,7 +78,7 @@ class _Cut:
 def plan_slices(gpu: MigGpu, demands: Sequence[Demand], most_gpus: int = 1) -> MigPlan:
     """A plan for all ``demands``. Raises ``BadInput`` for a model that no slice holds, and where ``most_gpus`` are too
     few."""
-    wanted = [(profile, demand) for demand in demands for profile in _profiles_for(gpu, demand)]
+    wanted = [(profile, demand) for demand in demands for profile in _profiles_for(gpu, demand, most_gpus)]
     wanted.sort(key=lambda pair: (-pair[0].memory, -pair[0].compute))
     cuts: list[_Cut] = []
     slices: list[Slice] = []
@@ -86,10 +86,13 @@ def plan_slices(gpu: MigGpu, demands: Sequence[Demand], most_gpus: int = 1) -> M
         number, start = _placed(cuts, profile, gpu)
         slices.append(Slice(number, profile.name, start, demand.name, round(_rate(gpu, profile, demand), 1)))
     if len(cuts) > most_gpus:
-        what = f"{len(slices)} slices need {len(cuts)} of {gpu.title}"
-        raise BadInput(what, where=f"--gpus {most_gpus}", fix=f"give it {len(cuts)}, or less load")
+        raise _too_few(f"{len(slices)} slices need {len(cuts)} of {gpu.title}", len(cuts), most_gpus)
     slices.sort(key=lambda each: each.gpu)  # stable: large ones stay first
     return MigPlan(gpu.name, len(cuts), tuple(slices), tuple(demands))
+
+
+def _too_few(what: str, needed: int, most: int) -> BadInput:
+    return BadInput(what, where=f"--gpus {most}", fix=f"give it {needed}, or less load")
 
 
 def _placed(cuts: list[_Cut], profile: MigProfile, gpu: MigGpu) -> tuple[int, int]:
@@ -102,12 +105,12 @@ def _placed(cuts: list[_Cut], profile: MigProfile, gpu: MigGpu) -> tuple[int, in
     return len(cuts) - 1, start
 
 
-def _profiles_for(gpu: MigGpu, demand: Demand) -> list[MigProfile]:
+def _profiles_for(gpu: MigGpu, demand: Demand, most_gpus: int) -> list[MigProfile]:
     """The slices of one model: of all profiles that hold it the way that takes the least of a GPU, of equal ones that
     with the fewest servers."""
-    if demand.load <= 0 or demand.rate <= 0:
+    if not (0 < demand.load < math.inf and 0 < demand.rate < math.inf):
         what = f"a load of {demand.load:g} at a rate of {demand.rate:g}"
-        raise BadInput(what, where=demand.bundle, expected="more than 0")
+        raise BadInput(what, where=demand.bundle, expected="numbers of samples per second, more than 0")
     need = demand.bytes + RESERVED_BYTES
     fitting = [each for each in gpu.profiles if "+" not in each.name and each.memory_gb << 30 >= need]
     if not fitting:
@@ -120,7 +123,11 @@ def _profiles_for(gpu: MigGpu, demand: Demand) -> list[MigProfile]:
         return count / on_one, count
 
     best = min(fitting, key=cost)
-    return [best] * cost(best)[1]
+    of_a_gpu, count = cost(best)
+    if of_a_gpu > most_gpus:
+        needed = math.ceil(of_a_gpu)
+        raise _too_few(f"{demand.name} alone needs {needed} of {gpu.title}", needed, most_gpus)
+    return [best] * count
 
 
 def _rate(gpu: MigGpu, profile: MigProfile, demand: Demand) -> float:

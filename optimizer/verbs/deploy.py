@@ -64,7 +64,7 @@ def deploy_bundle(
     bundle = Bundle(path)
     if path.resolve() in (out.resolve(), *out.resolve().parents):
         raise BadInput("lies in the bundle itself", where=str(out), expected="a folder outside it")
-    model = name or path.resolve().name.removesuffix(".optimized")
+    model = name or bundle.name
     if system in RELEASES:
         return Deployed(write_release(bundle, system, out, model, key))
     if system == "tensorrt8":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from deployment.kubernetes.image import dockerfile
@@ -12,7 +13,7 @@ from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, service
 from deployment.kubernetes.yaml_text import to_yaml
 from deployment.triton.containers import CONTAINERS
-from deployment.triton.models import ModelFolder, TritonOptions
+from deployment.triton.models import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from deployment.triton.server_options import server_options
 from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
@@ -54,41 +55,45 @@ def write_cluster_files(
     service_name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     gpu = _gpu(targets, options)
     least, most = _replicas(options.replicas or _USUAL_REPLICAS.get(system, "1"))
-    if system == "kserve":
-        if not options.storage_uri:
-            expected = "pvc://…, s3://… or gs://…"
-            raise BadInput("KServe must know where the models lie", where="--storage-uri", expected=expected)
-        asked = ServiceOptions(
-            options.storage_uri, options.namespace, gpu, 1, options.gpu_product, "", least, most, options.cpu,
-            options.memory,
-        )  # fmt: skip
-        manifest = inference_service(service_name, asked)
-        models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
-        return _written(out, models, {SERVICE: manifest})
-    base = _base(triton, options) if system == "docker" else ""
-    pods = _pods(options, triton, gpu, least, most) if system == "kubernetes" else None
-    if pods is not None:
-        deployment(service_name, pods)  # what is wrong is said before models are written
+    texts: Callable[[tuple[str, ...]], dict[str, str]]
+    if system == "docker":
+        texts = partial(_docker, _base(triton, options))
+    elif system == "kserve":
+        texts = partial(_kserve, service_name, _service(options, triton, gpu, least, most))
+    else:
+        texts = partial(_kubernetes, service_name, _pods(options, triton, gpu, least, most))
+    texts(())  # what is wrong is said before models are written
     models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
-    words = server_options(model.config for model in models)
-    if pods is None:
-        return _written(out, models, {IMAGE: dockerfile(base, REPOSITORY, words)})
-    pods = replace(pods, server_options=words)
-    return _written(
-        out,
-        models,
-        {
-            "deployment.yaml": to_yaml(deployment(service_name, pods)),
-            "service.yaml": to_yaml(service(service_name, pods)),
-            "autoscaler.yaml": to_yaml(autoscaler(service_name, pods)),
-        },
-    )
-
-
-def _written(out: Path, models: Sequence[ModelFolder], texts: dict[str, str]) -> list[Path]:
-    for file, text in texts.items():
+    found = texts(server_options(model.config for model in models))
+    for file, text in found.items():
         write_atomically(out / file, text.encode())
-    return [*repository_files(out / REPOSITORY, models), *(out / file for file in texts)]
+    return [*repository_files(out / REPOSITORY, models), *(out / file for file in found)]
+
+
+def _docker(base: str, words: tuple[str, ...]) -> dict[str, str]:
+    return {IMAGE: dockerfile(base, REPOSITORY, words)}
+
+
+def _kserve(name: str, asked: ServiceOptions, words: tuple[str, ...]) -> dict[str, str]:
+    return {SERVICE: to_yaml(inference_service(name, replace(asked, server_options=words)))}
+
+
+def _kubernetes(name: str, pods: PodOptions, words: tuple[str, ...]) -> dict[str, str]:
+    pods = replace(pods, server_options=words)
+    made = {"deployment": deployment, "service": service, "autoscaler": autoscaler}
+    return {f"{file}.yaml": to_yaml(make(name, pods)) for file, make in made.items()}
+
+
+def _service(options: ClusterOptions, triton: TritonOptions | None, gpu: str, least: int, most: int) -> ServiceOptions:
+    if not options.storage_uri:
+        expected = "pvc://…, s3://… or gs://…"
+        raise BadInput("KServe must know where the models lie", where="--storage-uri", expected=expected)
+    container = triton.container if triton is not None else None
+    tag = container.image.rpartition(":")[2] if container is not None else ""
+    return ServiceOptions(
+        options.storage_uri, options.namespace, gpu, 1, options.gpu_product, tag, least, most, options.cpu,
+        options.memory,
+    )  # fmt: skip
 
 
 def _pods(options: ClusterOptions, triton: TritonOptions | None, gpu: str, least: int, most: int) -> PodOptions:

@@ -11,7 +11,7 @@ from deployment.mig.scripts import partition_script, serving_script
 from engines.manifest import EngineManifest
 from engines.targets.mig import MIG_GPUS, MigGpu
 from graphs.errors import BadInput
-from graphs.files import unwritable, write_atomically, write_json
+from graphs.files import read_json, unwritable, write_atomically, write_json
 from optimizer.bundle import Bundle
 
 PLAN, PARTITION, SERVE = "plan.json", "partition.sh", "serve.sh"
@@ -50,8 +50,6 @@ def write_mig_plan(bundle: Bundle, out: Path, name: str, asked: MigRequest) -> l
 
 def mig_lines(out: Path) -> list[str]:
     """The plan in ``out``, for a terminal."""
-    from graphs.files import read_json
-
     plan = read_json(out / PLAN, MigPlan)
     lines = [f"{demand.name}: {demand.load:,.0f} samples/s asked; {demand.how}" for demand in plan.demands]
     lines += [
@@ -69,8 +67,8 @@ def _other(text: str, gpu: MigGpu) -> Demand:
         samples = 0.0
     if not path or samples <= 0:
         raise BadInput(f"{text!r} is no bundle with its load", where="--also", expected="BUNDLE=SAMPLES_PER_SECOND")
-    folder = Path(path)
-    return _demand(Bundle(folder), folder.resolve().name.removesuffix(".optimized"), samples, gpu)
+    bundle = Bundle(Path(path))
+    return _demand(bundle, bundle.name, samples, gpu)
 
 
 def _demand(bundle: Bundle, name: str, load: float, gpu: MigGpu) -> Demand:

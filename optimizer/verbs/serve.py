@@ -16,9 +16,6 @@ from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.version import version
 
-SUFFIX = ".optimized"
-"""What the main job ends a bundle's name with: the model is served under what is before it."""
-
 
 def serve_bundles(
     given: Sequence[str],
@@ -69,8 +66,8 @@ def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:
         name, separator, path = word.partition("=")
         if not separator or Path(word).exists():
             name, path = "", word
-        bundle = Bundle(Path(path)).path
-        name = name or bundle.resolve().name.removesuffix(SUFFIX)
+        opened = Bundle(Path(path))
+        bundle, name = opened.path, name or opened.name
         if not name or "/" in name:
             raise BadInput(f"{name!r} is no model name", where=word, expected="NAME=BUNDLE")
         if bundle.resolve() in (other.resolve() for other in found.get(name, ())):

@@ -45,7 +45,9 @@ def bench_together(
     placements = _placements(target, len(chosen))
     tenants = [
         _tenant(label, folder, batch, placement)
-        for label, folder, placement in zip(_labels(chosen), folders, placements, strict=True)
+        for label, folder, placement in zip(
+            _labels([Bundle(path).name for path in chosen]), folders, placements, strict=True
+        )
     ]
     return run_together(tenants, seconds=seconds, rounds=rounds, say=say)
 
@@ -59,9 +61,8 @@ def _tenant(name: str, folder: Path, batch: int, placement: Placement) -> Tenant
     return Tenant(name, folder.absolute(), next(source.samples()), batch, placement)
 
 
-def _labels(paths: Sequence[Path]) -> list[str]:
-    """Folder names, numbered where one comes more than once."""
-    names = [path.resolve().name.removesuffix(".optimized") for path in paths]
+def _labels(names: Sequence[str]) -> list[str]:
+    """``names``, numbered where one comes more than once."""
     total, seen = Counter(names), Counter[str]()
     labels = []
     for name in names:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from deployment.kubernetes.kserve import ServiceOptions, inference_service
+from deployment.kubernetes.yaml_text import to_yaml
 from graphs.errors import BadInput
 
 
-def load(text: str) -> Any:
-    return pytest.importorskip("yaml").safe_load(text)
+def written(name: str, options: ServiceOptions) -> Any:
+    """The manifest as a cluster reads it."""
+    return yaml.safe_load(to_yaml(inference_service(name, options)))
 
 
 def test_a_gpu_service_asks_for_its_gpu() -> None:
     options = ServiceOptions("pvc://models/net", gpu_resource="nvidia.com/mig-1g.10gb", gpu_product="NVIDIA-A100")
-    service = load(inference_service("net", options))
+    service = written("net", options)
     predictor = service["spec"]["predictor"]
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     assert predictor["model"]["modelFormat"] == {"name": "triton"}
@@ -26,16 +29,21 @@ def test_a_gpu_service_asks_for_its_gpu() -> None:
 
 
 def test_a_cpu_service_asks_for_none() -> None:
-    predictor = load(inference_service("net", ServiceOptions("s3://b/net", gpu_resource="", gpu_product="x")))["spec"][
-        "predictor"
-    ]
+    predictor = written("net", ServiceOptions("s3://b/net", gpu_resource="", gpu_product="x"))["spec"]["predictor"]
     assert set(predictor["model"]["resources"]["limits"]) == {"cpu", "memory"}
     assert "nodeSelector" not in predictor
 
 
+def test_the_triton_asked_for_and_its_options_are_what_runs() -> None:
+    options = ServiceOptions("pvc://m", runtime_version="25.06-py3", server_options=("--rate-limit=execution_count",))
+    model = written("net", options)["spec"]["predictor"]["model"]
+    assert model["runtimeVersion"] == "25.06-py3" and model["args"] == ["--rate-limit=execution_count"]
+    assert not {"runtimeVersion", "args"} & set(written("net", ServiceOptions("pvc://m"))["spec"]["predictor"]["model"])
+
+
 def test_no_value_can_break_out_of_its_field() -> None:
     uri = 's3://a"\nkind: Secret\n#: {x'
-    service = load(inference_service("net", ServiceOptions(uri, namespace="a: b")))
+    service = written("net", ServiceOptions(uri, namespace="a: b"))
     assert service["spec"]["predictor"]["model"]["storageUri"] == uri
     assert service["metadata"]["namespace"] == "a: b"
     assert service["kind"] == "InferenceService"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +47,6 @@ VERSIONS = ("1.27", "1.32")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_manifests_fit_the_published_schemas(kind: str, which: str, version: str) -> None:
     validate = pytest.importorskip("kubernetes_validate")
-    yaml = pytest.importorskip("yaml")
     written = yaml.safe_load(to_yaml(MAKES[kind]("net-1", OPTIONS[which])))
     assert written["kind"] == kind and written == MAKES[kind]("net-1", OPTIONS[which])
     validate.validate(written, version, strict=True)
@@ -116,13 +118,14 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=3))
 def test_what_is_written_as_yaml_is_read_back(value: dict[str, Any]) -> None:
-    assert pytest.importorskip("yaml").safe_load(to_yaml(value)) == value
+    assert yaml.safe_load(to_yaml(value)) == value
 
 
 def test_the_dockerfile_is_clean(tmp_path: Path) -> None:
     text = dockerfile("nvcr.io/nvidia/tritonserver:25.06-py3", "repository", ("--rate-limit=execution_count",))
     assert "USER 1000:1000" in text and '"--model-repository=/models"' in text
-    linter = shutil.which("hadolint")
+    beside = Path(sys.executable).parent  # where pip puts it, which need not be on the PATH
+    linter = shutil.which("hadolint", path=os.pathsep.join([str(beside), os.environ["PATH"]]))
     if linter is None:
         pytest.skip("hadolint is not installed")
     (tmp_path / "Dockerfile").write_text(text)

@@ -55,6 +55,11 @@ def test_more_load_takes_more_slices_and_more_memory_larger_ones() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(BadInput, match="more than a whole"):
         plan_slices(A100, [demand("huge", 1, mib=60_000)])
+    with pytest.raises(BadInput, match="busy alone needs 143 of NVIDIA A100 40 GB"):
+        plan_slices(A100, [demand("busy", 1e6)])
+    for load in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(BadInput, match="a load of"):
+            plan_slices(A100, [demand("odd", load)])
     eight = [demand(f"w{number}", 900) for number in range(8)]
     with pytest.raises(BadInput, match="8 slices need 2 of"):
         plan_slices(A100, eight)

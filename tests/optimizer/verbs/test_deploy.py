@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
+from deployment.triton.containers import CONTAINERS
 from deployment.triton.ensemble import Around
-from deployment.triton.models import ModelFolder
+from deployment.triton.models import ModelFolder, TritonOptions
 from graphs.errors import BadInput
+from optimizer.bundle import Bundle
 from optimizer.verbs import deploy, kubernetes
 from optimizer.verbs.kubernetes import ClusterOptions
 from optimizer.verbs.triton import deploy as triton
 
 
-class Found:
-    """A bundle of these targets."""
+class Found(Bundle):
+    """A bundle of these targets, whatever the folder holds."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __post_init__(self) -> None: ...
 
     def targets(self) -> list[str]:
         return ["cpu", "t4"]
@@ -53,10 +54,12 @@ def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool,
         tmp_path / "out",
         targets=targets,
         cluster=ClusterOptions("pvc://models/net"),
+        triton=TritonOptions(container=CONTAINERS["25.06"]),
     )
     text = deployed.files[-1].read_text()
     assert (tmp_path / "out" / "repository").is_dir()
     assert "name: net-2" in text and '"pvc://models/net"' in text
+    assert 'runtimeVersion: "25.06-py3"' in text  # a plan runs in one TensorRT's only
     assert ("nvidia.com/gpu" in text) is gpu
 
 
