@@ -99,8 +99,7 @@ def convolution(axes: Axes, node: ir.Node) -> None:
         axes.join((data, 1), (weight, 1 if group(node) == 1 else 0))
         axes.join((output, 1), (weight, 0))
     else:
-        for value, axis in ((data, 1), (output, 1), (weight, 0), (weight, 1)):
-            _fix(axes, node, value, axis, "works in groups")
+        _in_groups(axes, node)
     _taps_and_bias(axes, node)
 
 
@@ -112,9 +111,15 @@ def transposed_convolution(axes: Axes, node: ir.Node) -> None:
         _join(axes, data, 1, weight, 0)
         _join(axes, output, 1, weight, 1)
     else:
-        for value, axis in ((data, 1), (output, 1), (weight, 0), (weight, 1)):
-            _fix(axes, node, value, axis, "works in groups")
+        _in_groups(axes, node)
     _taps_and_bias(axes, node)
+
+
+def _in_groups(axes: Axes, node: ir.Node) -> None:
+    """Which channel meets which is a matter of place."""
+    data, weight, output = node.inputs[0], node.inputs[1], node.outputs[0]
+    for value, axis in ((data, 1), (output, 1), (weight, 0), (weight, 1)):
+        _fix(axes, node, value, axis, "works in groups")
 
 
 def _taps_and_bias(axes: Axes, node: ir.Node) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from benchmarks.accuracy.compare import SQNR_CAP_DB
 from benchmarks.report import formats
 from optimizer.precision import NodePrecision
 from optimizer.verbs.engine_tables import render_layers
@@ -98,7 +99,7 @@ def _columns(found: Explanation) -> list[tuple[str, Callable[[str], str]]]:
 def _db(value: float | None) -> str:
     if value is None:
         return ""
-    return "exact" if value >= 200 else f"{value:.1f} dB"
+    return "exact" if value >= SQNR_CAP_DB else f"{value:.1f} dB"
 
 
 def _told(found: Explanation) -> Iterator[str]:
