@@ -75,6 +75,7 @@ class Narrowing:
         self._known: dict[Moves, tuple[Step, Outcome]] = {first[0].moves: first}
 
     def run(self) -> Choice:
+        """The cheapest set within the drop allowed that a bounded number of measurements finds."""
         turns = 0
         while self._may_measure() and (step := self._next(turns)) is not None:
             self._look(step)
@@ -164,17 +165,6 @@ class Narrowing:
                 if step.moves not in self._known and step.noise <= most:
                     return step
         return None
-
-
-def fastest(
-    table: Table,
-    first: tuple[Step, Outcome],
-    measure: Callable[[Step], Outcome],
-    limit: float,
-    goes_on: Callable[[], bool] = lambda: True,
-) -> Choice:
-    """The cheapest set within the drop ``limit`` that a bounded number of measurements finds; see ``Narrowing``."""
-    return Narrowing(table, first, measure, limit, goes_on).run()
 
 
 def spread(steps: Sequence[Step], count: int) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
@@ -15,10 +16,17 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.targets.target import CPU, Target
 from graphs.model_files import external_files
 from optimizer.attempt import attempt
-from optimizer.search.points import Trade
 
 SECONDS, RUNS = 0.4, 5
 """How long a form is timed, and how often at least; enough to draw it, not to choose what ships."""
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What a form costs: milliseconds of one inference by target and bytes of its graph."""
+
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    bytes: int = 0
 
 
 def gpu_trade(path: Path, shapes: Mapping[str, Sequence[int]], targets: Sequence[Target]) -> Trade:

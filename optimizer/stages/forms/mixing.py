@@ -15,11 +15,11 @@ from optimizer.precision import Dtype
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.search.costs import Costs, cpu_costs, format_parts, gpu_costs
-from optimizer.search.points import PointStore
 from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision, Settings
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
+from optimizer.stages.forms.search_points import PointStore
 from optimizer.stages.forms.searching import BudgetSearch, Maker
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Cleaned, Job

@@ -15,11 +15,12 @@ from optimizer.quantization.quantize import Prepared, QuantizedModel
 from optimizer.quantization.scheme import SCHEMES
 from optimizer.search.costs import Costs
 from optimizer.search.frontier import FLOAT, Format, Moves, Step, Table, to_float
-from optimizer.search.narrowing import LOOKS, Aim, Outcome, fastest, spread
-from optimizer.search.pareto import recorded
-from optimizer.search.points import Point, PointStore, Trade
+from optimizer.search.narrowing import LOOKS, Aim, Narrowing, Outcome, spread
+from optimizer.search.trades import Trade
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.budget import as_near_as_any
+from optimizer.stages.forms.pareto import recorded
+from optimizer.stages.forms.search_points import Point, PointStore
 from optimizer.stages.forms.typed_forms import TypedForm
 
 CALIBRATIONS = 10.0
@@ -75,7 +76,7 @@ class BudgetSearch:
         table = Table(self.prepared.sensitivities(), costs.by_node, self._formats(costs))
         self._preparing = time.perf_counter() - started
         self._all = table.all_in_float
-        choice = fastest(table, (table.step(begun), outcome), self._measured, self.limit, self._goes_on)
+        choice = Narrowing(table, (table.step(begun), outcome), self._measured, self.limit, self._goes_on).run()
         for step in spread(table.frontier(), PICTURED) if not first.form.check.ok else ():
             new = step.moves not in self._points and self._makes(step)
             if new and len(self._points) < PICTURED and self._goes_on():

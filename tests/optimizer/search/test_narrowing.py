@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.search.frontier import STEP, Format, Moves, Step, Table, to_float
-from optimizer.search.narrowing import LOOKS, Aim, Choice, Outcome, fastest
+from optimizer.search.narrowing import LOOKS, Aim, Choice, Narrowing, Outcome
 
 FACTOR = 0.1
 """How much more than the best set the search's may cost, of all nodes' cost: what ten looks are worth."""
@@ -54,7 +54,7 @@ class Measured:
 
     def search(self, moves: Moves = frozenset()) -> Choice:
         first = self.table.step(moves)
-        return fastest(self.table, (first, self.outcome(first)), self, self.limit)
+        return Narrowing(self.table, (first, self.outcome(first)), self, self.limit).run()
 
 
 def best_of_all(model: Measured) -> float:
@@ -134,7 +134,7 @@ def test_where_nothing_holds_there_is_no_choice() -> None:
 def test_it_ends_when_time_is_up() -> None:
     model = Measured(table_of([0.1] * 50, [1.0] * 50), limit=1.0)
     first = model.table.step(frozenset())
-    fastest(model.table, (first, model.outcome(first)), model, 1.0, lambda: len(model.asked) < 2)
+    Narrowing(model.table, (first, model.outcome(first)), model, 1.0, lambda: len(model.asked) < 2).run()
     assert len(model.asked) == 2
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.report.budget import PrecisionSearch, SearchPoint
-from optimizer.search.points import Point
 from optimizer.search.record import SearchRecord
+from optimizer.stages.forms.search_points import Point
 
 
 def recorded(

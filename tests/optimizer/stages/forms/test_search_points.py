@@ -9,9 +9,10 @@ import pytest
 from benchmarks.accuracy.compare import Accuracy
 from optimizer.precision import PrecisionPlan
 from optimizer.search.frontier import to_float
-from optimizer.search.pareto import beats, recorded
-from optimizer.search.points import Point, PointStore, Trade
+from optimizer.search.trades import Trade
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
+from optimizer.stages.forms.pareto import beats, recorded
+from optimizer.stages.forms.search_points import Point, PointStore
 from optimizer.stages.forms.typed_forms import TypedForm
 
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from graphs.digests import digest_of
 from graphs.errors import BadInput
 from graphs.files import read_json, read_record, write_json, write_record
 from optimizer.search.frontier import Move, Moves
+from optimizer.search.trades import Trade
 from optimizer.stages.forms.typed_forms import TypedForm
 
 _POINT, _KEY = "point.json", "search.json"
-
-
-@dataclass(frozen=True)
-class Trade:
-    """What a form costs: milliseconds of one inference by target and bytes of its graph."""
-
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    bytes: int = 0
 
 
 @dataclass(frozen=True)
