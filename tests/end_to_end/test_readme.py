@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optimizer.cli.main import MAIN_JOB, VERBS
 from optimizer.demo import fashion
 from tests.end_to_end.conftest import ROOT, command, environment
 
@@ -68,6 +69,10 @@ def test_the_two_commands_are_make_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
         assert f"make {target}\n" in README and re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_verb_is_named() -> None:
+    assert not [verb for verb in VERBS if verb != MAIN_JOB and f"`{verb}`" not in README]
 
 
 def test_links_lead_somewhere() -> None:
