@@ -33,6 +33,11 @@ def read_split(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     return images, read_idx(folder, f"{prefix}-labels-idx1-ubyte", 8)
 
 
+def tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """A split as a network takes it: images (N, 1, 28, 28) uint8, labels (N,) int64."""
+    return torch.tensor(images.copy())[:, None], torch.tensor(labels.copy()).long()
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions with a residual add; a 1x1 projection where the shape changes."""
 
@@ -97,10 +102,8 @@ def train(folder: Path, out: Path, epochs: int, batch: int, threads: int) -> Non
     torch.set_num_threads(threads)
     pixels, classes = read_split(folder, "train")
     test_pixels, test_classes = read_split(folder, "t10k")
-    images = torch.tensor(pixels.copy())[:, None]
-    labels = torch.tensor(classes.copy()).long()
-    test_images = torch.tensor(test_pixels.copy())[:, None]
-    test_labels = torch.tensor(test_classes.copy()).long()
+    images, labels = tensors(pixels, classes)
+    test = tensors(test_pixels, test_classes)
     net = network().to(memory_format=torch.channels_last)
     steps = len(images) // batch
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -115,19 +118,19 @@ def train(folder: Path, out: Path, epochs: int, batch: int, threads: int) -> Non
             loss.backward()
             optimizer.step()
             schedule.step()
-        print(f"epoch {epoch + 1}/{epochs}: test top-1 {accuracy(net, test_images, test_labels):.4f}", flush=True)
-    export(net, out)
+        print(f"epoch {epoch + 1}/{epochs}: test top-1 {accuracy(net, *test):.4f}", flush=True)
+    export(net, out / "fashion_resnet.onnx")
     pick = np.random.default_rng(0).choice(len(pixels), 512, replace=False)
     np.savez_compressed(out / "fashion_calibration.npz", images=pixels[pick])
     np.savez_compressed(out / "fashion_test.npz", images=test_pixels, labels=test_classes)
 
 
-def export(net: nn.Module, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def export(net: nn.Module, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         net.eval(),
         (torch.zeros(1, 1, 28, 28),),
-        str(out / "fashion_resnet.onnx"),
+        str(path),
         input_names=["input"],
         output_names=["logits"],
         opset_version=17,

@@ -3,9 +3,16 @@
 A pre-norm encoder of ``LAYERS`` layers: attention over four heads, a gated feed-forward. Planted, as reported of T5 and
 other models in FP16: in one layer the gate's product is beyond 65504; the residual stream behind it holds a channel of
 1e5 to the end; one layer's attention scores are scaled by 1e5 before a softmax divides them by as much again.
+
+    python -m studies.float16.transformer FILE.onnx
+
+writes it, for ``optimize``.
 """
 
 from __future__ import annotations
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -90,3 +97,9 @@ def _layer(layer: int, weights: dict[str, Array], rng: np.random.Generator) -> l
 
 def sample(rng: np.random.Generator) -> dict[str, Array]:
     return {"x": rng.standard_normal((1, TOKENS, D)).astype(np.float32)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="the ONNX file to write")
+    onnx.save(transformer(), parser.parse_args().file)

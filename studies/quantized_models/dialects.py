@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
-SOURCE = Path(__file__).parents[2] / "optimizer" / "demo" / "fashion_resnet.onnx"
+from optimizer.demo.fashion import MODEL
+
 BATCH = 16
 Images = NDArray[np.float32]
 
@@ -27,7 +28,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 def _static(**options: object) -> Callable[[Path, Images], None]:
     def make(path: Path, images: Images) -> None:
         given = {"quant_format": QuantFormat.QDQ, "per_channel": True, "weight_type": QuantType.QInt8}
-        quantize_static(SOURCE, path, _Reader(images), **(given | {"activation_type": QuantType.QUInt8} | options))
+        quantize_static(MODEL, path, _Reader(images), **(given | {"activation_type": QuantType.QUInt8} | options))
 
     return make
 
@@ -44,7 +45,7 @@ DIALECTS: dict[str, Callable[[Path, Images], None]] = {
     "ONNX Runtime QDQ, uint8 data": _static(),
     "ONNX Runtime QDQ, int8 data with zero points": _static(activation_type=QuantType.QInt8),
     "ONNX Runtime QOperator": _static(quant_format=QuantFormat.QOperator),
-    "ONNX Runtime dynamic": lambda path, _: quantize_dynamic(SOURCE, path),
+    "ONNX Runtime dynamic": lambda path, _: quantize_dynamic(MODEL, path),
 }
 """Name -> writes the model, calibrated on images [n, 1, 28, 28] float32 where it has ranges."""
 

@@ -27,11 +27,10 @@ from engines.engine import Engine
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.tensorrt.library import installed
 from optimizer import optimize
+from optimizer.demo.fashion import HERE, MODEL, normalise
 from optimizer.simulation.run import simulated
-from studies.quantized_models.dialects import DIALECTS, SOURCE, Images, make
+from studies.quantized_models.dialects import DIALECTS, Images, make
 
-DEMO = SOURCE.parent
-MEAN, STD = 0.2860, 0.3530
 CALIBRATED, TIMED, ROUNDS = 160, 8, 60
 
 _HEAD = (
@@ -67,7 +66,7 @@ def judge(name: str, path: Path, folder: Path, tested: tuple[Images, np.ndarray]
     ).report
     cpu, typed = folder / "out" / "engines" / "cpu" / "model.onnx", folder / "out" / "model.onnx"
     with ExitStack() as stack:
-        engines = [stack.enter_context(OnnxRuntimeEngine(item, threads=1)) for item in (path, cpu, SOURCE)]
+        engines = [stack.enter_context(OnnxRuntimeEngine(item, threads=1)) for item in (path, cpu, MODEL)]
         gpu = stack.enter_context(simulated(typed))
         top1 = _top1(engines[0], *tested), _top1(gpu, *tested), _top1(engines[1], *tested)
         times = _times(engines, tested[0][:TIMED])
@@ -84,12 +83,7 @@ def judge(name: str, path: Path, folder: Path, tested: tuple[Images, np.ndarray]
 
 
 def _calibration() -> Images:
-    return _normalised(np.load(DEMO / "fashion_calibration.npz")["images"][:CALIBRATED])
-
-
-def _normalised(images: np.ndarray) -> Images:
-    pixels: Images = ((images.astype(np.float32) / 255 - MEAN) / STD)[:, None].astype(np.float32)
-    return pixels
+    return normalise(np.load(HERE / "fashion_calibration.npz")["images"][:CALIBRATED, None])
 
 
 def _top1(engine: Engine, images: Images, labels: np.ndarray) -> float:
@@ -117,8 +111,8 @@ def main() -> None:
     parser.add_argument("--qat", type=Path, help="a model that studies.quantized_models.train_qat has written")
     parser.add_argument("--images", type=int, default=10_000)
     asked = parser.parse_args()
-    test = np.load(DEMO / "fashion_test.npz")
-    tested = _normalised(test["images"][: asked.images]), test["labels"][: asked.images]
+    test = np.load(HERE / "fashion_test.npz")
+    tested = normalise(test["images"][: asked.images, None]), test["labels"][: asked.images]
     makers: dict[str, Callable[[Path], Path]] = {}
     if asked.qat is not None:
         makers["Q/DQ for TensorRT, trained (QAT)"] = lambda _: asked.qat

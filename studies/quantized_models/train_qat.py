@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from studies.demo_model.train import accuracy, augment, normalise, read_split
+from studies.demo_model.train import accuracy, augment, export, normalise, read_split, tensors
 
-FLOAT_MODEL = Path(__file__).parents[2] / "optimizer" / "demo" / "fashion_resnet.onnx"
+MODEL = Path(__file__).parents[2] / "optimizer" / "demo" / "fashion_resnet.onnx"
+"""By its path: the environment with PyTorch need not have what the product needs."""
 WARM_UP = 20
 """Batches on which activations are observed before scales are fixed."""
 
@@ -105,11 +106,9 @@ def _stride(node: onnx.NodeProto) -> int:
 def train(folder: Path, out: Path, steps: int, batch: int, threads: int) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    pixels, classes = read_split(folder, "train")
-    test_pixels, test_classes = read_split(folder, "t10k")
-    images, labels = torch.tensor(pixels.copy())[:, None], torch.tensor(classes.copy()).long()
-    test = torch.tensor(test_pixels.copy())[:, None], torch.tensor(test_classes.copy()).long()
-    net = QuantNet(FLOAT_MODEL)
+    images, labels = tensors(*read_split(folder, "train"))
+    test = tensors(*read_split(folder, "t10k"))
+    net = QuantNet(MODEL)
     print(f"test top-1 in float {accuracy(net, *test):.4f}", flush=True)
     order = torch.randperm(len(images))
     with torch.no_grad():
@@ -130,24 +129,14 @@ def train(folder: Path, out: Path, steps: int, batch: int, threads: int) -> None
         optimizer.step()
         schedule.step()
     print(f"test top-1 after {steps} steps {accuracy(net, *test):.4f}", flush=True)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        net.eval(),
-        (torch.zeros(1, 1, 28, 28),),
-        str(out / "qat.onnx"),
-        input_names=["input"],
-        output_names=["logits"],
-        opset_version=17,
-        dynamo=False,
-        dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
-    )
+    export(net, out / "qat.onnx")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="folder with the four Fashion-MNIST .gz files")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
