@@ -28,7 +28,8 @@ from optimizer.verbs.engine_tables import counts_line, manifests
 @dataclass(frozen=True)
 class Explanation:
     """The plan of a bundle's ``model.onnx`` or of the graph one engine runs, or of one node; ``notes`` tell what the
-    passes did. ``apart`` names the engines that run another graph: their plans are their own.
+    passes did, and what could not be told. ``apart`` names the engines that run another graph: their plans are their
+    own.
 
     ``macs`` are all of the graph's, whatever ``nodes`` are shown. ``engines`` says in a line per target what became of
     the plan, ``layers`` which kernels of each run the one node. ``differs`` says of targets whose engines were seen to
@@ -67,11 +68,11 @@ def explain_bundle(path: Path, node: str | None, target: str | None = None) -> E
         raise BadInput(f"no node {node!r}", where=str(path), expected=_close(node, plan))
     tables = {name: found.layers for name, found in manifests(bundle).items() if target in (None, name)}
     tables = {name: layers for name, layers in tables.items() if layers}
-    predicted_for, predicted = _predicted(bundle, target)
+    predicted_for, predicted, failed = _predicted(bundle, target)
     reported = _reported(bundle, target)
     shared = Explanation(
         nodes=plan.nodes,
-        notes=plan.notes,
+        notes=[*plan.notes, *failed],
         engines={name: counts_line(count_layers(rows)) for name, rows in tables.items()},
         apart=[name for name in bundle.targets() if target is None and bundle.plan(name) != plan],
         macs=sum(found.macs for found in plan.nodes.values()),
@@ -166,9 +167,9 @@ def _readers(node: ir.Node) -> list[ir.Node]:
     return [use.node for value in node.outputs for use in value.uses()]
 
 
-def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float]]:
+def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float], list[str]]:
     """What kernels of ``model.onnx`` should take on the GPU ``target``, by default the first the bundle has a plan for;
-    nothing where there is none, or the roofline cannot read the graph.
+    nothing where there is none, and a note where the roofline cannot read the graph.
     """
     for name in bundle.targets() if target is None else [target]:
         folder = bundle.engine_directory(name)
@@ -177,8 +178,10 @@ def _predicted(bundle: Bundle, target: str | None) -> tuple[str, dict[str, float
         rates = known.rates if known is not None and manifest.backend != Backend.ONNXRUNTIME.value else None
         if rates is not None:
             none: dict[str, float] = {}
-            return name, attempt("prediction by the roofline model", partial(_times, bundle, manifest, rates), none)[0]
-    return "", {}
+            look = partial(_times, bundle, manifest, rates)
+            times, notes = attempt("prediction by the roofline model", look, none)
+            return name, times, notes
+    return "", {}, []
 
 
 def _times(bundle: Bundle, manifest: EngineManifest, rates: GpuRates) -> dict[str, float]:

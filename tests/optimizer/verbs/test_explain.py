@@ -16,9 +16,11 @@ from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
 from graphs.files import write_json
+from optimizer.attempt import STRICT
 from optimizer.bundle import BundleManifest
 from optimizer.cli.main import main
 from optimizer.precision import Dtype, ErrorOrigin, NodePrecision, PrecisionPlan
+from optimizer.verbs.explain import bundle as explaining
 from optimizer.verbs.explain.bundle import Explanation, _neighbours, explain_bundle
 from optimizer.verbs.explain.text import orders, render, render_node, short
 from tests.end_to_end.conftest import cnn
@@ -32,6 +34,9 @@ NODES = {
     "second": NodePrecision(Dtype.INT8, "rule 3 (quantize data and weight)", "Conv", 700, 40.0, 30.0),
     "sum": NodePrecision(Dtype.FP16, "asked for by the plan", "Add"),
 }
+
+
+IMAGE = (TensorSpec("input", "float32", ("batch", 3, 16, 16)),)
 
 
 @pytest.fixture
@@ -88,17 +93,27 @@ def test_one_node_in_full_with_its_neighbours(bundle: Path) -> None:
     assert "second" in str(error.value)
 
 
+def engine_for(bundle: Path, target: str) -> None:
+    """The description of a plan, without the plan."""
+    folder = bundle / "engines" / target
+    folder.mkdir(parents=True)
+    profile = ShapeProfile({})
+    plan = EngineManifest(target, "tensorrt", "11.4.0", None, "engine.plan", "", 1, "int8", profile, IMAGE, ())
+    plan.save(folder)
+
+
 def test_a_plan_for_a_gpu_of_no_listed_kind_is_explained_without_a_prediction(bundle: Path) -> None:
-    image = TensorSpec("input", "float32", ("batch", 3, 16, 16))
-    for name in ("sm86", "t4"):
-        folder = bundle / "engines" / name
-        folder.mkdir(parents=True)
-        plan = EngineManifest(
-            name, "tensorrt", "11.4.0", None, "engine.plan", "", 1, "int8", ShapeProfile({}), (image,), ()
-        )
-        plan.save(folder)
+    engine_for(bundle, "sm86")
+    engine_for(bundle, "t4")
     assert explain_bundle(bundle, None, "sm86").predicted_for == ""
     assert explain_bundle(bundle, None).predicted_for == "t4"
+
+
+def test_a_prediction_that_cannot_be_made_says_why(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(STRICT, raising=False)
+    monkeypatch.setattr(explaining, "predicted_times", lambda *given: {}["a kernel"])
+    engine_for(bundle, "t4")
+    assert any("left out: prediction by the roofline model" in note for note in explain_bundle(bundle, None).notes)
 
 
 def test_a_node_that_is_reached_on_many_ways_is_looked_at_once() -> None:
