@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
 
@@ -39,8 +40,12 @@ class Ratio:
     pairs: int
 
 
+Medians: TypeAlias = "Mapping[int, float]"
+"""Of one engine: the median seconds of a run by round of bursts."""
+
+
 def burst_medians(timings: Timings) -> dict[int, float]:
-    """Median seconds per round of bursts."""
+    """``Medians`` of all that was timed."""
     pairs = zip(timings.rounds, timings.seconds, strict=True)
     return {number: float(np.median([s for _, s in group])) for number, group in groupby(pairs, key=lambda p: p[0])}
 
@@ -54,7 +59,10 @@ def variation(values: Sequence[float]) -> float:
 
 def compare_bursts(baseline: Timings, candidate: Timings) -> Ratio:
     """Baseline over candidate, from the rounds in which both ran."""
-    first, second = burst_medians(baseline), burst_medians(candidate)
+    return _ratio(burst_medians(baseline), burst_medians(candidate))
+
+
+def _ratio(first: Medians, second: Medians) -> Ratio:
     ratios = sorted(first[number] / second[number] for number in first.keys() & second.keys())
     low, high = median_interval(ratios)
     return Ratio(float(np.median(ratios)), low, high, len(ratios))
@@ -72,18 +80,17 @@ def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
     return ordered[max(low, 0)], ordered[min(high, count - 1)]
 
 
-def known(timings: Mapping[str, Timings], min_runs: int) -> bool:
-    """Whether more runs would tell little: median and ratio to the first engine known within 2 %, of every engine, from
-    ``min_runs`` of it at least.
+def known(engines: Sequence[Medians]) -> bool:
+    """Whether more runs would tell little: median and ratio to the first engine known within 2 %, of every engine.
 
     It looks at widths alone, never at which is faster, and a fixed width keeps its coverage however often it is looked
     at (Chow and Robbins, 1965).
     """
-    found = list(timings.values())
-    if any(len(one.seconds) < min_runs or one.rounds[-1] + 1 < KNOWN_BURSTS for one in found):
+    if any(len(one) < KNOWN_BURSTS for one in engines):
         return False
-    medians = [sorted(burst_medians(one).values()) for one in found]
-    ratios = [compare_bursts(found[0], other) for other in found[1:]]
-    intervals = [(float(np.median(values)), *median_interval(values)) for values in medians]
+    ratios = [_ratio(engines[0], other) for other in engines[1:]]
+    intervals = [
+        (float(np.median(values)), *median_interval(values)) for values in (sorted(m.values()) for m in engines)
+    ]
     intervals += [(ratio.value, ratio.low, ratio.high) for ratio in ratios]
     return all(high - low <= 2 * KNOWN_WITHIN * value for value, low, high in intervals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from benchmarks.measurement import Latency, summarize_latency
 from benchmarks.timing.bursts import Timings, known
@@ -52,13 +53,17 @@ def time_in_turns(
     about every run.
     """
     times = {name: Timings() for name in engines}
+    medians: dict[str, dict[int, float]] = {name: {} for name in engines}
     order, number, origin = list(engines), 0, time.perf_counter()
     while pending := [name for name in order if not _done(times[name].seconds, seconds, min_runs)]:
         for name in pending:
+            before = len(times[name].seconds)
             _burst(engines[name], feeds[name], times[name], number, origin)
+            medians[name][number] = median(times[name].seconds[before:])
         order.reverse()
         number += 1
-        if until_known and known(times, min_runs):
+        enough = all(len(one.seconds) >= min_runs for one in times.values())
+        if until_known and enough and known(list(medians.values())):
             break
     return times
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.timing.bursts import Timings, compare_bursts, known, median_interval, variation
+from benchmarks.timing.bursts import (
+    KNOWN_BURSTS,
+    Timings,
+    burst_medians,
+    compare_bursts,
+    known,
+    median_interval,
+    variation,
+)
 from benchmarks.timing.conditions import Conditions, GpuConditions
+from benchmarks.timing.latency import BURST_SECONDS
 from benchmarks.timing.steady import Spread, judge, measure_steady, warm_up
 from tests.benchmarks.timing.sleeping import FEED, Sleeping
 
@@ -108,4 +118,15 @@ def test_a_measurement_ends_early_where_it_is_known(noise: float, runs: int, eno
     found = {
         name: timings(list(mean * (1 + noise * rng.standard_normal(runs)))) for name, mean in (("a", 1.0), ("b", 0.5))
     }
-    assert known(found, min_runs=20) is enough
+    assert known([burst_medians(one) for one in found.values()]) is enough
+
+
+@pytest.mark.parametrize("seconds", [0.002, 0.05])
+def test_steady_engines_are_timed_until_they_are_known_and_no_further(seconds: float) -> None:
+    engines: Any = {"fp32": Sleeping(seconds), "int8": Sleeping(seconds / 2)}
+    known_at, all_of_it = (
+        measure_steady(engines, dict.fromkeys(engines, FEED), seconds=3.0, until_known=early).steadiness.speedup["int8"]
+        for early in (True, False)
+    )
+    assert known_at.pairs == max(KNOWN_BURSTS, ceil(20 / ceil(BURST_SECONDS / seconds))) < all_of_it.pairs
+    assert known_at.value == pytest.approx(all_of_it.value)
