@@ -11,6 +11,7 @@ from typing import Any
 
 from deployment.serving.access import Access
 from deployment.serving.figures import Metrics
+from deployment.serving.library_log import logger_to
 from deployment.serving.limits import Gate, Limits
 from deployment.serving.repository import Repository
 from deployment.serving.state import State
@@ -96,6 +97,7 @@ class Server:
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             access_log=None,
+            logger=logger_to(self._say),
         )
         factory = limited(self._connections, self.state.gate.limits.connections)
         host, port = self._endpoint.host, self._endpoint.http_port

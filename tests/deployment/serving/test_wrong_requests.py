@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import struct
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,7 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from deployment.serving.http_body import HEADER_LENGTH
-from tests.deployment.serving.conftest import Running
+from tests.deployment.serving.conftest import Running, serving, times, write_bundle
 
 INFER = "/v2/models/double/infer"
 ROW = struct.pack("<4f", 1, 2, 3, 4)
@@ -119,6 +121,22 @@ def test_binary_tensors_that_do_not_fit(doubling: Running, size: Any, tail: byte
 def test_paths_that_are_none(doubling: Running, path: str, status: int) -> None:
     found, answer = post(doubling, path, b"")
     assert found == status and answer["error"]
+
+
+def test_what_is_no_http_is_a_line_of_the_log_and_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    with serving({"double": [write_bundle(tmp_path, times(2))]}, said=said.append) as running:
+        said.clear()
+        host, port = running.http.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(b"POST /v2/\xff HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"400 Bad Request" in connection.recv(1000)
+        assert post(running, INFER, asked(GOOD), {"Content-Encoding": "br"})[0] == 400
+    lines = [line for line in said if "400" in line]
+    assert any("Invalid char in url path" in line for line in lines) and not any("\n" in line for line in lines)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_load_brings_no_files_of_its_own(doubling: Running) -> None:
