@@ -34,12 +34,8 @@ _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.Data
 @dataclass(frozen=True)
 class FirstBad:
     """``tensor``, which ``node`` makes, has ``value`` dB, below the bar; ``before`` is the worst that was measured of
-    what it is made of, infinite where that is the graph's own inputs.
-
-    ``among`` are the nodes that may be at fault: those between ``tensor`` and the nearest tensors that are right, in
-    graph order. Besides ``node`` they are nodes whose results could not be read, or were not asked about any more: the
-    Q/DQ that it reads through, for one, which engines fuse with it, and in which a value between two codes falls
-    either way.
+    what it is made of, infinite where that is the graph's own inputs. What lies between could not be read, or was not
+    asked about any more.
     """
 
     node: str
@@ -47,7 +43,6 @@ class FirstBad:
     tensor: str
     value: float
     before: float
-    among: tuple[str, ...]
 
     @property
     def begins_here(self) -> bool:
@@ -108,15 +103,8 @@ class Bisection:
         node = bad.producer()
         assert node is not None
         before = [db for value, db in self._known.items() if db >= bar and self._feeds(value, open_)]
-        among = dict.fromkeys(str(made.name) for value in open_ if (made := value.producer()) is not None)
-        return FirstBad(
-            str(node.name),
-            node.op_type,
-            str(bad.name),
-            self._known[bad],
-            min(before, default=math.inf),
-            tuple(among),
-        )
+        worst = min(before, default=math.inf)
+        return FirstBad(str(node.name), node.op_type, str(bad.name), self._known[bad], worst)
 
     def _feeds(self, value: ir.Value, open_: Sequence[ir.Value]) -> bool:
         readers = {user for user, _ in value.uses()}

@@ -19,6 +19,7 @@ from graphs.constants import constant_array
 from graphs.edits import GraphEdits, drop_unused_initializers
 
 QUANTIZERS = frozenset({"TRT_FP4DynamicQuantize", "TRT_MXFP8DynamicQuantize"})
+"""Their first output holds the codes, the second the scales."""
 MX_DEQUANTIZER = "TRT_MXFP8DequantizeLinear"
 _FLOAT, _FP8 = ir.DataType.FLOAT, ir.DataType.FLOAT8E4M3FN
 _E8M0_BIAS = 127

@@ -15,14 +15,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from graphs.block_quantizers import QUANTIZERS
 from graphs.constants import constant_array, constant_tensor
 from graphs.operators import is_standard
 from graphs.weighted import is_weighted, output_axis, reduction_axis
 
 _FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _QUANTIZED = {ir.DataType.INT8, ir.DataType.INT4, ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT4E2M1}
-BLOCK_QUANTIZERS = {"TRT_FP4DynamicQuantize": 1, "TRT_MXFP8DynamicQuantize": 1}
-"""TensorRT's own operators that quantize in blocks as the model runs, and which output holds the scales."""
 
 
 class Rule(str, Enum):
@@ -138,7 +137,7 @@ def _found_as_it_runs(scale: ir.Value | None) -> bool:
     own (two levels).
     """
     producer = scale.producer() if scale is not None else None
-    return producer is not None and producer.op_type in ("DequantizeLinear", *BLOCK_QUANTIZERS)
+    return producer is not None and producer.op_type in ("DequantizeLinear", *QUANTIZERS)
 
 
 def _smallest(scale: np.ndarray) -> float:
@@ -183,7 +182,7 @@ def _source_of_dequantize(node: ir.Node) -> _Found:
     if source is None or constant_tensor(source) is not None:
         return
     producer = source.producer()
-    if producer is None or producer.op_type not in ("QuantizeLinear", *BLOCK_QUANTIZERS):
+    if producer is None or producer.op_type not in ("QuantizeLinear", *QUANTIZERS):
         yield Rule.DANGLING, "dequantizes what no QuantizeLinear made"
 
 

@@ -7,6 +7,7 @@ Neural Networks", arXiv:2104.08378, and the sparsity section of the TensorRT dev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,18 +70,13 @@ def weight_of(node: ir.Node) -> NDArray[Any] | None:
     for _ in range(_MOST_STEPS):
         tensor = constant_tensor(value)
         if tensor is not None:
-            array = tensor.numpy()
-            for order in reversed(orders):
-                array = np.transpose(array, order or None)
-            return array
+            return _transposed(tensor.numpy(), orders)
         maker = value.producer() if value is not None else None
         if maker is None or not is_standard(maker):
             return None
         if maker.op_type == "DequantizeLinear":
             if (codes := _codes(maker)) is not None:
-                for order in reversed(orders):
-                    codes = np.transpose(codes, order or None)
-                return codes
+                return _transposed(codes, orders)
             if not _zero_at_zero(maker):
                 return None
         elif maker.op_type == "Transpose":
@@ -89,6 +85,13 @@ def weight_of(node: ir.Node) -> NDArray[Any] | None:
             return None
         value = maker.inputs[0]
     return None
+
+
+def _transposed(array: Array, orders: Sequence[Sequence[int]]) -> Array:
+    """``array`` in the last of ``orders``, then in those before; an empty one turns all axes around."""
+    for order in reversed(orders):
+        array = np.transpose(array, order or None)
+    return array
 
 
 def _codes(maker: ir.Node) -> NDArray[Any] | None:

@@ -6,7 +6,9 @@ Field for field as ``report.json`` stores them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["surely", "on_samples", "missed"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class BudgetSummary:
     none. Bounds allow for one of ``looks`` forms having been chosen by the same samples.
     """
 
-    verdict: Literal["surely", "on_samples", "missed"]
+    verdict: Verdict
     drop: float
     upper: float | None
     level: float

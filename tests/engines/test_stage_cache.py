@@ -109,3 +109,15 @@ def test_what_is_not_there_is_not_dropped(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("engines.stage_cache.shutil.rmtree", lambda path, **_: removed.append(path))
     assert not StageCache(tmp_path / "cache").fetch("key", tmp_path / "out")
     assert removed == [tmp_path / "out"]
+
+
+def test_locks_that_nobody_has_held_for_long_are_forgotten(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path / "cache")
+    assert not cache.unusable()
+    with cache.claimed("held"), cache.claimed("left"):
+        pass
+    with cache.claimed("held"), cache.claimed("new"):
+        for name in ("held", "left"):
+            os.utime(tmp_path / "cache" / "locks" / f"{name}.lock", (1, 1))
+        cache.evict()
+        assert {path.name for path in (tmp_path / "cache" / "locks").iterdir()} == {"held.lock", "new.lock"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.accuracy.confidence import LEVEL
-from benchmarks.report.budget import BudgetSummary, PrecisionSearch
+from benchmarks.report.budget import BudgetSummary, PrecisionSearch, Verdict
 from engines.targets.target import CPU
 from graphs.files import write_json
 from optimizer.bundle import PLANS
@@ -18,10 +18,10 @@ from optimizer.stages.forms.typed_forms import TypedForms
 
 def budget_summary(check: AccuracyCheck, max_drop: float) -> BudgetSummary:
     """The verdict on a form, where a budget was given."""
-    verdict = "missed" if not check.ok else "surely" if check.surely(max_drop) else "on_samples"
+    verdict: Verdict = "missed" if not check.ok else "surely" if check.surely(max_drop) else "on_samples"
     bound = check.bound
     return BudgetSummary(
-        verdict,  # type: ignore[arg-type]  # mypy takes a conditional expression of literals for str
+        verdict,
         check.drop,
         bound.upper if bound is not None else None,
         bound.level if bound is not None else LEVEL,
