@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,7 @@ def measure(bundle: Path, seconds: float, rounds: int, say: Callable[[str], None
         subjects = [_Subject("the engine alone, in this process", lambda: open_engine(served.folder))]
         for protocol in ("http", "grpc"):
             source = ours.source(protocol)
-            subjects.append(
-                _Subject(f"optimize serve, {protocol}", lambda source=source: KserveEngine.open(source), ours.process)
-            )
+            subjects.append(_Subject(f"optimize serve, {protocol}", partial(KserveEngine.open, source), ours.process))
         subjects += _triton(bundle, stack, say)
         cells = {(each.who, clients): Cell(each.who, clients) for each in subjects for clients in CLIENTS}
         for number in range(rounds):
@@ -106,10 +105,7 @@ def _triton(bundle: Path, stack: ExitStack, say: Callable[[str], None]) -> list[
     control = stack.enter_context(local_server(files, folder / "models"))
     control.check_loaded(NAME)
     sources = {"http": f"http://{control.http}/{NAME}", "grpc": f"grpc://{control.grpc}/{NAME}"}
-    return [
-        _Subject(f"Triton, {protocol}", lambda source=source: KserveEngine.open(source))
-        for protocol, source in sources.items()
-    ]
+    return [_Subject(f"Triton, {protocol}", partial(KserveEngine.open, source)) for protocol, source in sources.items()]
 
 
 def feed_of(specs: object) -> Feed:

@@ -11,6 +11,7 @@ import argparse
 import shutil
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -64,7 +65,7 @@ def measure(bundle: Path, clients: int, seconds: float, rounds: int, protocol: s
             for number in range(rounds):
                 for model in (OURS, BARE) if number % 2 else (BARE, OURS):
                     source = f"{protocol}://{address}/{model}"
-                    load = closed_loop(lambda s=source: KserveEngine.open(s), [feed], clients=clients, seconds=seconds)
+                    load = closed_loop(partial(KserveEngine.open, source), [feed], clients=clients, seconds=seconds)
                     rates[model].append(load.rate)
                     tails[model].append(load.latency_ms.p99 if load.latency_ms else float("nan"))
                     failed += load.failed
