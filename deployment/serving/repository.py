@@ -75,7 +75,9 @@ class Repository:
             opened: dict[str, ServedVersion] = {}
             try:
                 for bundle in model.bundles:
-                    opened.update(await self._opened(model, bundle))
+                    found = await self._opened(name, bundle, {**model.versions, **opened})
+                    opened.pop(found.version, None)  # of equal bundles the last one's place counts
+                    opened[found.version] = found
             except EnginewrightError as error:
                 model.reason = in_a_line(error)
                 self._retire(version for key, version in opened.items() if key not in model.versions)
@@ -85,13 +87,11 @@ class Repository:
         if set(before) != set(opened):
             self._say(f"model {name!r}: version {', '.join(opened)}, {_engines(opened)}")
 
-    async def _opened(self, model: Model, bundle: Path) -> dict[str, ServedVersion]:
+    async def _opened(self, name: str, bundle: Path, known: Mapping[str, ServedVersion]) -> ServedVersion:
+        """What ``bundle`` holds now, opened where it is not one of those ``known``."""
         served = await asyncio.get_running_loop().run_in_executor(None, engine_here, bundle, self._options.target)
-        key = version_of(served)
-        if key in model.versions:
-            return {key: model.versions[key]}
-        opened = await open_version(model.name, served, self._options, self._recorder)
-        return {opened.version: opened}
+        found = known.get(version_of(served))
+        return found or await open_version(name, served, self._options, self._recorder)
 
     async def load_all(self) -> None:
         """Load every model; those that fail say so and go on as they are."""

@@ -103,6 +103,24 @@ def test_a_bundle_that_changes_while_it_is_opened_is_not_served_under_the_wrong_
         assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [4, 4, 4, 4]
 
 
+def test_equal_bundles_of_a_name_are_one_version_that_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = (write_bundle(tmp_path / str(factor), times(factor)) for factor in (2, 3))
+    shutil.copytree(first, tmp_path / "again")
+    opened, really = list[Path](), version._open
+
+    def counted(served: Any, *given: Any) -> Any:
+        opened.append(served.folder.parent.parent)
+        return really(served, *given)
+
+    monkeypatch.setattr(version, "_open", counted)
+    body = asked({"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]})
+    with serving({"m": [first, other, tmp_path / "again"]}) as running:
+        assert opened == [first, other]
+        assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [2, 2, 2, 2]  # the last one's
+
+
 @pytest.mark.parametrize("library", [tritonclient.http, tritonclient.grpc])
 def test_a_model_is_unloaded_and_loaded_by_the_clients_calls(tmp_path: Path, library: Any) -> None:
     bundles = {name: [write_bundle(tmp_path / name, times(2))] for name in ("m", "n")}
