@@ -11,13 +11,14 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from graphs.digests import sha256_file
-from graphs.files import link_or_copy, write_atomically
+from graphs.files import write_atomically
 from graphs.staging import refuse_foreign, staged, staged_file
 
 ARTIFACT_TYPE = "application/vnd.enginewright.bundle.v1"
@@ -36,8 +37,8 @@ Content: TypeAlias = "Path | bytes"
 
 
 def write_archive(files: Mapping[str, Content], out: Path, name: str) -> list[Path]:
-    """``NAME.tar.gz`` in the folder ``out`` with ``files`` under ``NAME/``, and ``SHA256SUMS`` beside it, which
-    ``sha256sum --check`` reads.
+    """``NAME.tar.gz`` in the folder ``out`` with ``files`` under ``NAME/``, and its line in ``SHA256SUMS`` beside it,
+    which ``sha256sum --check`` reads; lines of other files stay.
     """
     out.mkdir(parents=True, exist_ok=True)
     archive = out / f"{name}.tar.gz"
@@ -50,7 +51,9 @@ def write_archive(files: Mapping[str, Content], out: Path, name: str) -> list[Pa
         for file, content in sorted(files.items()):
             _add(tar, f"{name}/{file}", content)
     sums = out / CHECKSUMS
-    write_atomically(sums, f"{sha256_file(archive)}  {archive.name}\n".encode())
+    known = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    others = [line for line in known if not line.endswith(f"  {archive.name}")]
+    write_atomically(sums, "".join(f"{x}\n" for x in (*others, f"{sha256_file(archive)}  {archive.name}")).encode())
     return [archive, sums]
 
 
@@ -65,9 +68,9 @@ def _add(tar: tarfile.TarFile, name: str, content: Content) -> None:
 def write_oci_layout(
     files: Mapping[str, Content], digests: Mapping[str, str], out: Path, tag: str, annotations: Mapping[str, str]
 ) -> list[Path]:
-    """An OCI image layout in the folder ``out`` whose one artifact, ``tag``, holds ``files``; those on disk share their
-    bytes with it where the file system can. ``digests`` are SHA-256 that are known already, by name. Raises
-    ``BadInput`` where ``out`` holds anything but an earlier layout.
+    """An OCI image layout in the folder ``out`` whose one artifact, ``tag``, holds copies of ``files``: a hard link
+    would make a model's external data unreadable in the bundle. ``digests`` are SHA-256 that are known already, by
+    name. Raises ``BadInput`` where ``out`` holds anything but an earlier layout.
     """
     refuse_foreign(out, LAYOUT)
     with staged(out) as folder:
@@ -98,7 +101,7 @@ def _layer(name: str, content: Content, digest: str | None, blobs: Path) -> dict
 def _file(path: Path, kind: str, digest: str | None, blobs: Path) -> dict[str, Any]:
     digest = digest or sha256_file(path)
     if not (blobs / digest).exists():  # two files of the same bytes are one blob
-        link_or_copy(path, blobs / digest)
+        shutil.copyfile(path, blobs / digest)
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": path.stat().st_size}
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import onnx
+import onnx_ir as ir
 import pytest
 
 from benchmarks.accuracy.task_metric import TaskAccuracy
@@ -188,3 +191,30 @@ def test_a_folder_of_other_things_is_not_replaced(bundle: dict[str, Path | bytes
     assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
     write_oci_layout(bundle, {}, tmp_path / "oci", "net", {})
     write_oci_layout(bundle, {}, tmp_path / "oci", "net", {})
+
+
+def test_a_bundle_whose_weights_lie_beside_its_model_can_still_be_read(tmp_path: Path) -> None:
+    """Data with several hard links is refused by onnx, under the bundle's name as well as the layout's."""
+    graph = """<ir_version: 9, opset_import: ["" : 17]>
+        g (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = MatMul (x, w) }"""
+    model = tmp_path / "model.onnx"
+    ir.save(ir.from_onnx_text(graph), model, external_data="w.bin", size_threshold_bytes=0)
+    write_oci_layout({"model.onnx": model, "w.bin": tmp_path / "w.bin"}, {}, tmp_path / "oci", "net", {})
+    onnx.load(model)
+
+
+def test_checksums_of_other_archives_stay(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
+        write_archive(bundle, tmp_path / "out", name)
+    lines = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
+    found = {
+        name: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() for name in ("a.tar.gz", "b.tar.gz")
+    }
+    assert sorted(lines) == sorted(f"{digest}  {name}" for name, digest in found.items())
+
+
+def test_without_the_library_a_signature_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cryptography", "cryptography.exceptions", "cryptography.hazmat.primitives"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BadInput, match="need the package cryptography"):
+        check_signature(tmp_path / "manifest.json", tmp_path / "manifest.json.sig", tmp_path / "public.pem")
