@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,9 @@ def _judged(one: Gate, first: float | None, second: float | None) -> Outcome:
     if second is None or (one.change and first is None):
         side = "the second" if second is None else "the first"
         return Outcome(one.text, None, first, second, f"{side} has no {name}")
+    if math.isnan(second) or (one.change and first is not None and math.isnan(first)):
+        side = "the second" if math.isnan(second) else "the first"
+        return Outcome(one.text, None, first, second, f"{name} of {side} is no number (NaN)")
     value, said = second, f"{name} {second:.4g}{unit}"
     if one.change and first is not None:
         if one.relative and first == 0:

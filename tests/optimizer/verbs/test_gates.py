@@ -68,3 +68,14 @@ def test_what_was_not_measured_is_not_passed() -> None:
     assert unknown.failed is None and unknown.said == "the first has no metric"
     (nothing,) = judge([gate("p99>+1%")], {Quantity.P99: 0.0}, {Quantity.P99: 1.0})
     assert nothing.failed is None
+
+
+def test_what_is_no_number_is_not_passed() -> None:
+    nan = float("nan")
+    figures = {Quantity.METRIC: nan, Quantity.MAX_ABS: nan}
+    for outcome in judge(
+        [gate("metric<0.9"), gate("max_abs>0.1"), gate("metric<-1%")], {Quantity.METRIC: 0.9}, figures
+    ):
+        assert outcome.failed is None and "of the second is no number" in outcome.said
+    (outcome,) = judge([gate("metric<-1%")], {Quantity.METRIC: nan}, {Quantity.METRIC: 0.9})
+    assert outcome.failed is None and "of the first is no number" in outcome.said
