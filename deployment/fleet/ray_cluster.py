@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,6 +13,7 @@ from typing import Any
 from deployment.fleet.building_there import MODEL, Built, Refused, build_there, installed_version
 from deployment.fleet.placement import check_places, resources_for
 from engines.build import BuildProgress, BuildRequest
+from engines.child_process import last_line
 from engines.errors import BuildError, BuildFailure
 from engines.manifest import EngineManifest
 from engines.progress import OnProgress
@@ -52,13 +55,15 @@ class RayCluster:
     """
 
     def __init__(self, address: str) -> None:
-        self.address, self._ours = address, False
+        self.address, self._ours, self._ended = address, False, False
+        self._before: Any = None
         self._ray = optional("ray", "fleet", "building on a cluster")
 
     def __enter__(self) -> RayCluster:
         if self._ray.is_initialized():
             return self
         _knock(self.address)
+        self._before = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
                 address=None if self.address == "local" else self.address,
@@ -70,13 +75,26 @@ class RayCluster:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadInput(f"no Ray cluster: {first}", where=f"--ray {self.address}", fix="ray start --head") from None
         self._ours = True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminated)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ours:
-            self._ray.shutdown()
+        if not self._ours:
+            return
+        self._ray.shutdown()
+        if signal.getsignal(signal.SIGTERM) == self._terminated:
+            signal.signal(signal.SIGTERM, self._before)
+        if self._ended:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _terminated(self, *_: object) -> None:
+        """In place of Ray's own handler: leave the context, so that nothing of Ray stays, then end as one would have
+        without Ray."""
+        self._ended = True
+        raise SystemExit
 
     def check(self, targets: Sequence[Target]) -> None:
         """Raises ``BadInput`` naming the targets that no node can build for."""
@@ -115,6 +133,9 @@ class RayCluster:
                 if elapsed > (request.time_limit_s or QUEUED_S):
                     raise BuildError(BuildFailure.TIMEOUT, f"no answer within {elapsed:.0f} s", where=target)
             found: Built | Refused = self._ray.get(asked)
+        except self._ray.exceptions.RayTaskError as error:  # no worker was lost: the last line is what went wrong there
+            what = f"the worker could not do it: {last_line(str(error))}"
+            raise BuildError(BuildFailure.CRASH, what, where=target) from None
         except self._ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             what = f"the cluster lost it, {RETRIES} more tries included: {lines[0]}"

@@ -14,7 +14,12 @@ import numpy as np
 import onnx
 import pytest
 
+from deployment.fleet import ray_cluster
 from deployment.fleet.ray_cluster import RayCluster
+from engines.build import BuildRequest
+from engines.errors import BuildError
+from engines.profile import ShapeProfile
+from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
 from optimizer.settings import Settings
 from optimizer.verbs.fleet import Fleet, run_fleet
@@ -132,3 +137,34 @@ def test_a_cluster_that_is_not_there(address: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(BadInput, match="no Ray cluster"), RayCluster(address):
         pass
+
+
+def test_what_a_worker_raises_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr(ray_cluster, "build_there", full)
+    onnx.save(cnn(), tmp_path / "net.onnx")
+    (target,) = resolve_targets(["l4"], None)
+    request = BuildRequest(tmp_path / "net.onnx", target, ShapeProfile({}), tmp_path / "engine", "fp32")
+    with (
+        RayCluster("local") as cluster,
+        pytest.raises(BuildError, match=r"could not do it: ValueError: the disk is full"),
+    ):
+        cluster.build(request)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_command_that_is_terminated_leaves_nothing_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    monkeypatch.setattr(ray, "shutdown", lambda: order.append("shut down"))
+    before = signal.signal(signal.SIGTERM, lambda *_: order.append("ended"))
+    try:
+        with pytest.raises(SystemExit), RayCluster("local"):
+            signal.raise_signal(signal.SIGTERM)
+            order.append("not reached")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert order == ["shut down", "ended"]
