@@ -23,7 +23,8 @@ _GIVES_UP_AFTER = 5
 @dataclass(frozen=True)
 class LoadResult:
     """What ``clients`` got in ``seconds``: answered and failed requests of ``samples`` samples each; milliseconds
-    per answered request, None where none was. ``error`` is the first failure's text."""
+    per answered request, None where none was. ``error`` is the first failure's text. Where none was answered in the
+    seconds asked for, ``seconds`` are those until the last client had its answer."""
 
     clients: int
     samples: int
@@ -66,7 +67,7 @@ def closed_loop(
     Raises what ``open_engine`` raises; failures of requests are counted, not raised.
     """
     records = [_Client() for _ in range(clients)]
-    ready, opened = threading.Barrier(clients + 1), list[EnginewrightError]()
+    ready, opened = threading.Barrier(clients + 1), list[Exception]()
     threads = [
         threading.Thread(target=_run, args=(open_engine, feeds, number, record, ready, opened, seconds + warmup))
         for number, record in enumerate(records)
@@ -82,7 +83,7 @@ def closed_loop(
         thread.join()
     if opened:
         raise opened[0]
-    return _summary(records, start, seconds, samples)
+    return _summary(records, start, seconds, samples, warmup)
 
 
 def _run(
@@ -91,12 +92,12 @@ def _run(
     number: int,
     record: _Client,
     ready: threading.Barrier,
-    opened: list[EnginewrightError],
+    opened: list[Exception],
     seconds: float,
 ) -> None:
     try:
         engine = open_engine()
-    except EnginewrightError as error:
+    except Exception as error:  # raised again by the thread that waits, which would otherwise wait for ever
         opened.append(error)
         ready.abort()
         return
@@ -125,8 +126,13 @@ def _ask(engine: Engine, feeds: Sequence[Feed], number: int, record: _Client, un
         before = time.perf_counter()
 
 
-def _summary(records: Sequence[_Client], start: float, seconds: float, samples: int) -> LoadResult:
-    counted = [took for record in records for when, took in record.done if start <= when <= start + seconds]
+def _summary(
+    records: Sequence[_Client], start: float, seconds: float, samples: int, warmup: float = WARMUP_SECONDS
+) -> LoadResult:
+    done = [each for record in records for each in record.done]
+    counted = [took for when, took in done if start <= when <= start + seconds]
+    if done and not counted:  # requests longer than that: all of them, from the first one's begin to the last one's end
+        counted, seconds = [took for _, took in done], max(when for when, _ in done) - (start - warmup)
     failed = sum(when >= start for record in records for when in record.failures)
     return LoadResult(
         clients=len(records),

@@ -12,6 +12,7 @@ from benchmarks.accuracy.compare import compare
 from benchmarks.serving.closed_loop import LoadResult, closed_loop
 from engines.engine import Array, Engine, EngineBase, Feed
 from engines.errors import EngineError
+from engines.kserve import TIMEOUT_SECONDS
 
 CLOSE_DB = 30.0
 """SQNR from which answers that differ in bits are still the engine's: another release of a library rounds otherwise,
@@ -52,7 +53,7 @@ class Answers:
 @dataclass(frozen=True)
 class Loads:
     """Requests of ``batch`` samples: those that the engine answers in this process, one after the other, and those
-    that ``CLIENTS`` clients got answered over gRPC."""
+    that clients got answered over gRPC: ``CLIENTS``, or as many as a slow engine can answer in time."""
 
     batch: int
     direct: LoadResult
@@ -116,10 +117,17 @@ def check_loads(
     found = []
     for batch, feed in feeds:
         before = _direct(engine, batch, feed, seconds / 2)
-        served = closed_loop(open_served, [feed], clients=CLIENTS, seconds=seconds, samples=batch)
+        served = closed_loop(open_served, [feed], clients=_clients(before), seconds=seconds, samples=batch)
         after = _direct(engine, batch, feed, seconds / 2)
         found.append(Loads(batch, max(before, after, key=lambda load: load.rate), served))
     return tuple(found)
+
+
+def _clients(direct: LoadResult) -> int:
+    """As many as the engine would answer one after the other in half the time that a request may take."""
+    if direct.latency_ms is None:
+        return CLIENTS
+    return max(1, min(CLIENTS, int(TIMEOUT_SECONDS * 1e3 / 2 / direct.latency_ms.p50)))
 
 
 def _direct(engine: EngineBase, batch: int, feed: Feed, seconds: float) -> LoadResult:

@@ -88,6 +88,8 @@ class Tuning:
     def text(self) -> str:
         """The choice and its reason in one sentence."""
         best, first = self.chosen, self.first
+        if best.failure:
+            return f"kept {best.values.text}: nothing could be measured: {best.failure}"
         bound = f" within a p99 of {self.latency_bound_ms:g} ms" if self.latency_bound_ms is not None else ""
         figures = f"{best.requests_per_s:,.0f} requests/s at {best.clients} clients, p99 {best.p99_ms:.2f} ms"
         before = f"{first.requests_per_s:,.0f} requests/s at {first.clients} clients, p99 {first.p99_ms:.2f} ms"

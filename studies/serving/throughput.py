@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.serving.closed_loop import LoadResult, closed_loop
+from benchmarks.serving.closed_loop import WARMUP_SECONDS, LoadResult, closed_loop
 from deployment.served_engine import read_served_engines
 from engines.engine import Engine, Feed
 from engines.kserve import KserveEngine
@@ -83,7 +83,7 @@ def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float
     result = closed_loop(subject.open, [feed], clients=clients, seconds=seconds)
     cell.rounds.append(result)
     if subject.process and result.requests:  # those of the warm-up cost as much
-        counted = result.requests * (seconds + 0.3) / seconds
+        counted = result.requests * (seconds + WARMUP_SECONDS) / seconds
         cell.cpu_us.append((subject.process.cpu_seconds() - before) / counted * 1e6)
 
 

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 
 from benchmarks.serving.closed_loop import LoadResult
-from deployment.triton.check import CLIENTS
 from deployment.triton.server_options import server_options
 from optimizer.verbs.triton.deploy import TritonDeployment
 from optimizer.verbs.triton.proof import Checked
@@ -35,7 +34,8 @@ def _model_lines(check: Checked, found: TritonDeployment) -> Iterator[str]:
         for answers in check.found.answers:
             yield f"  {check.model}: {'' if answers.ok else 'FAIL: '}{answers.text}"
         for loads in check.found.loads:
-            served = f"{CLIENTS} clients {_rate(loads.served)}{_latency(loads.served)}"
+            clients = f"{loads.served.clients} client{'s' if loads.served.clients > 1 else ''}"
+            served = f"{clients} {_rate(loads.served)}{_latency(loads.served)}"
             yield (
                 f"  {check.model}: requests of {loads.batch}: {served}; the engine itself {_rate(loads.direct)}: "
                 f"{100 * loads.ratio:.0f} %"

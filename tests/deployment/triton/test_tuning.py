@@ -83,3 +83,9 @@ def test_values_go_into_a_configuration_and_are_read_from_it(backend: str, param
     assert values_of(changed) == Values(2, 8, 100, 1)
     assert changed.parameters == {parameter: "1"}
     assert (changed.preferred_batch_sizes, list(changed.warmup)) == ((8,), [1, 8])
+
+
+def test_a_search_that_measured_nothing_says_why() -> None:
+    found = tune(lambda values: Trial(values, failure="no memory"), FIRST, LIMITS, Goal.LATENCY, clients=16)
+    assert found.chosen.values == FIRST
+    assert found.text.endswith("nothing could be measured: no memory")
