@@ -86,8 +86,9 @@ def compare(
 
 
 def deploy(bundle: str | Path, system: str, out: str | Path, **options: Any) -> Deployed:
-    """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does. ``options`` are
-    those of ``optimizer.verbs.deploy.deploy_bundle``. Raises ``BadInput``.
+    """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does: ``files`` are what was
+    written, ``triton`` is what is known of a model repository (``triton.ok``: whether a check held), None for another
+    system. ``options`` are those of ``optimizer.verbs.deploy.deploy_bundle``. Raises ``BadInput``.
     """
     from optimizer.verbs.deploy import deploy_bundle
 

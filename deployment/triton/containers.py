@@ -1,9 +1,11 @@
 """What NVIDIA's Triton containers hold: the TensorRT that loads plans and the ONNX Runtime that runs graphs.
 
-TensorRT: NVIDIA's Frameworks Support Matrix (https://docs.nvidia.com/deeplearning/frameworks/support-matrix/), rows of
-the Triton Inference Server images ``nvcr.io/nvidia/tritonserver:YY.MM-py3``. The images for TensorRT-LLM hold others.
-23.04 is 8.6.1.2 by what its library says of itself (triton-inference-server/server issue 5812). ONNX Runtime: the
-server repository's ``docs/introduction/compatibility.md``, which begins with 24.04.
+TensorRT and the server's own version: written down from memory of NVIDIA's Frameworks Support Matrix
+(https://docs.nvidia.com/deeplearning/frameworks/support-matrix/), rows of ``nvcr.io/nvidia/tritonserver:YY.MM-py3``;
+the images for TensorRT-LLM hold others. Nobody has compared it with the matrix line by line, nor with the images: only
+23.04's 8.6.1.2 is by what its library says of itself (triton-inference-server/server issue 5812). So a user may say
+otherwise, YY.MM=VERSION, and what is said from the table tells so. ONNX Runtime: compared with the server repository's
+``docs/introduction/compatibility.md``, which begins with 24.04.
 """
 
 from __future__ import annotations
@@ -100,12 +102,21 @@ def check_plan(manifest: EngineManifest, container: Container, where: str) -> No
     if _same(built, there):
         return
     fitting = [c.release for c in CONTAINERS.values() if _same(built, c.tensorrt)]
-    builds = f"build with TensorRT {there} (pip install tensorrt=={there.rsplit('.', 1)[0]}.*)"
+    builds = f"build with TensorRT {there} (pip install 'tensorrt=={'.'.join(there.split('.')[:3])}.*')"
     raise BadInput(
         f"the plan is TensorRT {built}'s, and Triton {container.release} has {there}",
         where=where,
         expected=f"Triton {' or '.join(fitting)}" if fitting else f"a plan of TensorRT {there}",
-        fix=f"deploy for --triton {fitting[-1]}, or {builds}" if fitting else builds,
+        fix=f"{f'deploy for --triton {fitting[-1]}, or ' if fitting else ''}{builds}{_overrule(container)}",
+    )
+
+
+def _overrule(container: Container) -> str:
+    """How to say otherwise where the version is the table's."""
+    if CONTAINERS.get(container.release) != container:
+        return ""
+    return (
+        f"; if that container has another (dpkg -l 'libnvinfer*' in it), give it: --triton {container.release}=VERSION"
     )
 
 

@@ -38,9 +38,9 @@ def max_batch_size(engines: Sequence[ServedEngine], asked: int | None) -> int:
     return asked or limit or LARGEST_BATCH
 
 
-def tensor_config(spec: TensorSpec, batch: int) -> TensorConfig:
-    """An input or output as the configuration names it; ``batch`` is the model's ``max_batch_size``."""
-    return TensorConfig(spec.name, data_type(spec.dtype, spec.name), _dims(spec, batch))
+def tensor_configs(specs: Sequence[TensorSpec], batch: int) -> tuple[TensorConfig, ...]:
+    """Inputs or outputs as the configuration names them; ``batch`` is the model's ``max_batch_size``."""
+    return tuple(TensorConfig(spec.name, data_type(spec.dtype, spec.name), _dims(spec, batch)) for spec in specs)
 
 
 def _dims(spec: TensorSpec, batch: int) -> tuple[int, ...]:

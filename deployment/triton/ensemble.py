@@ -14,7 +14,7 @@ import numpy as np
 
 from deployment.triton import python_backend
 from deployment.triton.config import EnsembleStep, TritonModel
-from deployment.triton.engine_config import tensor_config
+from deployment.triton.engine_config import tensor_configs
 from deployment.triton.models import ModelFolder, Pipeline
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
@@ -47,6 +47,8 @@ def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[Mode
     name, batch = model.config.name, model.config.max_batch_size
     inner = replace(model, config=replace(model.config, name=f"{name}_model"))
     before, after = _function(around.before), _function(around.after)
+    if batch:
+        _check_rows(around.raw)
     fed = _applied(before, around.before, around.raw, batch) if before else around.raw
     _check_inputs(run.inputs, fed, around.before or "--raw")
     answers = _applied(run.infer, "the engine", fed, batch)
@@ -66,8 +68,8 @@ def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[Mode
     config = TritonModel(
         name=name,
         backend="ensemble",
-        inputs=tuple(tensor_config(spec, batch) for spec in raw_specs),
-        outputs=tuple(tensor_config(spec, batch) for spec in final_specs),
+        inputs=tensor_configs(raw_specs, batch),
+        outputs=tensor_configs(final_specs, batch),
         max_batch_size=batch,
         filename="",
         steps=tuple(steps),
@@ -104,6 +106,15 @@ _Function = Callable[[Feed], "dict[str, Array]"]
 
 def _function(spec: str) -> _Function | None:
     return load_callable(spec) if spec else None
+
+
+def _check_rows(raw: Feed) -> None:
+    rows = {array.shape[:1] for array in raw.values()}
+    if len(rows) != 1 or rows & {(), (0,)}:
+        shapes = ", ".join(f"{name!r} {list(array.shape)}" for name, array in raw.items())
+        raise BadInput(
+            f"holds {shapes}", where="--raw", expected="as many rows along axis 0 in each array, one or more"
+        )
 
 
 def _applied(function: _Function, where: str, feed: Feed, batch: int) -> dict[str, Array]:
@@ -158,8 +169,8 @@ def _part(
     config = TritonModel(
         name=name,
         backend="python",
-        inputs=tuple(tensor_config(tensor, batch) for tensor in inputs),
-        outputs=tuple(tensor_config(tensor, batch) for tensor in outputs),
+        inputs=tensor_configs(inputs, batch),
+        outputs=tensor_configs(outputs, batch),
         max_batch_size=batch,
         filename="model.py",
         kind="KIND_CPU",

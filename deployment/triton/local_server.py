@@ -126,10 +126,10 @@ def _remove_regions(prefix: str) -> None:
 
 
 def _cause(words: str) -> str:
-    """The last error of a log, else its last line."""
+    """The first error of a log, from which others follow; else its last line."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E") or "error" in line.lower()]
-    return ([*errors, "it wrote nothing"] if errors else [*lines[-1:], "it wrote nothing"])[0]
+    return (errors or lines[-1:] or ["it wrote nothing"])[0]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from deployment.served_engine import ServedEngine
 from deployment.triton import python_backend
 from deployment.triton.config import RateLimit, TritonModel
-from deployment.triton.containers import Container, check_graph, check_plan, containers_for
-from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_config, warmup_requests
+from deployment.triton.containers import CONTAINERS, Container, check_graph, check_plan, containers_for
+from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_configs, warmup_requests
 from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
@@ -163,9 +163,13 @@ def _plan_comment(engines: Sequence[ServedEngine], options: TritonOptions) -> tu
     versions = sorted({engine.manifest.backend_version for engine in engines})
     lines = [f"Plans of TensorRT {', '.join(versions)}: the server must have that version."]
     if options.container is not None:
-        lines.append(f"Checked against {options.container.image}, which has {options.container.tensorrt}.")
+        container = options.container
+        whose = (
+            "by a table that was not checked on it" if CONTAINERS.get(container.release) == container else "as given"
+        )
+        lines.append(f"Checked against {container.image}, which has {container.tensorrt} ({whose}).")
     elif len(versions) == 1 and (known := containers_for(versions[0])):
-        lines.append(f"NVIDIA's containers that do: {', '.join(known)}.")
+        lines.append(f"NVIDIA's containers that do, by a table that was not checked on them: {', '.join(known)}.")
     if any(engine.manifest.has("version_compatible") for engine in engines):
         lines.append("Version-compatible: start the server with --backend-config=tensorrt,version-compatible=true.")
     return tuple(lines)
@@ -228,8 +232,8 @@ def _config(
         name=name,
         backend=backend,
         platform=platform,
-        inputs=tuple(tensor_config(spec, batch) for spec in manifest.inputs),
-        outputs=tuple(tensor_config(spec, batch) for spec in manifest.outputs),
+        inputs=tensor_configs(manifest.inputs, batch),
+        outputs=tensor_configs(manifest.outputs, batch),
         max_batch_size=batch,
         filename=filename,
         kind=kind,

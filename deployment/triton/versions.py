@@ -21,7 +21,7 @@ def check_version(folder: Path, model: ModelFolder, version: int) -> bool:
     Raises ``BadInput`` where this version is there, or where the configuration there is another model's: it is kept, as
     it holds for all versions.
     """
-    if not folder.exists():
+    if not folder.is_dir():  # a file is refused where the folder is to go
         return False
     there = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
     if version in there:

@@ -21,7 +21,8 @@ Container = Annotated[
     str,
     Option(
         metavar="YY.MM[=TENSORRT]",
-        help="Release of the Triton container that will serve: plans of another TensorRT are refused.",
+        help="Release of the Triton container that will serve: plans of another TensorRT are refused. =TENSORRT says "
+        "which it has, in place of our table.",
         rich_help_panel=PANEL,
     ),
 ]

@@ -10,10 +10,11 @@ from deployment.triton.ensemble import Around
 from deployment.triton.models import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
+from optimizer.settings import listed
 from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
 from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.mig import MigRequest, write_mig_plan
-from optimizer.verbs.release import RELEASES, write_release
+from optimizer.verbs.release import RELEASES, SIGNED, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
 from optimizer.verbs.triton.proof import CheckRequest
@@ -58,9 +59,14 @@ def deploy_bundle(
         raise BadInput(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
-    for option, asked in (("--check", check), ("--optimize-for", tune), ("--preprocess, --postprocess", around)):
-        if asked is not None and system != "triton":
-            raise BadInput("is about a Triton repository", where=option, expected="optimize deploy BUNDLE triton")
+    for option, asked, systems in (
+        ("--check", check, ("triton",)),
+        ("--optimize-for", tune, ("triton",)),
+        ("--preprocess, --postprocess", around, ("triton",)),
+        ("--sign", key, SIGNED),
+    ):
+        if asked is not None and system not in systems:
+            raise BadInput(f"is not for {system}", where=option, expected=f"optimize deploy BUNDLE {'|'.join(systems)}")
     bundle = Bundle(path)
     if path.resolve() in (out.resolve(), *out.resolve().parents):
         raise BadInput("lies in the bundle itself", where=str(out), expected="a folder outside it")
@@ -71,7 +77,7 @@ def deploy_bundle(
         return Deployed(write_tensorrt8_folder(bundle, out))
     if system == "mig":
         return Deployed(write_mig_plan(bundle, out, model, mig or MigRequest()))
-    chosen = tuple(targets) or tuple(bundle.targets())
+    chosen = listed(targets) or tuple(bundle.targets())
     if system == "triton":
         found = deploy_triton(
             bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune, around=around

@@ -17,6 +17,7 @@ from deployment.triton.repository import repository_files, write_triton_reposito
 from deployment.triton.server_files import ServerFiles, find_server
 from deployment.triton.server_options import server_options
 from deployment.triton.tuning import Tuning
+from engines.kserve import client_library
 from optimizer.verbs.triton.proof import Checked, CheckRequest, check_model
 from optimizer.verbs.triton.tune import TuneRequest, tune_model
 
@@ -62,8 +63,9 @@ def deploy_triton(
     """
     request = check or CheckRequest()
     here = None
-    if (check or tune) and not _REMOTE.fullmatch(request.server):
-        here = find_server(request.server)  # said before anything is written
+    if check or tune:  # what is missing is said before anything is written
+        client_library("grpc")
+        here = None if _REMOTE.fullmatch(request.server) else find_server(request.server)
     models = write_triton_repository(bundle, out, name=name, targets=targets, options=options, around=around)
     if not check and not tune:
         return TritonDeployment(out, repository_files(out, models), models)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
+from calibration.sources.rows import open_npz
 from deployment.triton.config import RateLimit
 from deployment.triton.ensemble import Around
 from deployment.triton.tuning import Goal
@@ -69,8 +68,4 @@ def functions_around(before: str, after: str, raw: Path | None) -> Around | None
         raise BadInput(
             "needs a sample of what clients send", where="--preprocess, --postprocess", fix="add --raw FILE.npz"
         )
-    try:
-        with np.load(raw, allow_pickle=False) as archive:
-            return Around(before, after, {name: archive[name] for name in archive.files})
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadInput(f"cannot be read: {error}", where=str(raw), expected="an .npz of arrays by name") from error
+    return Around(before, after, {name: next(rows.blocks(None)) for name, rows in open_npz(raw).items()})

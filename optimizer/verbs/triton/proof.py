@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +32,6 @@ from optimizer.verbs.usual_inputs import random_inputs
 SAMPLES = 32
 """Requests over each protocol: enough for the server to form batches of several sizes. Chosen."""
 RANDOM = "random"
-_REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 
 
 @dataclass(frozen=True)

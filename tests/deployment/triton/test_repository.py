@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
@@ -14,6 +15,7 @@ from triton_proto import parse
 from deployment.triton import repository
 from deployment.triton.config import RateLimit
 from deployment.triton.containers import parse_container
+from deployment.triton.ensemble import Around
 from deployment.triton.models import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from engines.engine import TensorSpec
@@ -27,6 +29,8 @@ LINEAR = """
 <ir_version: 9, opset_import: ["" : 17]>
 linear (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = MatMul (x, w) }
 """
+
+INPUT = (TensorSpec("x", "float32", ("n", 2), batch=True),)
 
 
 def tree(folder: Path) -> list[str]:
@@ -311,3 +315,23 @@ def test_a_model_already_there_is_kept(bundle: Path, add_engine: AddEngine, tmp_
     with pytest.raises(BadInput, match="already there"):
         write_triton_repository(bundle, tmp_path / "repo", name="net")
     assert tree(tmp_path / "repo") == ["net/1/model.onnx", "net/config.pbtxt"]
+
+
+def test_a_file_in_the_place_of_a_model_is_named(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    add_engine("cpu", "onnxruntime")
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "net").write_text("a file")
+    with pytest.raises(BadInput, match="is a file"):
+        write_triton_repository(bundle, tmp_path / "repo", name="net")
+
+
+@pytest.mark.parametrize("arrays", [{"a": (2, 3), "b": (3, 3)}, {"a": ()}, {"a": (0, 3)}, {}], ids=str)
+def test_raw_samples_lie_along_one_axis(
+    bundle: Path, add_engine: AddEngine, tmp_path: Path, arrays: dict[str, tuple[int, ...]]
+) -> None:
+    engine = add_engine("cpu", "onnxruntime", INPUT, INPUT, profile=ShapeProfile({}))
+    onnx.save(onnx.parser.parse_model(LINEAR), engine / "model.onnx")
+    (tmp_path / "f.py").write_text("def g(feed):\n    return feed\n")
+    around = Around(f"{tmp_path / 'f.py'}:g", "", {name: np.ones(shape) for name, shape in arrays.items()})
+    with pytest.raises(BadInput, match="as many rows along axis 0"):
+        write_triton_repository(bundle, tmp_path / "repo", name="net", around=around)

@@ -81,3 +81,19 @@ def test_nothing_is_written_into_the_bundle_itself(system: str, tmp_path: Path) 
     for inside in (tmp_path / "net", tmp_path / "net" / "engines"):
         with pytest.raises(BadInput, match="lies in the bundle itself"):
             deploy.deploy_bundle(tmp_path / "net", system, inside)
+
+
+@pytest.mark.parametrize(
+    ("system", "option", "words"),
+    [("kserve", {"around": Around("f.py:g", "", {})}, "--preprocess"), ("card", {"key": Path("key.pem")}, "--sign")],
+)
+def test_an_option_that_a_system_has_not_is_refused(
+    system: str, option: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=f"{words}.*is not for {system}"):
+        deploy.deploy_bundle(tmp_path / "net", system, tmp_path / "out", **option)
+
+
+def test_targets_may_be_words_with_commas(tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]) -> None:
+    deploy.deploy_bundle(tmp_path / "net", "triton", tmp_path / "out", targets="cpu")
+    assert written[0][1]["targets"] == ("cpu",)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -17,7 +19,13 @@ from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
 from optimizer.verbs.triton.deploy import deploy_triton
-from optimizer.verbs.triton.options import check_request, parse_milliseconds, parse_rate_limit, tune_request
+from optimizer.verbs.triton.options import (
+    check_request,
+    functions_around,
+    parse_milliseconds,
+    parse_rate_limit,
+    tune_request,
+)
 from optimizer.verbs.triton.proof import CheckRequest
 
 
@@ -116,3 +124,30 @@ def test_a_version_compatible_plan_runs_on_later_ones_of_its_major_version() -> 
     for older in ("24.04", "23.10"):
         with pytest.raises(BadInput):
             check_plan(compatible, parse_container(older), "engine.plan")
+
+
+def test_what_the_table_says_can_be_overruled() -> None:
+    with pytest.raises(BadInput) as error:
+        check_plan(plan("10.13.2"), parse_container("24.05"), "engine.plan")
+    assert "give it: --triton 24.05=VERSION" in error.value.fix and "'tensorrt==10.0.1.*'" in error.value.fix
+    with pytest.raises(BadInput) as error:
+        check_plan(plan("10.13.2"), parse_container("24.05=10.0.2"), "engine.plan")
+    assert "=VERSION" not in error.value.fix
+    check_plan(plan("10.13.2"), parse_container("24.05=10.13.2"), "engine.plan")
+
+
+def test_raw_samples_are_arrays_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", pixels=np.ones((2, 3)))
+    around = functions_around("f.py:g", "", tmp_path / "good.npz")
+    assert around is not None and around.raw["pixels"].shape == (2, 3)
+    np.save(tmp_path / "one.npy", np.ones(3))
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and no more")
+    for name in ("one.npy", "damaged.npz", "none.npz"):
+        with pytest.raises(BadInput, match=name):
+            functions_around("f.py:g", "", tmp_path / name)
+
+
+def test_without_a_client_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    with pytest.raises(BadInput, match="needs tritonclient"):
+        deploy_triton(tmp_path, tmp_path / "out", name="net", check=CheckRequest())
