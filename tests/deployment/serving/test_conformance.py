@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+
+pytest.importorskip("tritonclient.grpc")
+
+import numpy as np
 import tritonclient.grpc
 import tritonclient.http
 

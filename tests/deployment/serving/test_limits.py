@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("tritonclient.grpc")
+
 import grpc
 import numpy as np
-import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from deployment.serving.limits import MIB, Limits
