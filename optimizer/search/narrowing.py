@@ -108,7 +108,9 @@ class Narrowing:
         return outcome.steady if aim is Aim.STEADILY else outcome.ok
 
     def _may_measure(self) -> bool:
-        return len(self._known) < LOOKS and self._goes_on()
+        """A look is kept for the set with nothing in int8, which is measured in any case where no other holds."""
+        kept = int(self._best() is None and self._steps[-1].moves not in self._known)
+        return len(self._known) + kept < LOOKS and self._goes_on()
 
     def _look(self, step: Step) -> None:
         self._known[step.moves] = step, self._measure(step)

@@ -131,6 +131,15 @@ def test_where_nothing_holds_there_is_no_choice() -> None:
     assert model.search().step is None
 
 
+def test_where_nothing_but_float_holds_that_is_found_within_the_looks_that_bounds_allow_for() -> None:
+    rng = np.random.default_rng(0)
+    model = Measured(table_of(list(rng.lognormal(0, 2, 180)), list(rng.lognormal(0, 1, 180))), limit=1.0)
+    model.drop = lambda step: 0.0 if step.moves == model.table.all_in_float else 1.01  # type: ignore[method-assign]
+    choice = model.search()
+    assert choice.step is not None and choice.step.moves == model.table.all_in_float
+    assert len(model.asked) + 1 <= LOOKS  # and the first
+
+
 def test_it_ends_when_time_is_up() -> None:
     model = Measured(table_of([0.1] * 50, [1.0] * 50), limit=1.0)
     first = model.table.step(frozenset())
