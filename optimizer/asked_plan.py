@@ -79,12 +79,6 @@ class AskedPlan:
         """What a plan that came out would ask for."""
         return AskedPlan({name: AskedNode(node.dtype, node.op_type) for name, node in plan.nodes.items()}, source)
 
-    def to_file(self, path: Path) -> None:
-        """Write what ``from_file`` reads."""
-        from graphs.files import write_json
-
-        write_json(path, {"nodes": self.nodes})
-
     @property
     def dtypes(self) -> tuple[Dtype, ...]:
         """Those that it asks for, each once."""

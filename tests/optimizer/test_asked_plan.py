@@ -30,12 +30,6 @@ def test_a_bundles_plan_is_read_from_its_file_and_from_its_folder(tmp_path: Path
     assert found.nodes["conv"] == AskedNode(Dtype.INT8, "Conv")
 
 
-def test_a_plan_says_the_same_once_written(tmp_path: Path) -> None:
-    asked = AskedPlan.of({"conv": "fp16", "exp": {"dtype": "fp32", "op_type": "Exp"}})
-    asked.to_file(tmp_path / "plan.json")
-    assert AskedPlan.from_file(tmp_path / "plan.json") == asked
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -48,14 +48,12 @@ def plainly(rows: Floats, scheme: WeightScheme) -> RoundedRows:
     return RoundedRows(codes_of(rows, scales, scheme), scales)
 
 
-def rounded(
-    rows: Floats, scheme: WeightScheme, moments: InputMoments | None, solve: bool = True
-) -> tuple[RoundedRows, float]:
+def rounded(rows: Floats, scheme: WeightScheme, moments: InputMoments, solve: bool) -> tuple[RoundedRows, float]:
     """The best of plain, clipped and solved rounding on unseen samples, and the error it leaves of plain one's."""
-    best = plainly(rows, scheme)
-    if moments is None or not moments.usable:
+    if not moments.usable:
         scales = search_scales(rows, scheme)
         return RoundedRows(codes_of(rows, scales, scheme), scales), 1.0
+    best = plainly(rows, scheme)
     start = least = squared_error(best.values(scheme) - rows, moments.check)
     scales = search_scales(rows, scheme, moments.size)
     clipped = RoundedRows(codes_of(rows, scales, scheme), scales)
