@@ -38,8 +38,10 @@ def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
 
     It grows next to ``final``, or in the folder ``beside`` of the same file system. Leftovers of processes that were
     killed while staging the same folder are removed first; a folder that such a process had set aside is put back.
-    Raises ``OSError`` where the place cannot be written to, ``BadInput`` where it is a file.
+    Raises ``OSError`` where the place cannot be written to, ``BadInput`` where it is a file, or ``.`` or ``..``.
     """
+    if final.name in ("", ".."):
+        raise BadInput("cannot be exchanged for another", where=str(final), expected="the name of a folder")
     if final.exists() and not final.is_dir():
         raise BadInput("is a file", where=str(final), expected="a folder, or a place for one")
     final.parent.mkdir(parents=True, exist_ok=True)

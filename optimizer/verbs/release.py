@@ -22,9 +22,11 @@ def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | N
     """Write ``kind`` of ``bundle`` into the folder ``out`` and return the files. An archive and an OCI layout hold the
     model card, too, and with ``key`` a signature.
 
-    Raises ``BadInput`` for a bundle without a report, and for a key that is none; ``EnginewrightError`` for a bundle
-    whose files are not what its manifest says.
+    Raises ``BadInput`` for a bundle without a report, a key that is none, and a name that is a path;
+    ``EnginewrightError`` for a bundle whose files are not what its manifest says.
     """
+    if Path(name).name != name or name in ("", ".."):
+        raise BadInput(f"{name!r} is no name of a file", where="--name")
     report = _report(bundle)
     if kind == "card":
         return [_written(out / CARD, model_card(report, name).encode())]

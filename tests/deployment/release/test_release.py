@@ -30,6 +30,8 @@ from deployment.release.card import cell, model_card
 from deployment.release.registry import log_to_mlflow, registry_entry
 from deployment.release.signature import check_signature, sign
 from graphs.errors import BadInput, EnginewrightError
+from optimizer.bundle import Bundle
+from optimizer.verbs.release import write_release
 
 FILES = {"manifest.json": b"{}", "engines/cpu/model.onnx": b"graph", "copy.onnx": b"graph"}
 OUTPUT = OutputFidelity(cosine=0.999, sqnr_db=30.0, max_abs=0.1, agreement=0.98)
@@ -210,3 +212,19 @@ def test_checksums_of_other_archives_stay(bundle: dict[str, Path | bytes], tmp_p
         name: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() for name in ("a.tar.gz", "b.tar.gz")
     }
     assert sorted(lines) == sorted(f"{digest}  {name}" for name, digest in found.items())
+
+
+@pytest.mark.parametrize("name", ["../net", "a/b", "..", ""])
+def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(BadInput, match="no name of a file"):
+        write_release(Bundle(tmp_path), "archive", tmp_path / "out", name)
+
+
+def test_the_working_folder_is_not_exchanged(
+    bundle: dict[str, Path | bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(BadInput, match="the name of a folder"):
+        write_oci_layout(bundle, {}, Path(), "net", {})
