@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from graphs.errors import EnginewrightError
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.serving")
@@ -31,8 +33,11 @@ def main() -> None:
         if len(given.bundles) != 2:
             parser.error("swap needs two bundles of one model")
         lines = swap.measure((given.bundles[0], given.bundles[1]), given.requests, given.clients)
-    for line in lines:
-        print(line, flush=True)
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except EnginewrightError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":

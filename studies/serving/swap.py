@@ -17,6 +17,7 @@ from deployment.served_engine import read_served_engines
 from deployment.serving.version import version_of
 from engines.engine import Array
 from engines.open import open_engine
+from graphs.errors import BadInput
 from studies.serving.ours import NAME, serving
 from studies.serving.throughput import feed_of
 
@@ -36,6 +37,10 @@ def measure(bundles: tuple[Path, Path], requests: int, clients: int) -> Iterator
             feed = feed_of(engine.inputs)
             answers[version_of(served)] = engine.infer(feed)
     output = next(iter(next(iter(answers.values()))))
+    known = {version: value[output] for version, value in answers.items()}
+    if any(len(_near(value, known)) != 1 for value in known.values()) or len(known) < 2:
+        what = "both give the same answers, which do not tell who gave them"
+        raise BadInput(what, where=" ".join(map(str, bundles)), expected="bundles that differ, INT8 and FP32")
     seen, left = Counter[str](), iter(range(requests))
     lock = threading.Lock()
     with TemporaryDirectory() as folder:
@@ -54,7 +59,7 @@ def measure(bundles: tuple[Path, Path], requests: int, clients: int) -> Iterator
                         answer = client.infer(NAME, inputs)
                         head = answer.get_response()
                         version = head["model_version"] if isinstance(head, dict) else head.model_version
-                        said = _judged(answer.as_numpy(output), version, {k: v[output] for k, v in answers.items()})
+                        said = _judged(answer.as_numpy(output), version, known)
                     except Exception as error:
                         said = f"lost: {error}"[:100]
                     with lock:
@@ -81,9 +86,14 @@ def measure(bundles: tuple[Path, Path], requests: int, clients: int) -> Iterator
 
 
 def _judged(found: Array, version: str, known: dict[str, Array]) -> str:
-    scale = max(float(np.abs(value).max()) for value in known.values())
-    near = [name for name, value in known.items() if float(np.abs(found - value).max()) < NEAR * scale]
+    near = _near(found, known)
     return f"own answers of version {version}" if near == [version] else f"mixed: {version} gave the answers of {near}"
+
+
+def _near(found: Array, known: dict[str, Array]) -> list[str]:
+    """The versions whose answer ``found`` is."""
+    scale = max(float(np.abs(value).max()) for value in known.values())
+    return [name for name, value in known.items() if float(np.abs(found - value).max()) < NEAR * scale]
 
 
 def _tensor(library: object, name: str, array: Array) -> object:
