@@ -218,6 +218,7 @@ def _render_runs(found: Comparison, console: Console) -> None:
     from rich.table import Table
 
     if found.first is None or found.second is None or found.accuracy is None or found.steadiness is None:
+        console.print("nothing was run: they have no engine in common that runs here")
         return
     table = Table("", "p50 ms", "p99 ms", "MB", box=None, pad_edge=False)
     for side in (found.first, found.second):

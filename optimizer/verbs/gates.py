@@ -102,7 +102,7 @@ def _judged(one: Gate, first: float | None, second: float | None) -> Outcome:
     name, unit = one.quantity.value, f" {one.quantity.unit}".rstrip()
     if second is None or (one.change and first is None):
         side = "the second" if second is None else "the first"
-        return Outcome(one.text, None, first, second, f"{side} has no {name}")
+        return Outcome(one.text, None, first, second, f"{name} was not measured of {side}")
     if math.isnan(second) or (one.change and first is not None and math.isnan(first)):
         side = "the second" if math.isnan(second) else "the first"
         return Outcome(one.text, None, first, second, f"{name} of {side} is no number (NaN)")

@@ -10,7 +10,9 @@ import pytest
 
 from graphs.errors import BadInput
 from optimizer.cli.main import main
-from optimizer.verbs.compare import Comparison, compare_sides
+from optimizer.cli.printing import console
+from optimizer.verbs.compare import Comparison, compare_sides, render
+from optimizer.verbs.gates import gate, judge
 
 
 def save(path: Path, *, gain: float = 1.0, name: str = "x", external: bool = False) -> Path:
@@ -81,3 +83,10 @@ def _command(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["compare", *arguments, "--samples", "4"])
     return int(ended.value.code or 0)
+
+
+def test_where_nothing_could_run_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    gates = judge([gate("sqnr<40")], {}, {})
+    render(Comparison(None, None, None, None, None, gates=gates), console())
+    said = capsys.readouterr().out
+    assert "no engine in common" in said and "FAIL sqnr<40: sqnr was not measured of the second" in said

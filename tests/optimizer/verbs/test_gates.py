@@ -65,7 +65,7 @@ def test_a_change_of_a_metric_below_zero_has_the_sign_of_what_happened() -> None
 
 def test_what_was_not_measured_is_not_passed() -> None:
     (unknown,) = judge([gate("metric<-1%")], {}, {Quantity.METRIC: 0.9})
-    assert unknown.failed is None and unknown.said == "the first has no metric"
+    assert unknown.failed is None and unknown.said == "metric was not measured of the first"
     (nothing,) = judge([gate("p99>+1%")], {Quantity.P99: 0.0}, {Quantity.P99: 1.0})
     assert nothing.failed is None
 
