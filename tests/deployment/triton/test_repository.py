@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from triton_proto import parse
 
 from deployment.triton import repository
 from deployment.triton.config import RateLimit
@@ -23,6 +22,7 @@ from engines.manifest import BackendName
 from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import BadInput
 from optimizer.importing.load import import_model
+from tests.deployment.triton.triton_proto import parse
 
 AddEngine = Callable[..., Path]
 LINEAR = """
