@@ -15,7 +15,7 @@ import msgspec
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from optimizer.asked_plan import AskedPlan
-from optimizer.quantization.corrections.catalogue import Correction
+from optimizer.corrections import Correction
 
 
 class Precision(str, Enum):

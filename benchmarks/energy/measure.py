@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.batching import sample_count
 from benchmarks.energy.counters import EnergyCounter
-from benchmarks.timing.in_flight import kept_busy
+from benchmarks.in_flight import kept_busy
 from engines.engine import Engine, Feed
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.energy.counters import counter_for
 from benchmarks.energy.measure import Energy, measure_energy
+from benchmarks.in_flight import DeviceLatency, TellsLayers, device_latency
 from benchmarks.measurement import Latency, Throughput
 from benchmarks.samples.files import read_npz, write_npz
 from benchmarks.timing.forms import time_forms
-from benchmarks.timing.in_flight import DeviceLatency, TellsLayers, device_latency
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from engines.child_process import run_child
 from engines.engine import Engine, EngineBase, Feed

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.batching import repeat_to_batch, sample_count
+from benchmarks.in_flight import kept_busy
 from benchmarks.measurement import Latency, Throughput
-from benchmarks.timing.in_flight import kept_busy
 from benchmarks.timing.latency import measure_latency
 from benchmarks.timing.steady import Steadiness, measure_steady
 from engines.batching import batched_names

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from graphs.files import to_json
-from optimizer.api import optimize
 from optimizer.cli.invoked import command_line
 from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
+from optimizer.main_job import optimize
 from optimizer.result import EXIT_CODES
 from optimizer.settings import Settings
 

@@ -12,7 +12,7 @@ import onnx_ir.passes.common as common
 from graphs.constants import constant_tensor
 from graphs.errors import BadInput
 from graphs.operators import is_standard
-from optimizer.prequantized.integer_operators import spells_out
+from optimizer.passes.dialects.integer_operators import spells_out
 
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}
 """Domains ONNX Runtime has kernels for; TensorRT has none of them."""

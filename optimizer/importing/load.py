@@ -16,17 +16,17 @@ import onnx_ir.passes.common as common
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, load_small, settle_constants
 from graphs.model_files import model_bytes, model_digest, read_message
+from graphs.node_names import name_nodes
 from optimizer.importing.batchwise import count_steps_first
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations
 from optimizer.importing.float32 import compute_in_float32
 from optimizer.importing.functions import inline_functions
 from optimizer.importing.interface import check_interface
-from optimizer.importing.names import name_nodes
 from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
+from optimizer.importing.survey import Survey, check_scales, survey
 from optimizer.importing.versions import conversion, convert_to_current, settle_opset
-from optimizer.prequantized.survey import Survey, check_scales, survey
 
 _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
 

@@ -8,11 +8,14 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from graphs.node_names import name_nodes
 from optimizer.attempt import attempt, attempt_on
 from optimizer.equivalence import Equivalence
-from optimizer.importing.names import name_nodes
 from optimizer.passes.activation_first import ActivationFirst
 from optimizer.passes.base import GraphPass, PassResult
+from optimizer.passes.dialects.dynamic_operators import FloatProducts
+from optimizer.passes.dialects.integer_operators import SpellOutIntegers
+from optimizer.passes.dialects.spelling import SpellOutCodes
 from optimizer.passes.fold_affine import FoldAffine
 from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.fold_constants import FoldConstants
@@ -22,9 +25,6 @@ from optimizer.passes.runtime_types import RuntimeTypes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.spell_out import SpellOut
 from optimizer.passes.unroll_step import UnrollSingleStep
-from optimizer.prequantized.dynamic_operators import FloatProducts
-from optimizer.prequantized.integer_operators import SpellOutIntegers
-from optimizer.prequantized.spelling import SpellOutCodes
 
 Check: TypeAlias = Callable[[ir.Model], Equivalence]
 """Compares a graph with the one that was given to ``clean``."""

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from graphs.constants import constant_array
 from graphs.edits import GraphEdits, after, bypass
 from graphs.operators import MOVING
-from optimizer.prequantized.pairs import DQ, Pair, pair_of
+from graphs.quantizers import DQ, Pair, pair_of
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt", "HardSigmoid", "Softplus"})
 _KEEPS_SIGN = MOVING | {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Resize"}

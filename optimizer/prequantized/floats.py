@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, drop_unused_initializers
+from graphs.quantizers import pairs, weights
 from optimizer.passes.base import PassResult
 from optimizer.prequantized.edges import bypass_pair, removable
-from optimizer.prequantized.pairs import pairs, weights
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
 from optimizer.prequantized.tensorrt.half_quantized import as_numbers
 

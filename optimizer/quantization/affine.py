@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from optimizer.quantization.number_types import NumberType
-from optimizer.quantization.weights import Floats
+from graphs.number_types import Floats, NumberType
 
 Quantizer: TypeAlias = Callable[[Floats], Floats]
 """Sends values through the quantizer of an activation and back."""

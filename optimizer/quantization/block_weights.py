@@ -14,11 +14,11 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, dtype_of
+from graphs.number_types import E4M3, Floats
 from optimizer.quantization.blocks import codes_of, exponents_of, level_of, search_scales, values_of
 from optimizer.quantization.insertion_points import WeightPoint, rewire
-from optimizer.quantization.number_types import E4M3
 from optimizer.quantization.scheme import ActivationScheme, Scales
-from optimizer.quantization.weights import Floats, QuantizedWeight, as_float32, per_channel
+from optimizer.quantization.weights import QuantizedWeight, as_float32, per_channel
 
 TENSORRT_DOMAIN = "trt"
 """Where TensorRT's parser looks for its own operators first; it takes them without a domain, too."""

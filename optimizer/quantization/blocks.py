@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.quantization.number_types import E4M3
+from graphs.number_types import E4M3, Codes, Floats
 from optimizer.quantization.scheme import Scales, WeightScheme
-from optimizer.quantization.weights import Codes, Floats, fp16_representable
+from optimizer.quantization.weights import fp16_representable
 
 FRACTIONS = tuple(np.linspace(1.0, 0.5, 16))
 """Parts of the largest magnitude of a block that its codes may end at. With 16 codes a clipped extreme costs less than

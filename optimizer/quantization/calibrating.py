@@ -16,7 +16,7 @@ from calibration.ranges import choose_ranges
 from calibration.statistics import ChannelStatistics, StatisticNeeds
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from optimizer.quantization.weights import Floats
+from graphs.number_types import Floats
 
 Ends: TypeAlias = "dict[str, tuple[Floats, Floats]]"
 """Least and largest value of every channel of activations, by name: two [channels]."""

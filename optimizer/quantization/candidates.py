@@ -11,7 +11,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from optimizer.attempt import attempt
-from optimizer.quantization.corrections.catalogue import Correction
+from optimizer.corrections import Correction
 from optimizer.quantization.corrections.fallback import RUINED
 from optimizer.quantization.corrections.input_rows import InputRows
 from optimizer.quantization.corrections.range_search import refine_ranges

@@ -13,10 +13,10 @@ from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
 from graphs.edits import values_by_name
+from graphs.number_types import Floats
 from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
 from optimizer.quantization.chunks import in_chunks
-from optimizer.quantization.weights import Floats
 
 CHUNK_BYTES = 192 << 20
 """Activations fetched in one run stay below this (a single larger one is fetched alone)."""

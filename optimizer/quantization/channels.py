@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.weights import Floats, as_float32, per_channel
+from optimizer.quantization.weights import as_float32, per_channel
 
 Edit = Callable[[Floats], Floats]
 

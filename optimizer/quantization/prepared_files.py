@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from graphs.files import read_record, write_record
+from graphs.number_types import Codes
 from graphs.saving import save_model
 from optimizer.quantization.candidates import Candidate
 from optimizer.quantization.corrections.rounding import Rounding
@@ -22,7 +23,7 @@ from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import Judge
 from optimizer.quantization.quantize import Prepared
 from optimizer.quantization.settings import QuantizeSettings, placed
-from optimizer.quantization.weights import Codes, QuantizedWeight, WeightScales
+from optimizer.quantization.weights import QuantizedWeight, WeightScales
 
 _MODEL, _RECORD, _WEIGHTS = "float.onnx", "prepared.json", "weights.npz"
 

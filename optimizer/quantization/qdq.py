@@ -16,22 +16,14 @@ from calibration.table import CalibrationTable
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
+from graphs.number_types import INT8, Floats, NumberType
 from optimizer.quantization.biases import keep_biases_apart, least_weight_scales, quantize_bias
 from optimizer.quantization.block_weights import insert_block_weight, quantized_in_blocks
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.insertion_points import ActivationPoint, Placement, WeightPoint, rewire
 from optimizer.quantization.integer_convolutions import write_integer_convolution
-from optimizer.quantization.number_types import INT8, NumberType
 from optimizer.quantization.scheme import Parameters
-from optimizer.quantization.weights import (
-    Floats,
-    QuantizedWeight,
-    ScaleSearch,
-    WeightScales,
-    as_float32,
-    lazy_codes,
-    quantize,
-)
+from optimizer.quantization.weights import QuantizedWeight, ScaleSearch, WeightScales, as_float32, lazy_codes, quantize
 
 MIN_OPSET = 19
 """First opset whose QuantizeLinear takes FP16 (needed once the graph is typed FP16)."""

@@ -14,11 +14,11 @@ from engines.engine import Feed
 from engines.onnxruntime.integer_products import FULL
 from optimizer.asked_plan import AskedPlan
 from optimizer.attempt import attempt, attempt_on
+from optimizer.corrections import Correction, left_out
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate, choose
 from optimizer.quantization.capture import Reach, reach_of, rough_table
-from optimizer.quantization.corrections.catalogue import Correction, left_out
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.equalization import EqualizeActivations
@@ -28,9 +28,9 @@ from optimizer.quantization.corrections.fallback import (
     cheap_fallback,
     choose_fallback,
 )
-from optimizer.quantization.corrections.float_results import float_results
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.float_results import float_results
 from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import CLEARLY, Judge, in_db

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from calibration.table import TensorRange
 from engines.onnxruntime.integer_products import largest_weight_code
 from graphs.constants import constant_tensor
+from graphs.number_types import E2M1, E4M3, INT4, INT8, Floats, NumberType
 from optimizer.precision import Dtype
 from optimizer.quantization.affine import FRACTIONS, Affine, best
-from optimizer.quantization.number_types import E2M1, E4M3, INT4, INT8, NumberType
-from optimizer.quantization.weights import Floats, anchored, fp16_representable
+from optimizer.quantization.weights import anchored, fp16_representable
 
 Parameters: TypeAlias = "tuple[Floats, NDArray[np.generic]]"
 """Scale and zero point of an activation, scalars."""

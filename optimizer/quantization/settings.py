@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from optimizer.quantization.corrections.catalogue import ALL, Correction
+from optimizer.corrections import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.insertion_points import Placement

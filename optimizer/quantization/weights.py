@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from optimizer.quantization.number_types import INT8, NumberType
+from graphs.number_types import INT8, Codes, Floats, NumberType
 
-Floats = NDArray[np.float32]
-Codes = NDArray[Any]
-"""An array of a ``NumberType``'s codes."""
 CODE_MAX = 127
 """Largest int8 code."""
 SMALLEST = 2.0**-20

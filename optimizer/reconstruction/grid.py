@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.quantization.number_types import NumberType
-from optimizer.quantization.weights import Floats
+from graphs.number_types import Floats, NumberType
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.weights import Floats
 
 
 def as_rows(op: WeightedOp, weight: Floats) -> Floats:

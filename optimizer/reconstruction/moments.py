@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.quantization.weights import Floats
+from graphs.number_types import Floats
 
 RIDGE = 0.01
 """Added to the Hessian's diagonal, relative to its mean: GPTQ's damping; ten times as much, in proportion, where rows

@@ -9,7 +9,6 @@ Axes that come out joined and not fixed can be reordered by reordering constants
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from typing import TypeAlias
@@ -86,36 +85,6 @@ def size_of(axis: Axis) -> int | None:
         return None
     size = shape[index]
     return size if isinstance(size, int) else None
-
-
-def joined_axes(model: ir.Model) -> Axes:
-    """The axes of ``model``'s main graph, joined as its operators have it."""
-    from optimizer.sparsity.axis_rules import RULES
-
-    axes = Axes()
-    for given in model.graph.inputs:
-        axes.fix_all(given, "an input of the model")
-    for result in model.graph.outputs:
-        axes.fix_all(result, "an output of the model")
-    for node in model.graph:
-        rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        ranks = [rank_of(value) for value in (*node.inputs, *node.outputs[:1]) if value is not None]
-        if rule is None or None in ranks or any(value.name for value in node.outputs[1:]):
-            for value in (*node.inputs, *node.outputs):
-                axes.fix_all(value, f"{node.op_type} {node.name}")
-        else:
-            rule(axes, node)
-    for inside in _read_inside(model):
-        axes.fix_all(inside, "read in a branch or a loop")
-    return axes
-
-
-def _read_inside(model: ir.Model) -> Iterator[ir.Value]:
-    """Values of the main graph that nodes of its subgraphs read."""
-    for graph in model.graphs():
-        if graph is not model.graph:
-            for node in graph:
-                yield from (v for v in node.inputs if v is not None and v.graph is model.graph)
 
 
 def same_run(first: ir.Value, second: ir.Value, axis: int) -> int | None:

@@ -10,9 +10,11 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
-from optimizer.quantization.weights import Floats, as_float32
-from optimizer.sparsity.axes import Axis, joined_axes, size_of
+from graphs.number_types import Floats
+from optimizer.quantization.weights import as_float32
+from optimizer.sparsity.axes import Axis, size_of
 from optimizer.sparsity.eligible import SparseWeight, survey
+from optimizer.sparsity.joined_axes import joined_axes
 from optimizer.sparsity.permutation import Order, best_order
 
 WORTH = 0.98

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
 from graphs.edits import GraphEdits
+from graphs.number_types import Floats
 from graphs.saving import weight_bytes
 from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
@@ -29,7 +30,7 @@ from optimizer.attempt import attempt
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.patches import geometry, sample_rows
-from optimizer.quantization.weights import Floats, as_float32
+from optimizer.quantization.weights import as_float32
 from optimizer.reconstruction.layout import as_rows, as_tensor, fours_of
 from optimizer.reconstruction.moments import MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped

@@ -11,12 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
+from graphs.number_types import Floats
 from optimizer.attempt import attempt
 from optimizer.quantization.capture import observe
 from optimizer.quantization.judging import Judge, in_db
 from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
 from optimizer.quantization.sampling import spread
-from optimizer.quantization.weights import Floats
 from optimizer.sparsity.eligible import PRUNED, SparseWeight, survey
 from optimizer.sparsity.magnitude import PruneTwoFour
 from optimizer.sparsity.permute import ChannelSet, PermuteChannels, channel_sets

@@ -17,6 +17,7 @@ from optimizer.events import Events
 from optimizer.stages import keys
 from optimizer.stages.cleaning import clean
 from optimizer.stages.data.data_check import check_data
+from optimizer.stages.engines import keys as engine_keys
 from optimizer.stages.engines.baseline import BASELINE, baseline_here
 from optimizer.stages.engines.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.engines.cpu_engine import built_cpu, make_cpu_engine
@@ -93,7 +94,7 @@ def _for_gpus(
     typed, own = forms.typed, [] if stripped else runnable(targets, used_gpu())
     title = f"build engines for {', '.join(target.name for target in targets)}"
     folders = tuple(bundle / "engines" / target.name for target in targets if target not in own)
-    building = Stage("build", title, list[BuildOutcome], keys.building_key(job, cleaned, forms), leaves=folders)
+    building = Stage("build", title, list[BuildOutcome], engine_keys.building_key(job, cleaned, forms), leaves=folders)
     apart = {target.name: runner.folder(building) / target.name for target in own}
     terms = Terms(
         job.settings,
@@ -129,7 +130,7 @@ def _predicted(
     if not targets or forms.typed is None:
         return {}
     typed, title = forms.typed, "predict what the GPUs should reach"
-    predicting = Stage("predict", title, dict[str, Prediction], keys.prediction_key(job, cleaned, forms))
+    predicting = Stage("predict", title, dict[str, Prediction], engine_keys.prediction_key(job, cleaned, forms))
     return runner.run(
         predicting,
         lambda _: predict_targets(
@@ -145,7 +146,11 @@ def _predicted(
 def _for_cpu(
     job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
 ) -> TargetEngine:
-    title, key, folder = "measure the CPU engine against FP32", keys.cpu_key(job, cleaned, forms), bundle / "engines"
+    title, key, folder = (
+        "measure the CPU engine against FP32",
+        engine_keys.cpu_key(job, cleaned, forms),
+        bundle / "engines",
+    )
     stage = Stage("cpu", title, EngineRecord, key, leaves=(folder / CPU.name,))
     record = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
     for note in record.notes:
@@ -160,7 +165,7 @@ def _under_load(
     settings = job.settings
     if not settings.loadgen or not engines:
         return {}
-    key = keys.loadgen_key(job, list(engines.values()))
+    key = engine_keys.loadgen_key(job, list(engines.values()))
     title = f"measure with MLPerf LoadGen: {', '.join(settings.loadgen)}"
     stage = Stage("loadgen", title, dict[str, dict[str, LoadgenResult]], key, leaves=(bundle / "loadgen",))
 

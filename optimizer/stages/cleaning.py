@@ -27,11 +27,11 @@ from optimizer.bundle import MODEL
 from optimizer.equivalence import Answers, Equivalence
 from optimizer.events import Events
 from optimizer.importing import import_model
+from optimizer.importing.survey import Dialect, Survey
 from optimizer.passes.clean import clean_and_prove
-from optimizer.prequantized.survey import Dialect, Survey
 from optimizer.stages.blame import sample_at_fault
-from optimizer.stages.data.shapes import profiles, shapes_in_data, uncovered
 from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.profiles import profiles, shapes_in_data, uncovered
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
 """Samples compared: what differs by structure differs on the first; large models take seconds for each."""

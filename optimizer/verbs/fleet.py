@@ -15,9 +15,9 @@ from engines.targets.gpus_here import native_target
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_json
-from optimizer.api import optimize
 from optimizer.default_targets import default_targets
 from optimizer.events import Listener
+from optimizer.main_job import optimize
 from optimizer.result import EXIT_CODES
 from optimizer.settings import Settings
 

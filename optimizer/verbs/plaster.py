@@ -26,11 +26,11 @@ from engines.targets.gpus_here import detect_gpus, native_target, used_gpu
 from engines.targets.target import CPU, NATIVE, resolve_targets
 from graphs.errors import BadInput
 from graphs.files import write_atomically, write_json
-from optimizer.api import optimize
 from optimizer.bundle import Bundle
 from optimizer.events import Listener
 from optimizer.importing import import_model
 from optimizer.machine import cpu_name
+from optimizer.main_job import optimize
 from optimizer.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings import Precision, Settings, Sparsity
 from optimizer.stages.data.inputs import Inputs, open_inputs

@@ -23,10 +23,10 @@ from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.saving import save_model
+from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.calibrated import AUTO_METHODS
 from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task

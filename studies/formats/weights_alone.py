@@ -21,9 +21,9 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import simulated_outputs
 from graphs.macs import count_macs
 from graphs.saving import save_model
+from optimizer.corrections import ALL, Correction
 from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.placement import place
 from optimizer.quantization.quantize import prepare

@@ -10,8 +10,8 @@ import pytest
 
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
-from optimizer.api import apply_options
 from optimizer.finished import request_key
+from optimizer.main_job import apply_options
 from optimizer.settings import Settings
 from tests.end_to_end.conftest import Command
 

@@ -17,7 +17,7 @@ from engines.tensorrt.library import installed
 from graphs.errors import BadInput
 from graphs.lint import lint
 from optimizer import optimize as optimize_model
-from optimizer.prequantized.survey import Dialect
+from optimizer.importing.survey import Dialect
 from optimizer.verbs.inspect.model import inspect_model
 from tests.end_to_end.conftest import Command
 

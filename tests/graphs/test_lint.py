@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from graphs.lint import Rule, lint
-from optimizer.importing.names import name_nodes
+from graphs.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 
 GOOD = """g (float[N, 4] x) => (float[N, 2] y)

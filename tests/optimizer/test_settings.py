@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from graphs.errors import BadInput
-from optimizer.api import apply_options
+from optimizer.main_job import apply_options
 from optimizer.settings import Settings
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, after
+from graphs.quantizers import DQ, Pair, Q, pairs
 from optimizer.prequantized.edges import listed
 from optimizer.prequantized.fusable import is_integer_conv
-from optimizer.prequantized.pairs import DQ, Pair, Q, pairs
 
 _PASSES = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
 _ACTIVATIONS = frozenset({"Relu", "Clip"})

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from engines.onnxruntime.integer_products import largest_weight_code
 from graphs.edits import GraphEdits, drop_if_unread
-from optimizer.prequantized.pairs import EIGHT_BITS, Weight, weights
+from graphs.quantizers import EIGHT_BITS, Weight, weights
 
 _MIDDLE = 128
 

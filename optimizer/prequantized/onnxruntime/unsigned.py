@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits
+from graphs.quantizers import Pair, pairs
 from optimizer.prequantized.edges import set_codes
-from optimizer.prequantized.pairs import Pair, pairs
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
 _TOP, _MIDDLE = 127, 128

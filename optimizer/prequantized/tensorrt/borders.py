@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from graphs.edits import GraphEdits
 from graphs.operators import is_standard
-from optimizer.prequantized.pairs import DQ, EIGHT_BITS, Q, parameters
+from graphs.quantizers import DQ, EIGHT_BITS, Q, parameters
 
 _FLOAT = ir.DataType.FLOAT
 

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.quantizers import Weight, weights
 from graphs.weighted import is_weighted
 from optimizer.prequantized.edges import listed
 from optimizer.prequantized.fusable import is_integer_product
-from optimizer.prequantized.pairs import Weight, weights
 from optimizer.quantization.rules.commuting import moves_values
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.quantizers import Pair, Weight, pairs, weights
 from graphs.weighted import is_weighted, output_axis
 from optimizer.prequantized.edges import (
     bypass_pair,
@@ -18,7 +19,6 @@ from optimizer.prequantized.edges import (
     removable,
     set_codes,
 )
-from optimizer.prequantized.pairs import Pair, Weight, pairs, weights
 
 _TOP = 127
 

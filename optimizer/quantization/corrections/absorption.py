@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, after, dtype_of
+from graphs.number_types import Floats
 from graphs.weighted import WEIGHTED, WeightedOp
 from optimizer.quantization.channels import (
     add_to_bias,
@@ -20,7 +21,7 @@ from optimizer.quantization.channels import (
     scale_outputs,
 )
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import Floats, as_float32
+from optimizer.quantization.weights import as_float32
 
 _UNBOUNDED = 1e30
 """Upper bounds from here on are none: exporters write float32's largest value."""

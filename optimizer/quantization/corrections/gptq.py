@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.quantization.number_types import INT8, NumberType
-from optimizer.quantization.weights import Codes, Floats
+from graphs.number_types import INT8, Codes, Floats, NumberType
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Means
 from optimizer.reconstruction.solver import solve

@@ -11,13 +11,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from engines.engine import Array, Feed
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp, group
 from optimizer.quantization.capture import observe
 from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import Floats
 
 MAX_REDUCTION = 4608
 """Longest dot product solved: the Hessian is reduction² floats and its factorization cubic."""

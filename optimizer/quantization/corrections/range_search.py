@@ -17,11 +17,12 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable, TensorRange
 from engines.parallel import in_parallel
 from graphs.edits import values_by_name
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.scheme import ActivationScheme
-from optimizer.quantization.weights import Floats, as_float32
+from optimizer.quantization.weights import as_float32
 
 Errors: TypeAlias = "dict[float, float]"
 """Squared error at ops' outputs by the fraction of the calibrated threshold."""

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from engines.engine import Feed
 from engines.parallel import in_parallel
 from graphs.edits import GraphEdits
+from graphs.number_types import Floats, NumberType
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
 from optimizer.quantization.affine import Quantizer
@@ -24,9 +25,8 @@ from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.number_types import NumberType
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import Floats, QuantizedWeight, WeightScales, as_float32, mse_scales
+from optimizer.quantization.weights import QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.reconstruction.layout import as_rows, as_tensor
 from optimizer.reconstruction.moments import Means, Moments
 

@@ -14,10 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
 from optimizer.quantization.capture import observe
 from optimizer.quantization.chunks import in_chunks
-from optimizer.quantization.weights import Floats
 
 HELD_BYTES = 512 << 20
 """Moments held at once; more tensors take another pass over the samples."""

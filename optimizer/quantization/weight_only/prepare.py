@@ -14,9 +14,9 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
+from optimizer.corrections import Correction
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate
-from optimizer.quantization.corrections.catalogue import Correction
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import Judge, in_db

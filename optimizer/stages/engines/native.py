@@ -17,7 +17,7 @@ from engines.manifest import EngineManifest
 from engines.targets.target import Target
 from optimizer.attempt import attempt
 from optimizer.events import Detail, Events
-from optimizer.stages import keys
+from optimizer.stages.engines import keys
 from optimizer.stages.engines.baseline import BASELINE, build_baseline
 from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
 from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates

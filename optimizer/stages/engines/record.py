@@ -13,9 +13,9 @@ from benchmarks.accuracy.compare import Accuracy
 from benchmarks.accuracy.first_difference import FirstDifference
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.energy.measure import Energy
+from benchmarks.in_flight import DeviceLatency
 from benchmarks.measurement import Latency, Throughput
 from benchmarks.memory import EngineMemory
-from benchmarks.timing.in_flight import DeviceLatency
 from benchmarks.timing.op_times import OpTime
 from benchmarks.timing.quantized_costs import QuantizedCosts
 from benchmarks.timing.steady import Steadiness

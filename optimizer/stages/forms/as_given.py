@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeAlias
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.quantizers import pairs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.described import plan_of, table_of
-from optimizer.prequantized.pairs import pairs
 from optimizer.prequantized.proof import Proof
 from optimizer.prequantized.repaired import (
     EXACT_ONNXRUNTIME,

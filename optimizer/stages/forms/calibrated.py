@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.events import Detail, Events, Progress
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, LEARNING, Correction
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import Prepared, prepare
 from optimizer.quantization.sampling import divided

@@ -14,8 +14,8 @@ from graphs.macs import count_macs, total_macs
 from graphs.model_files import model_digest
 from graphs.saving import save_model
 from optimizer.bundle import MODEL
+from optimizer.corrections import Correction
 from optimizer.events import Detail, Events, Progress
-from optimizer.quantization.corrections.catalogue import Correction
 from optimizer.quantization.judging import Judge
 from optimizer.quantization.sampling import spread
 from optimizer.sparsity.record import DENSE, NodeSparsity

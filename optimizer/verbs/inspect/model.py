@@ -22,9 +22,9 @@ from graphs.macs import count_macs, int8_mac_share, total_macs
 from graphs.operators import is_standard
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
-from optimizer.prequantized.integer_operators import spells_out
+from optimizer.importing.survey import Survey
+from optimizer.passes.dialects.integer_operators import spells_out
 from optimizer.prequantized.repaired import repairs_told
-from optimizer.prequantized.survey import Survey
 from optimizer.settings import Precision
 from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from optimizer.importing.names import name_nodes
+from graphs.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 
 RNG = np.random.default_rng(0)

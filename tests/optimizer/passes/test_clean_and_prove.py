@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 import optimizer.passes.clean as cleaning
+from graphs.node_names import name_nodes
 from optimizer.attempt import STRICT
 from optimizer.equivalence import Answers
-from optimizer.importing.names import name_nodes
 from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.clean import clean_and_prove
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from graphs.node_names import name_nodes
 from optimizer.equivalence import compare_graphs
-from optimizer.importing.names import name_nodes
 from optimizer.passes.fold_constants import FoldConstants
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphs.lint import lint
+from graphs.quantizers import pairs
 from graphs.shapes import infer_shapes
 from optimizer.equivalence import Equivalence, compare_graphs
-from optimizer.prequantized.pairs import pairs
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
 from optimizer.prequantized.tensorrt.half_quantized import float_constants, float_weights
 from optimizer.prequantized.tensorrt.residual import quantized_skips

@@ -9,12 +9,12 @@ import pytest
 
 from calibration.table import CalibrationTable, TensorRange
 from graphs.macs import int8_mac_share
+from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, Correction
-from optimizer.quantization.corrections.float_results import chosen_results
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.cpu_placement import place_for_cpu
+from optimizer.quantization.float_results import chosen_results
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import QuantizedModel, quantize
 from optimizer.quantization.scheme import ONNXRUNTIME

@@ -11,9 +11,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.quantize import prepare, quantize

@@ -11,9 +11,9 @@ import pytest
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
 from optimizer.asked_plan import AskedPlan
+from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.corrections.catalogue import ALL, Correction
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import Prepared, prepare

@@ -8,8 +8,8 @@ import pytest
 
 from engines.profile import infer_profile
 from graphs.errors import BadInput
-from optimizer.api import apply_options
 from optimizer.importing import import_model
+from optimizer.main_job import apply_options
 from optimizer.settings import Settings
 from optimizer.stages.data.inputs import open_inputs
 

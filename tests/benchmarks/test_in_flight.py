@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+import benchmarks.in_flight as in_flight
 import benchmarks.timing.forms as forms
-import benchmarks.timing.in_flight as in_flight
 from benchmarks.energy.measure import measure_energy
+from benchmarks.in_flight import device_latency, kept_busy
 from benchmarks.measurement import summarize_latency
 from benchmarks.timing.forms import time_forms
-from benchmarks.timing.in_flight import device_latency, kept_busy
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile, ShapeRange
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine

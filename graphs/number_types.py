@@ -13,6 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float32]
+Codes = NDArray[Any]
+"""An array of a ``NumberType``'s codes."""
 _WHOLE = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4})
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from optimizer.prequantized.survey import Dialect, Survey, survey
-from tests.optimizer.prequantized.test_integer_operators import DYNAMIC, GEMM
-from tests.optimizer.prequantized.test_integer_operators import HEAD as WITH_MICROSOFT
-from tests.optimizer.prequantized.test_spelling import HEAD
+from optimizer.importing.survey import Dialect, Survey, survey
+from tests.optimizer.passes.dialects.test_integer_operators import DYNAMIC, GEMM
+from tests.optimizer.passes.dialects.test_integer_operators import HEAD as WITH_MICROSOFT
+from tests.optimizer.passes.dialects.test_spelling import HEAD
 from tests.optimizer.prequantized.test_tensorrt_repairs import MAKE_WEIGHT, PAIR_BEFORE_RELU, WEIGHT
 
 ZERO_POINTS = PAIR_BEFORE_RELU.replace("int8 z = {0}, int8[4", "uint8 z = {3}, int8[4")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from calibration.table import TensorRange
 from engines.onnxruntime.graph import running
-from optimizer.quantization.number_types import E2M1, E4M3, INT4, INT8, NumberType
+from graphs.number_types import E2M1, E4M3, INT4, INT8, NumberType
 from optimizer.quantization.scheme import FP8, TENSORRT
 
 ALL = [INT8, INT4, E4M3, E2M1]

@@ -13,8 +13,8 @@ import onnx_ir as ir
 from graphs.constants import Array, constant_array, constant_tensor
 from graphs.errors import BadInput
 from graphs.operators import is_standard
+from graphs.quantizers import DQ, EIGHT_BITS, Q, type_without_zero
 from graphs.weighted import operands
-from optimizer.prequantized.pairs import DQ, EIGHT_BITS, Q, type_without_zero
 
 INTEGER_OPERATORS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm"})
 DYNAMIC_OPERATORS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})

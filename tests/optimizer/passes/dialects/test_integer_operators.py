@@ -8,8 +8,8 @@ import pytest
 
 from graphs.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
-from optimizer.prequantized.dynamic_operators import FloatProducts
-from optimizer.prequantized.integer_operators import SpellOutIntegers
+from optimizer.passes.dialects.dynamic_operators import FloatProducts
+from optimizer.passes.dialects.integer_operators import SpellOutIntegers
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>\n'
 ENDS = "<float s = {0.05}, uint8 z = {120}, float s2 = {0.1}, uint8 z2 = {10}"

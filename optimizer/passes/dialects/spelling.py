@@ -9,8 +9,8 @@ from graphs.constants import constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, drop_unused_initializers
 from graphs.float_types import EAGER_ELEMENTS
 from graphs.operators import MOVING, is_standard
+from graphs.quantizers import DQ, EIGHT_BITS, Q, parameters, weight_of
 from optimizer.passes.base import PassResult
-from optimizer.prequantized.pairs import DQ, EIGHT_BITS, Q, parameters, weight_of
 
 
 class SpellOutCodes:

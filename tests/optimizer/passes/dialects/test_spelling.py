@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.equivalence import compare_graphs
-from optimizer.prequantized.spelling import SpellOutCodes
+from optimizer.passes.dialects.spelling import SpellOutCodes
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 WEIGHT_IN_FLOAT = """g (float[2,3] x) => (float[2,2] y)

@@ -1,0 +1,1 @@
+"""What other tools write for quantization, spelt as Q/DQ, number for number."""
