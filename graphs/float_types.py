@@ -7,23 +7,22 @@ from collections.abc import Callable, Collection
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import Array
+from graphs.lazy_tensors import small_at_once
+
 _FLOAT = ir.DataType.FLOAT
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
 """Attributes of standard operators that name a type."""
-EAGER_ELEMENTS = 4096
-"""Constants up to here are converted at once; larger ones when they are read, so that weights stay on disk. Chosen."""
 
 
 def cast_tensor(tensor: ir.TensorProtocol, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
     """The numbers of ``tensor`` rounded to ``dtype``, under ``name``; beyond its range they are infinite."""
 
-    def read() -> ir.TensorProtocol:
+    def rounded(array: Array) -> Array:
         with np.errstate(over="ignore"):
-            return ir.Tensor(tensor.numpy().astype(dtype.numpy()), dtype=dtype, name=name)
+            return array.astype(dtype.numpy())
 
-    if tensor.size <= EAGER_ELEMENTS:
-        return read()
-    return ir.LazyTensor(read, dtype=dtype, shape=ir.Shape(tensor.shape.numpy()), name=name)
+    return small_at_once(rounded, tensor, name, dtype)
 
 
 def names_type(attribute: ir.Attr, of: Collection[ir.DataType]) -> bool:

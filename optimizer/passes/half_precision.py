@@ -7,14 +7,17 @@ decided per node and made true with Casts at the borders, once per tensor.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
+from numpy.typing import NDArray
 from onnxscript import version_converter
 
+from graphs.constants import Array
 from graphs.edits import GraphEdits, drop_unused_initializers
-from graphs.float_types import EAGER_ELEMENTS
+from graphs.lazy_tensors import EAGER_ELEMENTS, small_at_once
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
@@ -129,8 +132,8 @@ class _Typing:
         elif node.op_type == "ConstantOfShape" and node.outputs[0].dtype == _FLOAT:
             fill = node.attributes.get("value")
             array = np.zeros(1, np.float32) if fill is None else fill.as_tensor().numpy()
-            tensor = _convert(array, self._dtype, saturate=LARGEST)
-            node.attributes["value"] = ir.AttrTensor("value", tensor)
+            typed = ir.Tensor(_half(array, self._dtype, saturate=LARGEST), dtype=self._dtype)
+            node.attributes["value"] = ir.AttrTensor("value", typed)
         else:
             return False
         node.outputs[0].type = ir.TensorType(self._dtype)
@@ -197,15 +200,10 @@ class _Typing:
             limit = LARGEST if saturate else LARGEST / 2
             if self._dtype == ir.DataType.BFLOAT16:
                 limit = float("inf")
-            half: ir.TensorProtocol
-            if tensor.size <= EAGER_ELEMENTS:
-                array = tensor.numpy()
-                if limit < float("inf") and np.any(np.isfinite(array) & (np.abs(array) > LARGEST)):
-                    self.notes.append(f"{value.name}: values beyond FP16 saturate at {limit:g}")
-                half = _convert(array, self._dtype, limit)
-            else:
-                half = _convert_lazily(tensor, self._dtype, limit)
-            half.name = f"{value.name}_{_SUFFIX[self._dtype]}"
+            if tensor.size <= EAGER_ELEMENTS and limit < float("inf") and _beyond(tensor.numpy()).any():
+                self.notes.append(f"{value.name}: values beyond FP16 saturate at {limit:g}")
+            convert, name = partial(_half, dtype=self._dtype, saturate=limit), f"{value.name}_{_SUFFIX[self._dtype]}"
+            half = small_at_once(convert, tensor, name, self._dtype)
             self._constants[key] = self._edits.within(graph).initializer(half)
         return self._constants[key]
 
@@ -244,16 +242,14 @@ class _Typing:
         return self._edits.node("Cast", [value], name, name, dtype, value.shape, {"to": dtype.value})
 
 
-def _convert(array: np.ndarray, dtype: ir.DataType, saturate: float) -> ir.TensorProtocol:
+def _beyond(array: Array) -> NDArray[np.bool_]:
+    """Finite values that FP16 does not hold."""
+    found: NDArray[np.bool_] = np.isfinite(array) & (np.abs(array) > LARGEST)
+    return found
+
+
+def _half(array: Array, dtype: ir.DataType, saturate: float) -> Array:
     """Round to half precision; finite values beyond FP16 become ``saturate``, infinities stay."""
-    if dtype == ir.DataType.FLOAT16:
-        beyond = np.isfinite(array) & (np.abs(array) > LARGEST)
-        if beyond.any():
-            array = np.where(beyond, np.copysign(np.float32(saturate), array), array)
-    return ir.Tensor(array.astype(dtype.numpy()), dtype=dtype)
-
-
-def _convert_lazily(tensor: ir.TensorProtocol, dtype: ir.DataType, saturate: float) -> ir.LazyTensor:
-    return ir.LazyTensor(
-        lambda: _convert(tensor.numpy(), dtype, saturate), dtype=dtype, shape=ir.Shape(tensor.shape.numpy())
-    )
+    if dtype == ir.DataType.FLOAT16 and (beyond := _beyond(array)).any():
+        array = np.where(beyond, np.copysign(np.float32(saturate), array), array)
+    return array.astype(dtype.numpy())

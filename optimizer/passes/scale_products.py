@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, dtype_of
+from graphs.lazy_tensors import lazily
 from graphs.weighted import is_weighted
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, largest_finite, observed_size
@@ -138,7 +139,9 @@ class ScaleProducts:
         assert value is not None
         tensor = constant_tensor(value)
         assert tensor is not None
-        return self._edits.within(value.graph).initializer(_power(tensor, power, f"{value.name}/scaled"))
+        return self._edits.within(value.graph).initializer(
+            lazily(lambda array: np.ldexp(array, power), tensor, f"{value.name}/scaled")
+        )
 
     def _factor(self, node: ir.Node, stem: str, power: int) -> ir.Value:
         factor = np.float32(math.ldexp(1.0, power))
@@ -176,15 +179,6 @@ def _least_shift(size: float) -> int:
 def _is_weight(value: ir.Value) -> bool:
     tensor = constant_tensor(value)
     return tensor is not None and tensor.dtype == _FLOAT and value.is_initializer()
-
-
-def _power(tensor: ir.TensorProtocol, power: int, name: str) -> ir.LazyTensor:
-    return ir.LazyTensor(
-        lambda: ir.Tensor(np.ldexp(tensor.numpy(), power).astype(np.float32)),
-        dtype=_FLOAT,
-        shape=ir.Shape(tensor.shape.numpy()),
-        name=name,
-    )
 
 
 def _drop_unread(value: ir.Value | None) -> None:

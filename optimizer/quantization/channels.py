@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
 from optimizer.quantization.weights import as_float32, per_channel
@@ -30,13 +31,10 @@ def unpadded(op: WeightedOp) -> bool:
 
 def edit_weight(edits: GraphEdits, op: WeightedOp, edit: Edit, suffix: str) -> ir.Value:
     """Give ``op`` its own weight ``edit(old)``, computed when it is read; other readers keep the old one."""
-    old, tensor = op.weight, op.tensor
-
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(edit(as_float32(tensor)).astype(tensor.dtype.numpy()), name=value.name)
-
-    shape, name = ir.Shape(tensor.shape.numpy()), f"{old.name}/{suffix}"
-    value = edits.initializer(ir.LazyTensor(evaluate, tensor.dtype, shape, name=name))
+    old = op.weight
+    value = edits.initializer(
+        lazily(lambda array: edit(array.astype(np.float32, copy=False)), op.tensor, f"{old.name}/{suffix}")
+    )
     op.node.replace_input_with(1, value)
     drop_if_unread(edits.graph, old)
     return value

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 
 _HALF = 128
 """What makes an int8 code unsigned; the zero point of all weights."""
@@ -89,11 +90,6 @@ def _by_channel(values: np.ndarray, rank: int) -> np.ndarray:
     return values.astype(np.float32).reshape(_channels_second(rank))
 
 
-def _unsigned(value: ir.Value, name: str) -> ir.LazyTensor:
+def _unsigned(value: ir.Value, name: str) -> ir.TensorProtocol:
     """The int8 codes of ``value``, made unsigned when the model is saved or run."""
-    codes = _tensor(value)
-
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor((codes.numpy().astype(np.int16) + _HALF).astype(np.uint8), name=name)
-
-    return ir.LazyTensor(evaluate, ir.DataType.UINT8, ir.Shape(codes.shape.numpy()), name=name)
+    return lazily(lambda codes: codes.astype(np.int16) + _HALF, _tensor(value), name, dtype=ir.DataType.UINT8)

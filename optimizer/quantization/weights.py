@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from graphs.lazy_tensors import lazily
 from graphs.number_types import INT8, Codes, Floats, NumberType
 
 CODE_MAX = 127
@@ -101,13 +102,13 @@ def as_float32(tensor: ir.TensorProtocol) -> Floats:
 
 def lazy_codes(
     tensor: ir.TensorProtocol, axis: int, scale: Floats, name: str, numbers: NumberType = INT8
-) -> ir.LazyTensor:
-    """Codes computed when the model is saved or run, so that no second copy of the weights is held."""
+) -> ir.TensorProtocol:
+    """Codes computed when the model is saved or run."""
 
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(quantize(as_float32(tensor), axis, scale, numbers), name=name)
+    def codes(values: Floats) -> Codes:
+        return quantize(values.astype(np.float32, copy=False), axis, scale, numbers)
 
-    return ir.LazyTensor(evaluate, numbers.dtype, ir.Shape(tensor.shape.numpy()), name=name)
+    return lazily(codes, tensor, name, dtype=numbers.dtype)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from collections import defaultdict
 
 import onnx_ir as ir
 
-from graphs.float_types import EAGER_ELEMENTS, cast_tensor, float32_attributes, float32_type
+from graphs.float_types import cast_tensor, float32_attributes, float32_type
 from graphs.free_names import FreeNames
+from graphs.lazy_tensors import EAGER_ELEMENTS
 from graphs.operators import is_standard
 from optimizer.simulation.composites import expand_composites
 

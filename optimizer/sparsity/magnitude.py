@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 from optimizer.passes.base import PassResult
 from optimizer.sparsity.eligible import SparseWeight, survey
 from optimizer.sparsity.pattern import Array, prune_two_four
@@ -44,14 +45,8 @@ def give_weight(edits: GraphEdits, weight: SparseWeight, edit: Callable[[Array],
     tensor = constant_tensor(old)
     assert old is not None and tensor is not None and old.name is not None
     owner = old.graph if isinstance(old.graph, ir.Graph) else weight.nodes[0].graph
-    within, name, dtype = edits.within(owner), str(old.name), tensor.dtype
-
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(edit(tensor.numpy()).astype(dtype.numpy(), copy=False), dtype=dtype, name=value.name)
-
-    value = within.initializer(
-        ir.LazyTensor(evaluate, dtype=dtype, shape=ir.Shape(tensor.shape.numpy()), name=f"{name}_2_4")
-    )
+    within, name = edits.within(owner), str(old.name)
+    value = within.initializer(lazily(edit, tensor, f"{name}_2_4"))
     for node in weight.nodes:
         node.replace_input_with(1, value)
     drop_if_unread(within.graph, old)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
+from graphs.constants import Array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 from graphs.number_types import Floats
 from optimizer.quantization.weights import as_float32
 from optimizer.sparsity.axes import Axis, size_of
@@ -123,10 +124,9 @@ def _reorder(model: ir.Model, place: ChannelSet, order: Order) -> None:
 def _reordered(tensor: ir.TensorProtocol, along: Sequence[int], order: Order) -> ir.TensorProtocol:
     """Computed when it is read."""
 
-    def evaluate() -> ir.TensorProtocol:
-        array = tensor.numpy()
+    def taken(array: Array) -> Array:
         for axis in along:
             array = np.take(array, order, axis=axis)
-        return ir.Tensor(np.ascontiguousarray(array), dtype=tensor.dtype, name=tensor.name)
+        return array
 
-    return ir.LazyTensor(evaluate, dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=tensor.name)
+    return lazily(taken, tensor, tensor.name)

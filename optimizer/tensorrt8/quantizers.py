@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from graphs.constants import Array, constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 from graphs.operators import is_standard
 
 _FLOAT, _INT8 = ir.DataType.FLOAT, ir.DataType.INT8
@@ -59,12 +60,9 @@ def _quantize_here(edits: GraphEdits, node: ir.Node) -> None:
     tensor = constant_tensor(codes)
     assert codes is not None and tensor is not None and scale is not None
     axis = node.attributes.get_int("axis", 1)
-
-    def evaluate() -> ir.TensorProtocol:
-        return ir.Tensor(tensor.numpy().astype(np.float32) * _along(scale, axis, len(tensor.shape)))
-
+    along = _along(scale, axis, len(tensor.shape))
     name = str(codes.name).removesuffix("/int8")
-    floats = ir.LazyTensor(evaluate, _FLOAT, ir.Shape(tensor.shape.numpy()), name=f"{name}/fp32")
+    floats = lazily(lambda array: array.astype(np.float32) * along, tensor, f"{name}/fp32", dtype=_FLOAT)
     quantize = edits.node(
         "QuantizeLinear",
         [edits.initializer(floats), *node.inputs[1:]],

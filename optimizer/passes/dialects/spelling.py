@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor
+from graphs.constants import Array, constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, drop_unused_initializers
-from graphs.float_types import EAGER_ELEMENTS
+from graphs.lazy_tensors import lazily, small_at_once
 from graphs.operators import MOVING, is_standard
 from graphs.quantizers import DQ, EIGHT_BITS, Q, parameters, weight_of
 from optimizer.passes.base import PassResult
@@ -55,14 +55,13 @@ def _codes_of_weight(edits: GraphEdits, quantize: ir.Node) -> bool:
     kind = ir.DataType.from_numpy(zero.dtype)
     low, high = EIGHT_BITS[kind]
 
-    def evaluate() -> ir.TensorProtocol:
-        steps = np.rint(tensor.numpy() / scale.reshape(shape)) + zero.reshape(shape).astype(np.float32)
-        return ir.Tensor(np.clip(steps, low, high).astype(zero.dtype), name=name)
+    def rounded(numbers: Array) -> Array:
+        steps = np.rint(numbers / scale.reshape(shape)) + zero.reshape(shape).astype(np.float32)
+        return np.asarray(np.clip(steps, low, high))
 
     output = quantize.outputs[0]
     name = str(output.name)
-    later = ir.LazyTensor(evaluate, kind, ir.Shape(tensor.shape.numpy()), name=name)
-    codes = evaluate() if tensor.size <= EAGER_ELEMENTS else later
+    codes = small_at_once(rounded, tensor, name, kind)
     output.name = None
     edits.names.release(name)
     output.replace_all_uses_with(edits.initializer(codes))
@@ -85,12 +84,7 @@ def _transposed_codes(edits: GraphEdits, transpose: ir.Node) -> bool:
     assert source is not None
     name = f"{source.name}/transposed"
     shape = [codes.shape.numpy()[axis] for axis in permutation]
-    moved = ir.LazyTensor(
-        lambda: ir.Tensor(np.ascontiguousarray(codes.numpy().transpose(permutation)), name=name),
-        codes.dtype,
-        ir.Shape(shape),
-        name=name,
-    )
+    moved = lazily(lambda array: array.transpose(permutation), codes, name, shape=shape)
     attributes = {"axis": permutation.index(found.axis)} if found.axis is not None else {}
     inputs = [edits.initializer(moved), *found.dequantize.inputs[1:]]
     made = edits.node(DQ, inputs, f"{transpose.name}/DQ", f"{output.name}/stored", ir.DataType.FLOAT, output.shape)

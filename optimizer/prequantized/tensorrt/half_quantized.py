@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.lazy_tensors import lazily
 from graphs.quantizers import Weight, weights
 from graphs.weighted import is_weighted
 from optimizer.prequantized.edges import listed
@@ -53,11 +53,7 @@ def _stored(node: ir.Node) -> bool:
 def as_numbers(edits: GraphEdits, weight: Weight) -> None:
     """The constant that the codes stand for, in place of its DQ."""
     node, output = weight.dequantize, weight.dequantize.outputs[0]
-    shape = ir.Shape(weight.codes.shape.numpy())
-    name = f"{output.name}/numbers"
-    numbers: ir.TensorProtocol = ir.LazyTensor(
-        lambda: ir.Tensor(np.asarray(weight.numbers()), name=name), ir.DataType.FLOAT, shape, name=name
-    )
+    numbers = lazily(lambda _: weight.numbers(), weight.codes, f"{output.name}/numbers", dtype=ir.DataType.FLOAT)
     source = list(node.inputs)
     output.replace_all_uses_with(edits.initializer(numbers))
     assert node.graph is not None
