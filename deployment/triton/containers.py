@@ -1,17 +1,26 @@
 """What NVIDIA's Triton containers hold: the TensorRT that loads plans and the ONNX Runtime that runs graphs.
 
-TensorRT and the server's own version: written down from memory of NVIDIA's Frameworks Support Matrix
-(https://docs.nvidia.com/deeplearning/frameworks/support-matrix/), rows of ``nvcr.io/nvidia/tritonserver:YY.MM-py3``;
-the images for TensorRT-LLM hold others. Nobody has compared it with the matrix line by line, nor with the images: only
-23.04's 8.6.1.2 is by what its library says of itself (triton-inference-server/server issue 5812). So a user may say
-otherwise, YY.MM=VERSION, and what is said from the table tells so. ONNX Runtime: compared with the server repository's
-``docs/introduction/compatibility.md``, which begins with 24.04.
+Rows are ``nvcr.io/nvidia/tritonserver:YY.MM-py3``; the images for TensorRT-LLM hold others. Where a row's TensorRT is
+known from stands in it (``Source``):
+
+- ``IMAGE``: seen in the image, by its maintainers or by what its library says of a plan: 23.04 and 23.05 in issues
+  5812 and 5975 of triton-inference-server/server (and 3071 of NVIDIA/TensorRT), 24.02 to 24.04 in 6959 and 7221, 24.05
+  in 7374.
+- ``NOTES``: the table "Container Versions" of NVIDIA's release notes of 26.04 and 26.05
+  (docs.nvidia.com/deeplearning/triton-inference-server/release-notes), as the project X-Square-Robot/Qwen3TTS-Streaming
+  reads it out of them (``scripts/bash/ngc_matrix.conf``).
+- ``UNCONFIRMED``: from memory, found nowhere. Of 24.12 two sources differ: that reading of the notes has 10.6.0.26,
+  NVIDIA's table of the image for TensorRT-LLM 10.7.0. 25.07 is in neither, and not in this table.
+
+ONNX Runtime: the server repository's ``docs/introduction/compatibility.md``, which begins with 24.04. A user may say
+otherwise, YY.MM=VERSION (``GIVEN``).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +28,23 @@ from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 
 
+class Source(str, Enum):
+    """Where it is known from which TensorRT a container has, in the words that users read."""
+
+    IMAGE = "as seen in that image"
+    NOTES = "by NVIDIA's release notes"
+    UNCONFIRMED = "by our table, in which this release is not confirmed"
+    GIVEN = "as given"
+
+
 @dataclass(frozen=True)
 class Container:
-    """An image by its release (``"24.05"``): the server's own version, TensorRT's and ONNX Runtime's; empty where the
-    source does not tell."""
+    """An image by its release (``"24.05"``): TensorRT's version and ONNX Runtime's, empty where the source does not
+    tell, and how TensorRT's is known."""
 
     release: str
-    server: str
     tensorrt: str
+    source: Source
     onnxruntime: str = ""
 
     @property
@@ -37,41 +55,51 @@ class Container:
 CONTAINERS = {
     container.release: container
     for container in (
-        Container("23.01", "2.30.0", "8.5.2.2"),
-        Container("23.02", "2.31.0", "8.5.3.1"),
-        Container("23.03", "2.32.0", "8.5.3.1"),
-        Container("23.04", "2.33.0", "8.6.1.2"),
-        Container("23.05", "2.34.0", "8.6.1.2"),
-        Container("23.06", "2.35.0", "8.6.1.6"),
-        Container("23.07", "2.36.0", "8.6.1.6"),
-        Container("23.08", "2.37.0", "8.6.1.6"),
-        Container("23.09", "2.38.0", "8.6.1.6"),
-        Container("23.10", "2.39.0", "8.6.1.6"),
-        Container("23.11", "2.40.0", "8.6.1.6"),
-        Container("23.12", "2.41.0", "8.6.1.6"),
-        Container("24.01", "2.42.0", "8.6.1.6"),
-        Container("24.02", "2.43.0", "8.6.3"),
-        Container("24.03", "2.44.0", "8.6.3"),
-        Container("24.04", "2.45.0", "8.6.3", "1.17.3"),
-        Container("24.05", "2.46.0", "10.0.1.6", "1.18.0"),
-        Container("24.06", "2.47.0", "10.1.0.27", "1.18.0"),
-        Container("24.07", "2.48.0", "10.2.0.19", "1.18.1"),
-        Container("24.08", "2.49.0", "10.3.0.26", "1.18.1"),
-        Container("24.09", "2.50.0", "10.4.0.26", "1.19.2"),
-        Container("24.10", "2.51.0", "10.5.0.18", "1.19.2"),
-        Container("24.11", "2.52.0", "10.6.0.26", "1.19.2"),
-        Container("24.12", "2.53.0", "10.7.0.23", "1.20.1"),
-        Container("25.01", "2.54.0", "10.8.0.43", "1.20.1"),
-        Container("25.02", "2.55.0", "10.8.0.43", "1.20.1"),
-        Container("25.03", "2.56.0", "10.9.0.34", "1.21.0"),
-        Container("25.04", "2.57.0", "10.9.0.34", "1.21.0"),
-        Container("25.05", "2.58.0", "10.10.0.31", "1.22.0"),
-        Container("25.06", "2.59.0", "10.11.0.33", "1.22.0"),
+        Container("23.01", "8.5.2.2", Source.UNCONFIRMED),
+        Container("23.02", "8.5.3.1", Source.UNCONFIRMED),
+        Container("23.03", "8.5.3.1", Source.UNCONFIRMED),
+        Container("23.04", "8.6.1.2", Source.IMAGE),
+        Container("23.05", "8.6.1.2", Source.IMAGE),
+        Container("23.06", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.07", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.08", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.09", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.10", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.11", "8.6.1.6", Source.UNCONFIRMED),
+        Container("23.12", "8.6.1.6", Source.UNCONFIRMED),
+        Container("24.01", "8.6.1.6", Source.UNCONFIRMED),
+        Container("24.02", "8.6.3.1", Source.IMAGE),
+        Container("24.03", "8.6.3.1", Source.IMAGE),
+        Container("24.04", "8.6.3.1", Source.IMAGE, "1.17.3"),
+        Container("24.05", "10.0.1.6", Source.IMAGE, "1.18.0"),
+        Container("24.06", "10.1.0.27", Source.NOTES, "1.18.0"),
+        Container("24.07", "10.2.0.19", Source.NOTES, "1.18.1"),
+        Container("24.08", "10.3.0.26", Source.NOTES, "1.18.1"),
+        Container("24.09", "10.4.0.26", Source.NOTES, "1.19.2"),
+        Container("24.10", "10.5.0.18", Source.NOTES, "1.19.2"),
+        Container("24.11", "10.6.0.26", Source.NOTES, "1.19.2"),
+        Container("24.12", "10.7.0.23", Source.UNCONFIRMED, "1.20.1"),
+        Container("25.01", "10.8.0.43", Source.NOTES, "1.20.1"),
+        Container("25.02", "10.8.0.43", Source.NOTES, "1.20.1"),
+        Container("25.03", "10.9.0.34", Source.NOTES, "1.21.0"),
+        Container("25.04", "10.9.0.34", Source.NOTES, "1.21.0"),
+        Container("25.05", "10.10.0.31", Source.NOTES, "1.22.0"),
+        Container("25.06", "10.11.0.33", Source.NOTES, "1.22.0"),
+        Container("25.08", "10.13.2.6", Source.NOTES, "1.23.0"),
+        Container("25.09", "10.13.3.9", Source.NOTES, "1.23.0"),
+        Container("25.10", "10.13.3.9", Source.NOTES, "1.23.1"),
+        Container("25.11", "10.14.1.48", Source.NOTES, "1.23.2"),
+        Container("25.12", "10.14.1.48", Source.NOTES, "1.23.2"),
+        Container("26.01", "10.14.1.48", Source.NOTES, "1.23.2"),
+        Container("26.02", "10.15.1.29", Source.NOTES, "1.24.1"),
+        Container("26.03", "10.16.0.72", Source.NOTES, "1.24.2"),
+        Container("26.04", "10.16.1.11", Source.NOTES, "1.24.4"),
+        Container("26.05", "10.16.1.11", Source.NOTES, "1.24.4"),
     )
 }
 _FIRST_TOLD, _OPSET_21, _READS_OPSET_21 = "24.04", 21, (1, 18)
 """ONNX Runtime's versioning page: ONNX 1.16, whose opset is 21, is supported from 1.18 on."""
-_FORM = "a release, YY.MM (24.05), or one with its TensorRT, YY.MM=VERSION (26.04=10.14.1.48)"
+_FORM = "a release, YY.MM (24.05), or one with its TensorRT, YY.MM=VERSION (25.07=10.11.0.33)"
 
 
 def parse_container(text: str) -> Container:
@@ -82,7 +110,7 @@ def parse_container(text: str) -> Container:
     release, tensorrt = match["release"], match["tensorrt"]
     known = CONTAINERS.get(release)
     if tensorrt:
-        return Container(release, known.server if known else "", tensorrt, known.onnxruntime if known else "")
+        return Container(release, tensorrt, Source.GIVEN, known.onnxruntime if known else "")
     if known is None:
         raise BadInput(
             f"which TensorRT Triton {release} holds is not listed here",
@@ -104,7 +132,7 @@ def check_plan(manifest: EngineManifest, container: Container, where: str) -> No
     fitting = [c.release for c in CONTAINERS.values() if _same(built, c.tensorrt)]
     builds = f"build with TensorRT {there} (pip install 'tensorrt=={'.'.join(there.split('.')[:3])}.*')"
     raise BadInput(
-        f"the plan is TensorRT {built}'s, and Triton {container.release} has {there}",
+        f"the plan is TensorRT {built}'s, and Triton {container.release} has {there} ({container.source.value})",
         where=where,
         expected=f"Triton {' or '.join(fitting)}" if fitting else f"a plan of TensorRT {there}",
         fix=f"{f'deploy for --triton {fitting[-1]}, or ' if fitting else ''}{builds}{_overrule(container)}",
@@ -113,7 +141,7 @@ def check_plan(manifest: EngineManifest, container: Container, where: str) -> No
 
 def _overrule(container: Container) -> str:
     """How to say otherwise where the version is the table's."""
-    if CONTAINERS.get(container.release) != container:
+    if container.source is Source.GIVEN:
         return ""
     return (
         f"; if that container has another (dpkg -l 'libnvinfer*' in it), give it: --triton {container.release}=VERSION"

@@ -9,7 +9,7 @@ from pathlib import Path
 from deployment.served_engine import ServedEngine
 from deployment.triton import python_backend
 from deployment.triton.config import RateLimit, TritonModel
-from deployment.triton.containers import CONTAINERS, Container, check_graph, check_plan, containers_for
+from deployment.triton.containers import Container, check_graph, check_plan, containers_for
 from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_configs, warmup_requests
 from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
@@ -164,12 +164,9 @@ def _plan_comment(engines: Sequence[ServedEngine], options: TritonOptions) -> tu
     lines = [f"Plans of TensorRT {', '.join(versions)}: the server must have that version."]
     if options.container is not None:
         container = options.container
-        whose = (
-            "by a table that was not checked on it" if CONTAINERS.get(container.release) == container else "as given"
-        )
-        lines.append(f"Checked against {container.image}, which has {container.tensorrt} ({whose}).")
+        lines.append(f"For {container.image}, which has {container.tensorrt} ({container.source.value}).")
     elif len(versions) == 1 and (known := containers_for(versions[0])):
-        lines.append(f"NVIDIA's containers that do, by a table that was not checked on them: {', '.join(known)}.")
+        lines.append(f"NVIDIA's containers that do, by our table (deployment/triton/containers.py): {', '.join(known)}.")
     if any(engine.manifest.has("version_compatible") for engine in engines):
         lines.append("Version-compatible: start the server with --backend-config=tensorrt,version-compatible=true.")
     return tuple(lines)

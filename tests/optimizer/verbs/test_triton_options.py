@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_what_the_table_says_can_be_overruled() -> None:
         check_plan(plan("10.13.2"), parse_container("24.05=10.0.2"), "engine.plan")
     assert "=VERSION" not in error.value.fix
     check_plan(plan("10.13.2"), parse_container("24.05=10.13.2"), "engine.plan")
+
+
+@pytest.mark.parametrize(
+    ("container", "told"),
+    [
+        ("24.05", "as seen in that image"),
+        ("25.06", "by NVIDIA's release notes"),
+        ("23.07", "by our table, in which this release is not confirmed"),
+        ("23.07=8.5.0.1", "as given"),
+    ],
+)
+def test_a_refusal_says_how_a_containers_tensorrt_is_known(container: str, told: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(f"({told})")):
+        check_plan(plan("10.14.1"), parse_container(container), "engine.plan")
 
 
 def test_raw_samples_are_arrays_by_name(tmp_path: Path) -> None:
