@@ -105,8 +105,20 @@ def describe_models(
     """One model for all plans, one for what goes through ONNX Runtime on a GPU, one for the CPU; those that apply. With
     the Python backend, one for each engine.
 
-    Raises ``BadInput`` for a plan that the named container does not load.
+    Raises ``BadInput`` for a plan that the named container does not load, and for an option that changes nothing.
     """
+    models = _models(name, bundle, engines, options)
+    for option, given, used in (
+        ("--cuda-graphs", options.cuda_graphs, any(model.plans for model in models)),
+        ("--queue-delay", options.queue_delay_us, any(model.config.max_batch_size > 1 for model in models)),
+    ):
+        if given and not used:
+            why = "no TensorRT plan is served" if option == "--cuda-graphs" else "no request is joined with another"
+            raise BadInput(f"changes nothing here: {why}", where=option, fix="leave it out")
+    return models
+
+
+def _models(name: str, bundle: Path, engines: Sequence[ServedEngine], options: TritonOptions) -> list[ModelFolder]:
     if options.backend == PYTHON:
         alone = len(engines) == 1
         return [_python_model(name if alone else f"{name}_{e.target}", e, options) for e in engines]
@@ -166,7 +178,9 @@ def _plan_comment(engines: Sequence[ServedEngine], options: TritonOptions) -> tu
         container = options.container
         lines.append(f"For {container.image}, which has {container.tensorrt} ({container.source.value}).")
     elif len(versions) == 1 and (known := containers_for(versions[0])):
-        lines.append(f"NVIDIA's containers that do, by our table (deployment/triton/containers.py): {', '.join(known)}.")
+        lines.append(
+            f"NVIDIA's containers that do, by our table (deployment/triton/containers.py): {', '.join(known)}."
+        )
     if any(engine.manifest.has("version_compatible") for engine in engines):
         lines.append("Version-compatible: start the server with --backend-config=tensorrt,version-compatible=true.")
     return tuple(lines)

@@ -10,20 +10,27 @@ import typer
 from optimizer.cli import kubernetes_options as clusters
 from optimizer.cli import mig_options as slices
 from optimizer.cli import triton_options as tritons
+from optimizer.cli.deploy_table import SYSTEMS, check_given
 
 
 def deploy(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
     system: Annotated[
         str,
         typer.Argument(
-            metavar="triton|kubernetes|kserve|docker|mig|tensorrt8|archive|oci|card|registry",
+            metavar="|".join(SYSTEMS),
             help="What to write.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Which engines, comma-separated. Default: all in the bundle.")] = "",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="What holds a Triton repository: which engines, comma-separated. Default: all in the bundle."
+        ),
+    ] = "",
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
     storage_uri: clusters.StorageUri = "",
     sign: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="archive, oci: sign it (Ed25519).")] = None,
@@ -69,10 +76,13 @@ def deploy(
     archive, oci: the bundle as one file or as an OCI artifact, with a model card; card: that alone. registry:
     parameters and metrics as JSON.
     """
+    check_given(system, _given(context))
+
     from deployment.triton.containers import parse_container
     from deployment.triton.models import TritonOptions
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
+    from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
     from optimizer.verbs.kubernetes import ClusterOptions
     from optimizer.verbs.mig import MigRequest, mig_lines
     from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
@@ -96,10 +106,14 @@ def deploy(
         out,
         targets=listed(target),
         name=name,
-        cluster=ClusterOptions(storage_uri, image, namespace, gpu_resource, gpu_product, replicas, cpu, memory),
-        mig=MigRequest(mig, gpus, load, tuple(also or ())),
+        cluster=(
+            ClusterOptions(storage_uri, image, namespace, gpu_resource, gpu_product, replicas, cpu, memory)
+            if system in CLUSTERS
+            else None
+        ),
+        mig=MigRequest(mig, gpus, load, tuple(also or ())) if system == "mig" else None,
         key=sign,
-        triton=options,
+        triton=options if system in ("triton", *CLUSTERS) else None,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
         around=functions_around(preprocess, postprocess, raw),
         tune=tune_request(optimize_for, latency_bound, clients, tune_seconds),
@@ -111,3 +125,9 @@ def deploy(
     for line in triton_lines(deployed.triton) if deployed.triton else ():
         print(line)
     return 0 if deployed.triton is None or deployed.triton.ok else 1
+
+
+def _given(context: typer.Context) -> list[str]:
+    """Parameters that stand on the command line, whatever their values."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

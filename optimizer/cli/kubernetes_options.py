@@ -6,7 +6,9 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "Options of kubernetes, kserve and docker"
+from optimizer.cli.deploy_table import panel
+
+PANEL = panel("namespace")
 StorageUri = Annotated[
     str,
     Option(
@@ -21,7 +23,7 @@ Image = Annotated[
         metavar="IMAGE",
         help="Container image that runs Triton; without --storage-uri it holds the models. Default: NVIDIA's of the "
         "release --triton.",
-        rich_help_panel=PANEL,
+        rich_help_panel=panel("image"),
     ),
 ]
 Namespace = Annotated[str, Option(metavar="NAME", help="Namespace of the cluster.", rich_help_panel=PANEL)]

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "Options of mig"
+from optimizer.cli.deploy_table import panel
+
+PANEL = panel("mig")
 Gpu = Annotated[
     str, Option("--mig", metavar="a100-40gb|a100-80gb|a30|h100-80gb", help="The GPU to cut.", rich_help_panel=PANEL)
 ]

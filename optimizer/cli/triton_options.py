@@ -7,8 +7,10 @@ from typing import Annotated
 
 from typer import Option
 
-PANEL = "Options of triton, kubernetes, kserve and docker"
-ALONE = "Options of triton alone"
+from optimizer.cli.deploy_table import panel
+
+PANEL = panel("backend")
+ALONE = panel("check")
 Backend = Annotated[
     str,
     Option(

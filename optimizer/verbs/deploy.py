@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +59,19 @@ def deploy_bundle(
         raise BadInput(
             f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
         )
-    for option, asked, systems in (
-        ("--check", check, ("triton",)),
-        ("--optimize-for", tune, ("triton",)),
-        ("--preprocess, --postprocess", around, ("triton",)),
-        ("--sign", key, SIGNED),
-    ):
-        if asked is not None and system not in systems:
-            raise BadInput(f"is not for {system}", where=option, expected=f"optimize deploy BUNDLE {'|'.join(systems)}")
+    _check_options(
+        system,
+        {
+            "targets": (targets or None, ("triton", *CLUSTERS)),
+            "triton": (triton, ("triton", *CLUSTERS)),
+            "check": (check, ("triton",)),
+            "tune": (tune, ("triton",)),
+            "around": (around, ("triton",)),
+            "cluster": (cluster, CLUSTERS),
+            "mig": (mig, ("mig",)),
+            "key": (key, SIGNED),
+        },
+    )
     bundle = Bundle(path)
     if path.resolve() in (out.resolve(), *out.resolve().parents):
         raise BadInput("lies in the bundle itself", where=str(out), expected="a folder outside it")
@@ -85,3 +90,11 @@ def deploy_bundle(
         return Deployed(found.files, found)
     given = cluster or ClusterOptions()
     return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given))
+
+
+def _check_options(system: str, given: Mapping[str, tuple[object, Sequence[str]]]) -> None:
+    """Raises ``BadInput`` for an option of ``deploy_bundle`` that ``system`` has no use for; of the command's own
+    ``optimizer.cli.deploy_table`` says so one by one."""
+    for name, (value, systems) in given.items():
+        if value is not None and system not in systems:
+            raise BadInput(f"is not for {system}", where=f"deploy({name}=…)", expected=f"one of {', '.join(systems)}")

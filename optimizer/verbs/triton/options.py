@@ -17,13 +17,8 @@ from optimizer.verbs.triton.tune import TuneRequest
 
 
 def check_request(wanted: bool, server: str, data: str, evaluate: str) -> CheckRequest | None:
-    """From the options of the command. Raises ``BadInput`` where an option of the check stands without it."""
-    if wanted:
-        return CheckRequest(server, data or RANDOM, evaluate)
-    for option, value in (("--triton-server", server), ("--data", data), ("--evaluate", evaluate)):
-        if value:
-            raise BadInput("says how to check", where=option, fix="add --check")
-    return None
+    """From the options of the command."""
+    return CheckRequest(server, data or RANDOM, evaluate) if wanted else None
 
 
 def parse_rate_limit(text: str) -> RateLimit | None:
@@ -41,8 +36,6 @@ def parse_rate_limit(text: str) -> RateLimit | None:
 def tune_request(optimize_for: str, bound: str, clients: int, seconds: float) -> TuneRequest | None:
     """From the options of the command; None where no goal is given. Raises ``BadInput``."""
     if not optimize_for:
-        if bound:
-            raise BadInput("bounds what is searched", where="--latency-bound", fix="add --optimize-for throughput")
         return None
     check_above_zero({"--clients": clients, "--tune-seconds": seconds})
     return TuneRequest(choice(Goal, optimize_for, "--optimize-for"), parse_milliseconds(bound), clients, seconds)
@@ -61,8 +54,6 @@ def parse_milliseconds(text: str) -> float | None:
 def functions_around(before: str, after: str, raw: Path | None) -> Around | None:
     """From the options of the command; None where none is given. Raises ``BadInput``."""
     if not before and not after:
-        if raw is not None:
-            raise BadInput("is what functions get", where="--raw", fix="add --preprocess or --postprocess")
         return None
     if raw is None:
         raise BadInput(

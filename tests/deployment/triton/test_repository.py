@@ -335,3 +335,19 @@ def test_raw_samples_lie_along_one_axis(
     around = Around(f"{tmp_path / 'f.py'}:g", "", {name: np.ones(shape) for name, shape in arrays.items()})
     with pytest.raises(BadInput, match="as many rows along axis 0"):
         write_triton_repository(bundle, tmp_path / "repo", name="net", around=around)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (TritonOptions(cuda_graphs=True), "--cuda-graphs: changes nothing here: no TensorRT plan is served"),
+        (TritonOptions(queue_delay_us=100, max_batch=1), "--queue-delay: changes nothing here: no request is joined"),
+    ],
+)
+def test_an_option_that_these_models_have_no_use_for_is_refused(
+    options: TritonOptions, told: str, bundle: Path, add_engine: AddEngine, tmp_path: Path
+) -> None:
+    add_engine("cpu", "onnxruntime")
+    with pytest.raises(BadInput, match=told):
+        write_triton_repository(bundle, tmp_path / "out", name="net", options=options)
+    assert not (tmp_path / "out").exists()

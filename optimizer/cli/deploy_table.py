@@ -1,0 +1,60 @@
+"""Which option of ``optimize deploy`` is for which system, and which says how to do what another asks for: an option
+that would change nothing is refused, by name, before anything is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from graphs.errors import BadInput
+
+SYSTEMS = ("triton", "kubernetes", "kserve", "docker", "mig", "tensorrt8", "archive", "oci", "card", "registry")
+_TRITON, _PODS, _RELEASES = ("triton",), ("kubernetes", "kserve"), ("archive", "oci", "card", "registry")
+_REPOSITORY = (*_TRITON, *_PODS, "docker")
+"""What writes a Triton model repository."""
+
+USED_BY: dict[str, tuple[str, ...]] = {
+    "target": _REPOSITORY,
+    "name": (*_REPOSITORY, "mig", *_RELEASES),
+    "sign": ("archive", "oci"),
+    **dict.fromkeys(("backend", "triton", "max_batch", "instances", "queue_delay", "cuda_graphs"), _REPOSITORY),
+    **dict.fromkeys(("keep_versions", "model_version", "response_cache", "rate_limit"), _REPOSITORY),
+    **dict.fromkeys(("preprocess", "postprocess", "raw"), _TRITON),
+    **dict.fromkeys(("check", "triton_server", "data", "evaluate"), _TRITON),
+    **dict.fromkeys(("optimize_for", "latency_bound", "clients", "tune_seconds"), _TRITON),
+    "image": ("kubernetes", "docker"),
+    **dict.fromkeys(("storage_uri", "namespace", "gpu_resource", "gpu_product", "replicas", "cpu", "memory"), _PODS),
+    **dict.fromkeys(("mig", "gpus", "load", "also"), ("mig",)),
+}
+"""The command's parameters; what is not in it (bundle, system, out) is for all."""
+WITH: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("triton_server", "data", "evaluate"), ("check", "optimize_for")),
+    **dict.fromkeys(("latency_bound", "clients", "tune_seconds"), ("optimize_for",)),
+    "raw": ("preprocess", "postprocess"),
+}
+"""Options that say how: one of those named must be given, too."""
+
+
+def panel(parameter: str) -> str:
+    """The heading of help under which an option stands."""
+    systems = USED_BY[parameter]
+    named = f"{', '.join(systems[:-1])} and {systems[-1]}" if len(systems) > 1 else systems[0]
+    return f"Options of {named}"
+
+
+def check_given(system: str, given: Collection[str]) -> None:
+    """``given`` are the parameters that stand on the command line. Raises ``BadInput`` for an unknown system, and for
+    the first option that ``system`` has no use for, or that stands without the one it belongs to."""
+    if system not in SYSTEMS:
+        what = f"unknown serving system {system!r}"
+        raise BadInput(what, where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}")
+    for parameter in given:
+        if system not in (systems := USED_BY.get(parameter, SYSTEMS)):
+            expected = f"optimize deploy BUNDLE {'|'.join(systems)}"
+            raise BadInput(f"is not for {system}", where=_option(parameter), expected=expected)
+        if (others := WITH.get(parameter)) and not set(others) & set(given):
+            fix = f"add {' or '.join(_option(other) for other in others)}, or leave it out"
+            raise BadInput("changes nothing alone", where=_option(parameter), fix=fix)
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"
