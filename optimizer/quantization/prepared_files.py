@@ -21,7 +21,7 @@ from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import Judge
-from optimizer.quantization.quantize import Prepared
+from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.settings import QuantizeSettings, placed
 from optimizer.quantization.weights import QuantizedWeight, WeightScales
 

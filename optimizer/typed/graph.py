@@ -21,8 +21,9 @@ from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.placement import place
+from optimizer.quantization.prepared import QuantizedModel
 from optimizer.quantization.qdq import insert
-from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.quantize import quantize
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision, Observed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from optimizer.quantization.corrections.fallback import NEARLY, Allowance
-from optimizer.quantization.quantize import QuantizedModel
+from optimizer.quantization.prepared import QuantizedModel
 from optimizer.stages.forms.typed_forms import TypedForm
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from threading import Event
 from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.events import Detail, Events, Progress
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
-from optimizer.quantization.quantize import Prepared, prepare
+from optimizer.quantization.quantize import prepare
 from optimizer.quantization.sampling import divided
 from optimizer.quantization.scheme import Scheme
 from optimizer.quantization.settings import QuantizeSettings

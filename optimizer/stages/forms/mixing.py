@@ -13,7 +13,7 @@ from engines.targets.target import Backend
 from optimizer.events import Events
 from optimizer.precision import Dtype
 from optimizer.quantization.corrections.cpu_costs import felt_costs
-from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.search.costs import Costs, cpu_costs, format_parts, gpu_costs
 from optimizer.search.trades import cpu_trade, gpu_trade
 from optimizer.settings import Precision, Settings

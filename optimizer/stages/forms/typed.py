@@ -31,7 +31,7 @@ from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.quantize import Prepared, QuantizedModel
+from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.quantization.scheme import Scheme
 from optimizer.search.narrowing import LOOKS
 from optimizer.settings import Precision

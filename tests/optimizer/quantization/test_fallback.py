@@ -19,7 +19,7 @@ from optimizer.quantization.corrections.fallback import (
 )
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.quantize import Prepared
+from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.scheme import ONNXRUNTIME
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import normal, parse

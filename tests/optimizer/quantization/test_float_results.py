@@ -15,8 +15,9 @@ from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.float_results import chosen_results
+from optimizer.quantization.prepared import QuantizedModel
 from optimizer.quantization.qdq import insert
-from optimizer.quantization.quantize import QuantizedModel, quantize
+from optimizer.quantization.quantize import quantize
 from optimizer.quantization.scheme import ONNXRUNTIME
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import HEAD, normal, parse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -10,7 +12,8 @@ from engines.targets.target import resolve_targets
 from graphs.macs import count_macs
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.quantize import Prepared, prepare
+from optimizer.quantization.prepared import Prepared
+from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import FP8
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.search.costs import format_parts
@@ -51,6 +54,16 @@ def test_every_product_is_measured_in_the_other_format(prepared: Prepared) -> No
     int8, fp8 = prepared.sensitivities(), prepared.sensitivities_in(FP8)
     assert [item.node for item in fp8] == [item.node for item in int8] == ["a", "c", "y"]
     assert all(item.noise > 0 for item in fp8) and fp8[0].noise != pytest.approx(int8[0].noise)
+
+
+def test_formats_are_measured_in_the_units_of_what_was_judged_whenever_int8_was_measured(prepared: Prepared) -> None:
+    judged = replace(prepared, chosen=replace(prepared.chosen, noise=1e-3))
+    for found in (judged.found, judged.found[:1], ()):  # where ops are missing, all are measured again
+        some = replace(judged, found=tuple(found))
+        int8, fp8 = some.sensitivities(), some.sensitivities_in(FP8)
+        assert sum(item.noise for item in int8) == pytest.approx(1e-3)
+        raw = sum(item.noise for item in prepared.sensitivities_in(FP8)) / sum(item.noise for item in prepared.found)
+        assert sum(item.noise for item in fp8) / 1e-3 == pytest.approx(raw, rel=0.3)  # measured on other samples
 
 
 def test_a_graph_has_nodes_in_three_precisions(prepared: Prepared) -> None:

@@ -15,8 +15,9 @@ from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
-from optimizer.quantization.quantize import Prepared, prepare
+from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import INT4_WEIGHTS, INT8_WEIGHTS, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import normal, parse

@@ -14,7 +14,8 @@ from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.quantize import Prepared, prepare
+from optimizer.quantization.prepared import Prepared
+from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
