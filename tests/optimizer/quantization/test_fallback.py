@@ -138,8 +138,8 @@ def test_errors_of_ops_are_counted_in_units_of_what_was_judged() -> None:
     """Alone the ops add up to 14 dB; together they were judged at 30: nothing has to be bought to reach 20."""
     found = (Sensitivity("a", 0.01), Sensitivity("b", 0.03))
     judged = Prepared(None, QuantizeSettings(), Candidate(None, None, None, noise=0.001), found)  # type: ignore[arg-type]
-    scaled = judged._as_judged(found)
+    scaled = judged._as_judged(found, found)
     assert sum(item.noise for item in scaled) == pytest.approx(0.001)
     assert not choose_fallback(scaled, {"a": 50, "b": 50}, 0, Allowance()).nodes
     unjudged = replace(judged, chosen=replace(judged.chosen, noise=None))
-    assert unjudged._as_judged(found) == list(found)
+    assert unjudged._as_judged(found, found) == list(found)
