@@ -149,9 +149,13 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise EnginewrightError("another run is writing this bundle", where=str(self.out)) from None
-            if force or not self._is_this_jobs():
-                self._clear(keep=() if force else (SHARED,))
-            write_atomically(self.work / JOB, self.key.encode())
+            try:
+                if force or not self._is_this_jobs():
+                    self._clear(keep=() if force else (SHARED,))
+                    write_atomically(self.work / JOB, self.key.encode())
+            except OSError as error:
+                self.discard()
+                raise unwritable(self.out, error) from None
             yield
 
     def _is_this_jobs(self) -> bool:

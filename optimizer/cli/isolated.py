@@ -7,6 +7,7 @@ memory that both share; what it could not say itself (a stack, an internal error
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import mmap
 import os
@@ -17,7 +18,7 @@ import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from engines.lifetime import die_with_parent, kernel_kills
 from graphs.errors import EnginewrightError
@@ -26,12 +27,20 @@ from optimizer.events import Detail, Event, StageFinished, StageStarted
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals meant for the command: its child gets them, and ends as the command would have."""
 PATIENCE_S = 5.0
-"""Seconds after Ctrl-C in which the work may end by itself; native code that does not look up is then ended. Chosen:
+"""Seconds after a signal in which the work may end by itself; native code that does not look up is then ended. Chosen:
 clearing up after builds and LoadGen runs takes under one."""
 FAILED = 1
 """Exit code of a command that could not do its work."""
 _PAGE = 4096
 """Bytes that both processes share."""
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP reached the work: raised where it is, so that what it holds is given back on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
 class Whereabouts:
@@ -62,14 +71,16 @@ class Whereabouts:
 WHEREABOUTS = Whereabouts()
 
 
-def run_isolated(work: Callable[[], int]) -> int:
+def run_isolated(work: Callable[[], int], *, unhurried: bool = False) -> int:
     """The exit code of ``work``, run in a child process where the system can fork; else here.
 
     Raises ``EnginewrightError`` where the child ended without one: what ended it, what it was at, and where its stack
-    is. A signal sent to the command reaches the child, and its end by that signal is the command's own. Raises
-    ``KeyboardInterrupt`` where the child had to be ended after Ctrl-C.
+    is. A signal sent to the command reaches the child, which clears up and ends; its end by that signal is the
+    command's own. ``unhurried`` work takes its time after SIGTERM and SIGHUP. Raises ``KeyboardInterrupt`` where the
+    child had to be ended after Ctrl-C.
     """
     if not hasattr(os, "fork"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return work()
     log = Path(tempfile.mkstemp(prefix="enginewright-", suffix=".log")[1])
     kills, parent = kernel_kills(), os.getpid()
@@ -79,12 +90,14 @@ def run_isolated(work: Callable[[], int]) -> int:
         if child == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             _be_the_child(work, parent, log)
-        status, forwarded = _wait(child, held)
+        status, forwarded = _wait(child, held, (signal.SIGINT,) if unhurried else FORWARDED)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         ended_by = os.WTERMSIG(status)
         if ended_by == signal.SIGKILL and signal.SIGINT in forwarded:
             raise KeyboardInterrupt
+        if ended_by == signal.SIGKILL and forwarded:
+            return 128 + min(forwarded)
         if ended_by in forwarded:
             return 128 + ended_by
         raise _ending(ended_by, kernel_kills() > kills, log)
@@ -94,22 +107,22 @@ def run_isolated(work: Callable[[], int]) -> int:
             log.unlink()
 
 
-def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
+def _wait(child: int, mask: Collection[int], urgent: Collection[int]) -> tuple[int, set[int]]:
     """The child's status, and the signals that were passed on to it, from now on those that ``mask`` does not hold
-    back. After Ctrl-C its time is up in ``PATIENCE_S``.
+    back. After an ``urgent`` one its time is up in ``PATIENCE_S``.
     """
     forwarded: set[int] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
         forwarded.add(number)
         os.kill(child, number)
-        if number == signal.SIGINT:
+        if number in urgent:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
     def lose_patience(_: int, __: FrameType | None) -> None:
         os.kill(child, signal.SIGKILL)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    before = {number: signal.signal(number, forward) for number in _heeded()}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lose_patience)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
@@ -125,6 +138,8 @@ def _be_the_child(work: Callable[[], int], parent: int, log: Path) -> None:
     code = FAILED
     try:
         os.setpgid(0, 0)  # a terminal's Ctrl-C reaches the parent, which passes it on once
+        for number in _heeded():
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _terminate)
         die_with_parent(parent)
         with log.open("w") as crash_log:
             faulthandler.enable(crash_log)
@@ -132,9 +147,22 @@ def _be_the_child(work: Callable[[], int], parent: int, log: Path) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has left
         code = FAILED
+    except OSError as error:
+        code = _say(f"standard output cannot be written: {error.strerror or error}", "send it elsewhere")
+    except Terminated as ended:
+        code = ended.code
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Of ``FORWARDED`` those that whoever started the command does not have it ignore, as ``nohup`` does SIGHUP."""
+    return [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _terminate(number: int, _: FrameType | None) -> NoReturn:
+    raise Terminated(number)
 
 
 def _run(work: Callable[[], int], log: TextIO) -> int:
@@ -144,10 +172,18 @@ def _run(work: Callable[[], int], log: TextIO) -> int:
         return _say("memory ran out", "free memory, or give fewer --samples and smaller maximum shapes (--shape)")
     except BrokenPipeError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _internal(error, log)
+        return _say(f"{error.filename or 'the output'}: no space left on the disk", "free some space")
     except (Exception, SystemExit) as error:  # whatever nobody foresaw must still reach the user as one message
-        traceback.print_exc(file=log)
-        at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
-        return _say(f"internal error{at}: {type(error).__name__}: {error}", f"report it with {log.name}")
+        return _internal(error, log)
+
+
+def _internal(error: BaseException, log: TextIO) -> int:
+    traceback.print_exception(error, file=log)
+    at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
+    return _say(f"internal error{at}: {type(error).__name__}: {error}", f"report it with {log.name}")
 
 
 def _say(what: str, fix: str) -> int:

@@ -52,6 +52,8 @@ VERBS: dict[str, Callable[..., int]] = {
     "demo": demo.demo,
 }
 TOP_LEVEL = ("--help", "-h", "--version")
+UNHURRIED = ("serve", "fleet")
+"""What SIGTERM asks to end in order: requests that are being answered, workers on other machines."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,7 +84,7 @@ def _application(*, isolate: bool) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for name, verb in VERBS.items():
-        app.command(name, cls=Grouped)(_exiting(verb, isolate))
+        app.command(name, cls=Grouped)(_exiting(verb, isolate, unhurried=name in UNHURRIED))
     return app
 
 
@@ -94,7 +96,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def _exiting(verb: Callable[..., int], isolate: bool) -> Callable[..., None]:
+def _exiting(verb: Callable[..., int], isolate: bool, *, unhurried: bool) -> Callable[..., None]:
     """``verb`` with its exit code raised, and every expected failure as one message on standard error."""
 
     @functools.wraps(verb)
@@ -102,7 +104,7 @@ def _exiting(verb: Callable[..., int], isolate: bool) -> Callable[..., None]:
         def work() -> int:
             return _told(lambda: verb(*arguments, **options))
 
-        raise typer.Exit(_told(lambda: run_isolated(work)) if isolate else work())
+        raise typer.Exit(_told(lambda: run_isolated(work, unhurried=unhurried)) if isolate else work())
 
     return command
 

@@ -136,3 +136,82 @@ def test_the_work_does_not_outlive_a_killed_command(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail("the worker is still there")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_work_clears_up_before_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM left folders of the job's, weights in them, in the folder for temporary files."""
+    work = "import tempfile\n    with tempfile.TemporaryDirectory(): print('in it', flush=True); time.sleep(30)"
+    process = started(work, tmp_path)
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["working\n", "in it\n"]
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_that_is_to_be_ignored_is(tmp_path: Path) -> None:
+    """``nohup optimize …``, and a script's ``optimize … &`` at Ctrl-C."""
+    ignoring = "import signal\nfor number in (signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)"
+    process = started(
+        "time.sleep(1)", tmp_path, f"{ignoring}\nfrom optimizer.cli import isolated\nisolated.PATIENCE_S = 0.1"
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    for number in (signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+    process.communicate(timeout=10)
+    assert process.returncode == 3
+
+
+def test_sigterm_does_not_wait_for_native_code(tmp_path: Path) -> None:
+    work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
+    process = started(work, tmp_path, "from optimizer.cli import isolated\nisolated.PATIENCE_S = 0.3")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+
+
+def test_a_full_disk_is_told_wherever_it_is_met(tmp_path: Path) -> None:
+    code, errors = ended("raise OSError(28, 'No space left on device', '/data/out')", tmp_path)
+    assert code == 1 and errors.startswith("optimize: /data/out: no space left") and "internal" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_no_success() -> None:
+    """``--json > report.json`` on a full disk ended with 0."""
+    run = [sys.executable, "-m", "optimizer.cli.start", "doctor", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "no space left" in done.stderr.lower() and "Traceback" not in done.stderr and "internal" not in done.stderr
+
+
+def test_ctrl_c_before_anything_has_begun_ends_without_a_word() -> None:
+    """Python printed the stack of the module that was being imported."""
+    interrupted = "import importlib.abc, os, signal, sys\nfrom optimizer.cli.start import main\n" + textwrap.dedent("""
+        class Interrupting(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == "typer":
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        sys.meta_path.insert(0, Interrupting())
+        main()
+    """)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_signs_that_the_terminal_lacks_are_no_error(tmp_path: Path) -> None:
+    """A table's ≥ and × on a terminal of another encoding ended in an internal error."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    run = [sys.executable, "-m", "optimizer.cli.start", "verify", str(tmp_path / "größe")]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2 and "gr??e: no such bundle" in done.stderr
