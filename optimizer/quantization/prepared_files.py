@@ -69,7 +69,7 @@ def save_prepared(prepared: Prepared, folder: Path) -> None:
         arrays |= {f"{number}.codes": _plain(weight.codes), f"{number}.scale": weight.scale}
         if weight.bias is not None:
             arrays[f"{number}.bias"] = weight.bias
-    np.savez(folder / _WEIGHTS, **arrays)  # type: ignore[arg-type]
+    np.savez(folder / _WEIGHTS, allow_pickle=False, **arrays)
 
 
 def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:

@@ -18,8 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from studies.baselines.names import MODELS
 from studies.baselines.packages import NotFetched, Packages, one
-from studies.baselines.task import MODELS
 
 HERE = Path(__file__).parent
 SECTIONS = (

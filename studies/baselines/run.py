@@ -20,9 +20,8 @@ from pathlib import Path
 from benchmarks.timing.conditions import read_conditions
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
-from studies.baselines import unseen
+from studies.baselines.names import MODELS, UNSEEN
 from studies.baselines.results import Cell, Cost, Evaluation, Machine
-from studies.baselines.task import MODELS
 from studies.baselines.tool import TOOLS, cells, load_tool
 
 PACKAGES = ("enginewright", "onnxruntime", "nvidia-modelopt", "nncf", "onnx", "torch", "numpy")
@@ -130,9 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, required=True, help="folder that fetch.py filled")
     parser.add_argument("--out", type=Path, required=True, help="folder for quantized models and results")
-    parser.add_argument(
-        "--models", type=_choices((*MODELS, *unseen.NAMES)), default=list(MODELS), help="comma-separated"
-    )
+    parser.add_argument("--models", type=_choices((*MODELS, *UNSEEN)), default=list(MODELS), help="comma-separated")
     parser.add_argument("--tools", type=_choices(TOOLS), default=list(TOOLS), help="comma-separated")
     parser.add_argument("--configurations", type=lambda text: text.split(","), help="comma-separated; all by default")
     parser.add_argument("--quick", action="store_true", help="few samples: to see that it runs, not to quote")

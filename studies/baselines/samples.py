@@ -29,7 +29,8 @@ from optimizer.passes.clean import clean
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.calibrated import AUTO_METHODS
-from studies.baselines.task import MODELS, Plentiful, Task, joined, load_task
+from studies.baselines.names import MODELS
+from studies.baselines.task import Plentiful, Task, joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 
 FEW = (64, 8)

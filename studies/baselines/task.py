@@ -10,19 +10,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from engines.engine import Array, Feed
-from studies.baselines import unseen
+from studies.baselines.names import UNSEEN
 
 Infer: TypeAlias = Callable[[Feed], dict[str, Array]]
-
-MODELS = (
-    "mobilenet_v2",
-    "fashion_resnet14",
-    "minilm",
-    "yolov3_tiny",
-    "dlrm_movielens",
-    "silero_vad",
-    "deepbrain_unet3d",
-)
 
 
 class Task(Protocol):
@@ -64,7 +54,7 @@ class Halved(Protocol):
 
 def load_task(name: str, zoo: Path, cache: Path) -> Task:
     """The task of a model whose files are in ``zoo/name``; ``cache`` is a folder for what is dear to make again."""
-    where = "unseen.task" if name in unseen.NAMES else f"models.{name}"
+    where = "unseen.task" if name in UNSEEN else f"models.{name}"
     module = importlib.import_module(f"studies.baselines.{where}")
     task: Task = module.open_task(zoo / name, cache)
     return task

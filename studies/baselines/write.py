@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from studies.baselines.names import MODELS
 from studies.baselines.results import Cell, Evaluation, Quality, read_cells
-from studies.baselines.task import MODELS
 from studies.baselines.tool import TOOLS, cells
 
 OURS = "enginewright"

@@ -102,7 +102,7 @@ def _tried(case: Case, precision: str, targets: Sequence[str], work: Path, plans
     (work / "data").mkdir()
     for number, (inputs, _) in enumerate(case.sets):
         arrays = {n: stored(a) for n, a in zip(names, inputs, strict=False) if is_tensor(a)}
-        np.savez(work / "data" / f"{number:03}.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(work / "data" / f"{number:03}.npz", allow_pickle=False, **arrays)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -16,7 +16,7 @@ BATCH = 16
 Images = NDArray[np.float32]
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     def __init__(self, images: Images) -> None:
         self._batches: Iterator[Images] = iter(np.array_split(images, len(images) // BATCH))
 

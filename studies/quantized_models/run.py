@@ -71,11 +71,13 @@ def judge(name: str, path: Path, folder: Path, tested: tuple[Images, np.ndarray]
         top1 = _top1(engines[0], *tested), _top1(gpu, *tested), _top1(engines[1], *tested)
         times = _times(engines, tested[0][:TIMED])
     assert report.accuracy is not None
+    sqnr_db = report.accuracy.outputs["logits"].sqnr_db
+    assert sqnr_db is not None
     return Row(
         name,
         report.model.quantization,
         top1,
-        report.accuracy.outputs["logits"].sqnr_db,
+        sqnr_db,
         report.precision.int8_mac_share or 0.0,
         (times[0], times[1], times[2]),
         ", ".join(target for target, row in report.targets.items() if row.status == "built"),

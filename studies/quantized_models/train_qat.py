@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from studies.demo_model.train import accuracy, augment, export, normalise, read_split, tensors
+from studies.demo_model.train import accuracy, augment, descend, export, normalise, read_split, tensors
 
 MODEL = Path(__file__).parents[2] / "optimizer" / "demo" / "fashion_resnet.onnx"
 """By its path: the environment with PyTorch need not have what the product needs."""
@@ -30,6 +30,8 @@ WARM_UP = 20
 
 class Quantizer(nn.Module):
     """Fake quantization of an activation to int8 codes around 0; its largest magnitude is observed, then fixed."""
+
+    amax: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +84,7 @@ class QuantNet(nn.Module):
         graph = onnx.load(path).graph
         tensors = {item.name: onnx.numpy_helper.to_array(item).copy() for item in graph.initializer}
         nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
-        layers = [QuantConv(*(tensors[name] for name in node.input[1:]), stride=_stride(node)) for node in nodes]
+        layers = [QuantConv(tensors[node.input[1]], tensors[node.input[2]], _stride(node)) for node in nodes]
         self.stem, self.head, rest = layers[0], layers[-1], layers[1:-1]
         blocks = []
         while rest:
@@ -123,11 +125,7 @@ def train(folder: Path, out: Path, steps: int, batch: int, threads: int) -> None
     net.train()
     for _ in range(steps):
         index = torch.randint(len(images), (batch,))
-        loss = functional.cross_entropy(net(augment(normalise(images[index]))), labels[index])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descend(net, optimizer, schedule, augment(normalise(images[index])), labels[index])
     print(f"test top-1 after {steps} steps {accuracy(net, *test):.4f}", flush=True)
     export(net, out / "qat.onnx")
 

@@ -25,7 +25,8 @@ from graphs.files import write_json
 from optimizer import optimize
 from optimizer.events import Event, Note
 from optimizer.simulation.run import simulated
-from studies.baselines.task import MODELS, Halved, Task, load_task
+from studies.baselines.names import MODELS
+from studies.baselines.task import Halved, Task, load_task
 from studies.search.results import Trial
 
 TARGET = "t4"

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.report.formats import size
 from benchmarks.timing.conditions import read_conditions
 from graphs.files import read_json
-from studies.baselines.task import MODELS
+from studies.baselines.names import MODELS
 from studies.baselines.write import table
 from studies.search.results import Trial
 

@@ -23,7 +23,8 @@ from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.permute import PermuteChannels, channel_sets
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs
 from optimizer.stages.data.inputs import model_inputs
-from studies.baselines.task import MODELS, load_task
+from studies.baselines.names import MODELS
+from studies.baselines.task import load_task
 
 SAMPLES = 3
 """Chosen: few, since a wrong order shows in every sample."""

@@ -1,12 +1,12 @@
-"""What models lose in the form for TensorRT 8: ``python -m studies.tensorrt8.models --zoo ZOO --exports FOLDER``.
+"""What models lose in the form for TensorRT 8: ``python -m studies.tensorrt8.models --zoo ZOO --networks``.
 
 Each model is quantized as ``optimize --precision int8`` does at its defaults, typed, and lowered. Three graphs are
 compared with FP32 on held-back samples: the typed one, simulated; the lowered one as it stands, in ONNX Runtime at
 opset 17; and the lowered one simulated with half precision wherever the builder may take it. A row a model goes to
 ``--out``, and ``--table`` prints the rows there as Markdown.
 
-``--zoo`` is the folder of ``studies.baselines.fetch``, ``--exports`` that of ``studies.tensorrt8.export``; any folder
-``NAME/`` with ``model.onnx``, ``calib.npz`` and ``held.npz`` will do there.
+``--zoo`` is the folder of ``studies.baselines.fetch``; ``--networks`` adds the ResNet-50 and BERT-base of
+``studies.builds.networks``, with random weights and inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from benchmarks.accuracy.compare import Accuracy, compare
@@ -39,11 +38,14 @@ from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
 from optimizer.tensorrt8.meaning import same_meaning
 from studies.baselines.task import joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
+from studies.builds.networks import NETWORKS
 
 ZOO = ("fashion_resnet14", "mobilenet_v2", "minilm", "yolov3_tiny", "silero_vad", "dlrm_movielens", "deepbrain_unet3d")
 BATCH = 8
 PROVED = 2
 """Samples that the meaning is compared on."""
+SAMPLES = 64
+"""Calibration samples, and held-back ones, of a network with random weights."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, help="folder with models and data")
-    parser.add_argument("--exports", type=Path, help="folder with exported models and data")
+    parser.add_argument("--networks", action="store_true", help="ResNet-50 and BERT-base with random weights, too")
     parser.add_argument("--models", nargs="*", default=[], help="these alone; the demo's is called demo")
     parser.add_argument("--held", type=int, default=512, help="held-back samples of each model, at most")
     parser.add_argument("--plain", action="store_true", help="one range method and no correction: for large models")
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="print the rows of --out and run nothing")
     asked = parser.parse_args(arguments)
     if not asked.table:
-        for name, model, calibration, held in _models(asked.zoo, asked.exports, set(asked.models)):
+        for name, model, calibration, held in _models(asked.zoo, asked.networks, set(asked.models)):
             row = study(name, model, calibration, held[: asked.held], plain=asked.plain)
             with asked.out.open("a") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
@@ -86,27 +88,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _Model = tuple[str, Path, list[Feed], list[Feed]]
 
 
-def _models(zoo: Path | None, exports: Path | None, wanted: set[str]) -> Iterator[_Model]:
+def _models(zoo: Path | None, networks: bool, wanted: set[str]) -> Iterator[_Model]:
     if not wanted or "demo" in wanted:
         model = Path(fashion.__file__).with_name("fashion_resnet.onnx")
         yield "demo", model, _batched(fashion.calibration()), _batched(fashion.held_back())
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as folder:
         for name in ZOO if zoo is not None else ():
-            if not wanted or name in wanted:
-                task = load_task(name, zoo, Path(cache))
+            if zoo is not None and (not wanted or name in wanted):
+                task = load_task(name, zoo, Path(folder))
                 yield name, zoo / name / "model.onnx", task.calibration(False), task.held_back(False)
-    for folder in sorted(path for path in (exports.iterdir() if exports is not None else ()) if path.is_dir()):
-        if not wanted or folder.name in wanted:
-            calibration, held = (_feeds(folder / f"{which}.npz") for which in ("calib", "held"))
-            yield folder.name, folder / "model.onnx", calibration, held
+        for network in NETWORKS.values() if networks else ():
+            if not wanted or network.name in wanted:
+                path = Path(folder) / f"{network.name}.onnx"
+                network.save(path, 0)
+                yield network.name, path, _rows(network.samples(SAMPLES, 1)), _rows(network.samples(SAMPLES, 2))
 
 
 def _batched(samples: Iterable[Feed]) -> list[Feed]:
     return [{name: array[None] for name, array in sample.items()} for sample in samples]
 
 
-def _feeds(path: Path) -> list[Feed]:
-    arrays = dict(np.load(path))
+def _rows(arrays: Feed) -> list[Feed]:
+    """The samples of a joined feed, each a batch of one."""
     count = len(next(iter(arrays.values())))
     return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(count)]
 
@@ -134,12 +137,15 @@ def study(name: str, path: Path, calibration: list[Feed], held: list[Feed], *, p
         feeds = joined(held, BATCH) if batchable(reference.inputs) else held
         found = compare(reference, engines, feeds)
     output = _worst(found["typed"])
+    typed_db, lowered_db, halves_db = (round(found[which].outputs[output].sqnr_db, 2) for which in engines)
     return Row(
         name,
         counts,
         len(held),
         output,
-        *(round(found[which].outputs[output].sqnr_db, 2) for which in ("typed", "lowered", "halves")),
+        typed_db,
+        lowered_db,
+        halves_db,
         meaning_db=round(same_meaning(typed, lowered, held[:PROVED]).sqnr_db, 1),
         notes=list(lowered.notes),
         refused=refused,

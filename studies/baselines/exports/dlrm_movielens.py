@@ -142,4 +142,5 @@ def _trained(ratings: Ratings) -> Dlrm:
         if (found := roc_auc(ratings.label[ratings.validation] > 0.5, scores)) > best:
             best, chosen = found, copy.deepcopy(model.state_dict())
     model.load_state_dict(chosen)
-    return model.eval()
+    model.eval()
+    return model

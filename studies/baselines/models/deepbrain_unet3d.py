@@ -8,8 +8,8 @@ from __future__ import annotations
 from copy import copy
 from pathlib import Path
 
-import nibabel
 import numpy as np
+from nibabel.nifti1 import Nifti1Image
 from skimage.transform import resize
 
 from engines.engine import Array, Feed
@@ -27,7 +27,7 @@ class UNet3d:
     def __init__(self, folder: Path, cache: Path) -> None:
         prepared = cache / "deepbrain_unet3d.npz"
         if not prepared.exists():
-            np.savez(prepared, **_volume_and_mask(folder))
+            np.savez(prepared, allow_pickle=False, **_volume_and_mask(folder))
         with np.load(prepared) as file:
             self._volume, self._mask = file["volume"], file["mask"]
         self._parts = [0, 1]
@@ -68,7 +68,7 @@ class UNet3d:
 
 def _volume_and_mask(folder: Path) -> dict[str, Array]:
     """The volume scaled to 128^3 and to 0..1, and its mask at the same size."""
-    volume, brain = (nibabel.load(folder / name).get_fdata() for name in ("ch2.nii.gz", "ch2bet.nii.gz"))
+    volume, brain = (Nifti1Image.from_filename(folder / name).get_fdata() for name in ("ch2.nii.gz", "ch2bet.nii.gz"))
     small = resize(volume.astype(np.float32), (SIDE,) * 3, mode="constant", anti_aliasing=True)
     mask = resize((brain > 0).astype(np.float32), (SIDE,) * 3) > 0.5
     return {"volume": (small / small.max()).astype(np.float32), "mask": mask}

@@ -45,8 +45,8 @@ def with_lost_packets(packages: Packages, count: int, calibration: bool) -> Iter
     files = recordings(packages, calibration)
     for k in range(count):
         packet = RATE // 50
-        audio = _excerpt(_read(files[k % len(files)]), 2 * RATE, rng).reshape(-1, packet)
-        audio = (audio * (rng.random((len(audio), 1)) > rng.uniform(0, 0.2))).ravel()
+        sent = _excerpt(_read(files[k % len(files)]), 2 * RATE, rng).reshape(-1, packet)
+        audio = (sent * (rng.random((len(sent), 1)) > rng.uniform(0, 0.2))).ravel()
         embedding = rng.standard_normal((1, 64)).astype(np.float32)
         yield {"degraded_audio": _log_power(audio)[None, None], "rater_embed": embedding}
 

@@ -17,8 +17,8 @@ from onnx import version_converter
 
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
+from studies.baselines.names import UNSEEN
 from studies.baselines.packages import NotFetched, Packages, one
-from studies.baselines.unseen import NAMES
 from studies.baselines.unseen.recipes import RECIPES, Recipe
 
 OPSET = 17
@@ -34,7 +34,7 @@ def fetch(name: str, packages: Packages, out: Path) -> None:
     for kind, count in (("calibration", recipe.calibration), ("held_back", recipe.held_back)):
         (out / kind).mkdir(parents=True, exist_ok=True)
         for k, feed in enumerate(recipe.make(packages, count, kind == "calibration")):
-            np.savez(out / kind / f"{k:04}.npz", **feed)  # type: ignore[arg-type]
+            np.savez(out / kind / f"{k:04}.npz", allow_pickle=False, **feed)
     with np.load(out / "calibration" / "0000.npz") as file:
         feed = {key: file[key] for key in file.files}
     source = one(packages.pypi(recipe.package), Path(recipe.file).name) if "/" not in recipe.file else None
@@ -78,7 +78,7 @@ def _outputs(model: onnx.ModelProto, feed: Feed, folder: Path) -> dict[str, np.n
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", default=",".join(NAMES), help="comma-separated")
+    parser.add_argument("--models", default=",".join(UNSEEN), help="comma-separated")
     arguments = parser.parse_args()
     packages = Packages((arguments.folder / "packages").absolute())
     missing = []

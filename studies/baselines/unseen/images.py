@@ -46,7 +46,9 @@ def face_crops(packages: Packages, count: int, calibration: bool) -> Iterator[Fe
         if k % 4 == 3:
             image = next(others)
         else:
-            gray = Image.fromarray((faces[k % len(faces)] * 255).astype(np.uint8)).resize((48, 48), Image.BILINEAR)
+            gray = Image.fromarray((faces[k % len(faces)] * 255).astype(np.uint8)).resize(
+                (48, 48), Image.Resampling.BILINEAR
+            )
             image = np.asarray(gray.convert("RGB"), np.float32)
         yield {"input_3": ((image[None] - 127.5) / 128).astype(np.float32)}
 
@@ -60,7 +62,7 @@ def captchas_bgr(packages: Packages, count: int, calibration: bool) -> Iterator[
 def captchas_gray(packages: Packages, count: int, calibration: bool) -> Iterator[Feed]:
     """[1, 1, 64, 170] in -1..1."""
     for image in _captchas(packages, count, 12 if calibration else 13):
-        gray = image.convert("L").resize((170, 64), Image.LANCZOS)
+        gray = image.convert("L").resize((170, 64), Image.Resampling.LANCZOS)
         yield {"input1": ((np.asarray(gray, np.float32) / 255 - 0.5) / 0.5)[None, None]}
 
 
@@ -77,7 +79,7 @@ def lines_either_way(packages: Packages, count: int, calibration: bool) -> Itera
 
 
 def _padded(image: Image.Image, height: int, width: int) -> Array:
-    resized = image.resize((min(width, round(image.width * height / image.height)), height), Image.BILINEAR)
+    resized = image.resize((min(width, round(image.width * height / image.height)), height), Image.Resampling.BILINEAR)
     values = (np.asarray(resized, np.float32)[:, :, ::-1].transpose(2, 0, 1) / 255 - 0.5) / 0.5
     return np.pad(values, ((0, 0), (0, 0), (0, width - values.shape[2])))[None].astype(np.float32)
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from studies.baselines.names import HELD_OUT, TUNING
 from studies.baselines.results import Cell, Evaluation, read_cells
-from studies.baselines.unseen import HELD_OUT, TUNING
 from studies.baselines.unseen.recipes import RECIPES
 from studies.baselines.write import NONE, OURS, TENSORRT, best_baseline, table
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from studies.baselines.names import HELD_OUT, TUNING, UNSEEN
 from studies.baselines.results import Cell, Evaluation, Machine, Quality
-from studies.baselines.unseen import HELD_OUT, NAMES, TUNING
 from studies.baselines.unseen.recipes import RECIPES
 from studies.baselines.unseen.write import page
 
@@ -17,7 +17,7 @@ def _cell(tool: str, configuration: str, sqnr: float, share: float) -> Cell:
 
 
 def test_halves_are_apart_and_every_model_has_a_recipe() -> None:
-    assert set(TUNING) | set(HELD_OUT) == set(NAMES) == set(RECIPES)
+    assert set(TUNING) | set(HELD_OUT) == set(UNSEEN) == set(RECIPES)
     assert not set(TUNING) & set(HELD_OUT)
 
 

@@ -1,0 +1,1 @@
+"""The seven models: their calibration data, held-back data and metric."""

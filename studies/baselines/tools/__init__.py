@@ -1,0 +1,1 @@
+"""The tools that are compared, ours among them, each behind ``studies.baselines.tool.Tool``."""

@@ -1,0 +1,1 @@
+"""How the model of ``optimize demo`` was trained. Needs PyTorch, and nothing of ours."""
