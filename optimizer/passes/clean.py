@@ -16,6 +16,7 @@ from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.dialects.dynamic_operators import FloatProducts
 from optimizer.passes.dialects.integer_operators import SpellOutIntegers
 from optimizer.passes.dialects.spelling import SpellOutCodes
+from optimizer.passes.einsum_products import EinsumProducts
 from optimizer.passes.fold_affine import FoldAffine
 from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.fold_constants import FoldConstants
@@ -38,6 +39,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         FloatProducts(),
         SpellOutIntegers(),
         FoldConstants(),
+        EinsumProducts(),
         RemoveIdentity(),
         RemoveRedundant(),
         SpellOutCodes(),
