@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
@@ -125,9 +126,16 @@ def how_it_ended(code: int) -> str:
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    """This process's environment, in which the child finds our packages where they are not installed, and ``more``."""
+    """This process's environment, in which the child finds our packages where they are not installed and makes its
+    temporary files where we do, and ``more``."""
     path = os.pathsep.join(filter(None, [*_own_path(), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, **({"PYTHONPATH": path} if path else {}), "PYTHONUNBUFFERED": "1", **more}
+    return {
+        **os.environ,
+        **({"PYTHONPATH": path} if path else {}),
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": gettempdir(),
+        **more,
+    }
 
 
 def _own_path() -> list[str]:

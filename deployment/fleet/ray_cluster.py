@@ -27,11 +27,9 @@ RETRIES = 3
 """Times a build is started again when its worker or node is lost; Ray's own default."""
 TICK_S = 0.5
 """Seconds between two looks at a build: how soon Ctrl-C ends it."""
-QUEUED_S = 1800.0
-"""Seconds a build may wait and run: a node may have been lost for good after places were checked. Chosen: longer than
-any build seen."""
-
-
+LOST_S = 300.0
+"""Seconds for which a build waits where no node is left that it could run on: an autoscaler, or somebody, may bring
+another. Chosen. One that has a place waits for its turn as long as that takes."""
 KNOCK_S = 5.0
 """Seconds in which a cluster's port must answer. Ray itself would try for minutes and say so in its own words."""
 
@@ -115,7 +113,7 @@ class RayCluster:
         where = resources_for(request.target, self._offered())
         placed = task.options(resources=where, name=f"build {request.target.name}")
         asked = placed.remote(request, self._ray.put(files), installed_version())
-        found = self._answer(asked, request, on_progress or (lambda _: None))
+        found = self._answer(asked, ("CPU", *where), request.target.name, on_progress or (lambda _: None))
         if isinstance(found, Refused):
             raise found.error()
         with staged(request.out) as folder:
@@ -124,14 +122,22 @@ class RayCluster:
                 (folder / name).write_bytes(content)
         return EngineManifest.load(request.out)
 
-    def _answer(self, asked: Any, request: BuildRequest, on_progress: OnProgress) -> Built | Refused:
-        started, target = time.perf_counter(), f"target {request.target.name}"
+    def _answer(self, asked: Any, needs: Sequence[str], name: str, on_progress: OnProgress) -> Built | Refused:
+        """What comes back. A build's time limit is the worker's to keep: how long it waits for a node is no part of it.
+        Raises ``BuildError`` where for ``LOST_S`` no node has all that it ``needs``."""
+        started = had_place = time.perf_counter()
+        target = f"target {name}"
         try:
             while not self._ray.wait([asked], timeout=TICK_S)[0]:
-                elapsed = time.perf_counter() - started
-                on_progress(BuildProgress("on the cluster", elapsed))
-                if elapsed > (request.time_limit_s or QUEUED_S):
-                    raise BuildError(BuildFailure.TIMEOUT, f"no answer within {elapsed:.0f} s", where=target)
+                now = time.perf_counter()
+                on_progress(BuildProgress("on the cluster", now - started))
+                missing = sorted(set(needs) - set(self._offered()))
+                had_place = had_place if missing else now
+                if now - had_place > LOST_S:
+                    what = f"for {now - had_place:.0f} s no node of the cluster has {', '.join(missing)}"
+                    raise BuildError(
+                        BuildFailure.TIMEOUT, what, where=target, fix="start one again, or build without --ray"
+                    )
             found: Built | Refused = self._ray.get(asked)
         except self._ray.exceptions.RayTaskError as error:  # no worker was lost: the last line is what went wrong there
             what = f"the worker could not do it: {last_line(str(error))}"

@@ -110,7 +110,8 @@ def _wait(child: Child, control: ServerControl, log: Path) -> None:
 
 
 def _stop(child: Child) -> None:
-    """Ask the server to end, which frees its shared memory; then end whatever is left of its session."""
+    """Ask the server to end, which frees its shared memory and a folder in ``/tmp`` that its Python backend makes; then
+    end whatever is left of its session."""
     if child.process.poll() is None:
         child.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

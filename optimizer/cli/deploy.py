@@ -79,7 +79,9 @@ def deploy(
     check_given(system, _given(context))
 
     from deployment.triton.containers import parse_container
+    from deployment.triton.local_server import STOP_SECONDS
     from deployment.triton.models import TritonOptions
+    from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
     from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
@@ -88,6 +90,8 @@ def deploy(
     from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
     from optimizer.verbs.triton.text import triton_lines
 
+    for number in ENDING if check or optimize_for else ():
+        PATIENCE.grant(number, STOP_SECONDS + PATIENCE_S)  # a tritonserver that is not let end leaves files
     options = TritonOptions(
         max_batch=max_batch,
         instances=instances,

@@ -10,6 +10,9 @@ from typer import Argument, Option
 from optimizer.cli import model as job
 
 RAY = "Build engines on this Ray cluster: auto, HOST:PORT, ray://…, or local. Default: this machine, without Ray."
+RAY_ENDS_S = 30.0
+"""Seconds for what runs on other machines to be taken back once the command is to end. Chosen: four were enough for a
+cluster of this machine."""
 EACH = " {model} stands for the model's name, as in data/{model}."
 
 
@@ -35,16 +38,20 @@ def fleet(
 
     Each is imported and calibrated once; its engines are built on this machine, or where a Ray cluster has the GPU.
     """
+    import signal
     import sys
 
     from graphs.files import to_json
     from optimizer.cli.config import read_config
+    from optimizer.cli.endings import PATIENCE
     from optimizer.cli.options import settings_of
     from optimizer.cli.printing import console
     from optimizer.cli.progress import ProgressLines
     from optimizer.settings import Settings
     from optimizer.verbs.fleet import render, run_fleet
 
+    if ray:
+        PATIENCE.grant(signal.SIGTERM, RAY_ENDS_S)
     asked = {
         "target": target,
         "precision": precision,

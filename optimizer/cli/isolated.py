@@ -1,8 +1,9 @@
-"""A command runs in a child process, so that a crash of native code becomes a message.
+"""A command runs in a child process, so that a crash of native code becomes a message and leaves nothing behind.
 
 ONNX Runtime, onnx and numpy run foreign models in this very process; a segfault there, or a kernel that is out of
 memory, would end it without a word. The child is forked before any of them is loaded. What it is doing stands in
-memory that both share; what it could not say itself (a stack, an internal error) goes to a log file.
+memory that both share; what it could not say itself (a stack, an internal error) goes to a log file. Its temporary
+files lie in one folder that the parent removes, however it ended, and what it started is ended with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import faulthandler
 import mmap
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,29 +20,17 @@ import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import TextIO
 
-from engines.lifetime import die_with_parent, kernel_kills
+from engines.lifetime import adopt_orphans, die_with_parent, end_orphans, kernel_kills
 from graphs.errors import EnginewrightError
+from optimizer.cli.endings import ENDING, FOR_EVER, PATIENCE, Terminated, end_by, heard, unwind_when_ended
 from optimizer.events import Detail, Event, StageFinished, StageStarted
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals meant for the command: its child gets them, and ends as the command would have."""
-PATIENCE_S = 5.0
-"""Seconds after a signal in which the work may end by itself; native code that does not look up is then ended. Chosen:
-clearing up after builds and LoadGen runs takes under one."""
 FAILED = 1
 """Exit code of a command that could not do its work."""
 _PAGE = 4096
 """Bytes that both processes share."""
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP reached the work: raised where it is, so that what it holds is given back on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = 128 + number
 
 
 class Whereabouts:
@@ -71,58 +61,70 @@ class Whereabouts:
 WHEREABOUTS = Whereabouts()
 
 
-def run_isolated(work: Callable[[], int], *, unhurried: bool = False) -> int:
+def run_isolated(work: Callable[[], int]) -> int:
     """The exit code of ``work``, run in a child process where the system can fork; else here.
 
     Raises ``EnginewrightError`` where the child ended without one: what ended it, what it was at, and where its stack
-    is. A signal sent to the command reaches the child, which clears up and ends; its end by that signal is the
-    command's own. ``unhurried`` work takes its time after SIGTERM and SIGHUP. Raises ``KeyboardInterrupt`` where the
-    child had to be ended after Ctrl-C.
+    is. A signal sent to the command reaches the child, and its end by that signal is the command's own. Raises
+    ``KeyboardInterrupt`` where the child had to be ended after Ctrl-C.
     """
     if not hasattr(os, "fork"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return work()
-    log = Path(tempfile.mkstemp(prefix="enginewright-", suffix=".log")[1])
+    place = _scratch()
+    log = place.with_suffix(".log")
+    adopt_orphans()
     kills, parent = kernel_kills(), os.getpid()
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there is somebody to pass them on
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until there is somebody to pass them on
     try:
         child = os.fork()
         if child == 0:
+            unwind_when_ended()
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
-            _be_the_child(work, parent, log)
-        status, forwarded = _wait(child, held, (signal.SIGINT,) if unhurried else FORWARDED)
+            _be_the_child(work, parent, place, log)
+        status, forwarded = _wait(child, held)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
+        end_orphans()
         ended_by = os.WTERMSIG(status)
-        if ended_by == signal.SIGKILL and signal.SIGINT in forwarded:
+        if signal.SIGINT in forwarded and ended_by == signal.SIGKILL:
             raise KeyboardInterrupt
-        if ended_by == signal.SIGKILL and forwarded:
-            return 128 + min(forwarded)
-        if ended_by in forwarded:
-            return 128 + ended_by
+        if forwarded and ended_by in (*forwarded, signal.SIGKILL):
+            return 128 + (ended_by if ended_by in forwarded else min(forwarded))
         raise _ending(ended_by, kernel_kills() > kills, log)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        shutil.rmtree(place, ignore_errors=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
 
 
-def _wait(child: int, mask: Collection[int], urgent: Collection[int]) -> tuple[int, set[int]]:
+def _scratch() -> Path:
+    """A folder for the command's temporary files. Raises ``EnginewrightError`` where there is no place for one."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="enginewright-"))
+    except OSError as error:
+        fix = "free space in /tmp, or name a folder that can be written: TMPDIR=DIR optimize …"
+        raise EnginewrightError(f"no temporary folder: {error.strerror or error}", fix=fix) from error
+
+
+def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
     """The child's status, and the signals that were passed on to it, from now on those that ``mask`` does not hold
-    back. After an ``urgent`` one its time is up in ``PATIENCE_S``.
+    back. Once the patience after one is over, the child is ended.
     """
     forwarded: set[int] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
-        forwarded.add(number)
+        patience = PATIENCE.after(number)
         os.kill(child, number)
-        if number in urgent:
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+        if patience != FOR_EVER:
+            forwarded.add(number)
+            signal.setitimer(signal.ITIMER_REAL, patience)
 
     def lose_patience(_: int, __: FrameType | None) -> None:
         os.kill(child, signal.SIGKILL)
 
-    before = {number: signal.signal(number, forward) for number in _heeded()}
+    before = {number: signal.signal(number, forward) for number in heard()}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lose_patience)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
@@ -133,14 +135,13 @@ def _wait(child: int, mask: Collection[int], urgent: Collection[int]) -> tuple[i
             signal.signal(number, handler)
 
 
-def _be_the_child(work: Callable[[], int], parent: int, log: Path) -> None:
+def _be_the_child(work: Callable[[], int], parent: int, place: Path, log: Path) -> None:
     """Run ``work`` and end this process; never returns."""
     code = FAILED
     try:
         os.setpgid(0, 0)  # a terminal's Ctrl-C reaches the parent, which passes it on once
-        for number in _heeded():
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _terminate)
         die_with_parent(parent)
+        tempfile.tempdir = str(place)
         with log.open("w") as crash_log:
             faulthandler.enable(crash_log)
             code = _run(work, crash_log)
@@ -150,19 +151,10 @@ def _be_the_child(work: Callable[[], int], parent: int, log: Path) -> None:
     except OSError as error:
         code = _say(f"standard output cannot be written: {error.strerror or error}", "send it elsewhere")
     except Terminated as ended:
-        code = ended.code
+        end_by(ended.number)
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-def _heeded() -> list[signal.Signals]:
-    """Of ``FORWARDED`` those that whoever started the command does not have it ignore, as ``nohup`` does SIGHUP."""
-    return [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
-
-
-def _terminate(number: int, _: FrameType | None) -> NoReturn:
-    raise Terminated(number)
 
 
 def _run(work: Callable[[], int], log: TextIO) -> int:

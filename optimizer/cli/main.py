@@ -26,6 +26,7 @@ from optimizer.cli import (
     together,
     verify,
 )
+from optimizer.cli.endings import Terminated
 from optimizer.cli.invoked import remember
 from optimizer.cli.isolated import run_isolated
 from optimizer.cli.panels import Grouped
@@ -52,8 +53,6 @@ VERBS: dict[str, Callable[..., int]] = {
     "demo": demo.demo,
 }
 TOP_LEVEL = ("--help", "-h", "--version")
-UNHURRIED = ("serve", "fleet")
-"""What SIGTERM asks to end in order: requests that are being answered, workers on other machines."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -84,7 +83,7 @@ def _application(*, isolate: bool) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for name, verb in VERBS.items():
-        app.command(name, cls=Grouped)(_exiting(verb, isolate, unhurried=name in UNHURRIED))
+        app.command(name, cls=Grouped)(_exiting(verb, isolate))
     return app
 
 
@@ -96,7 +95,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def _exiting(verb: Callable[..., int], isolate: bool, *, unhurried: bool) -> Callable[..., None]:
+def _exiting(verb: Callable[..., int], isolate: bool) -> Callable[..., None]:
     """``verb`` with its exit code raised, and every expected failure as one message on standard error."""
 
     @functools.wraps(verb)
@@ -104,7 +103,7 @@ def _exiting(verb: Callable[..., int], isolate: bool, *, unhurried: bool) -> Cal
         def work() -> int:
             return _told(lambda: verb(*arguments, **options))
 
-        raise typer.Exit(_told(lambda: run_isolated(work, unhurried=unhurried)) if isolate else work())
+        raise typer.Exit(_told(lambda: run_isolated(work)) if isolate else work())
 
     return command
 
@@ -112,6 +111,8 @@ def _exiting(verb: Callable[..., int], isolate: bool, *, unhurried: bool) -> Cal
 def _told(work: Callable[[], int]) -> int:
     try:
         return work()
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         return _say("interrupted; run the same command again to continue", INTERRUPTED)
     except EnginewrightError as error:

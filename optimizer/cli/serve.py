@@ -45,16 +45,20 @@ def serve(
     SIGTERM answers what has begun and stops. SIGHUP, or the protocol's load request, reads the bundles anew: a new
     version takes over without a request lost.
     """
+    import signal
     import sys
 
     from deployment.serving.limits import MIB, Limits
     from deployment.serving.server import Endpoint
     from deployment.serving.version import ServingOptions
+    from optimizer.cli.endings import FOR_EVER, PATIENCE, PATIENCE_S
     from optimizer.verbs.serve import read_token, serve_bundles, target_named
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    PATIENCE.grant(signal.SIGTERM, max(drain, 0) + PATIENCE_S)
+    PATIENCE.grant(signal.SIGHUP, FOR_EVER)
     serve_bundles(
         bundles,
         ServingOptions(target_named(target), instances, threads, max_batch, queue_delay, isolate),

@@ -15,9 +15,10 @@ import onnx
 import pytest
 
 from deployment.fleet import ray_cluster
+from deployment.fleet.building_there import Refused
 from deployment.fleet.ray_cluster import RayCluster
 from engines.build import BuildRequest
-from engines.errors import BuildError
+from engines.errors import BuildError, BuildFailure
 from engines.profile import ShapeProfile
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
@@ -153,6 +154,35 @@ def test_what_a_worker_raises_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         cluster.build(request)
     assert not (tmp_path / "engine").exists()
+
+
+def _request(folder: Path, **options: float) -> BuildRequest:
+    onnx.save(cnn(), folder / "net.onnx")
+    (target,) = resolve_targets(["a100"], None)
+    return BuildRequest(folder / "net.onnx", target, ShapeProfile({}), folder / "engine", "fp32", **options)
+
+
+def test_waiting_for_a_node_is_no_part_of_a_builds_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*_: object) -> Refused:
+        return Refused(BuildFailure.SHAPE, "its turn came", "", "", "")
+
+    monkeypatch.setattr(ray_cluster, "build_there", told)
+    busy = ray.remote(lambda: time.sleep(2)).options(resources={"accelerator_type:A100": 1.0}).remote()
+    with RayCluster("local") as cluster, pytest.raises(BuildError, match="its turn came"):
+        cluster.build(_request(tmp_path, time_limit_s=0.5))
+    ray.get(busy)
+
+
+def test_a_build_whose_only_node_is_gone_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "build_there", lambda *_: time.sleep(60))
+    monkeypatch.setattr(ray_cluster, "LOST_S", 0.5)
+    with RayCluster("local") as cluster:
+        offered = iter([["CPU", "accelerator_type:A100"]])
+        monkeypatch.setattr(cluster, "_offered", lambda: next(offered, ["CPU"]))
+        with pytest.raises(BuildError, match=r"no node of the cluster has accelerator_type:A100"):
+            cluster.build(_request(tmp_path))
 
 
 def test_a_command_that_is_terminated_leaves_nothing_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:

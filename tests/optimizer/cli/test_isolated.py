@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_signal_while_the_work_is_started_is_not_lost(tmp_path: Path) -> None:
 def test_ctrl_c_does_not_wait_for_native_code(tmp_path: Path) -> None:
     """Python sees a signal when the call returns: here after minutes."""
     work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
-    process = started(work, tmp_path, "from optimizer.cli import isolated\nisolated.PATIENCE_S = 0.3")
+    process = started(work, tmp_path, "from optimizer.cli import endings\nendings.PATIENCE_S = 0.3")
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -136,43 +137,6 @@ def test_the_work_does_not_outlive_a_killed_command(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail("the worker is still there")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_work_clears_up_before_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM left folders of the job's, weights in them, in the folder for temporary files."""
-    work = "import tempfile\n    with tempfile.TemporaryDirectory(): print('in it', flush=True); time.sleep(30)"
-    process = started(work, tmp_path)
-    assert process.stdout is not None
-    assert [process.stdout.readline() for _ in range(2)] == ["working\n", "in it\n"]
-    process.send_signal(number)
-    process.communicate(timeout=10)
-    assert process.returncode == 128 + number
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_signal_that_is_to_be_ignored_is(tmp_path: Path) -> None:
-    """``nohup optimize …``, and a script's ``optimize … &`` at Ctrl-C."""
-    ignoring = "import signal\nfor number in (signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)"
-    process = started(
-        "time.sleep(1)", tmp_path, f"{ignoring}\nfrom optimizer.cli import isolated\nisolated.PATIENCE_S = 0.1"
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    for number in (signal.SIGHUP, signal.SIGINT):
-        process.send_signal(number)
-    process.communicate(timeout=10)
-    assert process.returncode == 3
-
-
-def test_sigterm_does_not_wait_for_native_code(tmp_path: Path) -> None:
-    work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
-    process = started(work, tmp_path, "from optimizer.cli import isolated\nisolated.PATIENCE_S = 0.3")
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
-    assert process.returncode == 143
 
 
 def test_a_full_disk_is_told_wherever_it_is_met(tmp_path: Path) -> None:
@@ -215,3 +179,85 @@ def test_signs_that_the_terminal_lacks_are_no_error(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "optimizer.cli.start", "verify", str(tmp_path / "größe")]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2 and "gr??e: no such bundle" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_work_that_is_ended_clears_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    work = f"""
+        try:
+            print("begun", flush=True)
+            time.sleep(30)
+        finally:
+            time.sleep(0.3)  # a second signal comes meanwhile
+            open({str(tmp_path / "cleared")!r}, "w").close()
+    """
+    process = started(textwrap.indent(textwrap.dedent(work), " " * 4).strip(), tmp_path)
+    assert process.stdout is not None
+    assert (process.stdout.readline(), process.stdout.readline()) == ("working\n", "begun\n")
+    process.send_signal(number)
+    if number != signal.SIGINT:  # a second Ctrl-C is taken at its word
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == code
+    assert [path.name for path in tmp_path.iterdir()] == ["cleared"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("time.sleep(30)", 143), ("os.kill(os.getpid(), signal.SIGKILL)", 1), ("ctypes.string_at(0)", 1)]
+)
+def test_nothing_stays_of_work_however_it_ends(tmp_path: Path, end: str, code: int) -> None:
+    """A folder it made, what it started, and what that started."""
+    grandchild = "import subprocess, sys; subprocess.Popen(['sleep', '77']); print(flush=True); input()"
+    start = f"subprocess.Popen([sys.executable, '-c', {grandchild!r}], stdin=-1, stdout=-1, start_new_session=True)"
+    made = f"import subprocess, tempfile; tempfile.mkdtemp(); kept = {start}"
+    work = f"{made}; kept.stdout.readline(); print('on'); {end}"
+    process = started(work, tmp_path)
+    assert process.stdout is not None
+    assert (process.stdout.readline(), process.stdout.readline()) == ("working\n", "on\n") or end != "time.sleep(30)"
+    if code == 143:
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == code
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".log"] == []
+    assert b"sleep\x0077\x00" not in _command_lines()
+
+
+def _command_lines() -> list[bytes]:
+    """Of all processes there are."""
+    found: list[bytes] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes())
+    return found
+
+
+def test_native_code_that_does_not_look_up_is_ended_by_sigterm_too(tmp_path: Path) -> None:
+    work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
+    process = started(work, tmp_path, "from optimizer.cli import endings\nendings.PATIENCE_S = 0.3")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10)[1] == ""
+    assert process.returncode == 143
+
+
+def test_a_signal_that_the_command_was_started_to_ignore_ends_nothing(tmp_path: Path) -> None:
+    """``nohup optimize …``: the terminal's end is not the job's."""
+    process = started(
+        "time.sleep(1)",
+        tmp_path,
+        "import signal\nfor number in (signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)",
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    for number in (signal.SIGHUP, signal.SIGINT):  # and a script's ``optimize … &`` at Ctrl-C
+        process.send_signal(number)
+    assert process.wait(timeout=10) == 3
+
+
+def test_no_place_for_temporary_files_is_one_message(tmp_path: Path) -> None:
+    before = "import os, tempfile\ndef full(**_): raise OSError(28, os.strerror(28))\ntempfile.mkdtemp = full"
+    process = started("pass", tmp_path, before)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1 and errors.startswith("optimize: no temporary folder: No space left on device\n")
