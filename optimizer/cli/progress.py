@@ -41,7 +41,8 @@ class ProgressLines:
             self._line(f"  {event.message}")
 
     def _line(self, text: str) -> None:
-        print(f"[{time.perf_counter() - self._start:6.1f} s] {text}", file=sys.stderr, flush=True)
+        line = f"[{time.perf_counter() - self._start:6.1f} s] {text}\n"
+        print(line, end="", file=sys.stderr, flush=True)  # one write: stages side by side tell theirs from two threads
 
 
 class ProgressView(ProgressLines):
