@@ -12,7 +12,7 @@ import numpy as np
 from engines.engine import Array, Engine, EngineBase, Feed
 
 BATCHES_PER_SLOT = 4
-"""Batches of a train for each slot of the engine: filling and draining are at most a fourth of it."""
+"""Batches of a train for each slot of the engine: filling and draining are at most a fourth of it. Chosen."""
 LONGEST_TRAIN_MS = 1000.0
 """A train that would take longer has fewer batches: copies are next to nothing for an engine so slow. Chosen."""
 DEVICE_RUNS, DEVICE_SECONDS = 100, 2.0

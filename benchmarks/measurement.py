@@ -9,7 +9,7 @@ import numpy as np
 
 OUTLIER_MADS = 8.0
 """Median absolute deviations above the median from which a timing is an outlier. Iglewicz and Hoaglin (1993) take 3.5 /
-0.6745 = 5.2 for normal data; timings have longer tails.
+0.6745 = 5.2 for normal data; timings have longer tails. Chosen.
 """
 
 

@@ -23,9 +23,9 @@ from engines.targets.gpus_here import used_gpu
 from engines.targets.nvml import opened
 
 RUNS = 3
-"""Inferences before memory is read: buffers are allocated by the first, and reused from the second."""
+"""Inferences before memory is read: buffers are allocated by the first, and reused from the second. Chosen."""
 LIMIT_S = 300.0
-"""Seconds after which the measurement is given up."""
+"""Seconds after which the measurement is given up. Chosen."""
 
 
 @dataclass(frozen=True)

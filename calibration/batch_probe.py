@@ -18,14 +18,14 @@ from engines.errors import EngineError
 from graphs.errors import BadInput
 
 PEEKED_ROWS = 16
-"""Rows of the first file to choose two from."""
+"""Rows of the first file to choose two from. Chosen."""
 ROUNDING = 1e-4
 """Noise power over signal power below which outputs are the same: kernels for another batch sum in another order, which
 costs float32 1e-12, and one step of an 8-bit activation in a thousand that rounds the other way 1e-5."""
 LARGEST_FROZEN = 64
-"""Largest number of rows tried where a graph runs neither with one row nor with all."""
+"""Largest number of rows tried where a graph runs neither with one row nor with all. Chosen."""
 NUMBERED_DECIMALS = 3
-"""Digits that coordinates of detections must agree in: rounding moves boxes of a few hundred pixels by 1e-4."""
+"""Digits that coordinates of detections must agree in: rounding moves boxes of a few hundred pixels by 1e-4. Chosen."""
 
 Outputs = dict[str, Array]
 

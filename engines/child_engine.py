@@ -29,7 +29,7 @@ from engines.errors import EngineError
 OPENING_S = 300.0
 """Seconds that opening an engine may take: a plan of gigabytes is read, kernels of TensorRT-RTX are compiled."""
 ANSWER_S = 120.0
-"""Seconds that one inference may take; longer counts as hung. LoadGen's children are given 20 per sample."""
+"""Seconds that one inference may take; longer counts as hung. LoadGen's children are given 20 per sample. Chosen."""
 _LENGTH = struct.Struct("<I")
 _SERVER = "engines.child_engine_server"
 

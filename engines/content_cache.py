@@ -24,7 +24,7 @@ _DEFAULT_LIMIT_MB = 10 * 1024
 """MiB. Chosen: room for some 45 FP16 plans of BERT-base (225 MB each, docs/engines.md)."""
 _LOCKS = "locks"
 _POLL_S = 0.2
-"""Seconds between looks at a lock that another holds: as long as the shortest build takes (docs/engines.md)."""
+"""Seconds between looks at a lock that another holds: as long as the shortest build takes (docs/engines.md). Chosen."""
 _OLD_LOCK_S = 86_400.0
 """Age at which the file of a lock that nobody holds is removed. Chosen."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 FILE_NAME = "builds.jsonl"
 _KEPT = 1000  # builds that are read back, the newest
-"""Builds that are remembered; the oldest are forgotten."""
+"""Builds that are remembered; the oldest are forgotten. Chosen."""
 _LIKE = 2.0  # models within this factor in size count as alike; chosen
 _ENOUGH = 3  # other models needed before their builds say anything; chosen
 

@@ -23,7 +23,7 @@ SCHEME, HTTP_SCHEME = "grpc://", "http://"
 FORM = "HOST:PORT/MODEL or HOST:PORT/MODEL/VERSION"
 TIMEOUT_SECONDS = 20.0
 """For one request, over a network. Chosen."""
-_LAST_PORT = 65535
+_LAST_PORT = 65535  # of TCP
 Protocol: TypeAlias = Literal["grpc", "http"]
 _DTYPES = {name: dtype for name, dtype in DATATYPES.items() if dtype != "bfloat16"}
 """What tritonclient takes as it is: it makes bfloat16 of float32 by itself."""

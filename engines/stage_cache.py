@@ -20,9 +20,10 @@ _ENTRY = "entry.json"
 _LARGEST = 4
 """One entry may take this part of the limit, or it would drive out all others. Chosen, not measured."""
 _NOTICEABLE = 50
-"""After an entry that takes this part of the limit, sizes are added up at once; after smaller ones, now and then."""
+"""After an entry that takes this part of the limit, sizes are added up at once; after smaller ones, now and then.
+Chosen."""
 _LATELY_S = 60.0
-"""Adding up the sizes of ten thousand small entries takes some 0.3 s, and a job stores six."""
+"""Seconds between two such times: adding up ten thousand small entries takes some 0.3 s; a job stores six. Chosen."""
 _LOOKED = "stages.looked"
 """A file that is touched when sizes are added up."""
 

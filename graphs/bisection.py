@@ -25,7 +25,7 @@ fuses most of what it did without them.
 ROUNDS = 8
 """Times that is asked, whatever the graph. Chosen: twice what 1,000 nodes in a row take, for branches."""
 HALF_DB = 3.0
-"""A tensor this far above the output carries half of the noise that reaches it."""
+"""A tensor this far above the output carries half of the noise that reaches it. Chosen."""
 JUMP_DB = 6.0
 """How far a node's result must lie below what it reads to be where an error begins: twice the amplitude. Chosen."""
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)

@@ -22,7 +22,7 @@ QUANTIZERS = frozenset({"TRT_FP4DynamicQuantize", "TRT_MXFP8DynamicQuantize"})
 """Their first output holds the codes, the second the scales."""
 MX_DEQUANTIZER = "TRT_MXFP8DequantizeLinear"
 _FLOAT, _FP8 = ir.DataType.FLOAT, ir.DataType.FLOAT8E4M3FN
-_E8M0_BIAS = 127
+_E8M0_BIAS = 127  # OCP MX specification 1.0, 5.4.1
 
 
 def has_block_quantizers(model: ir.Model) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 1 << 20
-"""Bytes read at once."""
+"""Bytes read at once. Chosen."""
 
 
 def sha256_file(path: Path) -> str:

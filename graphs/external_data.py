@@ -17,7 +17,7 @@ from graphs.operators import is_standard
 from graphs.walk import graphs_of, nodes_of
 
 SMALL_BYTES = 4096
-"""Most bytes of a tensor that may be a shape or a scalar, which inference has to see."""
+"""Most bytes of a tensor that may be a shape or a scalar, which inference has to see. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ Q, DQ = "QuantizeLinear", "DequantizeLinear"
 EIGHT_BITS = {ir.DataType.INT8: (-128, 127), ir.DataType.UINT8: (0, 255)}
 """Lowest and highest code by type."""
 _EDGE = 1e-5
-"""Scales of a Q and its DQs that differ by a smaller factor are one: exporters write them twice, rounded."""
+"""Scales of a Q and its DQs that differ by less, relative to either, are one: exporters write them twice, rounded.
+Chosen."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from graphs.files import unwritable
 from graphs.staging import staged_file
 
 SINGLE_FILE_BYTES = 256_000_000
-"""Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it."""
+"""Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it.
+Chosen."""
 
 
 _ONE_AT_A_TIME = threading.Lock()

@@ -20,7 +20,7 @@ PLAN_FILE = "precision.json"
 BY_THE_PLAN = "asked for by the plan"
 """The reason of a node that computes in something else than it would without the plan."""
 _NAMED = 5
-"""Nodes that an error names before it counts the others."""
+"""Nodes that an error names before it counts the others. Chosen."""
 _FORM = '{"nodes": {"NAME": "fp16"}}, or a bundle\'s precision.json'
 
 

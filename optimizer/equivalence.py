@@ -25,7 +25,8 @@ rounding to float16 (11 bits) leaves 72 dB, to bfloat16 (8 bits) 54 dB, and some
 NEAR_DB = {"float64": 50.0, "float32": 50.0, "float16": 30.0, "bfloat16": 15.0}
 """SQNR, dB, that a rewrite of another meaning does not reach, while rounding that an unstable net amplifies does."""
 NEAR_SHARE = 0.99
-"""Likewise for the share of equal values of integers and the like: an argmax between equals may fall either way."""
+"""Likewise for the share of equal values of integers and the like: an argmax between equals may fall either way.
+Chosen."""
 NEGLIGIBLE = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}
 """Largest absolute error that is rounding whatever the SQNR: an output that is zero, or cancels, has no signal."""
 

@@ -44,7 +44,7 @@ MORE_OF_THEIRS = (16, 64)
 """Of onnxruntime's, which keeps every activation of every sample in memory: some 30 MB each of MobileNetV2's."""
 Job: TypeAlias = "Callable[[Path, Iterator[Feed]], dict[str, float]]"
 QUANTIZED = {"Conv", "Gemm", "MatMul", "Add"}
-DISTINCT = 32
+DISTINCT = 32  # samples held in memory, given out in turn
 
 
 def activations(model: Path) -> list[str]:

@@ -25,9 +25,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-HIDDEN = 1536
-LIMIT = 2.5
-_CHUNK = 1 << 22
+HIDDEN = 1536  # width of its layers
+LIMIT = 2.5  # times the model's size that peak memory may be: the exit status says whether
+_CHUNK = 1 << 22  # elements written at once
 
 # Run as a child so that its peak is its own.
 _IMPORT_TYPE_SAVE = """

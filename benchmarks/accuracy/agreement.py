@@ -22,7 +22,7 @@ from engines.engine import Array
 
 RANGE_SHARE = 0.01
 """Largest error, as a share of the range of the reference, that still agrees: 1 % of the range, as a meter is rated by
-its full scale.
+its full scale. Chosen.
 """
 _BINS_PER_OCTAVE = 16
 """Errors are kept by size in bins of a sixteenth of a factor of two: 4.4 % wide."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _NAMED = 4
-"""Nodes a sentence names where several may be at fault."""
+"""Nodes a sentence names where several may be at fault. Chosen."""
 STANDS_OUT_DB = 6.0
 """How far a node must lie below all others to be the one at fault: twice their amplitude. Chosen."""
 

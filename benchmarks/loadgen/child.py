@@ -36,7 +36,7 @@ from graphs.files import read_json, write_json
 BEAT_SECONDS = 0.2
 """How often the child tells the parent that it lives; a hundredth of the default time after which it counts as hung."""
 WARM_UP_SAMPLES = 64
-"""Samples in memory while the engine warms up and is probed: as many as the largest batch that is probed."""
+"""Samples in memory while the engine warms up and is probed: as many as the largest batch that is probed. Chosen."""
 
 
 class Pulse:

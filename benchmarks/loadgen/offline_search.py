@@ -12,7 +12,7 @@ from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, Scenario
 from engines.parallel import available_cores
 
 FIRST_BATCH, LARGEST_BATCH = 8, 512
-"""Samples per batch: where the search starts, and where it ends even if throughput still grows."""
+"""Samples per batch: where the search starts, and where it ends even if throughput still grows. Chosen."""
 GAIN = 1.02  # a neighbouring setting must bring 2 % more to be gone to
 
 

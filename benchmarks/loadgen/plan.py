@@ -10,16 +10,16 @@ from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Mode, Scen
 
 OFFLINE_HEADROOM = 1.25
 """How many times the probed rate LoadGen is told for Offline: its one query must last the duration although probes run
-on a busy machine read low.
+on a busy machine read low. Chosen.
 """
 SERVER_SHARE = 0.6
 """Share of the probed capacity that Server is loaded with where no rate is asked for: queues stay short enough for p99
-on a machine that others use, too.
+on a machine that others use, too. Chosen.
 """
-# What the harness itself costs per sample (measured with a null engine): id lists and responses in Offline; queue,
-# thread hand-over and one LoadGen call per query in Server. It matters for models of a few microseconds.
-OFFLINE_OVERHEAD_S = 0.7e-6
-SERVER_OVERHEAD_S = 20e-6
+OFFLINE_OVERHEAD_S, SERVER_OVERHEAD_S = 0.7e-6, 20e-6
+"""Seconds that the harness itself costs per sample (measured: ``studies.loadgen.ceiling``, whose engine does nothing):
+id lists and responses in Offline; queue, thread hand-over and one LoadGen call per query in Server. It matters for
+models of a few microseconds."""
 
 
 @dataclass(frozen=True)

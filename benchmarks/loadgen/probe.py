@@ -10,9 +10,9 @@ from benchmarks.samples.execute import Executor
 from engines.portions import largest_batch
 
 BATCHES = (2, 4, 8, 16, 32, 64)
-"""Batch sizes that are timed besides 1."""
+"""Batch sizes that are timed besides 1. Chosen."""
 PROBE_SECONDS = 0.25
-"""How long each is timed."""
+"""How long each is timed. Chosen."""
 GAIN = 1.03  # a larger batch must bring 3 % more samples per second to be worth its latency
 
 

@@ -13,11 +13,11 @@ from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResu
 
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 """Factors on the rate: the next to try while runs are valid, while they are not, and after a full run that did not
-confirm.
+confirm. Chosen.
 """
 MORE_ENGINES = 1.08  # another number of engine instances must bear 8 % more to be searched
 CONFIRMATIONS = 4
-"""Full runs that may fail before the search gives up; four of them lower the rate by a fifth."""
+"""Full runs that may fail before the search gives up; four of them lower the rate by a fifth. Chosen."""
 LIGHT_LOADS = (0.25, 0.5, 0.75)  # shares of the best rate that complete the curve of latency against load
 LIGHT_PROBES = 10  # a light load is skipped where its least number of queries takes longer than so many probes
 

@@ -21,7 +21,7 @@ from benchmarks.samples.library import SampleLibrary
 from engines.engine import Array
 
 POOL = 2048
-"""Response objects that are made once and used again: answers complete in groups of at most so many."""
+"""Response objects that are made once and used again: answers complete in groups of at most so many. Chosen."""
 Ids: TypeAlias = Sequence[int]
 Answers: TypeAlias = Sequence[Array] | Array
 """Contiguous arrays, one per sample, or one contiguous array whose axis 0 counts the samples."""

@@ -12,9 +12,9 @@ from benchmarks.samples.execute import Activity
 from engines.child_process import Child, how_it_ended
 
 LOAD_SECONDS = 300.0
-"""Longest time that opening engines and samples may take."""
+"""Longest time that opening engines and samples may take. Chosen."""
 TICK_SECONDS = 0.1
-"""How often the parent looks whether the child has ended."""
+"""How often the parent looks whether the child has ended. Chosen."""
 
 
 @dataclass(frozen=True)

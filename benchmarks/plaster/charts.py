@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL_INCHES, ROW_INCHES, FRAME_INCHES = 0.34, 0.235, 0.5
-"""Heights in the figure: of what surrounds a panel, of one bar, and of the frame."""
+"""Heights in the figure: of what surrounds a panel, of one bar, and of the frame. Chosen."""
 
 
 @dataclass(frozen=True)

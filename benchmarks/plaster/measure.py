@@ -28,7 +28,7 @@ from engines.errors import EngineError
 from engines.open import open_engine
 
 LIBRARY_SAMPLES = 64
-"""Samples that LoadGen draws from; speed does not depend on their values."""
+"""Samples that LoadGen draws from; speed does not depend on their values. Chosen."""
 SCENARIOS = (Scenario.SINGLE_STREAM, Scenario.OFFLINE)
 Say = Callable[[str], None]
 

@@ -55,11 +55,12 @@ _WIDTH_INCHES, _HEIGHT_INCHES = 5.4, 2.7
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
 """Of a path's coordinates, two decimals are a fiftieth of a pixel; the others were half of the page."""
 STRETCH = 5.0
-"""A p99 this many times the median makes the latency axis logarithmic."""
+"""A p99 this many times the median makes the latency axis logarithmic. Chosen."""
 
 
 DOTTED = 400
-"""Results that are drawn as dots on their line; more would hide it, and each dot takes 120 bytes of the page."""
+"""Results that are drawn as dots on their line; more would hide it, and each dot takes 120 bytes of the page.
+Chosen."""
 
 
 def colour_of(series: str) -> str:

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 240
-"""Columns of the picture at most: three pixels each on a page of usual width."""
+"""Columns of the picture at most: three pixels each on a page of usual width. Chosen."""
 APART = 80
-"""Columns that are drawn with gaps between them; more would be gaps alone."""
+"""Columns that are drawn with gaps between them; more would be gaps alone. Chosen."""
 _STRIP_INCHES, _LANE_INCHES, _REST_INCHES = 0.32, 0.95, 0.62
+"""Heights in the figure: of the strip of dtypes, of a lane of values, and of what surrounds them. Chosen."""
 _LEAST_DB = -20.0
-"""What a result that is not finite is drawn at."""
+"""SQNR that a result that is not finite is drawn at: below any that is. Chosen."""
 Column: TypeAlias = "NDArray[np.float64]"
 
 

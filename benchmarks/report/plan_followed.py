@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _NAMED = 5
-"""Nodes of one reason that a warning names before it counts the others; report.json has them all."""
+"""Nodes of one reason that a warning names before it counts the others; report.json has them all. Chosen."""
 
 
 @dataclass(frozen=True)

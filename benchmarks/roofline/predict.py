@@ -22,7 +22,7 @@ from engines.targets.boards import GPUS, SPARSE_TENSOR_CORES, GpuRates
 OFFLINE_BATCH = 128
 """Batch that throughput is predicted at; chosen, as one that fills every GPU of the table."""
 TILE = 64
-"""Rows and columns of the output that a multiprocessor is taken to compute at once."""
+"""Rows and columns of the output that a multiprocessor is taken to compute at once. Chosen."""
 _GRANULARITY = {"int8": 32, "fp8": 32, "fp16": 8, "fp32": 4}
 """Channels are padded to this, by type, as TensorRT's vectorized layouts have it (CHW32 for INT8, HWC8 for FP16)."""
 _SPARSE_RATE = 2.0

@@ -16,9 +16,9 @@ from engines.engine import Array, Feed, TensorSpec
 from graphs.errors import BadInput
 
 FILE_BYTES = 64 << 20
-"""Size at which a sample file is closed and the next begun."""
+"""Size at which a sample file is closed and the next begun. Chosen."""
 MEMORY_BYTES = 1 << 30
-"""Samples held in memory together take at most this, where no rule fixes their number."""
+"""Samples held in memory together take at most this, where no rule fixes their number. Chosen."""
 
 
 def save_samples(feeds: Iterable[Feed], specs: Sequence[TensorSpec], directory: Path) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from graphs.errors import EnginewrightError, in_a_line
 WARMUP_SECONDS = 0.3
 """Requests of these first seconds are not counted: connections open and batches form. Chosen."""
 _GIVES_UP_AFTER = 5
-"""Failures in a row after which a client stops: a server that is gone answers no faster for being asked again."""
+"""Failures in a row after which a client stops: a server that is gone answers no faster for being asked again.
+Chosen."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ LOGS = (SUMMARY_FILE, DETAIL_FILE)
 TRUNCATED_BYTES = 10_000
 """Characters of an accuracy log that are kept, half of either end: MLCommons' checker takes none over 10 KiB."""
 ATTEMPTS = 2
-"""A shared machine is slow at times; the rules let a compliance test be run again."""
+"""A shared machine is slow at times; the rules let a compliance test be run again. Chosen."""
 
 
 @dataclass(frozen=True)

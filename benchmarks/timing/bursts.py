@@ -17,7 +17,8 @@ KNOWN_WITHIN = 0.02
 which a measurement may end early; chosen: what changes no decision and no figure as printed.
 """
 KNOWN_BURSTS = 12
-"""Rounds of bursts before that is looked at: with fewer, the interval of a median is all but the whole range."""
+"""Rounds of bursts before that is looked at: with fewer, the interval of a median is all but the whole range.
+Chosen."""
 
 
 @dataclass(frozen=True)

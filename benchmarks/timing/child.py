@@ -31,9 +31,9 @@ from graphs.errors import EnginewrightError, in_a_line
 from graphs.files import read_json, read_record, write_json, write_record
 
 SLOTS = 2
-"""Batches in flight: while one is computed, the next is copied in and the last one out."""
+"""Batches in flight: while one is computed, the next is copied in and the last one out. Chosen."""
 LIMIT_S = 600.0
-"""Seconds after which the child is taken to hang; timing three engines takes some ten."""
+"""Seconds after which the child is taken to hang; timing three engines takes some ten. Chosen."""
 _MODULE = "benchmarks.timing.child"
 
 

@@ -19,7 +19,7 @@ from engines.onnxruntime.run import run_session
 
 _SUFFIX = "_kernel_time"
 WARMUP_RUNS = 3
-"""Profiled runs that are left out: the first ones allocate."""
+"""Profiled runs that are left out: the first ones allocate. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ LARGEST_VARIATION = 0.05
 LARGEST_WARMING_C, LARGEST_CLOCK_DROP = 15.0, 0.10
 """Warming in degrees Celsius, and drop of the clock as a share, from which the machine is said to throttle; chosen."""
 LISTED_OUTLIERS = 10
-"""Outliers that are listed; all are counted."""
+"""Outliers that are listed; all are counted. Chosen."""
 WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 3
 """An engine is warm when its last three runs are less than 5 % faster than the three before; two seconds at most are
 waited for that. Chosen: a cold cache or a first allocation costs the first run or two.

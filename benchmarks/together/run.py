@@ -31,9 +31,9 @@ from engines.errors import EngineError
 from graphs.files import write_json
 
 LEAD_SECONDS = 0.1
-"""Time between the command to start and the start, so that all engines have it by then."""
+"""Time between the command to start and the start, so that all engines have it by then. Chosen."""
 READY_SECONDS = 300.0
-"""Longest time that an engine may take to open."""
+"""Longest time that an engine may take to open. Chosen."""
 LARGEST_VARIATION = 0.10
 """Variation of a throughput between rounds above which shares are not trusted; chosen, twice that of a single
 engine.

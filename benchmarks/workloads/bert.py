@@ -26,7 +26,7 @@ from graphs.optional_packages import optional
 MAX_SEQUENCE = 384
 """Tokens per window, as MLPerf's BERT reference has it."""
 BUCKET = 64
-"""Lengths are padded to a multiple of this where the model takes any, so that samples can be joined."""
+"""Lengths are padded to a multiple of this where the model takes any, so that samples can be joined. Chosen."""
 DATA_FILE = "dev-v1.1.json"
 
 

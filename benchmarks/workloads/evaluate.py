@@ -18,7 +18,7 @@ from engines.errors import EngineError
 from graphs.errors import BadInput
 
 CHUNK = 256
-"""Samples in memory together."""
+"""Samples in memory together. Chosen."""
 LARGEST_BATCH, BATCH_BYTES = 64, 32 << 20
 """Samples joined into a batch at most, and the bytes of their inputs at most; chosen to bound memory."""
 

@@ -66,8 +66,8 @@ def mel_filters() -> Array:
     return np.asarray(triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None])
 
 
-_BREAK_HERTZ, _PER_MEL = 1000.0, 200.0 / 3  # linear below 1 kHz, logarithmic above
-_LOG_STEP = np.log(6.4) / 27.0
+_BREAK_HERTZ, _PER_MEL, _LOG_STEP = 1000.0, 200.0 / 3, np.log(6.4) / 27.0
+"""Slaney's scale: linear up to the break, in hertz per mel; above, the logarithm of the ratio of two mels."""
 
 
 def _mel(hertz: float) -> float:

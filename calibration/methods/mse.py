@@ -20,7 +20,7 @@ from calibration.statistics import TensorStatistics
 Floats = npt.NDArray[np.float64]
 
 _REFINEMENTS = 2
-"""How often the search goes on with finer shares around the best; each time they lie four times closer."""
+"""How often the search goes on with finer shares around the best; each time they lie four times closer. Chosen."""
 # Candidate thresholds as shares of the largest: fine near one, geometric below, down to 1/128.
 _COARSE = np.exp2(-np.concatenate([np.linspace(0, 1.4, 8), np.linspace(1.75, 7, 15)]))
 

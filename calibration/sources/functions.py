@@ -18,7 +18,7 @@ from graphs.digests import digest_of, sample_parts
 from graphs.errors import BadInput
 
 LIMIT = 10_000
-"""Samples taken of a function where no number is asked for: a generator may never end."""
+"""Samples taken of a function where no number is asked for: a generator may never end. Chosen."""
 
 Producer = Callable[[], Iterable[Feed]]
 

@@ -19,7 +19,7 @@ from engines.engine import Array, Feed, TensorSpec
 from graphs.digests import digest_of, sha256_file
 
 PEEKED = 2
-"""Feeds looked at to find out what axis 0 counts."""
+"""Feeds looked at to find out what axis 0 counts. Chosen."""
 
 
 class Record(Protocol):

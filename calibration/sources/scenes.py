@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 FEWEST_LEAVES, MOST_LEAVES = 4, 64
 """Shapes in a scene at least and at most, drawn evenly on a logarithmic scale; chosen."""
 SMALLEST, LARGEST = 0.05, 0.5
-"""Radii of leaves as shares of the axis; their density falls with the cube of the radius."""
+"""Radii of leaves as shares of the axis; their density falls with the cube of the radius. Chosen."""
 TEXTURE = 0.06
 """Standard deviation of the texture, in units of the range from black to white."""
 MEAN, DEVIATION = 0.449, 0.226

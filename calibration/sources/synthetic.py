@@ -21,14 +21,15 @@ Floats = NDArray[np.float64]
 DEFAULT_SAMPLES = 96
 """Made-up samples where no number is asked for; chosen: more add little, for all are of one kind."""
 INTEGER_BOUND = 2
-"""Where nothing is known of an integer input, 0 and 1 are the values least likely to be out of range."""
+"""Where nothing is known of an integer input, 0 and 1 are the values least likely to be out of range. Chosen."""
 
 IMAGE_SIDE, SEQUENCE_LENGTH, OTHER_LENGTH = 224, 64, 16
-"""Sizes that dynamic axes get: the side of an image (as of ImageNet), the length of a sequence, anything else."""
+"""Sizes that dynamic axes get: the side of an image (as of ImageNet), the length of a sequence, anything else.
+Chosen."""
 
 
 SMALLEST_SCENE = 8
-"""Shortest spatial axis that is fed with scenes."""
+"""Shortest spatial axis that is fed with scenes. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,13 @@ from graphs.staging import staged
 RETRIES = 3
 """Times a build is started again when its worker or node is lost; Ray's own default."""
 TICK_S = 0.5
-"""Seconds between two looks at a build: how soon Ctrl-C ends it."""
+"""Seconds between two looks at a build: how soon Ctrl-C ends it. Chosen."""
 LOST_S = 300.0
 """Seconds for which a build waits where no node is left that it could run on: an autoscaler, or somebody, may bring
 another. Chosen. One that has a place waits for its turn as long as that takes."""
 KNOCK_S = 5.0
-"""Seconds in which a cluster's port must answer. Ray itself would try for minutes and say so in its own words."""
+"""Seconds in which a cluster's port must answer. Ray itself would try for minutes and say so in its own words.
+Chosen."""
 
 
 def _knock(address: str) -> None:

@@ -15,6 +15,8 @@ from engines.targets.mig import MigGpu, MigProfile
 from graphs.errors import BadInput
 
 KEPT = 0.93
+"""Part of its share of the GPU's rate that a slice reaches: launches are no shorter on fewer multiprocessors. Chosen,
+not measured: ``optimize bench`` in a slice tells."""
 RESERVED_BYTES = 1 << 30
 """Of a slice's memory, for the CUDA context, libraries' workspaces and buffers of requests. Chosen."""
 

@@ -17,7 +17,8 @@ from graphs.optional_packages import optional
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Bounds of the histograms of seconds. Chosen: from a small model's run to what a user waits for."""
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
-_NS = 1e-9
+"""Bounds of the histogram of rows in a batch. Chosen: powers of two, as batches grow."""
+_NS = 1e-9  # seconds
 
 
 @dataclass

@@ -31,7 +31,7 @@ from deployment.serving.state import State
 
 LARGE = 1 << 16
 """Bytes of a body from which reading and writing it may have to wait for the client (aiohttp's buffers hold as much),
-and from which JSON is read in a thread."""
+and from which JSON is read in a thread. Chosen."""
 _JSON = "application/json"
 _HEALTH = ("live", "ready")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deployment.serving.refusals import Refusal
 from graphs.errors import BadInput
 
-MIB = 1 << 20
+MIB = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from engines.profile import LARGEST_BATCH
 from graphs.errors import BadInput, EnginewrightError
 
 VERSION_DIGITS = 12
-"""Hexadecimal digits of a digest that name a version: two of a million differ with a probability over 99.8 %."""
+"""Hexadecimal digits of a digest that name a version: two of a million differ with a probability over 99.8 %.
+Chosen."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ CLOSE_DB = 30.0
 """SQNR from which answers that differ in bits are still the engine's: another release of a library rounds otherwise,
 and a quantized value that falls to the other side is one step off. Quantization itself costs 30 to 45 dB. Chosen."""
 CLIENTS = 16
-"""Clients of the load, one request in flight each: as many as Triton's own examples drive it with."""
+"""Clients of the load, one request in flight each: as many as Triton's own examples drive it with. Chosen."""
 LOAD_SECONDS = 2.0
 """Of each load. Chosen."""
 

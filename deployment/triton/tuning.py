@@ -17,9 +17,10 @@ CLEARLY = 1.03
 """How many times better a configuration must measure to replace one found before: two runs of the same configuration
 differed by up to 3 % on two quiet cores. Chosen."""
 LEAST_CONFIRMATIONS, CONFIRMATIONS = 1, 3
-"""Runs of the winner and of the first configuration in turns at the end, as time allows; their medians are compared."""
+"""Runs of the winner and of the first configuration in turns at the end, as time allows; their medians are compared.
+Chosen."""
 _DELAYS = (0, 100, 200, 500, 1000, 2000, 5000)
-"""Microseconds."""
+"""Microseconds. Chosen."""
 
 
 class Goal(str, Enum):

@@ -17,7 +17,7 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 FULL, REDUCED = 127, 63
 """Largest weight code: 8 bits, and 7 bits, whose products with uint8 fit 16 bits in pairs."""
 _SIZE = 64
-"""Rows and columns of the product that is tried: more than one tile of a kernel, and done in microseconds."""
+"""Rows and columns of the product that is tried: more than one tile of a kernel, and done in microseconds. Chosen."""
 
 
 @cache

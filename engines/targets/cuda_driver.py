@@ -9,7 +9,7 @@ from pathlib import Path
 _LIBRARY = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76
 """``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR`` of cuda.h."""
-_NAME_BYTES = 256
+_NAME_BYTES = 256  # as in CUDA's cudaDeviceProp.name
 _DEVICE_TREE = Path("/proc/device-tree/model")
 """Where Linux on ARM says what board it runs on: Jetson's driver names the chip only, ``"Xavier"`` for two
 modules."""

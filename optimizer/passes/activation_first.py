@@ -14,7 +14,8 @@ from optimizer.passes.base import PassResult
 _FUSED = frozenset({"Relu", "Clip", "LeakyRelu"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MOST_CUT = 0.5
-"""Part of the convolution's result that may be cut off: what is computed in vain beyond is not worth a fusion."""
+"""Part of the convolution's result that may be cut off: what is computed in vain beyond is not worth a fusion.
+Chosen."""
 
 
 class ActivationFirst:

@@ -14,6 +14,7 @@ from graphs.block_quantizers import MX_DEQUANTIZER, QUANTIZERS
 from optimizer.passes.base import PassResult
 
 FP4_OPSET = 23
+"""First opset whose QuantizeLinear and DequantizeLinear know FLOAT4E2M1."""
 
 
 class BlockTypes:

@@ -15,7 +15,7 @@ INPUT_LIMIT = LARGEST
 """Elements of the largest operand folded: weights that are computed (standardised, split, scaled) become constants, as
 quantization needs them; a transposed weight is folded whatever its size. What would make the file larger is not."""
 OUTPUT_LIMIT = 1 << 18
-"""Elements up to which a constant is folded: larger results would only make the file larger."""
+"""Elements up to which a constant is folded: larger results would only make the file larger. Chosen."""
 
 
 class FoldConstants:

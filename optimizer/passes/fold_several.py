@@ -19,7 +19,8 @@ from graphs.operators import is_standard
 KEPT = {"DynamicQuantizeLinear", "Dropout"}
 """Quantization is kept as it is, and what draws random numbers says so only when it runs."""
 LARGEST = 1 << 24
-"""Elements of the largest operand evaluated (64 MiB in float32); a Split only hands out views, whatever the size."""
+"""Elements of the largest operand evaluated (64 MiB in float32); a Split only hands out views, whatever the size.
+Chosen."""
 
 
 def fold_several_outputs(model: ir.Model) -> int:

@@ -40,7 +40,7 @@ _NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
 scales of both operands of a product in one type."""
 _OF_SHAPES = "arithmetic on shapes"
 _MAKERS = 4
-"""Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound."""
+"""Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound. Chosen."""
 _NO_MAKERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "If", "QuantizeLinear", "DequantizeLinear"}
 """Products are worth their casts: FP32 on both sides of one is no reason to leave it in FP32."""
 

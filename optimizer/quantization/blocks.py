@@ -19,8 +19,9 @@ FRACTIONS = tuple(np.linspace(1.0, 0.5, 16))
 coarser steps for all others; below half of it none was chosen on MiniLM's weights."""
 _OCTAVES = (1.0, 0.5)
 """Of scales that are powers of two: the one that clips nothing, and the next."""
-_SMALLEST_E4M3 = 2.0**-9
+_SMALLEST_E4M3 = 2.0**-9  # above zero: a subnormal number with the last of three bits
 _TINY = 2.0**-120
+"""Scales below this are as good as zero: their logarithm is still a number, and E8M0 and float32 hold it. Chosen."""
 _EXPONENTS = (-127, 127)  # what E8M0 holds
 _ROWS = 1 << 18
 """Elements worked on at a time."""

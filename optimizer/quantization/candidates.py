@@ -24,7 +24,8 @@ from optimizer.quantization.weights import QuantizedWeight, WeightScales
 
 SEARCHED = "output search"
 JUDGED_MACS = 1.5e10
-"""Models with more multiply-accumulates per sample take the first range method: judging runs them many times."""
+"""Models with more multiply-accumulates per sample take the first range method: judging runs them many times.
+Chosen."""
 
 
 @dataclass(frozen=True)

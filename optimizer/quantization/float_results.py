@@ -32,11 +32,11 @@ from optimizer.quantization.settings import QuantizeSettings, placed
 
 NEAR, NEAR_OF_FEW = 10**0.15, 10**0.05
 """Noise relative to that with all results in float that is near enough: 1.5 dB, half of what the CPU form may lie below
-the typed one; and 0.5 dB of few samples, which do not tell where a result will end."""
+the typed one; and 0.5 dB of few samples, which do not tell where a result will end. Chosen."""
 SWEPT_MACS = 2e10
-"""Multiply-accumulates that measuring every result once may take; beyond, all stay as they are."""
+"""Multiply-accumulates that measuring every result once may take; beyond, all stay as they are. Chosen."""
 LEAST_PART = 0.05
-"""Results that cause less of the noise than this are left as they are: 0.2 dB."""
+"""Results that cause less of the noise than this are left as they are: 0.2 dB. Chosen."""
 BIT = 0.25
 """Part of the noise (6 dB, one bit) that must go for work to be spent that is felt; less is bought only if it costs
 ``FEW`` of the MACs: the Fourier transform of Silero's front is a third of them, for 4 dB at 38 dB. Of few samples

@@ -14,14 +14,14 @@ from optimizer.attempt import attempt
 from optimizer.quantization.noise import relative_noise
 
 CLOSE = 10**0.1
-"""Two variants within 1 dB are too close to call before the corrections that follow."""
+"""Two variants within 1 dB are too close to call before the corrections that follow. Chosen."""
 
 CLEARLY = 0.93
 """Noise relative to that of what is there at which another variant is taken (0.3 dB less): closer than that the samples
-do not tell."""
+do not tell. Chosen."""
 
 KEPT_BYTES = 64 << 20
-"""The float model's answers that are kept from one judging to the next."""
+"""The float model's answers that are kept from one judging to the next. Chosen."""
 
 Answers = Sequence[Mapping[str, Array]]
 """Outputs by name, of one feed after the other."""

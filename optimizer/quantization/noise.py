@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from engines.engine import Array
 
 SILENT = 1e-9
-"""Channels with less than this part of the strongest one's power say nothing."""
-_NOTHING = 1e-30
+"""Channels with less than this part of the strongest one's power say nothing. Chosen."""
+_NOTHING = 1e-30  # a power that a ratio may be taken of
 _USELESS = 1e6
-"""Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise."""
+"""Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise. Chosen."""
 Floats64 = NDArray[np.float64]
 Powers: TypeAlias = "list[dict[str, tuple[Floats64, Floats64]]]"
 """Of every sample: name of a float output -> power of its signal and of its error, along its last axis."""

@@ -19,7 +19,7 @@ from optimizer.attempt import attempt
 from optimizer.equivalence import Answers, Equivalence
 
 PROOF_FEEDS = 4
-"""Feeds the graphs are compared on; what differs by structure differs on the first."""
+"""Feeds the graphs are compared on; what differs by structure differs on the first. Chosen."""
 
 
 class ExactRewrite(Protocol):

@@ -8,13 +8,11 @@ from itertools import islice
 
 from engines.engine import Feed
 
-CORRECTION_MACS = 2e10
-FEWEST, MOST = 4, 96
-"""Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds."""
-JUDGING_MACS = 4e10
-FEWEST_JUDGED, JUDGED_SAMPLES = 16, 64
+CORRECTION_MACS, FEWEST, MOST = 2e10, 4, 96
+"""Samples that corrections measure on: those ``CORRECTION_MACS`` pay for, within these bounds. Chosen."""
+JUDGING_MACS, FEWEST_JUDGED, JUDGED_SAMPLES = 4e10, 16, 64
 """Samples on which range methods are judged, unseen by corrections: those ``JUDGING_MACS`` pay for, within these
-bounds. A clipped tail shows only in many."""
+bounds. A clipped tail shows only in many. Chosen."""
 FEW, HELD = 32, 4
 """Where there are no more samples than corrections measure on, and fewer than ``FEW``, one of ``HELD`` is kept from a
 correction on trial. Of 64 samples 16 told less than all did: mtcnn_onet lost 0.7 dB."""

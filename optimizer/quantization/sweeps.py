@@ -18,9 +18,9 @@ from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings
 
 SWEPT_MACS = 2e12
-"""Multiply-accumulates a sensitivity sweep may take; beyond, none is left in high precision."""
+"""Multiply-accumulates a sensitivity sweep may take; beyond, none is left in high precision. Chosen."""
 FEW_SWEPT_MACS = 2e10
-"""And one of the ops that the CPU's form may leave out, once each; beyond, only the cheapest are looked at."""
+"""And one of the ops that the CPU's form may leave out, once each; beyond, only the cheapest are looked at. Chosen."""
 
 
 def measure_all(

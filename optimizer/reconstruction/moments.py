@@ -13,10 +13,9 @@ import numpy as np
 
 from graphs.number_types import Floats
 
-RIDGE = 0.01
-"""Added to the Hessian's diagonal, relative to its mean: GPTQ's damping; ten times as much, in proportion, where rows
-are few for the reduction."""
-_RIDGE_OF_FEW = 10
+RIDGE, _RIDGE_OF_FEW = 0.01, 10
+"""Added to the Hessian's diagonal, relative to its mean: GPTQ's damping (Frantar et al. 2023); and how many times as
+much, in proportion, where rows are few for the reduction (chosen)."""
 
 
 @dataclass(frozen=True)

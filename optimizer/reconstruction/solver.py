@@ -27,12 +27,13 @@ from optimizer.reconstruction.grid import Grid
 Mask = NDArray[np.bool_]
 Columns = NDArray[np.intp]
 _BLOCK = 128
-"""Columns settled before their errors are passed on to all others in one product; a multiple of 4."""
+"""Columns settled before their errors are passed on to all others in one product; a multiple of 4. Chosen."""
 REFINEMENTS = 24
-"""Steps of conjugate gradients at most; Hessians of layers are damped, and ten take most of what there is to gain."""
+"""Steps of conjugate gradients at most; Hessians of layers are damped, and ten take most of what there is to gain.
+Chosen."""
 _ENOUGH = 1e-4
-"""Relative size of the residual at which no step follows."""
-_TINY = np.float32(1e-30)
+"""Relative size of the residual at which no step follows. Chosen."""
+_TINY = np.float32(1e-30)  # what may be divided by
 
 
 def solve(

@@ -34,7 +34,7 @@ PREDICTED_PART = 0.5
 """Of a node's cost, what is predicted of its time; the rest is its multiply-accumulates. Chosen: predictions were off
 by up to a third in throughput and more in latency, where MACs cannot tell a layer that only waits for memory."""
 PROFILED_RUNS = 10
-"""Runs of a CPU's graph that the time of its kernels is the median of."""
+"""Runs of a CPU's graph that the time of its kernels is the median of. Chosen."""
 
 NodeCosts = Mapping[str, float]
 

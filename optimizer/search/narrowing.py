@@ -19,9 +19,10 @@ LOOKS = 10
 MOVED_BACK = 3
 """Sets among them that are measured to move single nodes back. Chosen: each gains less than the one before."""
 SLACK = 2.0
-"""By what factor the noise of a set with a node moved back may exceed that of one that failed: expectations are off."""
+"""By what factor the noise of a set with a node moved back may exceed that of one that failed: expectations are off.
+Chosen."""
 SAFE = 0.9
-"""Part of the noise allowed, by the drop of a set that failed, that is aimed at."""
+"""Part of the noise allowed, by the drop of a set that failed, that is aimed at. Chosen."""
 
 
 @dataclass(frozen=True)

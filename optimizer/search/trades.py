@@ -18,7 +18,7 @@ from graphs.model_files import external_files
 from optimizer.attempt import attempt
 
 SECONDS, RUNS = 0.4, 5
-"""How long a form is timed, and how often at least; enough to draw it, not to choose what ships."""
+"""How long a form is timed, and how often at least; enough to draw it, not to choose what ships. Chosen."""
 
 
 @dataclass(frozen=True)

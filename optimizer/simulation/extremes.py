@@ -20,15 +20,16 @@ from optimizer.simulation.readings import ScalarTaps, opened
 LARGEST = 65504.0
 """Where FP16 ends. Tensors that reach it are looked at closely: they may hold fills that hide scores, not numbers."""
 FILL = 1e8
-"""A tensor of nothing but magnitudes from here on is a fill as well."""
+"""A tensor of nothing but magnitudes from here on is a fill as well. Chosen."""
 _ALIKE = 0.4
-"""Fills are one constant plus scores, or two such masks added: the smallest is at least this part of the largest."""
+"""Fills are one constant plus scores, or two such masks added: the smallest is at least this part of the largest.
+Chosen."""
 _APART = 8
-"""And at least this many times the largest of the other values."""
+"""And at least this many times the largest of the other values. Chosen."""
 _RELATIVE = {"Div": 1, "Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0}
 _FLOATS = (ir.DataType.FLOAT,)
 _LOOKED_AT = 4
-"""Feeds on which tensors that leave the range are looked at more closely."""
+"""Feeds on which tensors that leave the range are looked at more closely. Chosen."""
 _BELOW = " below fills"
 
 

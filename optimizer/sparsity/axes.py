@@ -66,7 +66,7 @@ class Axes:
         return found
 
 
-_MOST_AXES = 8
+_MOST_AXES = 8  # nvinfer1::Dims::MAX_DIMS
 
 
 def rank_of(value: ir.Value) -> int | None:

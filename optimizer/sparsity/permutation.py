@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from graphs.number_types import Floats
 
 ROWS = 2048
-"""Rows of a weight's importance looked at, evenly spaced: the sums change little with more."""
+"""Rows of a weight's importance looked at, evenly spaced: the sums change little with more. Chosen."""
 ROUNDS = 100
-"""Rounds of exchanges at most; most layers are done within thirty."""
+"""Rounds of exchanges at most; most layers are done within thirty. Chosen."""
 SEARCH_WORK = 2e9
-"""Comparisons one set of channels may take, some seconds: fewer rows, then fewer rounds, where channels are many."""
+"""Comparisons one set of channels may take, some seconds: fewer rows, then fewer rounds, where channels are many.
+Chosen."""
 _LEAST_GAIN = 1e-4
 """Share of what is lost that a round of exchanges must give back for another to follow."""
 _BLOCK = 1 << 22
-"""Numbers compared at a time."""
+"""Numbers compared at a time. Chosen."""
 Order = NDArray[np.intp]
 
 

@@ -40,23 +40,26 @@ from optimizer.sparsity.pattern import prune_two_four
 
 RUN_MACS = 1e13
 """Multiply-accumulates that running the models for rows may take (both models, half of each on average): two or three
-minutes of two cores."""
+minutes of two cores. Chosen."""
 WRITTEN_BYTES = 4e10
-"""Bytes of weights that may be written for those runs, both models each time: large models go in fewer waves."""
+"""Bytes of weights that may be written for those runs, both models each time: large models go in fewer waves.
+Chosen."""
 SOLVED_WORK = 4e13
 """And those of moments and solutions together, five to ten minutes of two cores: where full solutions take more, layers
-are gone through once, and weights for which that is too much as well are pruned by magnitude."""
+are gone through once, and weights for which that is too much as well are pruned by magnitude. Chosen."""
 MAX_REDUCTION = 8192
-"""Longest dot product solved: its moments are 0.8 GB with their factor, and the factorization cubic."""
+"""Longest dot product solved: its moments are 0.8 GB with their factor, and the factorization cubic. Chosen."""
 ROWS_PER_WEIGHT, FEWEST_ROWS = 8, 8192
-"""Rows captured of a layer, for each of its reduction and at least: more tell little that is new."""
+"""Rows captured of a layer, for each of its reduction and at least: more tell little that is new. Chosen."""
 CHUNK_BYTES = 512 << 20
-"""Moments and activations of the layers solved from one run over the samples stay below this."""
+"""Moments and activations of the layers solved from one run over the samples stay below this. Chosen."""
 _BUFFERED = 1024
-"""Rows multiplied at a time: a product of few rows is bound by memory."""
+"""Rows multiplied at a time: a product of few rows is bound by memory. Chosen."""
 _SWEEPS = 3
+"""Times that the fours are gone through before the values kept are solved for; later ones swap next to none. Chosen."""
 _PASSES, _PASSES_OF_A_FULL_SOLUTION = 4, 60
-"""Products of [outputs, reduction] with the Hessian that a solution takes: gone through once, and in all its steps."""
+"""Products of [outputs, reduction] with the Hessian that a solution takes: gone through once, and in all its steps.
+Chosen."""
 
 Store = Callable[[Array], Array]
 """Keeps a weight, in memory or in a file, and gives it back."""

@@ -26,11 +26,11 @@ from optimizer.sparsity.record import NodeSparsity, recorded
 SAMPLE_MACS = 6e11
 """Multiply-accumulates of the model that one run over all samples may take; chosen: some 150 samples of a ResNet-50."""
 FEWEST, MOST = 16, 512
-"""Samples that layers are solved from: those ``SAMPLE_MACS`` pay for, within these bounds."""
+"""Samples that layers are solved from: those ``SAMPLE_MACS`` pay for, within these bounds. Chosen."""
 HELD = 8
-"""One of so many samples is kept back, to judge on; where there are fewer than that, all serve for both."""
+"""One of so many samples is kept back, to judge on; where there are fewer than that, all serve for both. Chosen."""
 POWER_FEEDS = 32
-"""Samples that mean squares of channels come from; they differ little from sample to sample."""
+"""Samples that mean squares of channels come from; they differ little from sample to sample. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.profiles import profiles, shapes_in_data, uncovered
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
-"""Samples compared: what differs by structure differs on the first; large models take seconds for each."""
+"""Samples compared: what differs by structure differs on the first; large models take seconds for each. Chosen."""
 
 NEAR_OF_CODES_DB = {Dialect.QOPERATOR: 30.0, Dialect.DYNAMIC: 15.0}
 """SQNR, dB, down to which a graph spelt out in Q/DQ or float is the source's. Chosen, well above a wrong one's 0: the

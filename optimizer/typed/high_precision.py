@@ -33,13 +33,13 @@ def high_dtype(precision: Precision, model: ir.Model, asked: AskedPlan | None) -
 
 HALF_OF = {Dtype.FP16: ir.DataType.FLOAT16, Dtype.BF16: ir.DataType.BFLOAT16}
 OBSERVED_MACS = 2e11
-"""Multiply-accumulates that watching the ranges of all activations may take: some ten seconds on two cores."""
+"""Multiply-accumulates that watching the ranges of all activations may take: some ten seconds on two cores. Chosen."""
 SEARCHED_MACS = 2e10
-"""And of one run of the samples on which typed graphs are simulated."""
+"""And of one run of the samples on which typed graphs are simulated. Chosen."""
 JOINED = 8
-"""Samples that run at once."""
+"""Samples that run at once. Chosen."""
 JOINED_BYTES = 64 << 20
-"""Activations of those: all may be held until they are read, some of them three times."""
+"""Activations of those: all may be held until they are read, some of them three times. Chosen."""
 
 
 @dataclass(frozen=True)

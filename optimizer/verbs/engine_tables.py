@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _CHANGES_SHOWN = 20
-"""Nodes that are printed; --json has all."""
+"""Nodes that are printed; --json has all. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from optimizer.verbs.usual_inputs import usual_inputs
 MODEL = "model.onnx"
 """The typed graph of a bundle, which plans are built from."""
 SAMPLES = 4
-"""Inputs an engine is run on: enough to see that it runs; accuracy is the report's."""
+"""Inputs an engine is run on: enough to see that it runs; accuracy is the report's. Chosen."""
 
 
 @dataclass(frozen=True)

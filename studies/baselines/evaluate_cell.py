@@ -21,7 +21,7 @@ from graphs.macs import int8_mac_share
 from studies.baselines.results import Evaluation, Quality
 from studies.baselines.task import Task, joined, load_task
 
-BATCH = 8
+BATCH = 8  # samples run together
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from studies.baselines.results import Cost
 from studies.baselines.task import load_task
 from studies.baselines.tool import Request, load_tool
 
-MEMORY_LIMIT = 16 * 2**30
+MEMORY_LIMIT = 16 * 2**30  # bytes: a tool that takes more than a workstation has is out
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from studies.baselines.names import MODELS
 from studies.baselines.task import Plentiful, Task, joined, load_task
 from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 
-FEW = (64, 8)
+FEW = (64, 8)  # calibration samples
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ from studies.baselines.tool import Request, cells, load_tool
 from studies.breadth.row import Row, read
 
 TOOLS = ("onnxruntime", "modelopt")
-LIMIT_S = 240.0
+LIMIT_S = 240.0  # seconds a tool may take for a model
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from studies.breadth.judge import Answers, run_onnxruntime, run_reference, sqnr_
 
 OPSETS = (*range(7, 24), 13, 17, 18, 21)
 """7 to the newest ONNX Runtime takes; those that exporters write come up more often."""
-SAMPLES, HELD = 8, 2
+SAMPLES, HELD = 8, 2  # drawn to calibrate with, and held back
 STEADY_DB = 70.0
 """Least SQNR between the answers to feeds that differ by 1e-6: a graph that amplifies more has no right answer."""
 STEADY_NARROW_DB = 44.0
 """The same where feeds are 16-bit floats, which differ by 1e-3 (by 8e-3 in bfloat16) at least."""
-STEPS = (2, 9)
-_BATCH = 2
+STEPS = (2, 9)  # operators drawn: from 2 to 8
+_BATCH = 2  # samples of a drawn feed
 
 
 @dataclass(frozen=True)

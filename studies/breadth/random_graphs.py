@@ -28,7 +28,7 @@ PRECISIONS = ("int8",) * 5 + ("fp16",) * 3 + ("fp32", "auto", "bf16")
 WIDE_PRECISIONS = ("int8",) * 7 + ("auto",) * 2 + ("fp16",) * 2
 GPU_EVERY = 12
 """One model in so many is also built for GPUs and measured as a user's is: that takes as long as all the rest."""
-LIMIT_S = 90.0
+LIMIT_S = 90.0  # seconds a run of one graph may take
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS
 from studies.large_model import make_large_model
 
-LIMIT = 3.5
+LIMIT = 3.5  # times the size of the weights that peak memory may be: the exit status says whether
 _SHAPES = ShapeRange((1, 16, 1536), (1, 128, 1536), (4, 256, 1536))
 
 

@@ -21,7 +21,7 @@ from engines.targets.target import TARGETS
 from studies.builds.networks import NETWORKS, Network
 
 GPUS = ("t4", "a100", "l4", "blackwell")
-SAMPLES = 4
+SAMPLES = 4  # to calibrate with, and as many held back: builds do not depend on accuracy
 DONE = (0, 3, 4)  # within budget, over it, some targets only: each leaves a bundle
 
 

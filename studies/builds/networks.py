@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 17
+OPSET = 17  # the first with LayerNormalization
 BATCH = "batch"
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY, POSITIONS = 768, 12, 12, 3072, 30522, 512
 _MASKED = -10000.0  # added to the scores of padding, as in the original implementation

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from studies.builds.matrix import PlanRow, RunRow
 
-_SHOWN = 5
+_SHOWN = 5  # names in a cell
 
 
 def plan_table(rows: Sequence[PlanRow]) -> str:

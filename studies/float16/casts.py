@@ -35,7 +35,7 @@ from optimizer.typed.graph import GraphTyper
 from studies.float16.models import MODELS, Array
 from studies.float16.transformer import sample, transformer
 
-SAMPLES, JUDGED = 32, 8
+SAMPLES, JUDGED = 32, 8  # to watch ranges on, and held back
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from optimizer.passes.clean import clean
 from optimizer.passes.half_precision import HalfPrecision
 from studies.float16.models import MODELS, Array, Model
 
-SAMPLES, JUDGED = 32, 8
+SAMPLES, JUDGED = 32, 8  # to watch ranges on, and held back
 TYPES = {"fp16": ir.DataType.FLOAT16, "int8": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 
 

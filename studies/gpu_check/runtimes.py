@@ -20,7 +20,7 @@ from graphs.errors import in_a_line
 
 BLOCK = 64 << 20
 """Bytes of one copy."""
-ROUNDS = 10
+ROUNDS = 10  # in turns, so that both see the same clocks
 CAPTURED = 16
 """Small copies in one graph."""
 LIBRARIES = ("torch", "cupy")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.samples.library import SampleLibrary
 from engines.source import open_source
 
-WARM_UP = 3
+WARM_UP = 3  # runs before any is timed
 
 
 def loop_rate(source: str, paths: Sequence[str], batch: int, seconds: float) -> float:

@@ -28,7 +28,7 @@ from engines.engine import Array, Engine, TensorSpec
 from engines.errors import EngineError
 from engines.source import open_source
 
-SAMPLES = 64
+SAMPLES = 64  # in the library
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from optimizer.demo.fashion import MODEL
 
-BATCH = 16
+BATCH = 16  # images calibrated on at once
 Images = NDArray[np.float32]
 
 

@@ -31,7 +31,7 @@ from optimizer.demo.fashion import HERE, MODEL, normalise
 from optimizer.simulation.run import simulated
 from studies.quantized_models.dialects import DIALECTS, Images, make
 
-CALIBRATED, TIMED, ROUNDS = 160, 8, 60
+CALIBRATED, TIMED, ROUNDS = 160, 8, 60  # images; images of a timed batch; timings of each engine
 
 _HEAD = (
     "| came as | top-1 as it came | TensorRT's form | CPU's form | SQNR, dB | MACs in INT8 | plans | "

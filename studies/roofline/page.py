@@ -12,7 +12,7 @@ from engines.targets.target import TARGETS
 from studies.roofline.fit import FITTED_GPUS, VARIABLE_LENGTH, Comparison, HeldOut
 from studies.roofline.published import SQUAD_LENGTH, WORKLOADS
 
-GOAL = 0.30
+GOAL = 0.30  # of measured throughput: what the page calls near
 _HEAD = """# Roofline: what a GPU that is not here should reach
 
 Written by `python -m studies.roofline.calibrate`; do not edit. Every figure under "predicted" is a **prediction**,

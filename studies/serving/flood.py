@@ -21,7 +21,7 @@ from studies.serving.throughput import feed_of
 
 AT_ONCE = 16
 """``--max-requests`` of the server in this study."""
-TIMES = 10
+TIMES = 10  # the clients that the server answers at once
 
 
 @dataclass

@@ -20,7 +20,7 @@ from engines.open import open_engine
 from graphs.errors import BadInput
 from studies.serving.ours import NAME, Process, serving
 
-CLIENTS = (1, 16)
+CLIENTS = (1, 16)  # one alone, and as many as fill batches
 
 
 @dataclass

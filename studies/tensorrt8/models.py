@@ -41,7 +41,7 @@ from studies.baselines.tools.enginewright_tool import TOOL, typed_int8
 from studies.builds.networks import NETWORKS
 
 ZOO = ("fashion_resnet14", "mobilenet_v2", "minilm", "yolov3_tiny", "silero_vad", "dlrm_movielens", "deepbrain_unet3d")
-BATCH = 8
+BATCH = 8  # samples run together
 PROVED = 2
 """Samples that the meaning is compared on."""
 SAMPLES = 64

@@ -21,9 +21,9 @@ PARSING = "parsing"
 INSPECTING = "looking into the engine"
 """The stage in which the plan is there already, and is asked what it is made of."""
 _TAIL_BYTES = 64 << 10  # of the log after a crash, in which the last node is named
-"""How much of the end of a log is read."""
+"""How much of the end of a log is read. Chosen."""
 _LOG_LINES = 20  # of those, kept with the error
-"""And how many lines of it go into an error."""
+"""And how many lines of it go into an error. Chosen."""
 _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory")
 _NODE = re.compile(
     r"Parsing node: (?P<parsed>.+?) \[\w"  # the ONNX parser, TensorRT 10

@@ -22,7 +22,7 @@ _VERSION = re.compile(r"^This version of TensorRT")
 _NO_IMPORTER = "false"  # all that the parser says of an operator it does not know
 _SHORT_TYPES = {"b16": "bfloat16", "h16": "float16"}
 _LOG_LINES = 20  # of the library's errors, kept with ours
-"""Last lines of the builder's log that go with an error."""
+"""Last lines of the builder's log that go with an error. Chosen."""
 
 
 @dataclass(frozen=True)

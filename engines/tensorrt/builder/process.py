@@ -22,9 +22,9 @@ from engines.tensorrt.builder.request import PlanBuilt, PlanOutcome, PlanRequest
 from graphs.files import read_json, write_json
 
 _TICK_S = 0.2  # seconds between looks at limits and at whoever wants the build stopped
-"""Seconds between looks at limits and at a request to stop."""
+"""Seconds between looks at limits and at a request to stop. Chosen."""
 _STDERR_BYTES = 8192  # of the child's standard error, the end of it: where a crash says why
-"""How much of the end of what the child printed is kept."""
+"""How much of the end of what the child printed is kept. Chosen."""
 _CHILD = "engines.tensorrt.builder.child"
 
 

@@ -14,7 +14,7 @@ from engines.errors import EngineError
 from engines.tensorrt.library import Library, errors_heard, process_logger
 
 _SHOWN = 5  # names of missing weights in a message
-"""Names in a message; there may be hundreds."""
+"""Names in a message; there may be hundreds. Chosen."""
 
 
 def refit(library: Library, engine: Any, model: Path) -> None:

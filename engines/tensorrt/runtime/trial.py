@@ -24,7 +24,8 @@ from engines.tensorrt.runtime.plan import engine_validity, with_mapped
 from engines.tensorrt.starting import new_runtime
 
 LIMIT_S = 300.0
-"""Seconds after which a library is taken to hang; a plan of 3 GB is read in under 10 (2 cores of an AMD EPYC)."""
+"""Seconds after which a library is taken to hang; a plan of 3 GB is read in under 10 (2 cores of an AMD EPYC).
+Chosen."""
 _MODULE = "engines.tensorrt.runtime.trial"
 _PLANS_FAULTS = frozenset({"malformed engine"})
 """What ``get_engine_validity`` says of the plan; its other reasons are this machine's."""

@@ -18,7 +18,7 @@ from optimizer.prequantized.fusable import is_integer_conv
 
 _PASSES = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
-_CODES = 255
+_CODES = 255  # steps between the ends of uint8
 
 
 def quantized_before_pools(model: ir.Model) -> list[str]:

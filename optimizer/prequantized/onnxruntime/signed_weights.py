@@ -13,7 +13,7 @@ from engines.onnxruntime.integer_products import largest_weight_code
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.quantizers import EIGHT_BITS, Weight, weights
 
-_MIDDLE = 128
+_MIDDLE = 128  # the uint8 code of int8's zero
 
 
 def signed_weights(model: ir.Model) -> list[str]:

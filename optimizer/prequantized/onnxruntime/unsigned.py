@@ -14,7 +14,7 @@ from graphs.quantizers import Pair, pairs
 from optimizer.prequantized.edges import set_codes
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
-_TOP, _MIDDLE = 127, 128
+_TOP, _MIDDLE = 127, 128  # int8's largest code; the uint8 code of its zero
 
 
 def unsigned_codes(model: ir.Model) -> list[str]:

@@ -9,7 +9,7 @@ from optimizer.prequantized.edges import bypass_pair, listed, removable
 from optimizer.prequantized.fusable import Fusable
 
 _ROUNDS = 8
-"""A pair taken away may leave another without a reader."""
+"""A pair taken away may leave another without a reader. Chosen."""
 
 
 def without_unfused(model: ir.Model) -> list[str]:

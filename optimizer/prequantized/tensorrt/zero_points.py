@@ -20,7 +20,7 @@ from optimizer.prequantized.edges import (
     set_codes,
 )
 
-_TOP = 127
+_TOP = 127  # int8's largest code
 
 
 def symmetric_weights(model: ir.Model) -> list[str]:

@@ -24,7 +24,7 @@ from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import as_float32
 
 _UNBOUNDED = 1e30
-"""Upper bounds from here on are none: exporters write float32's largest value."""
+"""Upper bounds from here on are none: exporters write float32's largest value. Chosen."""
 
 
 class _Kind(Enum):

@@ -28,7 +28,8 @@ from optimizer.quantization.rules.weighted import weighted_op
 
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
 _WIDEST = 2.0**14
-"""A branch this many times narrower than the widest is left alone: float16 would lose the others scaled down to it."""
+"""A branch this many times narrower than the widest is left alone: float16 would lose the others scaled down to it.
+Chosen."""
 
 
 @dataclass(frozen=True)

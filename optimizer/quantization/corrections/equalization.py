@@ -46,25 +46,25 @@ from optimizer.quantization.scheme import TENSORRT, ActivationScheme
 from optimizer.quantization.weights import CODE_MAX, as_float32
 
 ROWS = 4096
-"""Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers."""
+"""Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers. Chosen."""
 MOST_WEIGHTS = 1 << 20
-"""Elements of a weight that transforms are judged on."""
+"""Elements of a weight that transforms are judged on. Chosen."""
 JUDGING_MACS = 1e9
 """Multiply-accumulates that judging one transform at one tensor may take, some hundredths of a second: rows are fewer
-where weights are large."""
+where weights are large. Chosen."""
 STORED_BYTES = 96 << 20
-"""Channel vectors captured in one run over the feeds."""
-WORTH_FREE = 0.95
-"""A free transform is kept when it leaves at most this part of the error; one that costs a node must do better."""
-WORTH_NODE = 0.8
+"""Channel vectors captured in one run over the feeds. Chosen."""
+WORTH_FREE, WORTH_NODE = 0.95, 0.8
+"""A transform is kept when it leaves at most this part of the error: a free one, and one that costs a node. Chosen."""
 FINE = 1e-4
-"""Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data."""
+"""Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data.
+Chosen."""
 MIN_ROWS = 256
-"""Fewer vectors say too little of where a channel ends; a transform made from them clips what comes later."""
+"""Fewer vectors say too little of where a channel ends; a transform made from them clips what comes later. Chosen."""
 Extremes: TypeAlias = Callable[[ir.Model, Mapping[str, int]], Mapping[str, tuple[Floats, Floats]]]
 """Names and channel axes of activations -> their channels' least and largest values."""
 FINALISTS = 3
-"""Candidates judged on all rows, the best by a quarter of them."""
+"""Candidates judged on all rows, the best by a quarter of them. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -17,33 +17,34 @@ import numpy as np
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 
 LEAST_PART = 0.01
-"""Ops that cause less of the noise than this are not worth a change of precision."""
+"""Ops that cause less of the noise than this are not worth a change of precision. Chosen."""
 AUDIBLE_PART = 0.04
-"""And in the CPU's form, where each breaks a chain, less than this: 0.2 dB."""
+"""And in the CPU's form, where each breaks a chain, less than this: 0.2 dB. Chosen."""
 USABLE = 0.01
 """Relative noise power (20 dB) that is reached for beyond the default budget."""
 RUINED = 10**-1.5
 """Noise power (15 dB) above which the CPU's form gives up speed for accuracy. MobileNetV2 at 18.9 dB does not: 1.5 dB
 cost it 30 % of its speed."""
 OVERDRAFT = 0.25
-"""Most of the MACs that are left out to reach it."""
+"""Most of the MACs that are left out to reach it. Chosen."""
 CHEAP = 0.01
 """Part of the MACs that the CPU's form leaves out for accuracy: 1 % of them are no measurable time, and a classifier
-behind a large body often causes most of the error (86 % of gMLP's for 0.05 % of its MACs)."""
+behind a large body often causes most of the error (86 % of gMLP's for 0.05 % of its MACs). Chosen."""
 RATE = 2.0
 """Decibels that each hundredth of the MACs beyond the default budget must buy where the model is of use without it."""
 NEARLY_USABLE, NEARLY_USABLE_RATE = 2.0, 0.25
 """Within 3 dB of the target a hundredth of the MACs beyond the default budget must buy a quarter of a decibel:
 ResNet-18 with random weights gave 7 % of its MACs for the 0.9 dB from 19 to 20."""
 INAUDIBLE = 1e-4
-"""Relative noise power (40 dB) below which a decibel buys nothing."""
+"""Relative noise power (40 dB) below which a decibel buys nothing. Chosen."""
 FEW, NEARLY_ALL = 0.1, 0.75
-"""And the part that it leaves out where a few ops cause that part of the noise: 6 dB for a tenth of the MACs."""
+"""And the part that it leaves out where a few ops cause that part of the noise: 6 dB for a tenth of the MACs.
+Chosen."""
 NEAR_TYPED, CPU_RATE = 10**0.25, 0.5
 """The CPU's form should come within 2.5 dB of what TensorRT's reaches by leaving ops out, if every hundredth of the
 MACs that this costs, 3 % of the time, buys half a decibel."""
 NEARLY = 10**0.1
-"""A cheaper set within 1 dB of the best that can be reached is preferred to it."""
+"""A cheaper set within 1 dB of the best that can be reached is preferred to it. Chosen."""
 _STEPS = 1000
 """Parts that the budget is cut into for the knapsack: costs are rounded up by a thousandth of it at most."""
 

@@ -20,13 +20,13 @@ from optimizer.quantization.patches import geometry, sample_rows
 from optimizer.quantization.rules.weighted import weighted_op
 
 MAX_REDUCTION = 4608
-"""Longest dot product solved: the Hessian is reduction² floats and its factorization cubic."""
+"""Longest dot product solved: the Hessian is reduction² floats and its factorization cubic. Chosen."""
 ROWS = 2048
-"""Rows captured of an op, of all feeds together: some more than most reductions are long."""
+"""Rows captured of an op, of all feeds together: some more than most reductions are long. Chosen."""
 CHUNK_BYTES = 192 << 20
-"""Rows captured in one run over the feeds, their quantized twins counted in."""
+"""Rows captured in one run over the feeds, their quantized twins counted in. Chosen."""
 KEPT_BYTES = 192 << 20
-"""Rows that stay in memory for the corrections to come; those of further ops are captured again."""
+"""Rows that stay in memory for the corrections to come; those of further ops are captured again. Chosen."""
 
 
 @dataclass(frozen=True)

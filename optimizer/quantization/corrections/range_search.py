@@ -27,12 +27,12 @@ from optimizer.quantization.weights import as_float32
 Errors: TypeAlias = "dict[float, float]"
 """Squared error at ops' outputs by the fraction of the calibrated threshold."""
 FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0)
-"""Thresholds tried, relative to the calibrated one; none beyond the observed extreme."""
+"""Thresholds tried, relative to the calibrated one; none beyond the observed extreme. Chosen."""
 STEPS_UP = 2
 """Thresholds in a row with more error than the least found, after which none further off is tried: chosen, one is a
 ripple."""
 WORTH = 0.95
-"""Squared error, relative to that of the calibrated threshold, below which another is taken."""
+"""Squared error, relative to that of the calibrated threshold, below which another is taken. Chosen."""
 
 
 def refine_ranges(

@@ -31,15 +31,15 @@ from optimizer.reconstruction.layout import as_rows, as_tensor
 from optimizer.reconstruction.moments import Means, Moments
 
 MIN_ROWS = 64
-"""Fewer rows than this tell nothing of an op."""
+"""Fewer rows than this tell nothing of an op. Chosen."""
 WORTH = 0.97
-"""Squared error on unseen rows, relative to plain rounding's, below which least squares is taken."""
+"""Squared error on unseen rows, relative to plain rounding's, below which least squares is taken. Chosen."""
 SOLVED_WORK = 3e11
-"""Multiply-accumulates all solutions together may take, a minute or two; later ops are rounded plainly."""
+"""Multiply-accumulates all solutions together may take, a minute or two; later ops are rounded plainly. Chosen."""
 SMALL_REDUCTION = 1280
 """Ops with a longer dot product are solved one after the other: two Hessians of theirs are 40 MB and more, and their
-products fill all cores by themselves."""
-_NOTHING = 1e-30
+products fill all cores by themselves. Chosen."""
+_NOTHING = 1e-30  # an error that a ratio may be taken of
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from optimizer.quantization.weights import CODE_MAX
 ALPHAS = (0.35, 0.5, 0.65, 0.8)
 """SmoothQuant's migration strengths (Xiao et al. 2023 search 0.3 to 0.9): the part of an outlier that weights take."""
 THRESHOLDS = (0.5, 0.8, 0.9, 0.97, 0.99, 0.998)
-"""Quantiles of the channels' ranges that wider channels are brought down to."""
+"""Quantiles of the channels' ranges that wider channels are brought down to. Chosen."""
 POWERS = (0.0, 0.5, 0.75, 1.0)
-"""How much of the room below a Clip's bound is taken."""
+"""How much of the room below a Clip's bound is taken. Chosen."""
 MARGIN = 1.1
-"""Channels are brought this far under the bound: unseen data reach a little beyond what calibration saw."""
+"""Channels are brought this far under the bound: unseen data reach a little beyond what calibration saw. Chosen."""
 _MOST = 64.0
-"""Largest factor of a channel, and of one against another: float16 keeps its normal numbers within it."""
+"""Largest factor of a channel, and of one against another: float16 keeps its normal numbers within it. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import concat_branches, origin
 
 UNLIKE_RANGES = 6.0
-"""Branches of a Concat whose amax differ by more lose over 2.5 of their 8 bits to a shared scale."""
+"""Branches of a Concat whose amax differ by more lose over 2.5 of their 8 bits to a shared scale. Chosen."""
 HUGE_FILL = 4.0
-"""A Pad value this many times the data's own range is a sentinel (-inf, -1e4), not data."""
+"""A Pad value this many times the data's own range is a sentinel (-inf, -1e4), not data. Chosen."""
 
 
 def guard_tensors(value: ir.Value) -> list[ir.Value]:

@@ -12,9 +12,10 @@ from optimizer.quantization.rules.catalogue import Rule
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 MIN_REDUCTION = 8
-"""Shortest dot product worth an integer kernel; a depthwise 3x3 (9) passes, a 1x1 over few channels does not."""
+"""Shortest dot product worth an integer kernel; a depthwise 3x3 (9) passes, a 1x1 over few channels does not.
+Chosen."""
 MIN_GEMM = 16
-"""Smallest K and N of a matrix product (Model-Optimizer skips below; Tensor Core tiles are 16 wide)."""
+"""Smallest K and N of a matrix product (Model-Optimizer skips below; Tensor Core tiles are 16 wide). Chosen."""
 
 
 def weighted_op(node: ir.Node) -> WeightedOp | str:

@@ -20,9 +20,9 @@ from optimizer.quantization.capture import observe
 from optimizer.quantization.chunks import in_chunks
 
 HELD_BYTES = 512 << 20
-"""Moments held at once; more tensors take another pass over the samples."""
+"""Moments held at once; more tensors take another pass over the samples. Chosen."""
 MOST_ROWS = 8192
-"""Rows of one sample that count, evenly spaced: moments of 2000 inputs need not more."""
+"""Rows of one sample that count, evenly spaced: moments of 2000 inputs need not more. Chosen."""
 
 
 @dataclass(frozen=True)

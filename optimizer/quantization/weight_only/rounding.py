@@ -20,7 +20,7 @@ from optimizer.quantization.weights import QuantizedWeight
 from optimizer.reconstruction.moments import Moments
 
 WORTH = 0.97
-"""Squared error on unseen samples, relative to what there was, below which a rounding is taken."""
+"""Squared error on unseen samples, relative to what there was, below which a rounding is taken. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from optimizer.reconstruction.layout import as_rows
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 """The strengths tried (AWQ searches 0 to 1; beyond 0.7 none was chosen on the models of ``studies.formats``)."""
 MOST_OUTPUTS = 384
-"""Outputs of each reader, evenly spaced, that strengths are judged on."""
+"""Outputs of each reader, evenly spaced, that strengths are judged on. Chosen."""
 WORTH_FREE, WORTH_NODE = 0.97, 0.9
 """Squared error on unseen samples, relative to no scaling, at which it is kept; one that costs a Mul must do better."""
 _MOST = 32.0
-"""Largest factor: FP16 keeps its normal numbers within it."""
+"""Largest factor: FP16 keeps its normal numbers within it. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from graphs.saving import save_model
 
 _ROUNDING_OF_DYNAMIC_SCALES = 0.05
 """Where activations are quantized while the model runs, their scale is the batch's: 13 dB of noise are no sign that
-samples know of each other."""
+samples know of each other. Chosen."""
 _DYNAMIC_SCALES = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 
 

@@ -24,7 +24,7 @@ from optimizer.stages.data.index_limits import index_limits, integer_bounds, siz
 from optimizer.stages.data.missing_values import takes_missing_values
 
 HELD_BACK = 64
-"""Samples of --data that are kept for the accuracy check and not calibrated on."""
+"""Samples of --data that are kept for the accuracy check and not calibrated on. Chosen."""
 EVALUATED = 2048
 """Samples of --eval-data that accuracy is measured on at most; chosen to bound the time it takes."""
 SYNTHETIC_SAMPLES = 96

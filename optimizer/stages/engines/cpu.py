@@ -23,9 +23,9 @@ from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.typed_forms import CPU_FP32
 
 SECONDS = 1.0
-"""How long each engine is timed, for latency and for throughput."""
+"""How long each engine is timed, for latency and for throughput. Chosen."""
 PROFILE_MS, PROFILED_RUNS = 2000.0, 20
-"""Milliseconds and runs that the profile per operator takes at most."""
+"""Milliseconds and runs that the profile per operator takes at most. Chosen."""
 PLACE = "this CPU"
 
 

@@ -28,7 +28,7 @@ from optimizer.stages.engines.record import EngineRecord, FormRecord, choose_for
 from optimizer.stages.forms.typed_forms import TypedForm
 
 SECONDS = 1.0
-"""How long each form is timed, for latency and for throughput, as on the CPU."""
+"""How long each form is timed, for latency and for throughput, as on the CPU. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ RETRIES = (0.25, 0.5)
 """Where a form is over the accuracy budget: most of the MACs that are left out of int8, beside what rules leave out.
 Chosen, not measured: half of the work in FP16 is where INT8 has little left to give."""
 BETTER = 4.0
-"""By what factor the noise is to fall with each retry (6 dB), for as few MACs as that takes."""
+"""By what factor the noise is to fall with each retry (6 dB), for as few MACs as that takes. Chosen."""
 
 
 class Quantizable(Protocol):

@@ -25,7 +25,7 @@ SAMPLES = 4
 READ_BYTES = 64 << 20
 """Results that are read of all of them, which is most of what it costs: one sample of MobileNetV2 has 54 MB."""
 DRIFT_MACS = 1e11
-"""Multiply-accumulates that those may take: some seconds on two cores."""
+"""Multiply-accumulates that those may take: some seconds on two cores. Chosen."""
 _WHAT = "drift along the graph"
 
 

@@ -28,7 +28,7 @@ CALIBRATIONS = 10.0
 PICTURED = 6
 """Points measured at least where the first form is over the budget, time allowing: the trade is to be seen. Chosen."""
 LARGE_BYTES = 256 << 20
-"""Graphs above this are not kept where they are over the budget: ten of two gigabytes would fill a disk."""
+"""Graphs above this are not kept where they are over the budget: ten of two gigabytes would fill a disk. Chosen."""
 WHY = "left out of int8 for the accuracy budget"
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN_SETTINGS = 5
-"""The best settings that are printed; --json has all."""
+"""The best settings that are printed; --json has all. Chosen."""
 
 
 def render(report: Report, console: Console) -> None:

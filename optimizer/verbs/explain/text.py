@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ROWS = 40
-"""Rows that are printed of a larger graph."""
+"""Rows that are printed of a larger graph. Chosen."""
 _RULE = re.compile(r"(?P<rule>rule \d+) \((?P<title>.*?)\)(?:: (?P<detail>.*))?$")
 Key: TypeAlias = "Callable[[str], tuple[float, ...]]"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 import tf2onnx
 
-OPSET = 15
+OPSET = 15  # what tf2onnx writes by default
 SHAPE = (None, 128, 128, 128, 1)
 
 

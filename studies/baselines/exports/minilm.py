@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-MASKED = -1e4
+MASKED = -1e4  # added to the scores of padding, as in BERT's original implementation
 
 
 class SentenceEncoder(nn.Module):

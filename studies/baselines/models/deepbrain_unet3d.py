@@ -16,7 +16,7 @@ from engines.engine import Array, Feed
 from studies.baselines.metrics import dice
 from studies.baselines.task import Infer
 
-SIDE = 128
+SIDE = 128  # voxels
 
 
 class UNet3d:

@@ -20,7 +20,7 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from studies.baselines.metrics import roc_auc
 from studies.baselines.task import Infer
 
-RATE, FRAME, CONTEXT = 16000, 512, 64
+RATE, FRAME, CONTEXT = 16000, 512, 64  # hertz; samples of a frame and before it: Silero's own
 SPEECH_DB, SILENCE_DB, NOISE_DB = -25.0, -45.0, -5.0
 
 

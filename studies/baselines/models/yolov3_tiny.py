@@ -18,7 +18,7 @@ from engines.engine import Array, Feed
 from studies.baselines.metrics import Detection, Truth, mean_average_precision, suppress
 from studies.baselines.task import Infer
 
-SIZE = 416
+SIZE = 416  # pixels, of yolov3-tiny.cfg
 LOWEST_SCORE, OVERLAP = 0.005, 0.45
 
 

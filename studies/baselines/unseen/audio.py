@@ -12,10 +12,10 @@ from scipy.signal import resample_poly
 from engines.engine import Array, Feed
 from studies.baselines.packages import Packages, one
 
-RATE = 16000
+RATE = 16000  # hertz, what the models are trained on
 SHORTEST = 30_000
 """Bytes of the shortest recording taken: about two seconds."""
-MOST_FILES = 160
+MOST_FILES = 160  # prompts; more take longer to read and say the same
 
 
 def one_second(packages: Packages, count: int, calibration: bool) -> Iterator[Feed]:

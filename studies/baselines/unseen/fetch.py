@@ -21,7 +21,7 @@ from studies.baselines.names import UNSEEN
 from studies.baselines.packages import NotFetched, Packages, one
 from studies.baselines.unseen.recipes import RECIPES, Recipe
 
-OPSET = 17
+OPSET = 17  # what a model of an older one is converted to
 SAME = 1e-4
 """Relative difference up to which a converted model counts as the same."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from studies.breadth.zoo.architecture import Architecture
 
-CALIBRATION = 8
+CALIBRATION = 8  # samples
 _TRACED = 2  # samples the exporter sees
 
 

@@ -25,7 +25,7 @@ MODELS: dict[str, Callable[[str], ir.Model]] = {
     "ssd-mobilenet": ssd_mobilenet,
     "bert-large": bert_large,
 }
-_INLINE_BYTES = 4096
+_INLINE_BYTES = 4096  # smaller weights stand in the file: shapes and scalars
 
 
 def write_shapes(model: ir.Model, path: Path) -> None:

@@ -17,7 +17,7 @@ OPSET = 21
 IR_VERSION = 10
 FLOATS = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16, "int8": ir.DataType.FLOAT16}
 Reader = Callable[[str, tuple[int, ...], ir.DataType], ir.TensorProtocol]
-_SCALE = 0.05
+_SCALE = 0.05  # of every quantizer: predictions do not read it
 
 
 class GraphWriter:
