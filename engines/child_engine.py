@@ -89,6 +89,10 @@ class ChildEngine(EngineBase):
                 send(stream, Message(), feed)
             return self._answer(ANSWER_S, "in an inference")[1]
 
+    def kill(self) -> None:
+        """End the child at once: a call of another thread in it raises ``EngineError``."""
+        self._child.kill()
+
     def close(self) -> None:
         self._child.__exit__(None, None, None)
         self._errors.close()

@@ -71,6 +71,7 @@ class Batcher:
         self._idle, self._pool, self.joining, self._ran = list(engines), pool, joining, ran
         self._engines = len(engines)
         self._queue: deque[_Waiting] = deque()
+        self._computed: dict[Engine, list[_Waiting]] = {}
         self._loop = asyncio.get_running_loop()
         self._last = 1
         self._planned: asyncio.Handle | None = None
@@ -89,6 +90,13 @@ class Batcher:
             emptied = self._loop.create_future()
             self._emptied.append(emptied)
             await emptied
+
+    def abandon(self, why: Exception) -> list[Engine]:
+        """Have every request raise ``why`` that is not answered yet; the engines that compute for some still."""
+        for waiting in [*self._queue, *(each for group in self._computed.values() for each in group)]:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(why)
+        return list(self._computed)
 
     def _plan(self) -> None:
         """Start what can be, once nothing more comes; with a ``delay``, once a batch is full or the first has waited
@@ -130,6 +138,7 @@ class Batcher:
             self._planned = None
         while self._idle and (group := self._take()):
             engine = self._idle.pop()
+            self._computed[engine] = group
             run = self._loop.run_in_executor(self._pool, _run, engine, [w.feed for w in group], self.joining)
             run.add_done_callback(partial(self._finish, engine, group))
 
@@ -158,6 +167,7 @@ class Batcher:
 
     def _finish(self, engine: Engine, group: list[_Waiting], done: asyncio.Future[_Runs]) -> None:
         self._idle.append(engine)
+        del self._computed[engine]
         started, ended, answers = done.result()
         for waiting, answer in zip(group, answers, strict=True):
             if waiting.answer.done():

@@ -49,7 +49,7 @@ class Repository:
     ) -> None:
         self.models = {name: Model(name, tuple(paths)) for name, paths in bundles.items()}
         self._options, self._recorder, self._say = options, recorder, say
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], ServedVersion] = {}
 
     @property
     def ready(self) -> bool:
@@ -117,6 +117,12 @@ class Repository:
                 rows.append({"name": model.name, "version": "", "state": UNAVAILABLE, "reason": model.reason})
         return rows
 
+    def abandon(self, why: Exception) -> None:
+        """Have every request raise ``why`` that is not answered yet, of versions that retire, too."""
+        serving = [version for model in self.models.values() for version in model.versions.values()]
+        for version in (*serving, *self._retiring.values()):
+            version.abandon(why)
+
     async def close(self) -> None:
         """Retire everything, once all requests are answered."""
         for name in self.models:
@@ -132,8 +138,8 @@ class Repository:
     def _retire(self, versions: Iterable[ServedVersion]) -> None:
         for version in versions:
             task = asyncio.ensure_future(version.retire())
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring[task] = version
+            task.add_done_callback(self._retiring.pop)
 
 
 def _engines(versions: Mapping[str, ServedVersion]) -> str:

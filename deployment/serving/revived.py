@@ -28,5 +28,9 @@ class RevivedEngine(EngineBase):
             self._engine = ChildEngine(self._source)
         return self._engine.infer(feed)
 
+    def kill(self) -> None:
+        """End the process at once; the call in it, from another thread, raises ``EngineError``."""
+        self._engine.kill()
+
     def close(self) -> None:
         self._engine.close()

@@ -13,6 +13,7 @@ from deployment.serving.access import Access
 from deployment.serving.figures import Metrics
 from deployment.serving.library_log import logger_to
 from deployment.serving.limits import Gate, Limits
+from deployment.serving.refusals import Refusal
 from deployment.serving.repository import Repository
 from deployment.serving.state import State
 from deployment.serving.version import ServingOptions
@@ -136,20 +137,35 @@ class Server:
         return f"http://{at(self.http_port)}", f"grpc://{at(self.grpc_port)}"
 
     async def stop(self, seconds: float) -> None:
-        """Take no new request, answer those that have begun (for at most ``seconds``), and close everything."""
+        """Take no new request, answer those that have begun (for at most ``seconds``), and close everything.
+
+        A request whose answer is not computed by then gets 503, whatever the engine is at; what a run in this process
+        holds is given back with the process.
+        """
         gate = self.state.gate
         gate.draining = True
-        deadline = asyncio.get_running_loop().time() + seconds
-        while gate.requests and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_LOOK_SECONDS)
+        await self._answered(seconds)
         if gate.requests:
-            self._say(f"{gate.requests} requests were not answered within {seconds:g} s")
+            were = "1 request was" if gate.requests == 1 else f"{gate.requests} requests were"
+            self._say(f"{were} not answered within {seconds:g} s: 503")
+            self.repository.abandon(Refusal(503, f"the server stopped: no answer within {seconds:g} s", retry=True))
+            await self._answered(LINGER_SECONDS)
         self._http.close()
         self._connections.pre_shutdown()
         await self._grpc.stop(LINGER_SECONDS if gate.requests else _LOOK_SECONDS)
         await self._connections.shutdown(timeout=_LOOK_SECONDS)
-        await self.repository.close()
+        try:
+            await asyncio.wait_for(self.repository.close(), max(seconds, LINGER_SECONDS))
+        except asyncio.TimeoutError:
+            self._say("a bundle was being loaded: it is left half open")
         self.state.reader.shutdown(wait=False)
+
+    async def _answered(self, seconds: float) -> None:
+        """Wait until all requests are answered, for ``seconds`` at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self.state.gate.requests and loop.time() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 _LOOK_SECONDS = 0.05

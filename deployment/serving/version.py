@@ -20,7 +20,7 @@ from deployment.serving.revived import RevivedEngine
 from deployment.serving.tensors import Inputs
 from engines.batching import batched_names
 from engines.datatypes import NAMES
-from engines.engine import Array, EngineBase, Feed, TensorSpec
+from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineError
 from engines.feed_check import FeedCheck
 from engines.manifest import MANIFEST_NAME, check_digest, check_loadable
@@ -74,6 +74,7 @@ class ServedVersion:
         self._engines, self._pool = engines, pool
         self._batcher = Batcher(engines, pool, joining, recorder)
         self._users, self._unused = 0, asyncio.Event()
+        self._left: list[Engine] = []
 
     @property
     def joining(self) -> Joining:
@@ -102,14 +103,24 @@ class ServedVersion:
         """Raises ``EngineError`` naming the input that is missing, unknown, or of another dtype or shape."""
         self._check(feed)
 
+    def abandon(self, why: Exception) -> None:
+        """Have what is not answered yet raise ``why``. A run in this process cannot be stopped, and is left to end by
+        itself, its engine open; one in a process of its own is ended."""
+        self._left = self._batcher.abandon(why)
+        for engine in self._left:
+            if isinstance(engine, RevivedEngine):
+                engine.kill()
+
     async def retire(self) -> None:
-        """Answer every request that has begun, then close the engines."""
+        """Answer every request that has begun, unless it was abandoned, then close the engines."""
         while self._users:
             self._unused.clear()
             await self._unused.wait()
-        await self._batcher.empty()
+        if not self._left:
+            await self._batcher.empty()
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._pool, engine.close) for engine in self._engines))
+        closing = [e for e in self._engines if e not in self._left or isinstance(e, RevivedEngine)]
+        await asyncio.gather(*(loop.run_in_executor(self._pool, engine.close) for engine in closing))
         self._pool.shutdown(wait=False)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from deployment.serving.limits import Limits
 from deployment.serving.server import Endpoint, Server
@@ -50,11 +52,27 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await server.start()
+    if not await _unless(stop, server.start()):
+        say("stopped before anything was served")
+        return
     announce(f"serving {', '.join(server.repository.models)} on {' and '.join(server.addresses)}")
     await stop.wait()
     say("stopping: requests that have begun are answered")
     await server.stop(drain_seconds)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``work`` was done before ``stop`` was set; else it is cancelled. Raises what it raises."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+    return False
 
 
 def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:

@@ -168,6 +168,42 @@ def test_stopping_answers_what_has_begun_and_refuses_what_comes(tmp_path: Path) 
         assert found == [200] * 4
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_what_is_not_answered_in_time_is_told_so_whatever_the_engine_is_at(isolate: bool, tmp_path: Path) -> None:
+    """One request computes for seconds, another waits behind it: both get 503, and the server ends."""
+    from tests.deployment.serving.test_limits import slow_graph
+
+    graph = slow_graph().replace("600", "20000")
+    options, said, found = ServingOptions(max_batch=1, isolate=isolate, threads=1), list[str](), dict[str, Any]()
+
+    def over_http() -> None:
+        row = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}
+        found["http"] = post(running, "/v2/models/slow/infer", asked(row))
+
+    def over_grpc() -> None:
+        client = tritonclient.grpc.InferenceServerClient(running.grpc)
+        tensor = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
+        tensor.set_data_from_numpy(np.ones((1, 4), np.float32))
+        with pytest.raises(InferenceServerException) as error:
+            client.infer("slow", [tensor])
+        found["grpc"] = error.value.status(), error.value.message()
+
+    with serving({"slow": [write_bundle(tmp_path / "s", graph, None)]}, options, said=said.append) as running:
+        asking = [threading.Thread(target=work) for work in (over_http, over_grpc)]
+        for thread in asking:
+            thread.start()
+        while running.server.state.gate.requests < 2:
+            time.sleep(0.001)
+        began = time.monotonic()
+        running.stop(0.2)
+        assert time.monotonic() - began < 1.5
+        for thread in asking:
+            thread.join()
+    assert found["http"][0] == 503 and "no answer within 0.2 s" in found["http"][1]["error"]
+    assert found["grpc"][0] == "StatusCode.UNAVAILABLE" and "no answer within 0.2 s" in found["grpc"][1]
+    assert "2 requests were not answered within 0.2 s: 503" in said
+
+
 def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path) -> None:
     strings = HEAD + "g (string[n] x) => (string[n] y) { y = Identity(x) }"
     with (
