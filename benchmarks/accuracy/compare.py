@@ -154,7 +154,8 @@ class OutputNoise:
         self._open_axes = tuple(open_axes)
         self._signal = self._noise = self._dot = self._candidate = self._max_abs = 0.0
         self._agreement = Agreement()
-        self._not_finite = self._first_bad = 0
+        self._not_finite = self._unlike = self._first_bad = 0
+        self._seen = self._numbers = 0
         self._shape_failure = ""
         self._floats = self._finite = True
         self._kept: list[_Kept] | None = [] if open_axes else None
@@ -204,15 +205,19 @@ class OutputNoise:
 
     def _finite_pairs(self, reference: Array, candidate: Array, sample: int) -> tuple[Array, Array]:
         r, c = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
+        self._seen += r.size
+        self._numbers += r.size - int(np.count_nonzero(np.isnan(r)))
         with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs have no sum
             if math.isfinite(float(r.sum())) and math.isfinite(float(c.sum())):
                 return r, c
         finite = np.isfinite(r)
         self._finite = self._finite and bool(finite.all())
-        bad = np.count_nonzero(finite & ~np.isfinite(c)) + np.count_nonzero(~finite & ~same_values(r, c))
-        if bad:
-            self._first_bad = self._first_bad if self._not_finite else sample
-            self._not_finite += int(bad)
+        bad, unlike = (
+            int(np.count_nonzero(where)) for where in (finite & ~np.isfinite(c), ~finite & ~same_values(r, c))
+        )
+        if (bad or unlike) and not (self._not_finite or self._unlike):
+            self._first_bad = sample
+        self._not_finite, self._unlike = self._not_finite + bad, self._unlike + unlike
         both = finite & np.isfinite(c)
         return r[both], c[both]
 
@@ -229,23 +234,29 @@ class OutputNoise:
     def result(self) -> OutputAccuracy:
         if self._shape_failure and (found := self._by_rows()) is not None:
             return found.result()
-        failure = self._shape_failure
-        if self._not_finite:
-            failure = (
-                f"{self._not_finite} values are NaN or infinite where FP32's are finite "
-                f"(first in sample {self._first_bad})"
-            )
+        failure = self._failure()
         share, kind = self._agreement.result()
         return OutputAccuracy(
             cosine=0.0 if failure else cosine_similarity(self._dot, self._signal, self._candidate),
             sqnr_db=-SQNR_CAP_DB if failure else sqnr_db(self._signal, self._noise),
-            max_abs=math.inf if self._not_finite else self._max_abs,
+            max_abs=math.inf if self._not_finite or self._unlike else self._max_abs,
             agreement=share,
             agreement_kind=kind,
             failure=failure,
             floats=self._floats,
             finite=self._finite,
         )
+
+    def _failure(self) -> str:
+        """Why the figures must not be trusted; empty where they may be."""
+        first = f"(first in sample {self._first_bad})"
+        if self._not_finite:
+            return f"{self._not_finite} values are NaN or infinite where FP32's are finite {first}"
+        if self._unlike:
+            return f"{self._unlike} values differ where FP32's own are NaN or infinite {first}"
+        if self._seen and not self._numbers:
+            return "every value of FP32's own is NaN: there is nothing to compare with"
+        return self._shape_failure
 
 
 def _known_to_numpy(array: Array) -> Array:

@@ -39,6 +39,8 @@ _FUSED = re.compile(r"in node \(\S*/(\w+Fusion)/")
 Cast for one, and then refuses it for its two types. A step may run at two levels, under names of their own."""
 _CONVERTED = ("bfloat16", "object")
 """``run_session`` makes bfloat16 of whatever numbers it is given; strings come as arrays of several dtypes."""
+_FLOAT_PRODUCTS = "session.qdq_matmulnbits_accuracy_level", "1"
+"""Least precision of MatMulNBits: 1 is float32, 4, the default, INT8."""
 LARGE_BYTES = 1 << 28
 """Weights beyond which a lean session leaves them unpacked; below, twice their size is no matter. Chosen."""
 _NUMPY_NAMES = {
@@ -56,12 +58,13 @@ class OnnxRuntimeEngine(EngineBase):
     ``model`` is a path (external data is found next to it, weights are read by ONNX Runtime itself) or a serialized
     model. ``threads`` is the size of the intra-op pool, all available cores by default. ``fuse_qdq=False`` runs Q/DQ
     nodes as they stand, in float (session option ``session.disable_quant_qdq``): a simulation of what the typed graph
-    computes on a GPU. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of them are outputs.
-    ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and less than half the
-    memory; ``large`` says whether it is one, where that is known. ``provider`` is who runs it, the CPU or a GPU's
-    (``engines.onnxruntime.provider``). ``spin=False`` has its threads wait for work without a core, as ``lean`` does.
-    ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when ONNX Runtime
-    refuses the model.
+    computes on a GPU. ``float_products`` has products with INT4 weights (MatMulNBits) compute in float, as ONNX says;
+    else the data is rounded to INT8 first. ``memory_pattern=False`` allocates tensors one by one, cheaper where most of
+    them are outputs. ``lean=True`` runs models over 256 MiB without packing or unfolding their weights: slower, and
+    less than half the memory; ``large`` says whether it is one, where that is known. ``provider`` is who runs it, the
+    CPU or a GPU's (``engines.onnxruntime.provider``). ``spin=False`` has its threads wait for work without a core, as
+    ``lean`` does. ``infer`` may be called from several threads at once. Raises ``EngineError`` naming the file when
+    ONNX Runtime refuses the model.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class OnnxRuntimeEngine(EngineBase):
         *,
         threads: int | None = None,
         fuse_qdq: bool = True,
+        float_products: bool = False,
         memory_pattern: bool = True,
         lean: bool = False,
         large: bool | None = None,
@@ -78,6 +82,8 @@ class OnnxRuntimeEngine(EngineBase):
     ) -> None:
         self._where = str(model) if isinstance(model, Path) else "serialized model"
         options = _options(threads or available_cores(), fuse_qdq, memory_pattern)
+        if float_products:
+            options.add_session_config_entry(*_FLOAT_PRODUCTS)
         disabled: list[str] = []
         if lean or not spin:  # who waits for threads by spinning takes the cores of whatever else runs
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")

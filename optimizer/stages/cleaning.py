@@ -32,6 +32,7 @@ from optimizer.passes.clean import clean_and_prove
 from optimizer.stages.blame import sample_at_fault
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.profiles import profiles, shapes_in_data, uncovered
+from optimizer.stages.sound_weights import check_weights
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
 """Samples compared: what differs by structure differs on the first; large models take seconds for each. Chosen."""
@@ -67,9 +68,10 @@ def clean(job: Job, folder: Path, events: Events) -> Cleaned:
 
 def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     """Clean the imported graph and prove it. Raises ``EnginewrightError`` where importing changed what it computes,
-    ``BadInput`` where ONNX Runtime runs neither the file nor what was imported.
+    ``BadInput`` where ONNX Runtime runs neither the file nor what was imported, and where weights hold NaN.
     """
     given, imported = job.imported.path, job.imported.model
+    check_weights(imported, str(given))
     feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
     reference = _reference(job, feeds, work, events)
     answers = reference.answers

@@ -90,7 +90,7 @@ def plaster_study(
     imported = import_model(model)
     inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
-    with OnnxRuntimeEngine(imported.path) as reference:
+    with OnnxRuntimeEngine(imported.path, float_products=True) as reference:
         data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)
         gpu = used_gpu() if target != CPU.name else None
         found, steadiness = measure_variants(

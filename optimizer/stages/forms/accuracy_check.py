@@ -84,7 +84,7 @@ class AccuracyChecker:
         self._held_back, self._max_drop, self._looks = held_back, max_drop, looks
         self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
-        engine = OnnxRuntimeEngine(original, lean=True)
+        engine = OnnxRuntimeEngine(original, lean=True, float_products=True)
         engine.learn(held_back.specs)
         self._fp32 = self._score(engine) if self._task else None
         self._last: tuple[Path, RecordedEngine | None] = original, None

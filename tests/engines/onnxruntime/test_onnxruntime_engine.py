@@ -138,3 +138,22 @@ def test_what_a_fusion_breaks_runs_without_it() -> None:
     wanted = away / np.sqrt((away**2).mean(1, keepdims=True) + 1e-3) * [1, 2, 3, 4] + [0, 1, 0, 1]
     with OnnxRuntimeEngine(onnx.parser.parse_model(text).SerializeToString()) as engine:
         np.testing.assert_allclose(engine.infer({"x": x})["y"], wanted, atol=1e-5)
+
+
+def test_int4_weights_are_multiplied_in_float_where_that_is_asked_for() -> None:
+    """What accuracy is judged against was itself rounded to INT8 on the way: ONNX Runtime's default."""
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[8, 64] x) => (float[8, 32] y) { y = MatMul(x, w) }"""
+    rng = np.random.default_rng(0)
+    codes, x = rng.integers(-8, 8, (64, 32)), rng.standard_normal((8, 64)).astype(np.float32)
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(
+        onnx.helper.make_tensor("q", onnx.TensorProto.INT4, [64, 32], codes.ravel().tolist())
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.full((2, 32), 0.02, np.float32), "s"))
+    model.graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", ["q", "s"], ["w"], axis=0, block_size=32))
+    found = {}
+    for exact in (True, False):
+        with OnnxRuntimeEngine(model.SerializeToString(), float_products=exact) as engine:
+            found[exact] = engine.infer({"x": x})["y"]
+    np.testing.assert_allclose(found[True], x @ (codes * np.float32(0.02)), rtol=1e-4, atol=1e-4)
+    assert np.abs(found[True] - found[False]).max() > 1e-3  # else the option does nothing any more
