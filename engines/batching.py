@@ -1,6 +1,6 @@
-"""What axis 0 of a model's tensors counts: the one notion of a batch that data, proofs, measurements, shape profiles,
-engines and served models share. It is found out by running the model (``calibration.batch_probe``) and travels on the
-tensor specs, ``TensorSpec.batch``.
+"""What axis 0 of a model's tensors counts: the one notion of a batch that data, accuracy checks, measurements, shape
+profiles, engines and served models share. It is found out by running the model (``calibration.batch_probe``) and
+travels on the tensor specs, ``TensorSpec.batch``.
 """
 
 from __future__ import annotations

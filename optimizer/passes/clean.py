@@ -75,7 +75,7 @@ class CleanModel:
     faults: list[str]
 
 
-def clean_and_prove(model: ir.Model, check: Check) -> CleanModel:
+def clean_and_check(model: ir.Model, check: Check) -> CleanModel:
     """A cleaned copy of ``model`` (weights are shared) that computes the same.
 
     All passes are made and proved together; only where that fails, or the result is clearly not the same, each is made

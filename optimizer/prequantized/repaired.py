@@ -16,7 +16,7 @@ from optimizer.passes.signed_codes import SignedCodes
 from optimizer.prequantized.onnxruntime.results import quantized_before_pools, quantized_sums
 from optimizer.prequantized.onnxruntime.signed_weights import signed_weights
 from optimizer.prequantized.onnxruntime.unsigned import unsigned_codes
-from optimizer.prequantized.proof import Proof
+from optimizer.prequantized.repair_check import RepairCheck
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
 from optimizer.prequantized.tensorrt.half_quantized import float_constants, float_weights
 from optimizer.prequantized.tensorrt.residual import quantized_skips
@@ -79,8 +79,8 @@ def repairs_told(model: ir.Model) -> list[str]:
     return [note for what, repair in TENSORRT for note in attempt(what, partial(repair, copy), list[str]())[0]]
 
 
-def repaired(model: ir.Model, repairs: Repairs, proof: Proof) -> Repaired:
-    """A copy of ``model`` with ``repairs``. One that moves the answers further than ``proof`` allows is left out, with
+def repaired(model: ir.Model, repairs: Repairs, check: RepairCheck) -> Repaired:
+    """A copy of ``model`` with ``repairs``. One that moves the answers further than ``check`` allows is left out, with
     a note; so is one that fails.
     """
     notes: list[str] = []
@@ -91,7 +91,7 @@ def repaired(model: ir.Model, repairs: Repairs, proof: Proof) -> Repaired:
         if failed or not made:
             continue
         drop_unused_initializers(changed)
-        why = proof.refuses(changed)
+        why = check.refuses(changed)
         if why:
             notes.append(f"undone: {what}: {why}")
         else:

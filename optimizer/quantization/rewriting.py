@@ -52,12 +52,12 @@ def rewritten(model: ir.Model, steps: Sequence[Step], feeds: Sequence[Feed]) -> 
         return model, notes
     for step in steps:
         nothing: tuple[ir.Model, list[str]] = (model, [])
-        (model, made), failed = attempt(step.what, partial(_proved, model, step, answers), nothing)
+        (model, made), failed = attempt(step.what, partial(_checked, model, step, answers), nothing)
         notes += [*failed, *made]
     return model, notes
 
 
-def _proved(model: ir.Model, step: Step, answers: Answers) -> tuple[ir.Model, list[str]]:
+def _checked(model: ir.Model, step: Step, answers: Answers) -> tuple[ir.Model, list[str]]:
     """A copy of ``model`` with the changes of ``step`` that keep its answers, and their notes."""
     changed = model.clone()
     rewrite = step.make(model)

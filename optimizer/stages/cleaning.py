@@ -28,7 +28,7 @@ from optimizer.equivalence import Answers, Equivalence
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.importing.survey import Dialect, Survey
-from optimizer.passes.clean import clean_and_prove
+from optimizer.passes.clean import clean_and_check
 from optimizer.stages.blame import sample_at_fault
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.profiles import profiles, shapes_in_data, uncovered
@@ -82,11 +82,11 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
         first.append(found.near)
         return found
 
-    cleaned = clean_and_prove(imported, check)
+    cleaned = clean_and_check(imported, check)
     if not (first and first[0]) and not reference.widened:  # a pass is at fault, or the import before it
         own = _answers_of_imported(job, answers, events)
         if own is not answers:
-            cleaned = clean_and_prove(imported, partial(_compare, own))
+            cleaned = clean_and_check(imported, partial(_compare, own))
     for fault in cleaned.faults:
         events.note("clean", fault)
     return CleanGraph(cleaned.model, reference.path, cleaned.notes)

@@ -73,14 +73,14 @@ def _comparable(typed: ir.Model, lowered: Lowered) -> tuple[ir.Model, ir.Model]:
     return without[0], without[1]
 
 
-def prove(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
+def check_meaning(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> None:
     """Raise ``BuildError`` where the lowered graph computes something else, naming the first node that does."""
     try:
         found = same_meaning(typed, lowered, feeds)
     except EngineError as error:
-        raise not_proved(f"the typed graph does not run in FP32: {in_a_line(error)}") from error
+        raise not_the_same(f"the typed graph does not run in FP32: {in_a_line(error)}") from error
     if not found.near:
-        raise not_proved(found.why, where=_where(typed, lowered, feeds))
+        raise not_the_same(found.why, where=_where(typed, lowered, feeds))
 
 
 def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
@@ -90,7 +90,7 @@ def _where(typed: ir.Model, lowered: Lowered, feeds: Sequence[Feed]) -> str:
         return ""
 
 
-def not_proved(why: str, release: str = "8", *, where: str = "") -> BuildError:
+def not_the_same(why: str, release: str = "8", *, where: str = "") -> BuildError:
     """The error of a graph that was written for a ``release`` and computes something else than the typed one."""
     return BuildError(
         BuildFailure.OTHER,

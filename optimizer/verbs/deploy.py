@@ -16,8 +16,8 @@ from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.mig import MigRequest, write_mig_plan
 from optimizer.verbs.release import RELEASES, SIGNED, write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
+from optimizer.verbs.triton.checking import CheckRequest
 from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
-from optimizer.verbs.triton.proof import CheckRequest
 from optimizer.verbs.triton.tune import TuneRequest
 
 SYSTEMS = ("triton", *CLUSTERS, "mig", "tensorrt8", *RELEASES)

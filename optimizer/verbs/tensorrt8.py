@@ -18,7 +18,7 @@ from graphs.staging import refuse_foreign, staged
 from optimizer.bundle import MODEL, PLAN, Bundle
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8
-from optimizer.tensorrt8.meaning import prove
+from optimizer.tensorrt8.meaning import check_meaning
 from optimizer.verbs.usual_inputs import usual_inputs
 
 SCRIPT, ENGINE = "build.sh", "model.plan"
@@ -38,7 +38,7 @@ def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:
     _check_is_for_gpus(bundle, typed, targets)
     engine = bundle.path / "engines" / (targets or [CPU.name])[0]
     lowered = lower_for_tensorrt8(typed)
-    prove(typed, lowered, _inputs(engine, typed, bundle.path / MODEL))
+    check_meaning(typed, lowered, _inputs(engine, typed, bundle.path / MODEL))
     types = {name: dtype.value for name, dtype in lowered.precisions.items()}
     profile = EngineManifest.load(engine).profile if bundle.targets() else ShapeProfile({})
     refuse_foreign(out, SCRIPT)

@@ -42,7 +42,7 @@ from studies.builds.networks import NETWORKS
 
 ZOO = ("fashion_resnet14", "mobilenet_v2", "minilm", "yolov3_tiny", "silero_vad", "dlrm_movielens", "deepbrain_unet3d")
 BATCH = 8  # samples run together
-PROVED = 2
+COMPARED = 2
 """Samples that the meaning is compared on."""
 SAMPLES = 64
 """Calibration samples, and held-back ones, of a network with random weights."""
@@ -146,7 +146,7 @@ def study(name: str, path: Path, calibration: list[Feed], held: list[Feed], *, p
         typed_db,
         lowered_db,
         halves_db,
-        meaning_db=round(same_meaning(typed, lowered, held[:PROVED]).sqnr_db, 1),
+        meaning_db=round(same_meaning(typed, lowered, held[:COMPARED]).sqnr_db, 1),
         notes=list(lowered.notes),
         refused=refused,
     )

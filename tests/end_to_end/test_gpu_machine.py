@@ -163,7 +163,7 @@ def test_an_interrupted_job_measures_nothing_twice(job: Job, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             job(slow="int8", refuse="fp32")
     report = job(slow="int8", refuse="fp32")
-    assert {"build", "siblings-a100", "prove-a100", "measure-a100"} <= set(report.kept)
+    assert {"build", "siblings-a100", "check-a100", "measure-a100"} <= set(report.kept)
     assert report.targets["a100"].kept_precision == "fp16" and report.targets["a100"].forms["fp32"].failed
     assert any("no FP32 engine to compare with" in warning for warning in report.warnings), "told again"
 

@@ -44,7 +44,7 @@ def siblings_building_key(job: Job, cleaned: Cleaned, graphs: Mapping[str, Path]
     )
 
 
-def proving_key(job: Job, engines: Mapping[str, Path]) -> str:
+def checking_key(job: Job, engines: Mapping[str, Path]) -> str:
     """The engines of every form, what they are judged on, by whom, by which budget, and the GPU that runs them."""
     return stage_key(
         job,
@@ -55,9 +55,9 @@ def proving_key(job: Job, engines: Mapping[str, Path]) -> str:
     )
 
 
-def measuring_key(job: Job, cleaned: Cleaned, proofs: str, refused: Mapping[str, str]) -> str:
+def measuring_key(job: Job, cleaned: Cleaned, checked: str, refused: Mapping[str, str]) -> str:
     """What was proved of the engines, the forms that cannot ship, and the batch that they are timed at."""
-    return stage_key(job, proofs, to_json([cleaned.profile, dict(refused)]), job.settings.asked_gpu_form)
+    return stage_key(job, checked, to_json([cleaned.profile, dict(refused)]), job.settings.asked_gpu_form)
 
 
 def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:

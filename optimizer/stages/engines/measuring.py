@@ -23,7 +23,7 @@ from graphs.staging import staged
 from optimizer.attempt import attempt
 from optimizer.precision import PrecisionPlan
 from optimizer.stages.engines.candidates import Candidates
-from optimizer.stages.engines.proving import Proofs
+from optimizer.stages.engines.checking import EngineChecks
 from optimizer.stages.engines.record import EngineRecord, FormRecord, choose_form
 from optimizer.stages.forms.typed_forms import TypedForm
 
@@ -41,21 +41,21 @@ class Measured:
 
 
 def measure(
-    found: Candidates, proofs: Proofs, feed: Feed, profile: ShapeProfile, asked_only: bool, out: Path | None
+    found: Candidates, checked: EngineChecks, feed: Feed, profile: ShapeProfile, asked_only: bool, out: Path | None
 ) -> Measured:
     """Time the forms that ran on ``feed``, choose one and put its engine into the folder ``out`` (None: nowhere).
 
     A form that is over the accuracy budget, or did not run, cannot ship where another can; ``asked_only``: the one
     asked for ships if it runs.
     """
-    ran = {form: found.built[form].engine for form in found.built if form in proofs.checks}
+    ran = {form: found.built[form].engine for form in found.built if form in checked.checks}
     if not ran:
         form = found.asked if found.asked in found.built else next(reversed(found.built))
         _place(found.built[form].engine, out)
-        return Measured(form, None, proofs.failed[form])
+        return Measured(form, None, checked.failed[form])
     gpu, feed = used_gpu(), smallest_feed(feed, EngineManifest.load(next(iter(ran.values()))))
     times = time_in_child(ran, feed, profile, gpu.index if gpu is not None else None, seconds=SECONDS)
-    form, why = _choice(found, proofs, times, asked_only, gpu.name if gpu is not None else "GPU")
+    form, why = _choice(found, checked, times, asked_only, gpu.name if gpu is not None else "GPU")
     _place(found.built[form].engine, out)
     engine = found.built[form].engine
     memory, notes = attempt("memory of the engine", lambda: engine_memory(str(engine), feed), None)
@@ -71,7 +71,7 @@ def measure(
         times.energy.get(form),
         memory,
         [*notes, *times.notes],
-        {name: _form_record(name, found, proofs, times) for name in (*found.built, *found.refused)},
+        {name: _form_record(name, found, checked, times) for name in (*found.built, *found.refused)},
         quantized_costs=_quantized_costs(found, times, form),
     )
     return Measured(form, record)
@@ -88,11 +88,11 @@ def _quantized_costs(found: Candidates, times: FormTimes, kept: str) -> Quantize
     return engine_costs(times.layers[asked], tables[asked], times.layers[kept], tables[kept])
 
 
-def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes) -> FormRecord:
-    failed = found.refused.get(name) or proofs.failed.get(name) or times.failed.get(name, "")
+def _form_record(name: str, found: Candidates, checked: EngineChecks, times: FormTimes) -> FormRecord:
+    failed = found.refused.get(name) or checked.failed.get(name) or times.failed.get(name, "")
     if name not in found.built:
         return FormRecord(failed=failed)
-    manifest, check = EngineManifest.load(found.built[name].engine), proofs.checks.get(name)
+    manifest, check = EngineManifest.load(found.built[name].engine), checked.checks.get(name)
     return FormRecord(
         accuracy=check.accuracy if check is not None else None,
         task=check.task if check is not None else None,
@@ -101,7 +101,7 @@ def _form_record(name: str, found: Candidates, proofs: Proofs, times: FormTimes)
         engine_bytes=manifest.bytes,
         build_seconds=manifest.build_seconds,
         failed=failed,
-        first_difference=proofs.first_difference if name == found.asked else None,
+        first_difference=checked.first_difference if name == found.asked else None,
     )
 
 
@@ -116,26 +116,26 @@ def _by_kind(milliseconds: Mapping[str, float], layers: Sequence[LayerInfo]) -> 
     return sorted((OpTime(kind, spent, calls[kind]) for kind, spent in total.items()), key=lambda op: -op.milliseconds)
 
 
-def _choice(found: Candidates, proofs: Proofs, times: FormTimes, asked_only: bool, gpu: str) -> tuple[str, str]:
+def _choice(found: Candidates, checked: EngineChecks, times: FormTimes, asked_only: bool, gpu: str) -> tuple[str, str]:
     """The form that ships and why. Where all that ran are over the budget, the one asked for, or else the nearest."""
     place = f"this {gpu}"
-    refused = refusals(found, proofs, place)
+    refused = refusals(found, checked, place)
     refused |= {form: f"{form.upper()} could not be timed on {place}: {why}" for form, why in times.failed.items()}
     forms = [*(form for form in found.built if form != found.asked), found.asked]
-    if asked_only and found.asked in proofs.checks:
+    if asked_only and found.asked in checked.checks:
         return found.asked, f"{found.asked} was asked for"
     if all(form in refused for form in forms):
-        ran = list(proofs.checks)
+        ran = list(checked.checks)
         form = found.asked if found.asked in ran else ran[-1]
         return form, refused[found.asked] if found.asked in refused else refused[form]
     return choose_form(forms, times.throughput, refused, place)
 
 
-def refusals(found: Candidates, proofs: Proofs, place: str) -> dict[str, str]:
+def refusals(found: Candidates, checked: EngineChecks, place: str) -> dict[str, str]:
     """Of every form that cannot ship: why."""
     refused = dict(found.refused)
-    refused |= {form: f"{form.upper()} does not run on {place}: {why}" for form, why in proofs.failed.items()}
-    over = {form: check.reasons for form, check in proofs.checks.items() if not check.ok}
+    refused |= {form: f"{form.upper()} does not run on {place}: {why}" for form, why in checked.failed.items()}
+    over = {form: check.reasons for form, check in checked.checks.items() if not check.ok}
     return refused | {
         form: f"{form.upper()} on {place} is over the accuracy budget: {'; '.join(why)}" for form, why in over.items()
     }
@@ -150,7 +150,7 @@ def _place(engine: Path, out: Path | None) -> None:
             link_or_copy(file, folder / file.name)
 
 
-def shipped_form(found: Candidates, measured: Measured, proofs: Proofs) -> TypedForm | None:
+def shipped_form(found: Candidates, measured: Measured, checked: EngineChecks) -> TypedForm | None:
     """The form that ships, judged by its engine; None where no engine ran. Where it is a sibling of the one asked for,
     its plan says why of every node that runs in another precision.
     """
@@ -160,7 +160,7 @@ def shipped_form(found: Candidates, measured: Measured, proofs: Proofs) -> Typed
     plan = chosen.plan
     if measured.form != found.asked:
         plan = _explained(plan, found.plan, measured.record.why)
-    return TypedForm(chosen.path, plan, chosen.int8_mac_share, proofs.checks[measured.form], chosen.table)
+    return TypedForm(chosen.path, plan, chosen.int8_mac_share, checked.checks[measured.form], chosen.table)
 
 
 def _explained(plan: PrecisionPlan, asked: PrecisionPlan, why: str) -> PrecisionPlan:

@@ -21,9 +21,9 @@ from optimizer.stages.engines import keys
 from optimizer.stages.engines.baseline import BASELINE, build_baseline
 from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
 from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates
+from optimizer.stages.engines.checking import EngineChecks, check_engines, unlike
 from optimizer.stages.engines.first_difference import SAMPLES, LayerSearch
 from optimizer.stages.engines.measuring import Measured, measure, shipped_form
-from optimizer.stages.engines.proving import Proofs, prove, unlike
 from optimizer.stages.engines.record import TargetEngine
 from optimizer.stages.engines.shipping import describe_engine
 from optimizer.stages.forms.siblings import SiblingGraph
@@ -55,9 +55,9 @@ class NativeEngines:
         if not found.built:
             return TargetEngine(built)
         out = self._bundle / "engines" / target.name
-        proofs = self._proved(target, found, typed)
-        measured = self._measured(target, found, proofs, out)
-        form = shipped_form(found, measured, proofs)
+        checked = self._checked(target, found, typed)
+        measured = self._measured(target, found, checked, out)
+        form = shipped_form(found, measured, checked)
         if form is not None and form.path != typed.path:
             describe_engine(out, form)
         made = outcome(target.name, out, EngineManifest.load(out))
@@ -87,9 +87,9 @@ class NativeEngines:
         )
         if not found.built:
             return None
-        proofs = self._proved(BASELINE, found, typed)
-        measured = self._measured(BASELINE, found, proofs, None)
-        form = shipped_form(found, measured, proofs)
+        checked = self._checked(BASELINE, found, typed)
+        measured = self._measured(BASELINE, found, checked, None)
+        form = shipped_form(found, measured, checked)
         if measured.record is None or form is None:
             return None
         engine = found.built[measured.form].engine
@@ -111,18 +111,18 @@ class NativeEngines:
         )
         return candidates(built, typed, engine, graphs, siblings, self._runner.folder(stage))
 
-    def _proved(self, target: Target, found: Candidates, typed: TypedForm) -> Proofs:
-        name, engines = f"prove-{target.name}", {form: made.engine for form, made in found.built.items()}
+    def _checked(self, target: Target, found: Candidates, typed: TypedForm) -> EngineChecks:
+        name, engines = f"check-{target.name}", {form: made.engine for form, made in found.built.items()}
         title = f"check the accuracy of the engine on {target.title}"
-        stage = Stage(name, title, Proofs, keys.proving_key(self._job, engines))
+        stage = Stage(name, title, EngineChecks, keys.checking_key(self._job, engines))
 
-        def work(_: Path) -> Proofs:
+        def work(_: Path) -> EngineChecks:
             show = lambda form: self._events.emit(Detail(name, f"{form} beside FP32"))  # noqa: E731
-            proofs = prove(engines, lambda: self._maker.checker, show)
-            for form, why in proofs.failed.items():
+            checked = check_engines(engines, lambda: self._maker.checker, show)
+            for form, why in checked.failed.items():
                 self._events.warn(name, f"{target.name}: the {form.upper()} engine does not run: {why}")
             own = found.asked in found.built and found.built[found.asked].path == typed.path
-            asked = proofs.checks.get(found.asked) if own else None
+            asked = checked.checks.get(found.asked) if own else None
             if asked is not None and (differs := unlike(asked.accuracy, typed.check.accuracy)):
                 engine = found.built[found.asked].engine
                 first, notes = attempt(
@@ -130,8 +130,8 @@ class NativeEngines:
                 )
                 where = [first.sentence] if first is not None else notes
                 self._events.warn(name, "; ".join([f"{target.name}: {differs}", *where]))
-                return replace(proofs, first_difference=first)
-            return proofs
+                return replace(checked, first_difference=first)
+            return checked
 
         return self._runner.run(stage, work)
 
@@ -142,10 +142,10 @@ class NativeEngines:
         search = LayerSearch(typed.path, typed.plan, target, self._terms, feeds)
         return search.find(engine, lambda text: self._events.emit(Detail(stage, text)))
 
-    def _measured(self, target: Target, found: Candidates, proofs: Proofs, out: Path | None) -> Measured:
+    def _measured(self, target: Target, found: Candidates, checked: EngineChecks, out: Path | None) -> Measured:
         name = f"measure-{target.name}"
         engines = {form: made.engine for form, made in found.built.items()}
-        key = keys.measuring_key(self._job, self._cleaned, keys.proving_key(self._job, engines), found.refused)
+        key = keys.measuring_key(self._job, self._cleaned, keys.checking_key(self._job, engines), found.refused)
         stage = Stage(
             name, f"measure the engine on {target.title} against FP32", Measured, key, leaves=(out,) if out else ()
         )
@@ -153,7 +153,7 @@ class NativeEngines:
         def work(_: Path) -> Measured:
             feed = next(iter(self._job.inputs.held_back.samples()))
             asked_only = self._job.settings.asked_gpu_form == "asked"
-            measured = measure(found, proofs, feed, self._cleaned.profile, asked_only, out)
+            measured = measure(found, checked, feed, self._cleaned.profile, asked_only, out)
             for note in measured.record.notes if measured.record is not None else ():
                 self._events.warn(name, f"{target.name}: {note}")
             return measured

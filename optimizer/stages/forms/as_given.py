@@ -13,7 +13,7 @@ from calibration.table import CalibrationTable
 from graphs.quantizers import pairs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.described import plan_of, table_of
-from optimizer.prequantized.proof import Proof
+from optimizer.prequantized.repair_check import RepairCheck
 from optimizer.prequantized.repaired import (
     EXACT_ONNXRUNTIME,
     FLOAT_WHERE_ASYMMETRIC,
@@ -76,11 +76,11 @@ class AsGiven:
         return self._graph.given
 
     @cached_property
-    def _proof(self) -> Proof:
-        return Proof.of(self._source, list(islice(self._graph.joined(1), FEEDS)))
+    def _check(self) -> RepairCheck:
+        return RepairCheck.of(self._source, list(islice(self._graph.joined(1), FEEDS)))
 
     def _repaired(self, repairs: Repairs, high: Dtype) -> Given:
-        found = repaired(self._source, repairs, self._proof)
+        found = repaired(self._source, repairs, self._check)
         plan = plan_of(found.model, high, self._graph.costs)
         table = table_of(found.model, self._job.imported.digest)
         return Given(found.model, PrecisionPlan(plan.nodes, list(found.notes)), table)

@@ -28,7 +28,7 @@ from optimizer.bundle import MODEL
 from optimizer.equivalence import compare_graphs
 from optimizer.events import Events
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8
-from optimizer.tensorrt8.meaning import STAGE, not_proved, prove
+from optimizer.tensorrt8.meaning import STAGE, check_meaning, not_the_same
 from optimizer.tensorrt10 import for_older_parsers
 
 _SAMPLES = 2
@@ -54,10 +54,10 @@ def readable(request: BuildRequest, held_back: SampleSource, events: Events) -> 
         if not notes:
             yield request
             return
-        _prove_same(typed, model, feeds)
+        _check_same(typed, model, feeds)
     else:
         lowered = lower_for_tensorrt8(typed)
-        prove(typed, lowered, feeds)
+        check_meaning(typed, lowered, feeds)
         model, notes = lowered.model, list(lowered.notes)
         types = {name: dtype.value for name, dtype in lowered.precisions.items()}
     for note in notes:
@@ -73,10 +73,10 @@ def _capabilities(request: BuildRequest) -> Capabilities | None:
     return load_library(name).capabilities if name is not None else None
 
 
-def _prove_same(typed: ir.Model, model: ir.Model, feeds: Sequence[Feed]) -> None:
+def _check_same(typed: ir.Model, model: ir.Model, feeds: Sequence[Feed]) -> None:
     try:
         found = compare_graphs(typed, model, feeds, fuse_qdq=False)
     except EngineError as error:
-        raise not_proved(f"the typed graph does not run: {in_a_line(error)}", "10.0 to 10.8") from error
+        raise not_the_same(f"the typed graph does not run: {in_a_line(error)}", "10.0 to 10.8") from error
     if not found.near:
-        raise not_proved(found.why, "10.0 to 10.8")
+        raise not_the_same(found.why, "10.0 to 10.8")

@@ -15,7 +15,7 @@ from optimizer.stages.report.findings import Findings
 from optimizer.stages.report.target_rows import fidelity, simulated_how
 
 LEARNING = "import to built engines with nothing cached, calibration and accuracy check included, measuring left out"
-_MEASURING = ("cpu", "loadgen", "prove", "measure", "siblings")
+_MEASURING = ("cpu", "loadgen", "check", "measure", "siblings")
 """Stages, or how their names begin where they have a target's behind."""
 
 

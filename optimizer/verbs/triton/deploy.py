@@ -18,7 +18,7 @@ from deployment.triton.server_files import ServerFiles, find_server
 from deployment.triton.server_options import server_options
 from deployment.triton.tuning import Tuning
 from engines.kserve import client_library
-from optimizer.verbs.triton.proof import Checked, CheckRequest, check_model
+from optimizer.verbs.triton.checking import Checked, CheckRequest, check_model
 from optimizer.verbs.triton.tune import TuneRequest, tune_model
 
 _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")

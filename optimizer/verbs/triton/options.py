@@ -12,7 +12,7 @@ from deployment.triton.tuning import Goal
 from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
 from optimizer.settings import choice
-from optimizer.verbs.triton.proof import RANDOM, CheckRequest
+from optimizer.verbs.triton.checking import RANDOM, CheckRequest
 from optimizer.verbs.triton.tune import TuneRequest
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from benchmarks.serving.closed_loop import LoadResult
 from deployment.triton.server_options import server_options
+from optimizer.verbs.triton.checking import Checked
 from optimizer.verbs.triton.deploy import TritonDeployment
-from optimizer.verbs.triton.proof import Checked
 from optimizer.verbs.triton.tune import TRACE
 
 

@@ -1,8 +1,8 @@
 """This project's INT8 at its defaults: the graph that TensorRT builds from, and the one the CPU runs.
 
-The steps are those of ``optimize --precision int8``, without its proof, its builds and its measurements; its loop that
-keeps more in FP16 where a model is over the accuracy budget does not run either. All samples given are used, as
-with every tool here; the command takes 512 where ``--samples`` does not say more.
+The steps are those of ``optimize --precision int8``, without its accuracy check, builds and measurements; its loop that
+keeps more in FP16 where a model is over the accuracy budget does not run either. All samples given are used, as with
+every tool here; the command takes 512 where ``--samples`` does not say more.
 """
 
 from __future__ import annotations

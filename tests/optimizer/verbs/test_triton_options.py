@@ -19,6 +19,7 @@ from deployment.triton.tuning import Goal
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
+from optimizer.verbs.triton.checking import CheckRequest
 from optimizer.verbs.triton.deploy import deploy_triton
 from optimizer.verbs.triton.options import (
     check_request,
@@ -27,7 +28,6 @@ from optimizer.verbs.triton.options import (
     parse_rate_limit,
     tune_request,
 )
-from optimizer.verbs.triton.proof import CheckRequest
 
 
 def plan(version: str, **options: str) -> EngineManifest:

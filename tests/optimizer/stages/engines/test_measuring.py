@@ -17,8 +17,8 @@ from engines.targets.gpus_here import Gpu
 from engines.targets.target import TARGETS
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.stages.engines.candidates import Candidate, Candidates
+from optimizer.stages.engines.checking import EngineChecks, unlike
 from optimizer.stages.engines.measuring import Measured, _choice, shipped_form
-from optimizer.stages.engines.proving import Proofs, unlike
 from optimizer.stages.engines.record import EngineRecord, choose_form
 from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -64,11 +64,11 @@ def found(**refused: str) -> Candidates:
     return Candidates("int8", plan(Dtype.INT8), built, refused)
 
 
-def chosen(times: FormTimes, proofs: Proofs, *, asked_only: bool = False, **refused: str) -> tuple[str, str]:
-    return _choice(found(**refused), proofs, times, asked_only, "GPU")
+def chosen(times: FormTimes, checked: EngineChecks, *, asked_only: bool = False, **refused: str) -> tuple[str, str]:
+    return _choice(found(**refused), checked, times, asked_only, "GPU")
 
 
-ALL_GOOD = Proofs(dict.fromkeys(FORMS, GOOD), {})
+ALL_GOOD = EngineChecks(dict.fromkeys(FORMS, GOOD), {})
 TIMES = FormTimes(throughput=rates(fp32=100, fp16=200, int8=300))
 
 
@@ -86,9 +86,11 @@ def test_what_is_refused_says_why() -> None:
         "fp16",
         "INT8 on this GPU is over the accuracy budget: top-1 fell",
     )
-    crashed = Proofs({"fp32": GOOD, "fp16": GOOD}, {"int8": "SIGSEGV"})
+    crashed = EngineChecks({"fp32": GOOD, "fp16": GOOD}, {"int8": "SIGSEGV"})
     assert chosen(TIMES, crashed) == ("fp16", "INT8 does not run on this GPU: SIGSEGV")
-    assert chosen(TIMES, Proofs(dict.fromkeys(FORMS, BAD), {}))[0] == "int8", "all over the budget: the one asked for"
+    assert chosen(TIMES, EngineChecks(dict.fromkeys(FORMS, BAD), {}))[0] == "int8", (
+        "all over the budget: the one asked for"
+    )
 
 
 def test_what_was_asked_for_in_any_case_ships_if_it_runs() -> None:

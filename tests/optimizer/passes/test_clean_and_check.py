@@ -11,7 +11,7 @@ from graphs.node_names import name_nodes
 from optimizer.attempt import STRICT
 from optimizer.equivalence import Answers
 from optimizer.passes.base import GraphPass, PassResult
-from optimizer.passes.clean import clean_and_prove
+from optimizer.passes.clean import clean_and_check
 
 TEXT = """<ir_version: 10, opset_import: ["" : 21]>
 g (float[N, 3, 4, 4] x) => (float[N, 4, 4, 4] y) <float[4, 3, 1, 1] w, float s = {2.0}> {
@@ -52,7 +52,7 @@ def with_first(monkeypatch: pytest.MonkeyPatch, step: GraphPass) -> None:
 
 def test_all_passes_at_once_where_nothing_changes() -> None:
     given = model()
-    found = clean_and_prove(given, Answers.of(given, [{"x": X}]).compare)
+    found = clean_and_check(given, Answers.of(given, [{"x": X}]).compare)
     assert [node.op_type for node in found.model.graph] == ["Conv"]
     assert not found.faults
     assert len(given.graph) == 3, "the graph given stays as it is"
@@ -62,7 +62,7 @@ def test_the_pass_at_fault_is_undone_and_the_others_are_made(monkeypatch: pytest
     with_first(monkeypatch, Careless())
     given = model()
     check = Answers.of(given, [{"x": X}]).compare
-    found = clean_and_prove(given, check)
+    found = clean_and_check(given, check)
     assert check(found.model).same
     assert [node.op_type for node in found.model.graph] == ["Conv"]
     [fault] = found.faults
@@ -74,6 +74,6 @@ def test_a_pass_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with_first(monkeypatch, Broken())
     monkeypatch.delenv(STRICT)
     given = model()
-    found = clean_and_prove(given, Answers.of(given, [{"x": X}]).compare)
+    found = clean_and_check(given, Answers.of(given, [{"x": X}]).compare)
     assert [node.op_type for node in found.model.graph] == ["Conv"]
     assert len(found.faults) == 2 and all("left out: cleaning" in fault for fault in found.faults), found.faults

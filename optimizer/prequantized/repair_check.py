@@ -24,14 +24,14 @@ LEAST_DB = 60.0
 
 
 @dataclass(frozen=True)
-class Proof:
+class RepairCheck:
     """``answers`` are the source's; ``own_db`` is the SQNR of its float form beside them."""
 
     answers: Answers
     own_db: float
 
     @classmethod
-    def of(cls, model: ir.Model, feeds: Sequence[Feed]) -> Proof:
+    def of(cls, model: ir.Model, feeds: Sequence[Feed]) -> RepairCheck:
         """Run ``model``, spelt alike, and its float form on ``feeds``. Raises ``EngineError`` where it does not run."""
         answers = Answers.of(model, feeds, fuse_qdq=False)
         plain = model.clone()

@@ -82,7 +82,7 @@ def check_model(
     try:
         with open_here(model) as engine:
             control.check_loaded(name)
-            return _prove(bundle, model, engine, control, request)
+            return _check(bundle, model, engine, control, request)
     except EngineElsewhere as error:
         return Checked(name, skipped=in_a_line(error))
     except BuildError as error:  # the library that runs the engine is not here
@@ -109,7 +109,7 @@ def open_here(model: ModelFolder) -> EngineBase:
     return model.pipeline.around(engine) if model.pipeline else engine
 
 
-def _prove(
+def _check(
     bundle: Path, model: ModelFolder, engine: EngineBase, control: ServerControl, request: CheckRequest
 ) -> Checked:
     name, largest = model.config.name, model.config.max_batch_size

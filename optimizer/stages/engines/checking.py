@@ -17,7 +17,7 @@ NEAR_DB = 1.0
 
 
 @dataclass(frozen=True)
-class Proofs:
+class EngineChecks:
     """By form: what held-back samples and the task metric said of an engine, or why it did not run.
 
     ``first_difference`` is where the engine of the form asked for begins to differ from the simulation of its graph,
@@ -29,9 +29,9 @@ class Proofs:
     first_difference: FirstDifference | None = None
 
 
-def prove(
+def check_engines(
     engines: Mapping[str, Path], checker: Callable[[], AccuracyChecker], show: Callable[[str], None] = lambda _: None
-) -> Proofs:
+) -> EngineChecks:
     """Run every engine, by form in the folders ``engines``, in a process of its own beside FP32. One that cannot be
     opened, crashes or runs out of memory is left out with the reason.
     """
@@ -43,7 +43,7 @@ def prove(
                 checks[form] = checker().check_engine(engine)
         except (EngineError, BuildError) as error:
             failed[form] = " ".join(error.what.split())  # not where: that folder is gone when the job is done
-    return Proofs(checks, failed)
+    return EngineChecks(checks, failed)
 
 
 def unlike(measured: Accuracy, simulated: Accuracy) -> str:
