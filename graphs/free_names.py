@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import cached_property
 
 import onnx_ir as ir
@@ -18,6 +17,8 @@ class FreeNames:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
+        self._value_numbers: dict[str, int] = {}  # a name that many are called like -> the last number taken
+        self._node_numbers: dict[str, int] = {}
 
     @cached_property
     def _values(self) -> set[str]:
@@ -34,7 +35,7 @@ class FreeNames:
 
     def value(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a value has that name."""
-        return free_name(wanted, self._values)
+        return free_name(wanted, self._values, self._value_numbers)
 
     def release(self, name: str) -> None:
         """A value of that name is gone."""
@@ -42,12 +43,18 @@ class FreeNames:
 
     def node(self, wanted: str) -> str:
         """``wanted``, or ``wanted_2``, … where a node has that name."""
-        return free_name(wanted, self._nodes)
+        return free_name(wanted, self._nodes, self._node_numbers)
 
 
-def free_name(wanted: str, taken: set[str]) -> str:
-    """``wanted``, or ``wanted_2``, … where it is among ``taken``, which the answer joins."""
-    tried = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
-    name = next(name for name in tried if name not in taken)
+def free_name(wanted: str, taken: set[str], numbers: dict[str, int] | None = None) -> str:
+    """``wanted``, or ``wanted_2``, … where it is among ``taken``, which the answer joins. ``numbers`` remembers up to
+    which all are taken.
+    """
+    name, number = wanted, (numbers or {}).get(wanted, 1)
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    if numbers is not None and number > 1:
+        numbers[wanted] = number
     taken.add(name)
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ SINGLE_FILE_BYTES = 256_000_000
 Chosen."""
 
 
-_ONE_AT_A_TIME = threading.Lock()
-"""``ir.save`` puts references to the new file in the place of the weights while it writes."""
+ONE_AT_A_TIME = threading.Lock()
+"""References to the new file are put in the place of the weights while a graph is written."""
 
 
 def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_FILE_BYTES) -> list[Path]:
@@ -33,11 +32,11 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     """
     path = Path(path)
     data = path.with_name(f"{path.name}.data")
-    with _writing(path), staged_file(path) as partial:
+    with writing(path), staged_file(path) as partial:
         if weight_bytes(model) <= single_file_bytes:
             partial.write_bytes(serialized(model))
             return [path]
-        with _ONE_AT_A_TIME, staged_file(data) as partial_data:  # in place before the model that names it
+        with ONE_AT_A_TIME, staged_file(data) as partial_data:  # in place before the model that names it
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
             release_weights(model)
             _rename_location(partial, data.name)
@@ -46,7 +45,7 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
 
 def serialized(model: ir.Model) -> bytes:
     """The model as one message, external weights included: for models that protobuf can hold (``weight_bytes``)."""
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         copy = _in_memory(model)
     data: bytes = ir.to_proto(copy).SerializeToString()
     return data
@@ -77,7 +76,7 @@ def _rename_location(path: Path, location: str) -> None:
 
 
 @contextmanager
-def _writing(path: Path, elsewhere: str = "choose another folder with -o") -> Iterator[None]:
+def writing(path: Path, elsewhere: str = "choose another folder with -o") -> Iterator[None]:
     """Turn a full disk, and whatever else keeps a model from being written, into ``BadInput`` naming ``path``."""
     try:
         yield
@@ -93,18 +92,3 @@ def _os_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
-
-
-@contextmanager
-def stored(model: ir.Model) -> Iterator[Path]:
-    """``model`` in a temporary folder with its weights beside it, where ONNX Runtime maps them by itself.
-
-    May be called from several threads. Raises ``BadInput`` where that folder cannot be written or is full.
-    """
-    with tempfile.TemporaryDirectory(prefix="enginewright-graph-") as folder:
-        path = Path(folder) / "model.onnx"
-        with _ONE_AT_A_TIME, _writing(path, "set TMPDIR to a folder with more"):
-            ir.save(model, path, external_data="model.data")
-        if weight_bytes(model) > SINGLE_FILE_BYTES:  # several threads may be reading those of a small one
-            release_weights(model)
-        yield path

@@ -13,8 +13,9 @@ from engines.engine import Array, Feed
 from engines.onnxruntime.engine import LARGE_BYTES, OnnxRuntimeEngine
 from engines.parallel import available_cores, in_turn
 from graphs.block_quantizers import expand_block_quantizers, has_block_quantizers
-from graphs.saving import stored, weight_bytes
+from graphs.saving import weight_bytes
 from graphs.shapes import activation_bytes
+from graphs.stored import stored
 
 Graph: TypeAlias = "ir.Model | Path | bytes"
 """In memory, in a file, or serialized."""

@@ -51,12 +51,10 @@ def solve(
     keep are chosen in the solve. Columns are settled in order of falling curvature.
     """
     order = _order(hessian, fours)  # the last is the first to be settled
-    down = order[:, :, None]
-    wanted = np.take_along_axis(weight.swapaxes(1, 2), down, axis=1)  # [groups, inputs, outputs]: a column is a row
-    mask = None if kept is None else np.take_along_axis(kept.swapaxes(1, 2), down, axis=1)
-    factor, curvature = _unit_factor(
-        np.take_along_axis(np.take_along_axis(hessian, down, axis=1), order[:, None], axis=2)
-    )
+    group = np.arange(len(order))[:, None]
+    wanted = weight.swapaxes(1, 2)[group, order]  # [groups, inputs, outputs]: a column is a row
+    mask = None if kept is None else kept.swapaxes(1, 2)[group, order]
+    factor, curvature = _unit_factor(_ordered(hessian, order))
     columns = _Columns(
         wanted,
         factor,
@@ -66,7 +64,7 @@ def solve(
     )
     settled = columns.settle()
     restored = np.empty_like(settled)
-    np.put_along_axis(restored, down, settled, axis=1)
+    restored[group, order] = settled
     return np.ascontiguousarray(restored.swapaxes(1, 2))
 
 
@@ -77,6 +75,13 @@ def _order(hessian: Floats, fours: Columns | None) -> Columns:
         return np.argsort(curvature, axis=1)
     ordered: Columns = fours[np.argsort(curvature[:, fours].sum(axis=2), axis=1)].reshape(len(hessian), -1)
     return ordered
+
+
+def _ordered(hessian: Floats, order: Columns) -> Floats:
+    """Both axes of inputs in ``order``: of a few large groups whole rows first, which are copied in one go."""
+    if len(hessian) > hessian.shape[1]:
+        return hessian[np.arange(len(order))[:, None, None], order[:, :, None], order[:, None]]
+    return np.stack([matrix[columns].take(columns, axis=1) for matrix, columns in zip(hessian, order, strict=True)])
 
 
 def _unit_factor(hessian: Floats) -> tuple[Floats, Floats]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from graphs.errors import BadInput, EnginewrightError
-from graphs.saving import save_model, stored
+from graphs.saving import save_model
 from optimizer.importing import import_model
 
 TEXT = """<ir_version: 10, opset_import: ["" : 21]>
@@ -113,24 +111,3 @@ def test_a_failure_leaves_the_old_file_whole(tmp_path: Path) -> None:
         save_model(broken, path)
     assert path.read_bytes() == before
     assert listing(tmp_path) == ["m.onnx"]
-
-
-def test_threads_may_store_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is written, references to a file of the moment stand in place of its weights."""
-    save = onnx.save
-
-    def slowly(*arguments: object, **options: object) -> None:
-        time.sleep(0.01)
-        save(*arguments, **options)
-
-    monkeypatch.setattr("onnx.save", slowly)
-    shared = large()
-    weight = shared.graph.initializers["w"].const_value
-
-    def read(_: int) -> bool:
-        with stored(shared) as path:
-            return bool(np.all(loaded(path) == 1))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, range(16)))
-    assert shared.graph.initializers["w"].const_value is weight

@@ -26,6 +26,7 @@ from graphs.files import to_json
 from graphs.lint import lint
 from graphs.macs import int8_share
 from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
+from graphs.stored import keeping_weights
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.passes.signed_codes import UnsignedCodes
@@ -93,6 +94,7 @@ class FormMaker:
         self._ranges: Observed | None = None
 
     def __enter__(self) -> FormMaker:
+        self._stack.enter_context(keeping_weights())
         return self
 
     def __exit__(
