@@ -115,7 +115,8 @@ class TritonModel:
     ``tensorrt_accelerator`` are the parameters under which ONNX Runtime hands the graph to TensorRT, None for not.
     ``parameters`` are a backend's own. ``keep_versions`` is how many version folders are served, the newest.
     ``version_compatible`` plans need an option of the server (``server_options``).
-    ``steps`` make it an ensemble, which has no file and no instances of its own.
+    ``steps`` make it an ensemble, which has no file and no instances of its own. ``origins`` say of a field where its
+    value is from, in a comment: Triton does not read them.
     """
 
     name: str
@@ -139,6 +140,7 @@ class TritonModel:
     rate_limit: RateLimit | None = None
     version_compatible: bool = False
     steps: tuple[EnsembleStep, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
 
     def message(self) -> dict[str, Value]:
         """The ``inference.ModelConfig`` message."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployment.served_engine import ServedEngine
 from deployment.triton import python_backend
-from deployment.triton.config import RateLimit, TritonModel
-from deployment.triton.containers import Container, check_graph, check_plan, containers_for
+from deployment.triton.config import TritonModel
+from deployment.triton.containers import check_graph, check_plan, containers_for
 from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_configs, warmup_requests
+from deployment.triton.measured import Searched
+from deployment.triton.options import PYTHON, TritonOptions
+from deployment.triton.origins import with_origins
 from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
@@ -23,53 +26,12 @@ _RTX_COMMENT = (
 )
 
 
-AUTO, PYTHON = "auto", "python"
-BACKENDS = (AUTO, PYTHON)
-"""Triton's own backend where it has one for an engine, or for each its Python backend, which runs our engine itself."""
 _ENGINE_MODEL = Path(python_backend.__file__).parent / "engine_model.py"
 _ENGINE_FOLDER = "engine"
 _PYTHON_COMMENT = (
     "Triton's Python backend runs the bundle's own engine. The package enginewright must be installed for the Python",
     "of that backend (pip install enginewright in the container).",
 )
-
-
-@dataclass(frozen=True)
-class TritonOptions:
-    """What the user decides of a model's configuration.
-
-    ``max_batch`` None takes the engine's own. ``queue_delay_us`` is how long a request may wait for company while an
-    instance is free; 0, Triton's own default, joins what is waiting anyway. ``preferred`` None takes what a plan is
-    tuned for. ``container`` is the Triton that will serve, None where nobody said. ``threads`` are ONNX Runtime's in
-    the Python backend, None a share of the cores.
-    """
-
-    max_batch: int | None = None
-    instances: int = 1
-    queue_delay_us: int = 0
-    cuda_graphs: bool = False
-    backend: str = AUTO
-    container: Container | None = None
-    keep_versions: int = 1
-    response_cache: bool = False
-    rate_limit: RateLimit | None = None
-    preferred: tuple[int, ...] | None = None
-    threads: int | None = None
-    version: int = 1
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise BadInput(
-                f"{self.backend!r} is no backend", where="--backend", expected=f"one of {', '.join(BACKENDS)}"
-            )
-        for option, value, least in (
-            ("--instances", self.instances, 1),
-            ("--queue-delay", self.queue_delay_us, 0),
-            ("--keep-versions", self.keep_versions, 1),
-            ("--model-version", self.version, 1),
-        ):
-            if value < least:
-                raise BadInput(f"is {value}", where=option, expected=f"{least} or more")
 
 
 @dataclass(frozen=True)
@@ -100,14 +62,21 @@ class ModelFolder:
 
 
 def describe_models(
-    name: str, bundle: Path, engines: Sequence[ServedEngine], options: TritonOptions
+    name: str,
+    bundle: Path,
+    engines: Sequence[ServedEngine],
+    options: TritonOptions,
+    found: Mapping[str, Searched] | None = None,
 ) -> list[ModelFolder]:
     """One model for all plans, one for what goes through ONNX Runtime on a GPU, one for the CPU; those that apply. With
-    the Python backend, one for each engine.
+    the Python backend, one for each engine. ``found`` is what was searched, by target.
 
     Raises ``BadInput`` for a plan that the named container does not load, and for an option that changes nothing.
     """
-    models = _models(name, bundle, engines, options)
+    models = [
+        replace(model, config=with_origins(model.config, model.engine, options, (found or {}).get(model.engine.target)))
+        for model in _models(name, bundle, engines, options)
+    ]
     for option, given, used in (
         ("--cuda-graphs", options.cuda_graphs, any(model.plans for model in models)),
         ("--queue-delay", options.queue_delay_us, any(model.config.max_batch_size > 1 for model in models)),
@@ -248,9 +217,9 @@ def _config(
         max_batch_size=batch,
         filename=filename,
         kind=kind,
-        instances=options.instances,
+        instances=options.instances or 1,
         preferred_batch_sizes=preferred_batches(engines[0], batch) if options.preferred is None else options.preferred,
-        queue_delay_us=options.queue_delay_us,
+        queue_delay_us=options.queue_delay_us or 0,
         warmup=warmup_requests(engines[0], batch),
         filename_of_capability=by_capability or {},
         tensorrt_accelerator=accelerator,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from pathlib import Path
 from deployment.served_engine import read_served_engines
 from deployment.triton.config import to_pbtxt
 from deployment.triton.ensemble import Around, with_functions
-from deployment.triton.models import ModelFolder, TritonOptions, describe_models
+from deployment.triton.measured import searches
+from deployment.triton.models import ModelFolder, describe_models
+from deployment.triton.options import TritonOptions
 from deployment.triton.protocol import parse_config, protocol_installed
 from deployment.triton.versions import check_version
 from engines.onnxruntime.engine import OnnxRuntimeEngine
@@ -46,6 +49,8 @@ def write_triton_repository(
     Each ``config.pbtxt`` is read with Triton's own protocol definition first, where tritonclient is installed.
 
     A model that is there already gets another version (``options.version``), and keeps its configuration.
+    What LoadGen's searches found of an engine decides instances and preferred batches where ``options`` do not; each
+    ``config.pbtxt`` says where its values are from.
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
     one.
     Raises ``BadInput`` for a folder that is no bundle, an unknown target, a batch beyond the profile, a name Triton
@@ -53,7 +58,14 @@ def write_triton_repository(
     """
     _check_name(name)
     engines = read_served_engines(bundle, targets)
-    models = describe_models(name, bundle, engines, options or TritonOptions())
+    asked = options or TritonOptions()
+    found = searches(bundle, asked.bench)
+    if asked.bench and not any(engine.target in found for engine in engines):
+        told = f"tells of {', '.join(found)}, and served is {', '.join(engine.target for engine in engines)}"
+        raise BadInput(
+            told, where=str(asked.bench[0]), fix="optimize bench BUNDLE --target NAME --search --json > FILE"
+        )
+    models = describe_models(name, bundle, engines, asked, found)
     if around is not None:
         models = _with_functions(bundle, models, around)
     version = options.version if options else 1
@@ -105,7 +117,8 @@ def _write_version(version: Path, model: ModelFolder) -> None:
 def write_config(folder: Path, model: ModelFolder) -> None:
     """``config.pbtxt`` of ``model``, read with Triton's own protocol definition before it is written, where that is
     installed."""
-    comment = "".join(f"# {line}\n" for line in model.comment)
+    why = [line for key, text in model.config.origins.items() for line in textwrap.wrap(f"{key}: {text}", 110)]
+    comment = "".join(f"# {line}\n" for line in (*model.comment, *why))
     text = comment + to_pbtxt(model.config.message())
     if protocol_installed():
         parse_config(text, f"{model.config.name}/config.pbtxt")

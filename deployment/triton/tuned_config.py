@@ -19,16 +19,20 @@ MOST_INSTANCES = 4
 """Copies of an engine tried on a GPU: NVIDIA's own configurations of T4 and A100 use 1 to 4. On a CPU, its cores."""
 TRIAL_SECONDS = 1.5
 """Of load for one configuration at one number of clients. Chosen."""
+_SEARCHED = ("max_batch_size", "instance_group.count", "max_queue_delay_microseconds")
+"""What of a configuration's origins a search replaces."""
 _THREADS = {"python": "threads", "onnxruntime": "intra_op_thread_count"}
 """What backends that run on a CPU call the threads of an instance: ours, and the README of onnxruntime_backend."""
 
 
-def tuned(config: TritonModel, values: Values) -> TritonModel:
-    """``config`` with ``values``; preferred batches and warm-up requests beyond them are left out."""
+def tuned(config: TritonModel, values: Values, origin: str = "") -> TritonModel:
+    """``config`` with ``values``; preferred batches and warm-up requests beyond them are left out. ``origin`` says
+    where the values are from."""
     largest = values.max_batch
     parameters = dict(config.parameters)
     if values.threads:
         parameters[_THREADS[config.backend]] = str(values.threads)
+    told = {name: origin if name in _SEARCHED and origin else why for name, why in config.origins.items()}
     warmed = {min(batch, largest): inputs for batch, inputs in config.warmup.items()}
     return replace(
         config,
@@ -38,6 +42,7 @@ def tuned(config: TritonModel, values: Values) -> TritonModel:
         preferred_batch_sizes=tuple(size for size in config.preferred_batch_sizes if size <= largest),
         warmup=warmed,
         parameters=parameters,
+        origins=told,
     )
 
 

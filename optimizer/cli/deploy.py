@@ -37,8 +37,9 @@ def deploy(
     backend: tritons.Backend = "auto",
     triton: tritons.Container = "",
     max_batch: tritons.MaxBatch = None,
-    instances: tritons.Instances = 1,
-    queue_delay: tritons.QueueDelay = 0,
+    instances: tritons.Instances = None,
+    queue_delay: tritons.QueueDelay = None,
+    bench: tritons.Bench = None,
     cuda_graphs: tritons.CudaGraphs = False,
     keep_versions: tritons.KeepVersions = 1,
     model_version: tritons.ModelVersion = 1,
@@ -80,7 +81,7 @@ def deploy(
 
     from deployment.triton.containers import parse_container
     from deployment.triton.local_server import STOP_SECONDS
-    from deployment.triton.models import TritonOptions
+    from deployment.triton.options import TritonOptions
     from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
@@ -103,6 +104,7 @@ def deploy(
         version=model_version,
         response_cache=response_cache,
         rate_limit=parse_rate_limit(rate_limit),
+        bench=tuple(bench or ()),
     )
     deployed = deploy_bundle(
         bundle,

@@ -32,9 +32,25 @@ MaxBatch = Annotated[
     int | None,
     Option(metavar="N", help="Largest batch; 0: none. Default: the engine's profile.", rich_help_panel=PANEL),
 ]
-Instances = Annotated[int, Option(metavar="N", help="Copies of the engine that run at once.", rich_help_panel=PANEL)]
+Instances = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        help="Copies of the engine that run at once. Default: what a LoadGen search found, else 1.",
+        rich_help_panel=PANEL,
+    ),
+]
 QueueDelay = Annotated[
-    int, Option(metavar="US", help="Microseconds that a request may wait for company.", rich_help_panel=PANEL)
+    int | None,
+    Option(metavar="US", help="Microseconds that a request may wait for company. Default: 0.", rich_help_panel=PANEL),
+]
+Bench = Annotated[
+    list[Path] | None,
+    Option(
+        metavar="FILE.json",
+        help="What optimize bench BUNDLE --search --json printed: its instances and batch are taken. Repeatable.",
+        rich_help_panel=PANEL,
+    ),
 ]
 CudaGraphs = Annotated[
     bool, Option("--cuda-graphs", help="Plans: have Triton capture CUDA graphs.", rich_help_panel=PANEL)

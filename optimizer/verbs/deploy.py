@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.triton.ensemble import Around
-from deployment.triton.models import TritonOptions
+from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.settings import listed

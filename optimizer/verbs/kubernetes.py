@@ -13,7 +13,7 @@ from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, service
 from deployment.kubernetes.yaml_text import to_yaml
 from deployment.triton.containers import CONTAINERS
-from deployment.triton.models import TritonOptions
+from deployment.triton.options import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from deployment.triton.server_options import server_options
 from engines.targets.mig import GPU_RESOURCE, check_gpu_resource

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.serving.closed_loop import closed_loop
 from deployment.triton.config import to_pbtxt
 from deployment.triton.local_server import local_server
-from deployment.triton.models import PYTHON, TritonOptions
+from deployment.triton.options import PYTHON, TritonOptions
 from deployment.triton.repository import write_triton_repository
 from deployment.triton.server_files import find_server
 from engines.engine import Array

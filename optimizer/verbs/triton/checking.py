@@ -19,7 +19,8 @@ from deployment.triton.check import (
     check_together,
 )
 from deployment.triton.control import ServerControl
-from deployment.triton.models import PYTHON, ModelFolder
+from deployment.triton.models import ModelFolder
+from deployment.triton.options import PYTHON
 from deployment.triton.served import served_engine
 from engines.apart import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec

@@ -12,7 +12,8 @@ from pathlib import Path
 from deployment.triton.control import ServerControl
 from deployment.triton.ensemble import Around
 from deployment.triton.local_server import local_server
-from deployment.triton.models import ModelFolder, TritonOptions
+from deployment.triton.models import ModelFolder
+from deployment.triton.options import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from deployment.triton.server_files import ServerFiles, find_server
 from deployment.triton.server_options import server_options

@@ -73,7 +73,8 @@ def tune_model(
     found = replace(found, server=control.version())
     said = f"Found by --optimize-for {request.goal.value} on tritonserver {found.server}: {found.text}."
     lines = tuple(textwrap.wrap(said, 110))
-    chosen = replace(model, config=tuned(model.config, found.chosen.values), comment=(*model.comment, *lines))
+    config = tuned(model.config, found.chosen.values, f"searched: {TRACE}")
+    chosen = replace(model, config=config, comment=(*model.comment, *lines))
     write_config(repository / name, chosen)
     write_json(repository / name / TRACE, found)
     control.load(name)

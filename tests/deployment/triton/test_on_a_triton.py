@@ -21,7 +21,7 @@ from deployment.triton.check import check_answers, check_together
 from deployment.triton.control import ServerControl
 from deployment.triton.ensemble import Around
 from deployment.triton.local_server import local_server
-from deployment.triton.models import PYTHON, TritonOptions
+from deployment.triton.options import PYTHON, TritonOptions
 from deployment.triton.repository import write_triton_repository
 from deployment.triton.served import served_engine
 from deployment.triton.server_files import INSTALL, find_server

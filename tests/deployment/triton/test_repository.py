@@ -15,7 +15,7 @@ from deployment.triton import repository
 from deployment.triton.config import RateLimit
 from deployment.triton.containers import parse_container
 from deployment.triton.ensemble import Around
-from deployment.triton.models import TritonOptions
+from deployment.triton.options import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from engines.engine import TensorSpec
 from engines.manifest import BackendName

@@ -9,7 +9,8 @@ import pytest
 
 from deployment.triton.containers import CONTAINERS
 from deployment.triton.ensemble import Around
-from deployment.triton.models import ModelFolder, TritonOptions
+from deployment.triton.models import ModelFolder
+from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.verbs import deploy, kubernetes

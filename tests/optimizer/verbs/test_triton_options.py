@@ -13,7 +13,7 @@ import pytest
 
 from deployment.triton.config import RateLimit
 from deployment.triton.containers import check_graph, check_plan, parse_container
-from deployment.triton.models import TritonOptions
+from deployment.triton.options import TritonOptions
 from deployment.triton.server_files import find_server
 from deployment.triton.tuning import Goal
 from engines.manifest import EngineManifest
