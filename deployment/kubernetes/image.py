@@ -5,12 +5,14 @@ from __future__ import annotations
 from deployment.kubernetes.workload import GRPC, HTTP, METRICS, MODELS, USER, server_arguments
 
 
-def dockerfile(base: str, repository: str, options: tuple[str, ...] = ()) -> str:
-    """For a folder that holds the model ``repository``; the server is not root, and may read it."""
+def dockerfile(base: str, repository: str, options: tuple[str, ...] = (), package: str = "") -> str:
+    """For a folder that holds the model ``repository``; the server is not root, and may read it. ``package`` is what
+    the models' Python needs beyond NVIDIA's image (``name==version``), empty for nothing."""
+    install = f"RUN python3 -m pip install --no-cache-dir '{package}'\n" if package else ""
     words = ", ".join(f'"{word}"' for word in ("tritonserver", *server_arguments(options)))
     return f"""\
 FROM {base}
-COPY --chown={USER}:{USER} {repository}/ {MODELS}/
+{install}COPY --chown={USER}:{USER} {repository}/ {MODELS}/
 USER {USER}:{USER}
 EXPOSE {HTTP} {GRPC} {METRICS}
 STOPSIGNAL SIGTERM

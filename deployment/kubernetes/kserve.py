@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deployment.kubernetes.workload import check_name
+from deployment.kubernetes.workload import LOCKED, USER, check_name, scratch_mounts, scratch_volumes
 from graphs.errors import BadInput
 
 
@@ -39,7 +39,11 @@ class ServiceOptions:
 def inference_service(name: str, options: ServiceOptions) -> dict[str, Any]:
     """The InferenceService. Raises ``BadInput`` for a name Kubernetes refuses."""
     check_name(name)
-    predictor: dict[str, Any] = {"minReplicas": options.min_replicas, "maxReplicas": options.max_replicas}
+    predictor: dict[str, Any] = {
+        "minReplicas": options.min_replicas,
+        "maxReplicas": options.max_replicas,
+        "volumes": scratch_volumes(),
+    }
     if options.gpu_resource and options.gpu_product:
         predictor["nodeSelector"] = {"nvidia.com/gpu.product": options.gpu_product}
     return {
@@ -59,6 +63,8 @@ def _model(options: ServiceOptions) -> dict[str, Any]:
         "protocolVersion": "v2",
         "storageUri": options.storage_uri,
         "resources": {"requests": amounts, "limits": amounts},
+        "securityContext": {**LOCKED, "runAsNonRoot": True, "runAsUser": USER},
+        "volumeMounts": scratch_mounts(),
     }
     if options.runtime_version:
         model["runtimeVersion"] = options.runtime_version

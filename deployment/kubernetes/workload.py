@@ -1,4 +1,4 @@
-"""A Triton server on Kubernetes without any operator: Deployment, Service and HorizontalPodAutoscaler.
+"""A Triton server on Kubernetes without any operator: Deployment, Service, HorizontalPodAutoscaler, disruption budget.
 
 The pod runs as nobody in particular: not as root, with a root file system that cannot be written, without
 capabilities, and without a token for the cluster's API. Fields: https://kubernetes.io/docs/reference/kubernetes-api/.
@@ -20,12 +20,22 @@ MODELS = "/models"
 PENDING = "nv_inference_pending_request_count"
 """Triton's gauge of requests that wait for an instance (docs/user_guide/metrics.md; from 23.12 on). What a pod has too
 much to do shows there first; utilization of the GPU does not tell, as a full one may be keeping up."""
+LOCKED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""A container's security context."""
 _STARTUP_SECONDS, _PERIOD = 600, 5
 """How long a server may take to be ready: TensorRT may build an engine on its first start. Chosen."""
 _DRAIN_SECONDS = 60
 """For requests that have begun when a pod ends. Chosen."""
 _LEAVE_SECONDS = 5
 """Between a pod's end and Triton's: until then Services still send it requests. Chosen."""
+_MARGIN_SECONDS = 10
+"""For Triton to close models after the last answer, before it is killed. Chosen: the one in the tests takes three."""
+_SCRATCH = "4Gi"
+"""Of ``/tmp``: engines that TensorRT built on the server, environments of the Python backend. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class PodOptions:
     """``image`` runs tritonserver; ``claim`` is a PersistentVolumeClaim that holds the model repository, at ``path`` in
     it, empty where the image holds it at ``/models``. ``gpu_resource`` empty asks for no GPU; ``gpu_product`` picks
     nodes by the label of NVIDIA's GPU feature discovery. ``waiting`` is how many requests may wait in a pod before
-    another is started.
+    another is started. ``capabilities`` ("7.5") are those of GPUs that plans are for: their nodes are preferred.
     """
 
     image: str
@@ -49,6 +59,7 @@ class PodOptions:
     memory: str = "4Gi"
     waiting: int = 8
     server_options: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
@@ -82,28 +93,27 @@ def deployment(name: str, options: PodOptions) -> dict[str, Any]:
             "selector": {"matchLabels": selector},
             # a rollout starts a new pod before it ends an old one
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": labels, "annotations": scrape}, "spec": _pod(options)},
+            "template": {"metadata": {"labels": labels, "annotations": scrape}, "spec": _pod(name, options)},
         },
     }
 
 
-def _pod(options: PodOptions) -> dict[str, Any]:
-    volumes: list[dict[str, Any]] = [
-        {"name": "tmp", "emptyDir": {}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
-    ]
+def _pod(name: str, options: PodOptions) -> dict[str, Any]:
+    volumes = scratch_volumes()
     if options.claim:
         volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": options.claim, "readOnly": True}})
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": _DRAIN_SECONDS + _LEAVE_SECONDS,
+        "terminationGracePeriodSeconds": _LEAVE_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
             "runAsGroup": USER,
             "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",  # a large volume is not walked through at every start
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "topologySpreadConstraints": [_apart(name)],
         "containers": [_container(options)],
         "volumes": volumes,
     }
@@ -111,11 +121,31 @@ def _pod(options: PodOptions) -> dict[str, Any]:
         pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
         if options.gpu_product:
             pod["nodeSelector"] = {"nvidia.com/gpu.product": options.gpu_product}
+        if options.capabilities:
+            wanted = [_has(capability) for capability in options.capabilities]
+            pod["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wanted}}
     return pod
 
 
+def _apart(name: str) -> dict[str, Any]:
+    """One node's end should not be that of all pods; where there is one node, they share it."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": name}},
+    }
+
+
+def _has(capability: str) -> dict[str, Any]:
+    """A node with such a GPU, by the labels of NVIDIA's GPU feature discovery."""
+    parts = zip(("major", "minor"), capability.split("."), strict=True)
+    terms = [{"key": f"nvidia.com/gpu.compute.{part}", "operator": "In", "values": [value]} for part, value in parts]
+    return {"weight": 100, "preference": {"matchExpressions": terms}}
+
+
 def _container(options: PodOptions) -> dict[str, Any]:
-    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]
+    mounts = scratch_mounts()
     if options.claim:
         inside = {"subPath": options.path} if options.path else {}
         mounts.append({"name": "models", "mountPath": MODELS, "readOnly": True, **inside})
@@ -135,13 +165,22 @@ def _container(options: PodOptions) -> dict[str, Any]:
         "livenessProbe": {**_probe("live"), "failureThreshold": 6},
         "readinessProbe": _probe("ready"),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_LEAVE_SECONDS)]}}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(LOCKED),
         "volumeMounts": mounts,
     }
+
+
+def scratch_volumes() -> list[dict[str, Any]]:
+    """What a server writes to, its root file system being locked. Shared memory counts as the pod's memory."""
+    return [
+        {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+    ]
+
+
+def scratch_mounts() -> list[dict[str, Any]]:
+    """Where a container finds them."""
+    return [{"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]
 
 
 def server_arguments(more: tuple[str, ...] = ()) -> list[str]:
@@ -186,4 +225,14 @@ def autoscaler(name: str, options: PodOptions) -> dict[str, Any]:
             # a model takes long to load: what was started is kept for a while
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
         },
+    }
+
+
+def disruption_budget(name: str, options: PodOptions) -> dict[str, Any]:
+    """The PodDisruptionBudget: who drains nodes takes one pod at a time, and is never held up by the only one."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": options.namespace},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": name}}},
     }

@@ -17,10 +17,10 @@ LOAD_SECONDS = 300.0
 
 
 class ServerControl:
-    """The server at ``grpc`` and ``http``, each ``HOST:PORT``; ``http`` empty where only gRPC was told."""
+    """The server at ``grpc``, ``http`` and ``metrics``, each ``HOST:PORT``; empty where only gRPC was told."""
 
-    def __init__(self, grpc: str, http: str = "") -> None:
-        self.grpc, self.http = grpc, http
+    def __init__(self, grpc: str, http: str = "", metrics: str = "") -> None:
+        self.grpc, self.http, self.metrics = grpc, http, metrics
         self._library = client_library("grpc")
         self._client: Any = self._library.InferenceServerClient(grpc)
 

@@ -84,7 +84,7 @@ def _running(
                 stderr=subprocess.STDOUT,
             ) as child,
         ):
-            control = ServerControl(f"{_HOST}:{grpc}", f"{_HOST}:{http}")
+            control = ServerControl(f"{_HOST}:{grpc}", f"{_HOST}:{http}", f"{_HOST}:{metrics}")
             try:
                 _wait(child, control, log)
                 yield control

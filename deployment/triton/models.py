@@ -19,6 +19,9 @@ from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
 from graphs.model_files import external_files
 
+_ENGINE_CACHE = "/tmp/trt_engine_cache"
+"""Where ONNX Runtime keeps engines that TensorRT built: its own choice is the server's working folder, which nobody but
+root may write to in NVIDIA's image."""
 _RTX_COMMENT = (
     "The plan of this target was built by TensorRT-RTX ahead of time. Triton's TensorRT backend loads plans of the",
     "full TensorRT only, so the typed model.onnx is served instead: ONNX Runtime hands it to TensorRT, which builds on",
@@ -176,7 +179,7 @@ def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
     The precision mode only permits what the graph's own types ask for.
     """
     mode = {"int8": "INT8", "fp16": "FP16"}.get(engine.manifest.precision, "FP32")
-    parameters = {"precision_mode": mode, "trt_engine_cache_enable": "true"}
+    parameters = {"precision_mode": mode, "trt_engine_cache_enable": "true", "trt_engine_cache_path": _ENGINE_CACHE}
     for bound in ("min", "opt", "max") if engine.manifest.profile.inputs else ():
         shapes = (
             f"{name}:{'x'.join(map(str, getattr(shape, bound)))}"

@@ -10,16 +10,18 @@ from pathlib import Path
 
 from deployment.kubernetes.image import dockerfile
 from deployment.kubernetes.kserve import ServiceOptions, inference_service
-from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, service
+from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, disruption_budget, service
 from deployment.kubernetes.yaml_text import to_yaml
 from deployment.triton.containers import CONTAINERS
-from deployment.triton.options import TritonOptions
+from deployment.triton.models import ModelFolder
+from deployment.triton.options import PYTHON, TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
 from deployment.triton.server_options import server_options
 from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_atomically
+from optimizer.version import version as installed
 
 SYSTEMS = ("kubernetes", "kserve", "docker")
 REPOSITORY, SERVICE, IMAGE = "repository", "inference-service.yaml", "Dockerfile"
@@ -55,32 +57,59 @@ def write_cluster_files(
     service_name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     gpu = _gpu(targets, options)
     least, most = _replicas(options.replicas or _USUAL_REPLICAS.get(system, "1"))
-    texts: Callable[[tuple[str, ...]], dict[str, str]]
+    python = triton is not None and triton.backend == PYTHON
+    if python and system != "docker" and not options.image:
+        fix = "build an image with it (optimize deploy BUNDLE docker --backend python), and name it: kubernetes --image"
+        raise BadInput("NVIDIA's image has no enginewright, which runs the engine", where="--backend python", fix=fix)
+    texts: Callable[[_Told], dict[str, str]]
     if system == "docker":
-        texts = partial(_docker, _base(triton, options))
+        texts = partial(_docker, _base(triton, options), _package() if python else "")
     elif system == "kserve":
         texts = partial(_kserve, service_name, _service(options, triton, gpu, least, most))
     else:
         texts = partial(_kubernetes, service_name, _pods(options, triton, gpu, least, most))
-    texts(())  # what is wrong is said before models are written
+    texts(_Told())  # what is wrong is said before models are written
     models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
-    found = texts(server_options(model.config for model in models))
+    found = texts(_Told(server_options(model.config for model in models), _capabilities(models)))
     for file, text in found.items():
         write_atomically(out / file, text.encode())
     return [*repository_files(out / REPOSITORY, models), *(out / file for file in found)]
 
 
-def _docker(base: str, words: tuple[str, ...]) -> dict[str, str]:
-    return {IMAGE: dockerfile(base, REPOSITORY, words)}
+def _package() -> str:
+    """Of this version; any, where this one runs from a checkout that was never installed."""
+    own = installed()
+    return "enginewright" if own.startswith("0+") else f"enginewright=={own}"
 
 
-def _kserve(name: str, asked: ServiceOptions, words: tuple[str, ...]) -> dict[str, str]:
-    return {SERVICE: to_yaml(inference_service(name, replace(asked, server_options=words)))}
+@dataclass(frozen=True)
+class _Told:
+    """What the models tell: options that their server needs, and the compute capabilities that their plans are for."""
+
+    words: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
 
-def _kubernetes(name: str, pods: PodOptions, words: tuple[str, ...]) -> dict[str, str]:
-    pods = replace(pods, server_options=words)
-    made = {"deployment": deployment, "service": service, "autoscaler": autoscaler}
+def _capabilities(models: Sequence[ModelFolder]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for model in models:
+        own = model.engine.manifest.compute_capability
+        if model.plans and own is not None:
+            found |= set(model.config.filename_of_capability) or {"{}.{}".format(*own)}
+    return tuple(sorted(found))
+
+
+def _docker(base: str, package: str, told: _Told) -> dict[str, str]:
+    return {IMAGE: dockerfile(base, REPOSITORY, told.words, package)}
+
+
+def _kserve(name: str, asked: ServiceOptions, told: _Told) -> dict[str, str]:
+    return {SERVICE: to_yaml(inference_service(name, replace(asked, server_options=told.words)))}
+
+
+def _kubernetes(name: str, pods: PodOptions, told: _Told) -> dict[str, str]:
+    pods = replace(pods, server_options=told.words, capabilities=told.capabilities)
+    made = {"deployment": deployment, "service": service, "autoscaler": autoscaler, "disruption": disruption_budget}
     return {f"{file}.yaml": to_yaml(make(name, pods)) for file, make in made.items()}
 
 

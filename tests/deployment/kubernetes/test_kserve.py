@@ -28,6 +28,14 @@ def test_a_gpu_service_asks_for_its_gpu() -> None:
     assert predictor["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-A100"}
 
 
+def test_its_container_is_as_locked_as_a_pod_of_ours() -> None:
+    predictor = written("net", ServiceOptions("pvc://m"))["spec"]["predictor"]
+    context = predictor["model"]["securityContext"]
+    assert context["readOnlyRootFilesystem"] and context["runAsNonRoot"] and context["runAsUser"] == 1000
+    assert {mount["name"] for mount in predictor["model"]["volumeMounts"]} == {"tmp", "shm"}
+    assert {volume["name"] for volume in predictor["volumes"]} == {"tmp", "shm"}
+
+
 def test_a_cpu_service_asks_for_none() -> None:
     predictor = written("net", ServiceOptions("s3://b/net", gpu_resource="", gpu_product="x"))["spec"]["predictor"]
     assert set(predictor["model"]["resources"]["limits"]) == {"cpu", "memory"}

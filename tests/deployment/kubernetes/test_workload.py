@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment.kubernetes.image import dockerfile
-from deployment.kubernetes.workload import PENDING, PodOptions, autoscaler, deployment, service
+from deployment.kubernetes.workload import PENDING, PodOptions, autoscaler, deployment, disruption_budget, service
 from deployment.kubernetes.yaml_text import to_yaml
 from engines.targets.mig import check_gpu_resource
 from graphs.errors import BadInput
@@ -35,9 +35,15 @@ OPTIONS = {
         "500m",
         "8Gi",
         server_options=("--rate-limit=execution_count",),
+        capabilities=("7.5", "8.0"),
     ),
 }
-MAKES = {"Deployment": deployment, "Service": service, "HorizontalPodAutoscaler": autoscaler}
+MAKES = {
+    "Deployment": deployment,
+    "Service": service,
+    "HorizontalPodAutoscaler": autoscaler,
+    "PodDisruptionBudget": disruption_budget,
+}
 VERSIONS = ("1.27", "1.32")
 """Of Kubernetes: an old one that clusters still run, and a later one."""
 
@@ -74,6 +80,20 @@ def test_a_pod_can_do_nothing_but_serve() -> None:
         "/v2/health/live",
         "/v2/health/ready",
     }
+
+
+def test_a_pod_has_time_to_drain_and_goes_where_its_plans_run() -> None:
+    """Kubernetes kills it after the grace period, the hook's seconds included; a plan is for one compute capability."""
+    pod = deployment("net", OPTIONS["a claim, and a slice of a GPU"])["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (drain,) = (int(word.split("=")[1]) for word in container["args"] if word.startswith("--exit-timeout-secs="))
+    hook = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > drain + hook
+    preferred = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    told = [{term["key"]: term["values"] for term in each["preference"]["matchExpressions"]} for each in preferred]
+    assert told[0] == {"nvidia.com/gpu.compute.major": ["7"], "nvidia.com/gpu.compute.minor": ["5"]}
+    assert len(told) == 2
+    assert "affinity" not in deployment("net", OPTIONS["an image that holds the models"])["spec"]["template"]["spec"]
 
 
 def test_pods_are_added_where_requests_wait() -> None:
@@ -122,7 +142,10 @@ def test_what_is_written_as_yaml_is_read_back(value: dict[str, Any]) -> None:
 
 
 def test_the_dockerfile_is_clean(tmp_path: Path) -> None:
-    text = dockerfile("nvcr.io/nvidia/tritonserver:25.06-py3", "repository", ("--rate-limit=execution_count",))
+    options = ("--rate-limit=execution_count",)
+    text = dockerfile("nvcr.io/nvidia/tritonserver:25.06-py3", "repository", options, "enginewright==1.2.3")
+    assert "RUN python3 -m pip install --no-cache-dir 'enginewright==1.2.3'\n" in text
+    assert "pip" not in dockerfile("nvcr.io/nvidia/tritonserver:25.06-py3", "repository")
     assert "USER 1000:1000" in text and '"--model-repository=/models"' in text
     beside = Path(sys.executable).parent  # where pip puts it, which need not be on the PATH
     linter = shutil.which("hadolint", path=os.pathsep.join([str(beside), os.environ["PATH"]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.samples.library import save_samples
 from benchmarks.serving.closed_loop import closed_loop
+from deployment.kubernetes.workload import PENDING
 from deployment.served_engine import read_served_engines
 from deployment.triton.check import check_answers, check_together
 from deployment.triton.control import ServerControl
@@ -222,6 +224,11 @@ def test_a_server_that_runs_already_is_checked(server: ServerControl, bundle: Pa
     other = deploy_triton(bundle, tmp_path / "other", name="elsewhere", options=options, check=check)
     assert not other.ok
     assert "FAIL: model 'elsewhere': is not in the server's repository" in "\n".join(triton_lines(other))
+
+
+def test_the_gauge_that_pods_are_scaled_by_is_there(server: ServerControl) -> None:
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as page:
+        assert f'{PENDING}{{model="rows",version="1"}} 0' in page.read().decode()
 
 
 def test_loadgen_is_a_client(server: ServerControl, engine: EngineBase, tmp_path: Path) -> None:

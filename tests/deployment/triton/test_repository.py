@@ -85,6 +85,7 @@ def test_an_rtx_plan_is_served_as_the_typed_graph(bundle: Path, add_engine: AddE
     assert dict(accelerators[0].parameters) == {
         "precision_mode": "INT8",
         "trt_engine_cache_enable": "true",
+        "trt_engine_cache_path": "/tmp/trt_engine_cache",
         "trt_profile_min_shapes": "input:1x3x224x224",
         "trt_profile_opt_shapes": "input:8x3x224x224",
         "trt_profile_max_shapes": "input:32x3x224x224",

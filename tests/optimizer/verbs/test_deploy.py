@@ -64,6 +64,17 @@ def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool,
     assert ("nvidia.com/gpu" in text) is gpu
 
 
+def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
+    """NVIDIA's has Triton's own backends, and not this package."""
+    python = TritonOptions(container=CONTAINERS["25.06"], backend="python")
+    deployed = deploy.deploy_bundle(tmp_path / "net", "docker", tmp_path / "image", triton=python)
+    assert "pip install --no-cache-dir 'enginewright" in deployed.files[-1].read_text()
+    for system in ("kubernetes", "kserve"):
+        cluster = ClusterOptions("pvc://models/net")
+        with pytest.raises(BadInput, match="NVIDIA's image has no enginewright"):
+            deploy.deploy_bundle(tmp_path / "net", system, tmp_path / "out", triton=python, cluster=cluster)
+
+
 def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="KServe must know where the models lie"):
         deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out")
