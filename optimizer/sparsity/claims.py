@@ -28,7 +28,8 @@ def with_sparsity(
     for name, claim in held.items():
         if name in found:
             pattern = TWO_FOUR if claim.sparse else ""
-            found[name] = replace(found[name], sparsity=pattern, sparsity_reason=claim.reason)
+            pruned = claim.sparse and not claim.given
+            found[name] = replace(found[name], sparsity=pattern, sparsity_reason=claim.reason, pruned=pruned)
     lost = [name for name, claim in claims.items() if claim.sparse and not held[name].sparse]
     return found, [f"{name}: pruned to 2:4, but {held[name].reason}" for name in lost]
 

@@ -16,7 +16,7 @@ class NodeSparsity:
 
     ``error`` is that of the layer's outputs relative to their variance, on calibration samples, and ``by_magnitude``
     what pruning by magnitude alone would leave; None where the layer was not solved for. ``likely_to_gain``: it is as
-    large as TensorRT's maintainers advise.
+    large as TensorRT's maintainers advise; ``given``: the weight has the pattern in the model as it came.
     """
 
     pattern: str
@@ -24,6 +24,7 @@ class NodeSparsity:
     error: float | None = None
     by_magnitude: float | None = None
     likely_to_gain: bool = False
+    given: bool = False
 
     @property
     def sparse(self) -> bool:
@@ -32,5 +33,6 @@ class NodeSparsity:
 
 def recorded(weight: SparseWeight) -> dict[str, NodeSparsity]:
     """Of each node that reads ``weight``, once everything prunable is pruned."""
-    found = NodeSparsity(DENSE if weight.reason else TWO_FOUR, weight.told, likely_to_gain=weight.likely_to_gain)
+    pattern = DENSE if weight.reason else TWO_FOUR
+    found = NodeSparsity(pattern, weight.told, likely_to_gain=weight.likely_to_gain, given=weight.given)
     return {str(node.name): found for node in weight.nodes}

@@ -13,7 +13,6 @@ from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.search.record import SearchRecord
 from optimizer.settings import Precision
-from optimizer.sparsity.eligible import GIVEN
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 
 TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"
@@ -77,8 +76,7 @@ class TypedForms:
     def pruned(self) -> bool:
         """Whether zeros of that pattern were made here, by changing weights."""
         form = self.typed or self.int8
-        found = form.plan.nodes.values() if form is not None else ()
-        return any(node.sparsity and node.sparsity_reason != GIVEN for node in found)
+        return form is not None and any(node.pruned for node in form.plan.nodes.values())
 
     @property
     def quantized_on_cpu(self) -> str:
