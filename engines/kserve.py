@@ -46,7 +46,7 @@ class KserveEngine(EngineBase):
         protocol: Protocol = "grpc",
     ) -> None:
         self._library = client_library(protocol)
-        self._address, self._model, self._version, self._protocol = address, model, version, protocol
+        self._model, self._version, self._protocol = model, version, protocol
         self._where = f"{protocol}://{address}/{model}"
         if protocol == "grpc":
             options = self._library.KeepAliveOptions()

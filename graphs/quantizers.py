@@ -60,11 +60,6 @@ class Pair:
         """Who reads the dequantized numbers, and as which operand."""
         return [(use.node, use.idx) for node in self.dequantizes for use in node.outputs[0].uses()]
 
-    @property
-    def is_result(self) -> bool:
-        """Whether a graph's output is what comes out of it."""
-        return any(node.outputs[0].is_graph_output() for node in self.dequantizes)
-
 
 @dataclass(frozen=True)
 class Weight:

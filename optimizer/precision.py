@@ -37,8 +37,8 @@ class NodePrecision:
     output SQNR measured with only this node quantized; ``drift_db`` the SQNR of its own result against FP32 with all
     the graph as planned; ``milliseconds`` what its kernel takes of one inference on the engine that runs this graph:
     each where it was measured. ``sparsity`` is ``2:4`` where the weight has that pattern in this very graph, else
-    empty; ``sparsity_reason`` says why it has, or why it stays dense though 2:4 was asked for; ``pruned``: its zeros were made
-    here, by changing the weight."""
+    empty; ``sparsity_reason`` says why it has, or why it stays dense though 2:4 was asked for; ``pruned``: its zeros
+    were made here, by changing the weight."""
 
     dtype: Dtype
     reason: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 from benchmarks.mlperf.rules import ModelFacts, check_division
 from benchmarks.mlperf.summary import WorkloadSummary
@@ -14,18 +13,6 @@ from benchmarks.workloads.registry import find_workload
 from benchmarks.workloads.targets import judge_accuracy
 from benchmarks.workloads.workload import Workload
 from graphs.errors import BadInput
-
-
-@dataclass(frozen=True)
-class WorkloadRun:
-    """LoadGen's side and the task's side of a run."""
-
-    result: LoadgenResult
-    summary: WorkloadSummary
-
-    @property
-    def ok(self) -> bool:
-        return self.result.valid and (self.summary.accuracy is None or self.summary.accuracy.ok)
 
 
 def workload_settings(workload: Workload, settings: LoadgenSettings, *, mlperf: bool) -> LoadgenSettings:
@@ -39,16 +26,6 @@ def workload_settings(workload: Workload, settings: LoadgenSettings, *, mlperf: 
     official = (workload.mlperf_name or workload.name) if mlperf else ""
     bound = workload.server_latency_ms or settings.latency_bound_ms
     return replace(settings, official=official, latency_bound_ms=bound)
-
-
-def run_workload(request: LoadgenRequest, facts: ModelFacts | None = None, reference: str = "") -> WorkloadRun:
-    """Run ``request``, whose ``task`` is a workload's, and judge it.
-
-    ``facts`` say how the engine came about; ``reference`` is an FP32 model to score on the same samples, in place of
-    MLPerf's published figure.
-    """
-    result = run_loadgen(request)
-    return WorkloadRun(result, summarise_workload(request, result, facts or ModelFacts(), reference))
 
 
 def summarise_workload(

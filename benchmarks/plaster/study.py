@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.measurement import Latency
@@ -11,7 +10,6 @@ from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.published.results import Published
 from benchmarks.report.model import LoadgenSummary, OutputFidelity, Plaster
 from benchmarks.timing.steady import Steadiness
-from graphs.files import read_json
 
 SCHEMA = 1
 """Version of the layout of plaster.json."""
@@ -84,8 +82,3 @@ class Study:
     @property
     def trusted(self) -> bool:
         return all(found.trusted for found in self.steadiness.values())
-
-
-def read_study(path: Path) -> Study:
-    """Read ``plaster.json``. Raises ``BadInput`` naming the field that does not fit."""
-    return read_json(path, Study)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from engines.targets.boards import GPUS, SPARSE_TENSOR_CORES, GpuRates, words_of
+from engines.targets.boards import GPUS, SPARSE_TENSOR_CORES, GpuRates
 from engines.targets.builders import Builders, builders_of
 from graphs.errors import BadInput
 
@@ -159,20 +159,3 @@ def rates_of(name: str) -> GpuRates:
         known = ", ".join(dict.fromkeys([*(t.name for t in TARGETS.values() if t.board), *GPUS]))
         raise BadInput(f"no peak rates are known for {name!r}", where="--target", expected=f"one of {known}")
     return found
-
-
-def rates_of_board(name: str, capability: tuple[int, int]) -> GpuRates | None:
-    """The board that a driver's name says (``"NVIDIA A100-PCIE-40GB"``); of several that fit as well, the one that
-    stands for a target. None where no row has that name."""
-    words, standing = words_of(name), {target.board for target in TARGETS.values()}
-    fits = {gpu.name: _matches(gpu.name.split("-"), words) for gpu in GPUS.values() if gpu.capability == capability}
-    best = max(fits, key=lambda board: (fits[board], board in standing), default="")
-    return GPUS[best] if fits.get(best) else None
-
-
-def _matches(parts: list[str], words: list[str]) -> int:
-    """How many parts of a board's name begin a word of the driver's; none where the chip itself is another."""
-    chip = next((part for part in parts if part != "rtx"), "")
-    if chip not in words:
-        return 0
-    return sum(any(word.startswith(part) for word in words) for part in parts)

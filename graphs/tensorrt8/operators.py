@@ -40,8 +40,6 @@ REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
     *("ReduceSum", "ReduceSumSquare"),
 )
-PLUGINS = frozenset({"RoiAlign", "InstanceNormalization"})
-"""Those that the parser makes plugins of: they need libnvinfer_plugin beside the parser."""
 DTYPES = frozenset(
     {
         *(ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.INT8, ir.DataType.INT32),

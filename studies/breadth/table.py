@@ -14,7 +14,6 @@ from statistics import median
 
 from studies.breadth.row import Outcome, Row, read
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "breadth.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 RANDOM, BACKEND = "random graphs", "backend"
 _LONGEST = 200  # characters of a reason in the page

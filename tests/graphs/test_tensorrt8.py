@@ -9,13 +9,13 @@ from graphs.lint import Rule
 from graphs.shapes import infer_shapes
 from graphs.tensorrt8.lint import lint_tensorrt8
 from graphs.tensorrt8.operator_checks import CHECKS
-from graphs.tensorrt8.operators import OPSET, PLUGINS, SUPPORTED
+from graphs.tensorrt8.operators import OPSET, SUPPORTED
 
 
 def test_the_list_names_operators_of_its_opset() -> None:
     for name in SUPPORTED:
         assert onnx.defs.get_schema(name, OPSET).deprecated is False
-    assert set(CHECKS) | PLUGINS <= SUPPORTED
+    assert set(CHECKS) <= SUPPORTED
     newer = {"LayerNormalization", "GroupNormalization", "Gelu", "Mish", "IsInf", "CastLike", "Hardmax"}
     assert not newer & SUPPORTED
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer import api, pipeline
+from optimizer import main_job, pipeline
 from optimizer.call import call_text
 from optimizer.cli import running
 from optimizer.cli.main import main
@@ -28,7 +28,7 @@ def test_the_call_can_be_made_again() -> None:
         "out='/there')"
     )
     seen: list[Settings] = []
-    again = {"optimize": lambda model, out, **options: seen.append(api.apply_options(Settings(), options))}
+    again = {"optimize": lambda model, out, **options: seen.append(main_job.apply_options(Settings(), options))}
     eval(text, again)
     assert seen == [Settings(Precision.FP16, ("cpu", "t4"), "calib", max_drop=0.02, loadgen=())]
 
@@ -49,11 +49,17 @@ def test_python_callers_and_the_command_are_told_apart(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pipeline, "run", run)
     with pytest.raises(KeyboardInterrupt):
-        api.optimize("m.onnx", samples=3)
+        main_job.optimize("m.onnx", samples=3)
     with pytest.raises(SystemExit):
         main(["m.onnx", "--samples", "3", "-q"])
-    assert running.optimize is api.optimize
+    assert running.optimize is main_job.optimize
     assert commands == [
         f"optimize('m.onnx', samples=3, out='{tmp_path}/m.optimized')",
         "optimize m.onnx --samples 3 -q",
     ]
+
+
+def test_every_public_name_is_there() -> None:
+    import optimizer
+
+    assert all(getattr(optimizer, name) is not None for name in optimizer.__all__)

@@ -17,14 +17,14 @@ from benchmarks.memory import EngineMemory
 from benchmarks.plaster import figures
 from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.page import panels, render_study
-from benchmarks.plaster.study import STUDY_FILE, Study, Variant, read_study
+from benchmarks.plaster.study import STUDY_FILE, Study, Variant
 from benchmarks.plaster.text import show_study
 from benchmarks.published.results import published_results
 from benchmarks.report.model import OutputFidelity, Plaster
 from benchmarks.timing.bursts import Ratio
 from benchmarks.timing.conditions import Conditions
 from benchmarks.timing.steady import Outlier, Spread, Steadiness
-from graphs.files import write_json
+from graphs.files import read_json, write_json
 from tests.benchmarks.report.browser import needs_chromium, opened
 from tests.benchmarks.report.outline import HOSTILE, outline
 
@@ -77,7 +77,7 @@ def study() -> Study:
 
 def test_a_study_comes_back_equal(study: Study, tmp_path: Path) -> None:
     write_json(tmp_path / STUDY_FILE, study)
-    assert read_study(tmp_path / STUDY_FILE) == study
+    assert read_json(tmp_path / STUDY_FILE, Study) == study
 
 
 def test_the_picture_compares_every_variant_on_every_axis(study: Study) -> None:

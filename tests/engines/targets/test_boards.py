@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.targets.boards import GPUS
-from engines.targets.target import CPU, TARGETS, rates_of, rates_of_board
+from engines.targets.target import CPU, TARGETS, rates_of
 from graphs.errors import BadInput
 
 
@@ -45,30 +45,3 @@ def test_names_of_targets_and_boards() -> None:
     assert rates_of("a100-pcie-40gb").bandwidth == 1555
     with pytest.raises(BadInput, match=r"no peak rates are known for 'p100'[\s\S]*a100-pcie-40gb"):
         rates_of("p100")
-
-
-@pytest.mark.parametrize(
-    ("driver", "capability", "name"),
-    [
-        ("Tesla T4", (7, 5), "t4"),
-        ("NVIDIA A100-SXM4-80GB", (8, 0), "a100-sxm-80gb"),
-        ("NVIDIA A100-PCIE-40GB", (8, 0), "a100-pcie-40gb"),
-        ("NVIDIA A100 80GB PCIe", (8, 0), "a100-pcie-80gb"),
-        ("NVIDIA A30", (8, 0), "a30"),
-        ("NVIDIA H100 80GB HBM3", (9, 0), "h100-sxm"),
-        ("NVIDIA H100 PCIe", (9, 0), "h100-pcie"),
-        ("NVIDIA H200", (9, 0), "h200-sxm"),
-        ("NVIDIA GeForce RTX 4090", (8, 9), "rtx4090"),
-        ("NVIDIA GeForce RTX 4090 Laptop GPU", (8, 9), None),
-        ("NVIDIA L4", (8, 9), "l4"),
-        ("NVIDIA RTX A6000", (8, 6), "rtx-a6000"),
-        ("NVIDIA GeForce RTX 3060", (8, 6), None),
-        ("Tesla V100-SXM2-16GB", (7, 0), "v100-sxm"),
-        ("Tesla V100-PCIE-32GB", (7, 0), "v100-pcie"),
-        ("NVIDIA Jetson Xavier NX Developer Kit", (7, 2), "xavier-nx"),
-        ("Tesla P100-PCIE-16GB", (6, 0), None),
-    ],
-)
-def test_a_drivers_name_finds_its_board(driver: str, capability: tuple[int, int], name: str | None) -> None:
-    found = rates_of_board(driver, capability)
-    assert (found.name if found else None) == name
