@@ -20,7 +20,7 @@ from deployment.triton.measured import searches
 from deployment.triton.models import ModelFolder, describe_models
 from deployment.triton.options import TritonOptions
 from deployment.triton.protocol import parse_config, protocol_installed
-from deployment.triton.versions import check_version
+from deployment.triton.versions import Place, check_version
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from graphs.files import link_or_copy, write_atomically
@@ -48,7 +48,8 @@ def write_triton_repository(
     ``around`` puts functions of the user's before and after the one model there is, as an ensemble of its name.
     Each ``config.pbtxt`` is read with Triton's own protocol definition first, where tritonclient is installed.
 
-    A model that is there already gets another version (``options.version``), and keeps its configuration.
+    A model that is there already gets another version (``options.version``), and keeps its configuration; where the
+    very same is there nothing is written.
     What LoadGen's searches found of an engine decides instances and preferred batches where ``options`` do not; each
     ``config.pbtxt`` says where its values are from.
     Models are written beside ``out`` and renamed into it when all are complete; a server that polls never sees half of
@@ -71,9 +72,11 @@ def write_triton_repository(
     version = options.version if options else 1
     added = [check_version(out / model.config.name, model, version) for model in models]
     with _repository(out) as beside, ExitStack() as all_complete:
-        for model, beside_others in zip(models, added, strict=True):
+        for model, place in zip(models, added, strict=True):
             folder = out / model.config.name
-            if beside_others:
+            if place is Place.SAME:
+                continue
+            if place is Place.BESIDE:
                 final = folder / str(version)
                 _write_version(all_complete.enter_context(staged(final, beside=beside)), model)
             else:

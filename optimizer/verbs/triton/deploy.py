@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from deployment.triton.server_files import ServerFiles, find_server
 from deployment.triton.server_options import server_options
 from deployment.triton.tuning import Tuning
 from engines.kserve import client_library
+from graphs.errors import BadInput
 from optimizer.verbs.triton.checking import Checked, CheckRequest, check_model
 from optimizer.verbs.triton.tune import TuneRequest, tune_model
 
@@ -67,10 +68,11 @@ def deploy_triton(
     if check or tune:  # what is missing is said before anything is written
         client_library("grpc")
         here = None if _REMOTE.fullmatch(request.server) else find_server(request.server)
+    before = set(out.glob("*/*"))
     models = write_triton_repository(bundle, out, name=name, targets=targets, options=options, around=around)
     if not check and not tune:
         return TritonDeployment(out, repository_files(out, models), models)
-    with _server(here, request.server, out, models) as control:
+    with _unless_refused(out, models, before), _server(here, request.server, out, models) as control:
         backends = here.backend_names if here else None
         version, tunings = control.version(), dict[str, Tuning]()
         if tune is not None:
@@ -79,6 +81,23 @@ def deploy_triton(
             tunings = {model.config.name: found for model, found in pairs if found}
         checks = [check_model(bundle, model, control, request, backends) for model in models if not model.part]
     return TritonDeployment(out, repository_files(out, models), models, checks, tunings, version)
+
+
+@contextmanager
+def _unless_refused(out: Path, models: Sequence[ModelFolder], before: Collection[Path]) -> Iterator[None]:
+    """What was written beyond ``before`` goes where it turns out that what was asked for cannot be done: the command
+    that is put right would find it in its way."""
+    try:
+        yield
+    except BadInput:
+        for folder in {out / model.config.name for model in models}:
+            for path in set(folder.iterdir()) - set(before):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        if not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 @contextmanager

@@ -312,10 +312,26 @@ def test_a_version_is_added_to_a_model_that_it_fits(bundle: Path, add_engine: Ad
 
 def test_a_model_already_there_is_kept(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
     add_engine("cpu", "onnxruntime")
-    write_triton_repository(bundle, tmp_path / "repo", name="net")
+    repo = tmp_path / "repo"
+    write_triton_repository(bundle, repo, name="net")
     with pytest.raises(BadInput, match="already there"):
-        write_triton_repository(bundle, tmp_path / "repo", name="net")
-    assert tree(tmp_path / "repo") == ["net/1/model.onnx", "net/config.pbtxt"]
+        write_triton_repository(bundle, repo, name="net", options=TritonOptions(instances=2))
+    (bundle / "engines/cpu/model.onnx").write_bytes(b"another engine")
+    with pytest.raises(BadInput, match="already there"):
+        write_triton_repository(bundle, repo, name="net")
+    assert tree(repo) == ["net/1/model.onnx", "net/config.pbtxt"]
+
+
+def test_the_same_command_again_changes_nothing(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    """A server may poll the folder; and a check is asked for once the repository is written."""
+    pytest.importorskip("tritonclient")
+    add_engine("cpu", "onnxruntime")
+    repo = tmp_path / "repo"
+    first = write_triton_repository(bundle, repo, name="net")
+    times = {path: path.stat().st_mtime_ns for path in repo.rglob("*")}
+    again = write_triton_repository(bundle, repo, name="net")
+    assert {path: path.stat().st_mtime_ns for path in repo.rglob("*")} == times
+    assert [model.config for model in again] == [model.config for model in first]
 
 
 def test_a_file_in_the_place_of_a_model_is_named(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from optimizer.verbs.triton.options import (
     parse_rate_limit,
     tune_request,
 )
+from tests.deployment.serving.conftest import times, write_bundle
 
 
 def plan(version: str, **options: str) -> EngineManifest:
@@ -74,6 +75,22 @@ def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
         ServerControl("127.0.0.1:9").version()
     with pytest.raises(BadInput, match="no bundle with engines"):
         deploy_triton(tmp_path, tmp_path / "out", name="net", check=CheckRequest("127.0.0.1:9"))
+
+
+def test_what_was_written_goes_where_it_cannot_be_checked_as_asked(tmp_path: Path) -> None:
+    """The command put right would find it in its way. What was there before stays."""
+    pytest.importorskip("tritonclient.grpc")
+    made = write_bundle(tmp_path / "net", times(2))
+    asked = CheckRequest("127.0.0.1:9")
+    with pytest.raises(BadInput, match="no server answers"):
+        deploy_triton(made, tmp_path / "out", name="net", check=asked)
+    assert not (tmp_path / "out").exists()
+    deploy_triton(made, tmp_path / "out", name="net")
+    with pytest.raises(BadInput, match="no server answers"):
+        deploy_triton(made, tmp_path / "out", name="net", check=asked)
+    with pytest.raises(BadInput, match="no server answers"):
+        deploy_triton(made, tmp_path / "out", name="net", options=TritonOptions(version=2), check=asked)
+    assert sorted(path.name for path in (tmp_path / "out/net").iterdir()) == ["1", "config.pbtxt"]
 
 
 @pytest.mark.parametrize(
