@@ -11,6 +11,15 @@ from graphs.errors import BadInput
 
 MIB = 1 << 20  # bytes
 
+_OPTIONS = {
+    "requests": "--max-requests",
+    "request_bytes": "--max-request",
+    "memory_bytes": "--max-memory",
+    "connections": "--max-connections",
+    "client_seconds": "--client-timeout",
+}
+"""What the command calls them."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -26,9 +35,9 @@ class Limits:
     client_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise BadInput(f"{value} is no limit", where=name, expected="more than 0")
+        for name, option in _OPTIONS.items():
+            if (value := getattr(self, name)) <= 0:
+                raise BadInput(f"{value} is no limit", where=option, expected="more than 0")
         if self.request_bytes > self.memory_bytes:
             what = f"one request may take {self.request_bytes // MIB} MiB, all together {self.memory_bytes // MIB}"
             raise BadInput(what, where="--max-request", expected="at most --max-memory")

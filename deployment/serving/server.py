@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -44,8 +47,31 @@ class Endpoint:
         except ValueError:
             return self.host == "localhost"
 
+    def check(self) -> None:
+        """Raises ``BadInput`` for a host that is none here, and a port that is taken: before models are loaded, and
+        without what gRPC's library itself would write."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        for option, port in (("--port", self.http_port), ("--grpc-port", self.grpc_port)):
+            try:
+                socket.create_server((self.host, port), family=family).close()
+            except (OSError, OverflowError) as error:
+                raise _not_listening(self, port, option, error) from error
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise BadInput("is empty", where="--host", expected="an address of this machine; 0.0.0.0 for all")
+        if self.http_port and self.http_port == self.grpc_port:
+            raise BadInput(f"both are {self.http_port}", where="--port, --grpc-port", fix="choose another one")
+
     def address(self, port: int) -> str:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+def _not_listening(endpoint: Endpoint, port: int, option: str, error: Exception) -> BadInput:
+    number = getattr(error, "errno", None) or 0
+    why = os.strerror(number).lower() if number > 0 else getattr(error, "strerror", None) or str(error)
+    where = f"{option} {port}" if number in (errno.EADDRINUSE, errno.EACCES, 0) else f"--host {endpoint.host}"
+    return BadInput(f"cannot listen on {endpoint.address(port)}: {why}", where=where, fix="choose another one")
 
 
 class Server:
@@ -73,6 +99,7 @@ class Server:
     async def start(self) -> None:
         """Load every model, then listen. Raises ``EnginewrightError`` for a bundle that cannot be served, ``BadInput``
         for a port that is taken."""
+        self._endpoint.check()
         try:
             for name in self.repository.models:
                 await self.repository.load(name)
@@ -104,8 +131,8 @@ class Server:
         host, port = self._endpoint.host, self._endpoint.http_port
         try:
             self._http = await asyncio.get_running_loop().create_server(factory, host, port, backlog=1024)
-        except (OSError, OverflowError) as error:
-            raise BadInput(f"cannot listen: {error}", where=f"--port {port}", fix="choose another one") from error
+        except OSError as error:  # taken since it was looked at
+            raise _not_listening(self._endpoint, port, "--port", error) from error
         self.http_port = self._http.sockets[0].getsockname()[1]
 
     async def _start_grpc(self, access: Access) -> None:

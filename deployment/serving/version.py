@@ -54,6 +54,9 @@ class ServingOptions:
             if (value := getattr(self, name)) < smallest:
                 option = f"--{name.removesuffix('_us').replace('_', '-')}"
                 raise BadInput(f"{value} is too small", where=option, expected=f"{smallest} or more")
+        if self.queue_delay_us and self.max_batch == 1:
+            what = "changes nothing: no request is joined with another (--max-batch 1)"
+            raise BadInput(what, where="--queue-delay", fix="leave one of them out")
 
 
 class ServedVersion:

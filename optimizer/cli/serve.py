@@ -52,12 +52,14 @@ def serve(
     from deployment.serving.server import Endpoint
     from deployment.serving.version import ServingOptions
     from optimizer.cli.endings import FOR_EVER, PATIENCE, PATIENCE_S
+    from optimizer.numbers_given import check_not_negative
     from optimizer.verbs.serve import read_token, serve_bundles, target_named
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    PATIENCE.grant(signal.SIGTERM, max(drain, 0) + PATIENCE_S)
+    check_not_negative({"--drain": drain})
+    PATIENCE.grant(signal.SIGTERM, drain + PATIENCE_S)
     PATIENCE.grant(signal.SIGHUP, FOR_EVER)
     serve_bundles(
         bundles,

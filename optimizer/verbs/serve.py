@@ -106,7 +106,8 @@ def read_token(file: Path | None) -> str:
     try:
         token = file.read_text().strip().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", where=str(file)) from error
+        why = error.strerror if isinstance(error, OSError) else "is no text"
+        raise BadInput(f"cannot be read: {why}", where=str(file)) from error
     if not token or not token.isascii() or not token.isprintable():
         raise BadInput("holds no token", where=str(file), expected="one line of printable ASCII characters")
     return token
