@@ -47,6 +47,7 @@ def fleet(
     from optimizer.cli.options import settings_of
     from optimizer.cli.printing import console
     from optimizer.cli.progress import ProgressLines
+    from optimizer.events import Event, Listener, Note
     from optimizer.settings import Settings
     from optimizer.verbs.fleet import render, run_fleet
 
@@ -66,10 +67,18 @@ def fleet(
     settings = settings_of(given, settings_of(from_file, Settings()))
     with ProgressLines(only_warnings=quiet) as view:
 
-        def listeners(model: Path) -> list[ProgressLines]:
-            if not quiet:
-                print(model, file=sys.stderr)
-            return [view]
+        def listeners(model: Path) -> list[Listener]:
+            """Name the model before the first line about it."""
+            told = False
+
+            def listen(event: Event) -> None:
+                nonlocal told
+                if not told and (not quiet or (isinstance(event, Note) and event.level == "warning")):
+                    print(model, file=sys.stderr, flush=True)
+                    told = True
+                view(event)
+
+            return [listen]
 
         found = run_fleet(models, settings, out, ray=ray, force=force, listeners=listeners)
     if json:

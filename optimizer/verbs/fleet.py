@@ -81,6 +81,7 @@ def run_fleet(
     with RayCluster(ray) if ray else _here() as cluster:
         if cluster is not None:
             cluster.check(resolve_targets(targets, native_target()))
+        _make(out)
         rows = []
         for model, name in zip(models, names, strict=True):
             started = time.perf_counter()
@@ -104,11 +105,18 @@ def run_fleet(
             rows.append(FleetModel(str(model), folder.name, report.status, engines, seconds, exit_code=code))
     fleet = Fleet(rows, list(targets), ray)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / SUMMARY, fleet)
     except OSError as error:
         raise unwritable(out, error) from None
     return fleet
+
+
+def _make(out: Path) -> None:
+    """Raises ``BadInput`` where no folder can be, before models are worked on."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from None
 
 
 def _here() -> AbstractContextManager[RayCluster | None]:
@@ -144,4 +152,6 @@ def render(fleet: Fleet, console: Console) -> None:
     console.print(table)
     for row in fleet.models:
         if row.error:
-            console.print(f"{row.model}: {row.error}", style="red", markup=False, soft_wrap=True)
+            first, *rest = row.error.removeprefix(f"{row.model}: ").splitlines()
+            lines = [f"{row.model}: {first}", *(f"  {line}" for line in rest)]
+            console.print("\n".join(lines), style="red", markup=False, soft_wrap=True)
