@@ -3,16 +3,16 @@
 from optimizer import optimize
 result = optimize("model.onnx", precision="int8", data="calib/", targets=["cpu", "t4", "a100"])
 
-``verify``, ``compare`` and ``deploy`` are the other verbs that a pipeline calls.
+``update``, ``verify``, ``compare`` and ``deploy`` are the other verbs that a pipeline calls.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimizer.api import compare, deploy, optimize, verify
+    from optimizer.api import compare, deploy, optimize, update, verify
     from optimizer.result import Result
 
-__all__ = ["Result", "compare", "deploy", "optimize", "verify"]
+__all__ = ["Result", "compare", "deploy", "optimize", "update", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.main_job import optimize
 from optimizer.result import Result
+from optimizer.updating import update
 
 if TYPE_CHECKING:
     from optimizer.verbs.compare import Comparison
     from optimizer.verbs.deploy import Deployed
     from optimizer.verbs.verify import Verification
 
-__all__ = ["Result", "compare", "deploy", "optimize", "verify"]
+__all__ = ["Result", "compare", "deploy", "optimize", "update", "verify"]
 
 
 def verify(bundle: str | Path, *, public_key: str | Path | None = None) -> Verification:

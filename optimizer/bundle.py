@@ -16,6 +16,7 @@ from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, unwritable, write_atomically, write_json
 from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
+from optimizer.recorded_settings import RecordedSettings
 
 SUFFIX = ".optimized"
 """What the main job ends the name of a bundle's folder with."""
@@ -28,6 +29,8 @@ MODEL, PLAN, TABLE = "model.onnx", "precision.json", "calibration.json"
 graph has its own of these."""
 PLANS = "plans"
 """Folder of the plans that a search found, for ``--plan``."""
+STRUCTURE, CHOICES = "structure.json", "quantization.json"
+"""For ``optimize update``: the float graph without its weights, and what quantizing a form decided, beside its plan."""
 WORK = ".work"
 LOCK = "lock"
 SHARED, OWN = "shared", "own"
@@ -40,7 +43,8 @@ JOB = "job"
 class BundleManifest:
     """What the bundle was made from and with. ``key`` identifies the job: the same key means the same bundle.
 
-    ``request`` identifies it by files alone (``optimizer.finished``), empty where that cannot be told.
+    ``request`` identifies it by files alone (``optimizer.finished``), empty where that cannot be told. ``settings`` are
+    those of the job, for ``optimize update``.
     """
 
     key: str
@@ -51,6 +55,7 @@ class BundleManifest:
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
     request: str = ""
+    settings: RecordedSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,10 @@ class Bundle:
         own = self.path / PLAN if target is None else self.engine_directory(target) / PLAN
         return read_json(own if own.is_file() else self.path / PLAN, PrecisionPlan)
 
-    def damaged_files(self) -> list[str]:
-        """Files whose content is not what the manifest says, or that are missing."""
+    def damaged_files(self, suffix: str = "") -> list[str]:
+        """Files that are missing, or whose content is not what the manifest says; of those that end with ``suffix``."""
         files = self.manifest.files
-        return [name for name, digest in files.items() if not self._intact(name, digest)]
+        return [name for name, digest in files.items() if name.endswith(suffix) and not self._intact(name, digest)]
 
     def _intact(self, name: str, digest: str) -> bool:
         path = self.path / name

@@ -38,11 +38,12 @@ def _text(value: Any) -> str | None:
     if isinstance(value, tuple):
         return repr(list(value))
     if callable(value):
-        return _name_of(value)
+        name = name_of(value)
+        return repr(name) if name is not None else None
     return repr(value) if isinstance(value, (str, int, float, bool)) or value is None else None
 
 
-def _name_of(function: Callable[..., Any]) -> str | None:
+def name_of(function: Callable[..., Any]) -> str | None:
     """``"module:function"`` where the function can be imported by that name again."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    return repr(f"{module}:{name}") if module not in (None, "__main__") and name.isidentifier() else None
+    return f"{module}:{name}" if module not in (None, "__main__") and name.isidentifier() else None

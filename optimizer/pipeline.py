@@ -18,11 +18,14 @@ from engines.targets.gpus_here import native_target
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
 from graphs.files import unwritable
+from graphs.structure import check_inputs
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.default_targets import default_targets
 from optimizer.events import Events
 from optimizer.finished import request_key
 from optimizer.importing import import_model
+from optimizer.kept import Kept
+from optimizer.recorded_settings import RecordedSettings
 from optimizer.result import Result
 from optimizer.settings import Settings
 from optimizer.sparsity.targets import check_sparsity
@@ -51,15 +54,17 @@ def run(
     force: bool = False,
     command: str = "",
     builder: Builder | None = None,
+    kept: Kept | None = None,
 ) -> Result:
     """Take ``path`` through every stage; returns the report and the published bundle.
 
     A bundle that the same job has already left is returned as it is, unless ``force``. ``command`` is what
-    the report shows for making it again; ``builder`` builds the engines that do not run here. Raises ``BadInput`` for
+    the report shows for making it again; ``builder`` builds the engines that do not run here; ``kept`` is what the
+    bundle keeps that is updated. Raises ``BadInput`` for
     anything the user can mend, and then leaves nothing behind.
     """
     with events.stage("import", "import the model"):
-        job = replace(_prepare(path, settings, events), command=command, builder=builder or build_engine)
+        job = replace(_prepare(path, settings, events, kept), command=command, builder=builder or build_engine)
     if not force and (bundle := finished_bundle(out, job.key)):
         events.note("import", f"{out} already holds this job's bundle; --force makes it again")
         return Result(read_report(bundle.path / "report.json"), bundle.path)
@@ -68,7 +73,7 @@ def run(
         return _run_locked(job, workspace, events, force)
 
 
-def _prepare(path: Path, settings: Settings, events: Events) -> Job:
+def _prepare(path: Path, settings: Settings, events: Events, kept: Kept | None) -> Job:
     native = native_target()
     asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
     targets = resolve_targets(asked, native)
@@ -84,10 +89,12 @@ def _prepare(path: Path, settings: Settings, events: Events) -> Job:
     imported = import_model(path)
     for note in imported.notes:
         events.note("import", note)
+    if kept is not None:
+        check_inputs(kept.structure, imported.model, str(path))
     inputs = open_inputs(settings, imported, shape_profiles[0])
     for note in inputs.notes:
         events.note("import", note)
-    job = Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions())
+    job = Job(imported, inputs.specs, inputs, settings, targets, shape_profiles, tool_versions(), kept=kept)
     if not inputs.calibrated and settings.quantizes:
         events.warn("import", UNJUDGED if job.keeps_quantization else UNCALIBRATED)
     return job
@@ -99,7 +106,8 @@ def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> 
 
     try:
         report = run_stages(job, workspace, events, afresh=force)
-        return Result(report, _publish(job, workspace, request_key(job.imported.path, job.settings)).path)
+        request = request_key(job.imported.path, job.settings) if job.kept is None else ""
+        return Result(report, _publish(job, workspace, request).path)
     except BadInput:
         workspace.discard()
         raise
@@ -116,4 +124,6 @@ def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> 
 
 def _publish(job: Job, workspace: Workspace, request: str) -> Bundle:
     digests = job.imported.digest, job.inputs.digest, job.settings.digest()
-    return workspace.publish(BundleManifest(job.key, *digests, job.tools, request=request))
+    settings = replace(job.settings, targets=job.settings.targets or tuple(target.name for target in job.targets))
+    recorded = RecordedSettings.of(settings)
+    return workspace.publish(BundleManifest(job.key, *digests, job.tools, request=request, settings=recorded))

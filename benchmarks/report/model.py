@@ -23,6 +23,7 @@ from benchmarks.measurement import Latency, Verdict
 from benchmarks.mlperf.summary import WorkloadSummary
 from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from benchmarks.report.plan_followed import PlanFollowed
+from benchmarks.report.updated import UpdateSummary
 from benchmarks.roofline.prediction import Prediction
 from benchmarks.timing.quantized_costs import QuantizedCosts
 from benchmarks.timing.steady import Steadiness
@@ -282,7 +283,8 @@ class Plaster:
 class Report:
     """Everything measured in one run of ``optimize``. ``timings`` are seconds by stage, of stages side by side their
     share of the time; of stages in ``kept``, whose result an earlier run had left, what they took then. ``search`` is
-    by the graph that was searched for: ``tensorrt`` (``model.onnx`` where a GPU is a target), ``cpu``.
+    by the graph that was searched for: ``tensorrt`` (``model.onnx`` where a GPU is a target), ``cpu``. ``update``
+    says of an ``optimize update`` what was kept of the bundle before.
     """
 
     status: Status
@@ -305,6 +307,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     search: dict[str, PrecisionSearch] = field(default_factory=dict)
+    update: UpdateSummary | None = None
 
     @property
     def run_seconds(self) -> float:

@@ -93,6 +93,7 @@ def page_environment() -> Environment:
         drop=view.drop,
         budget=view.budget,
         searched=view.search,
+        update_lines=view.update_lines,
         percentage=view.percentage,
         layer_counts=view.layer_counts,
         target_accuracy=_target_accuracy,

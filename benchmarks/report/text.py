@@ -94,6 +94,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "the model", report.model.quantization
     yield "precision", _precision(report)
     yield from _accuracy(report)
+    if report.update is not None:
+        yield from (("update", line) for line in view.update_lines(report.update, report.run_seconds))
     for target, scenarios in report.loadgen.items():
         for scenario, run in scenarios.items():
             yield "LoadGen", f"{target} {scenario}: {_loadgen(run)}"

@@ -13,6 +13,7 @@ from benchmarks.report.budget import BudgetSummary, PrecisionSearch
 from benchmarks.report.error_shares import noise_shares
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity, Report, TargetSummary
+from benchmarks.report.updated import UpdateSummary
 from engines.layers import LayerCounts, LayerInfo, count_layers, flag
 
 CALIBRATED_PRECISIONS = ("int8", "fp8", "int8wo", "int4", "nvfp4", "mxfp8", "auto")
@@ -170,6 +171,14 @@ def search(found: PrecisionSearch) -> str:
     took = f"{formats.seconds(found.seconds)} beside the first (of {formats.seconds(found.bound_s)})"
     forms = "1 form" if len(found.points) == 1 else f"{len(found.points)} forms"
     return f"{forms} measured for {found.optimize_for}, {took}{share}"
+
+
+def update_lines(found: UpdateSummary, seconds: float) -> list[str]:
+    """What became of the calibration of each form, and the time beside that of the bundle before."""
+    lines = [f"calibration of {form} {check.sentence}" for form, check in found.calibration.items()]
+    share = f", {formats.percent(seconds / found.seconds)} of it" if found.seconds and found.same_machine else ""
+    there = "" if found.same_machine else " on another processor"
+    return [*lines, f"{formats.seconds(seconds)}{share}: {found.bundle} took {formats.seconds(found.seconds)}{there}"]
 
 
 def cells(nodes: Sequence[NodeRow]) -> list[Cell]:

@@ -24,6 +24,7 @@ from optimizer.cli import (
     serve,
     submission,
     together,
+    update,
     verify,
 )
 from optimizer.cli.endings import Terminated
@@ -48,6 +49,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "inspect": inspect.inspect,
     "deploy": deploy.deploy,
     "serve": serve.serve,
+    "update": update.update,
     "verify": verify.verify,
     "doctor": doctor.doctor,
     "demo": demo.demo,

@@ -1,17 +1,18 @@
-"""Run the main job from the terminal: progress on standard error, the result on standard output."""
+"""Run a job from the terminal: progress on standard error, the result on standard output."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from graphs.files import to_json
+from optimizer.api import optimize
 from optimizer.cli.invoked import command_line
 from optimizer.cli.isolated import WHEREABOUTS
 from optimizer.cli.progress import ProgressLines, ProgressView
 from optimizer.events import Listener
-from optimizer.main_job import optimize
-from optimizer.result import EXIT_CODES
+from optimizer.result import EXIT_CODES, Result
 from optimizer.settings import Settings
 
 
@@ -26,10 +27,17 @@ def run_job(
     verbose: bool = False,
 ) -> int:
     """Optimize and print; returns the exit code that the contract gives to the report's status."""
+
+    def job(listeners: Sequence[Listener]) -> Result:
+        return optimize(model, settings=settings, out=out, force=force, listeners=listeners, command=command_line())
+
+    return run_and_print(job, as_json=as_json, quiet=quiet, verbose=verbose)
+
+
+def run_and_print(job: Callable[[Sequence[Listener]], Result], *, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """``job``, told who listens, and its report; returns the exit code of the report's status."""
     with _listener(quiet, verbose) as view:
-        result = optimize(
-            model, settings=settings, out=out, force=force, listeners=[view, WHEREABOUTS], command=command_line()
-        )
+        result = job([view, WHEREABOUTS])
     if as_json:
         sys.stdout.buffer.write(to_json(result.report))
     else:
@@ -46,4 +54,4 @@ def _listener(quiet: bool, verbose: bool) -> ProgressLines:
     return ProgressView(verbose) if sys.stderr.isatty() else ProgressLines()
 
 
-__all__ = ["EXIT_CODES", "Listener", "run_job"]
+__all__ = ["EXIT_CODES", "Listener", "run_and_print", "run_job"]

@@ -31,7 +31,8 @@ Chosen."""
 @dataclass(frozen=True)
 class Candidate:
     """One table, the placement it leads to, and the weights rounded for it (none before rounding); ``noise`` is what it
-    did to the outputs where it was judged. ``scales`` are those of weights rounded plainly.
+    did to the outputs where it was judged. ``scales`` are those of weights rounded plainly; ``solved``: least squares
+    rounded them where that was better.
     """
 
     table: CalibrationTable
@@ -39,6 +40,7 @@ class Candidate:
     scales: WeightScales
     roundings: list[Rounding] = field(default_factory=list)
     noise: float | None = None
+    solved: bool = False
 
     @property
     def usable(self) -> bool:
@@ -213,6 +215,8 @@ class _Choice:
         if variants:
             roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
             self.notes += failed
+        solved = solve and Correction.ROUNDING in self._asked
         return {
-            name: Candidate(tables[name], placements[name], self._scales, roundings.get(name, [])) for name in tables
+            name: Candidate(tables[name], placements[name], self._scales, roundings.get(name, []), solved=solved)
+            for name in tables
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import onnx_ir as ir
@@ -14,6 +14,7 @@ from optimizer.asked_plan import AskedPlan
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.candidates import JUDGED_MACS, Candidate
+from optimizer.quantization.choices import Choices, Rewrites
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import (
     Allowance,
@@ -39,6 +40,7 @@ class QuantizedModel:
 
     ``fallen_back`` are the nodes left in high precision for the error they cause, ``expected`` the noise power at the
     outputs, relative to the signal's, that measuring each op alone predicts of the others (0 where none was measured).
+    ``choices`` is what a retrained successor of the model need not find out.
     """
 
     model: ir.Model
@@ -48,6 +50,7 @@ class QuantizedModel:
     notes: tuple[str, ...]
     fallen_back: frozenset[str] = frozenset()
     expected: float = 0.0
+    choices: Choices | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Prepared:
 
     ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured; ``judged`` are the
     samples that ``chosen.noise`` was found on, by ``judge``. ``asked`` is a plan that was given, ``unnamed`` why what
-    it does not name stays in high precision (empty: it does not).
+    it does not name stays in high precision (empty: it does not). ``again`` tells
+    what was checked of an earlier bundle's choices, by which it is; empty for one that calibration found.
     """
 
     model: ir.Model
@@ -68,6 +72,8 @@ class Prepared:
     judge: Judge | None = None
     asked: AskedPlan | None = None
     unnamed: str = ""
+    rewrites: Rewrites = field(default_factory=Rewrites)
+    again: str = ""
 
     def following(self, asked: AskedPlan, unnamed: str = "") -> Prepared:
         """The same, by a plan: nodes that it names are quantized or not as it says, where rules allow, and no measured
@@ -108,15 +114,16 @@ class Prepared:
         fallback, reasons = self._fallback(allowance)
         quantized = self._without(reasons, fallback.remaining)
         if not reasons or sum(self.settings.costs.values()) > JUDGED_MACS or self.judge is None:
-            return quantized
+            return _of_noise(quantized, self.chosen.noise if not reasons and not self._by_the_plan else None)
         plain = self._without({}, fallback.remaining)
         known = self.chosen.noise if not self._by_the_plan else None
         before = known or self.judge.noise_of(plain.model, self.judged)[0]
         noise, failed = self.judge.noise_of(quantized.model, self.judged)
         if noise is None or before is None or noise < CLEARLY * before:
-            return replace(quantized, notes=(*quantized.notes, *failed))
+            return _of_noise(replace(quantized, notes=(*quantized.notes, *failed)), noise)
         reached = in_db({"int8": before, f"with {len(reasons)} of them in float": noise})
-        return replace(plain, notes=(*plain.notes, f"no op left out for its error: the outputs have {reached}"))
+        told = f"no op left out for its error: the outputs have {reached}"
+        return _of_noise(replace(plain, notes=(*plain.notes, told)), before)
 
     def leaving_out(
         self, nodes: Collection[str], why: str, formats: Mapping[str, Scheme] | None = None
@@ -185,7 +192,15 @@ class Prepared:
         settled = {rounding.tensor: rounding.weight for rounding in roundings}
         inserted(work, placement, table, settled, self.chosen.scales)
         plan = _with_costs(placement.plan, {item.node: item.sqnr_db for item in self.found})
-        return QuantizedModel(work, placement, plan, table, tuple(notes), frozenset(reasons), expected)
+        made, choices = frozenset(reasons), self._choices
+        return QuantizedModel(work, placement, plan, table, tuple(notes), made, expected, choices)
+
+    @property
+    def _choices(self) -> Choices | None:
+        chosen = self.chosen
+        if chosen is None or not self.settings.scheme.calibrated:
+            return None
+        return Choices(self.rewrites, chosen.solved, chosen.biased, sorted(self.settings.float_results))
 
     @property
     def _in_int8(self) -> set[str]:
@@ -241,6 +256,11 @@ class Prepared:
             node: f"measured: causes {part:.0%} of the int8 error for {costs[node] / total:.1%} of the MACs"
             for node, part in fallback.nodes.items()
         }
+
+
+def _of_noise(quantized: QuantizedModel, noise: float | None) -> QuantizedModel:
+    choices = quantized.choices
+    return quantized if choices is None else replace(quantized, choices=replace(choices, noise=noise))
 
 
 def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> PrecisionPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphs.files import read_record, write_record
 from graphs.number_types import Codes
 from graphs.saving import save_model
 from optimizer.quantization.candidates import Candidate
+from optimizer.quantization.choices import Rewrites
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.insertion_points import Placement
@@ -44,6 +45,9 @@ class _Record:
     table: CalibrationTable | None
     noise: float | None
     rounded: list[_Rounded]
+    solved: bool = False
+    rewrites: Rewrites = field(default_factory=Rewrites)
+    again: str = ""
 
 
 def save_prepared(prepared: Prepared, folder: Path) -> None:
@@ -61,6 +65,9 @@ def save_prepared(prepared: Prepared, folder: Path) -> None:
         chosen.table if chosen is not None else None,
         chosen.noise if chosen is not None else None,
         rounded,
+        chosen is not None and chosen.solved,
+        prepared.rewrites,
+        prepared.again,
     )
     write_record(folder / _RECORD, record)
     arrays: dict[str, NDArray[Any]] = {}
@@ -85,8 +92,12 @@ def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:
         scales=WeightScales(),
         roundings=_roundings(folder / _WEIGHTS, record.rounded, placement),
         noise=record.noise,
+        solved=record.solved,
     )
-    return Prepared(model, settings, chosen, tuple(record.found), notes, judged, Judge(model))
+    found = tuple(record.found)
+    return Prepared(
+        model, settings, chosen, found, notes, judged, Judge(model), rewrites=record.rewrites, again=record.again
+    )
 
 
 def _plain(codes: Codes) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from optimizer.corrections import Correction, left_out
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import choose
 from optimizer.quantization.capture import Reach, reach_of, rough_table
+from optimizer.quantization.choices import ChannelTransform, Rewrites
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.sensitivity import Sensitivity
@@ -61,7 +62,7 @@ def prepare(
     if not settings.scheme.calibrated:
         return _in_weights(work, calibrator, samples, settings, notes, on_step)
     on_step("making the float graph easier to quantize")
-    work, said = _rewrite(work, samples.feeds, calibrator, settings)
+    work, said, rewrites = _rewrite(work, samples.feeds, calibrator, settings)
     notes.extend(said)
     tables, said, kept = _tables(work, calibrator, settings, samples)
     notes.extend(said)
@@ -78,7 +79,7 @@ def prepare(
         sweep = partial(measure_as_needed, work, chosen, samples.feeds, settings)
         found, failed = attempt("measuring how much error each op causes", sweep, found)
         notes.extend(failed)
-    return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged, judge)
+    return Prepared(work, settings, chosen, tuple(found), tuple(notes), samples.judged, judge, rewrites=rewrites)
 
 
 def _in_weights(
@@ -126,20 +127,31 @@ def _tables(
 
 def _rewrite(
     model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, settings: QuantizeSettings
-) -> tuple[ir.Model, list[str]]:
-    """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, and notes."""
+) -> tuple[ir.Model, list[str], Rewrites]:
+    """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, notes, and what was
+    decided on.
+    """
+    ranges: dict[str, float] = {}
+    transforms: list[EqualizeActivations] = []
 
     def branches(graph: ir.Model) -> EqualizeConcatBranches:
-        return EqualizeConcatBranches(rough_table(graph, sorted(joined(graph)), feeds))
+        table = rough_table(graph, sorted(joined(graph)), feeds)
+        ranges.update({name: found.amax for name, found in table.tensors.items()})
+        return EqualizeConcatBranches(table)
 
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
         codes = settings.scheme.static
-        return EqualizeActivations(points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes)
+        found = EqualizeActivations(points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes)
+        transforms.append(found)
+        return found
 
     made: dict[Correction, Callable[[ir.Model], ExactRewrite]] = {
         Correction.BRANCHES: branches,
         Correction.CHANNELS: channels,
     }
     steps = [Step(item.what, make) for item, make in made.items() if item in settings.corrections]
-    return rewritten(model, steps, spread(feeds, PROOF_FEEDS))
+    changed, notes = rewritten(model, steps, spread(feeds, PROOF_FEEDS))
+    channels_of = {name: transform for found in transforms for name, transform in found.chosen.items()}
+    kept = {name: ChannelTransform(t.shift.tolist(), t.scale.tolist()) for name, t in channels_of.items()}
+    return changed, notes, Rewrites(ranges, kept)

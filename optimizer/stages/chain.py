@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import onnx_ir as ir
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import Report
@@ -12,8 +15,13 @@ from benchmarks.roofline.prediction import Prediction
 from engines.stage_cache import StageCache
 from engines.targets.gpus_here import used_gpu
 from engines.targets.target import CPU, Backend
-from optimizer.bundle import Workspace
+from graphs.files import write_json
+from graphs.model_files import model_digest
+from graphs.saving import save_model
+from graphs.structure import Structure, matched
+from optimizer.bundle import MODEL, STRUCTURE, Workspace
 from optimizer.events import Events
+from optimizer.kept import Kept
 from optimizer.stages import keys
 from optimizer.stages.cleaning import clean
 from optimizer.stages.data.data_check import check_data
@@ -58,6 +66,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
         )
         cleaned = runner.run(stage, partial(change_graphs, job, cleaned))
         job = change_data(job)
+    if job.kept is not None:
+        cleaned = _named_as_before(job, job.kept, cleaned, runner)
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
         engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
@@ -71,10 +81,29 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     found = gathered(job, cleaned, forms, engines, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
     write_plans(forms, workspace.path)
+    write_json(workspace.path / STRUCTURE, Structure.of(ir.load(cleaned.path)))
     costs = node_costs(found.main, cleaned.sample_shapes, job.targets)
     write_pages(report, found.main.plan, costs, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)
     return report
+
+
+def _named_as_before(job: Job, kept: Kept, cleaned: Cleaned, runner: StageRunner) -> Cleaned:
+    """The cleaned graph with the names that plans and ranges of the updated bundle speak of. Raises ``BadInput`` where
+    it is another graph.
+    """
+    model = ir.load(cleaned.path)
+    names = matched(kept.structure, model, str(job.imported.path))
+    if not names:
+        return cleaned
+    stage = Stage("match", f"give tensors the names they have in {kept.name}", Cleaned, keys.matching_key(job, cleaned))
+
+    def work(folder: Path) -> Cleaned:
+        names.apply(model)
+        save_model(model, folder / MODEL)
+        return replace(cleaned, path=folder / MODEL, digest=model_digest(folder / MODEL))
+
+    return runner.run(stage, work)
 
 
 def _for_gpus(

@@ -12,6 +12,7 @@ from engines.profile import Shape, ShapeProfile, ShapeRange
 from engines.targets.target import Target
 from graphs.digests import digest_of
 from optimizer.importing import ImportedModel
+from optimizer.kept import Kept
 from optimizer.settings import Precision, Settings
 from optimizer.stages.data.inputs import Inputs
 from optimizer.version import code_digest
@@ -23,7 +24,7 @@ class Job:
 
     ``shape_profiles`` are the ranges given for each optimization profile; the first is also what data is drawn for;
     ``command`` makes the bundle again, and is empty where none is known to. ``builder`` builds engines that do not run
-    here: the same, wherever it does.
+    here: the same, wherever it does. ``kept`` is what the bundle keeps of which this is an update.
     """
 
     imported: ImportedModel
@@ -35,6 +36,7 @@ class Job:
     tools: dict[str, str]
     command: str = ""
     builder: Builder = build_engine
+    kept: Kept | None = None
 
     @property
     def keeps_quantization(self) -> bool:
@@ -58,7 +60,7 @@ class Job:
         parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
         parts += [repr(self.inputs.batching)]
         parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
-        parts += [code_digest()]
+        parts += [code_digest(), *([self.kept.digest] if self.kept is not None else [])]
         return digest_of(parts)
 
 

@@ -76,6 +76,16 @@ def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
     )
 
 
+def again_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:
+    """What calibration reads, and the bundle whose ranges are checked."""
+    return stage_key(job, "again", calibration_key(job, cleaned, scheme), updated(job))
+
+
+def matching_key(job: Job, cleaned: Cleaned) -> str:
+    """The graph, and the bundle whose names it takes."""
+    return stage_key(job, "match", cleaned.digest, updated(job))
+
+
 def observing_key(job: Job, cleaned: Cleaned) -> str:
     """The float graph and calibration samples; how many of them are looked at depends on the graph's cost."""
     return stage_key(
@@ -112,7 +122,13 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         repr(job.inputs.batching),
         job.settings.digest("precision", "evaluate", "max_drop", "sparsity", "plan"),
         job.settings.digest("optimize_for", "targets") if job.settings.searches else "",  # what a mix costs there
+        updated(job),
     )
+
+
+def updated(job: Job) -> str:
+    """The digest of the bundle that the job is an update of; empty where it is none."""
+    return job.kept.digest if job.kept is not None else ""
 
 
 def stage_key(job: Job, *parts: str | bytes) -> str:

@@ -20,6 +20,7 @@ from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.biases import keep_biases_apart
 from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.choices import Choices
 from optimizer.quantization.placement import place
 from optimizer.quantization.prepared import QuantizedModel
 from optimizer.quantization.qdq import insert
@@ -34,11 +35,12 @@ _UNIT_RANGE = TensorRange(-1.0, 1.0, -1.0, 1.0, 1.0, "none: only types matter he
 
 @dataclass(frozen=True)
 class TypedGraph:
-    """``table`` holds the ranges of its Q/DQ, None where it was not quantized."""
+    """``table`` holds the ranges of its Q/DQ, None where it was not quantized; ``choices`` is how it was."""
 
     model: ir.Model
     plan: PrecisionPlan
     table: CalibrationTable | None = None
+    choices: Choices | None = None
 
 
 class GraphTyper:
@@ -70,8 +72,8 @@ class GraphTyper:
         model, plan = quantized.model.clone(), PrecisionPlan(quantized.plan.nodes, list(quantized.notes))
         if quantized.placement.scheme.on_cpu:
             UnsignedCodes().apply(model)
-            return TypedGraph(model, plan, quantized.table)
-        return self._for_tensorrt(model, plan, quantized.table)
+            return TypedGraph(model, plan, quantized.table, quantized.choices)
+        return replace(self._for_tensorrt(model, plan, quantized.table), choices=quantized.choices)
 
     def as_given(self, model: ir.Model, plan: PrecisionPlan, table: CalibrationTable) -> TypedGraph:
         """A graph with Q/DQ of its own, which TensorRT takes, with all that is not integer in high precision."""

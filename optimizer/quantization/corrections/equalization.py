@@ -80,7 +80,7 @@ class EqualizeActivations:
 
     ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``codes`` tells how
     activations will be rounded (shifting pays where that is symmetric). ``extremes`` finds the ends of channels over
-    more samples than are looked at here.
+    more samples than are looked at here. ``chosen`` are transforms decided on before: nothing is looked for then.
     """
 
     def __init__(
@@ -91,13 +91,19 @@ class EqualizeActivations:
         codes: ActivationScheme = TENSORRT.static,
         seed: int = 0,
         extremes: Extremes | None = None,
+        chosen: Mapping[str, Transform] | None = None,
     ) -> None:
         self._points, self._feeds, self._codes, self._seed = points, feeds, codes, seed
         self._extremes = extremes
-        self._chosen: dict[str, Transform] = {}
+        self._known = chosen is not None
+        self.chosen: dict[str, Transform] = dict(chosen or {})
+        """By the name of the activation; filled by ``apply``."""
 
     def apply(self, model: ir.Model) -> dict[str, str]:
         """Transform every tensor that gains, in place; returns its name -> what was done."""
+        if self._known:
+            self.redo(model, self.chosen)
+            return {name: f"{name}: {transform.describe()}, as before" for name, transform in self.chosen.items()}
         notes: dict[str, str] = {}
         edits = GraphEdits(model.graph)
         found = list(_sites(model.graph, self._points))
@@ -117,7 +123,7 @@ class EqualizeActivations:
         for site in tuple(_sites(model.graph, self._points)):
             name = str(site.value.name)
             if name in places:
-                transform = self._chosen[name]
+                transform = self.chosen[name]
                 site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
 
     def _improve(
@@ -144,7 +150,7 @@ class EqualizeActivations:
         made = list(candidates(everything, trial.weights, self._freedom(site)))
         transform = made[winner] if len(made) == len(tried) else tried[winner]
         site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
-        self._chosen[str(site.value.name)] = transform
+        self.chosen[str(site.value.name)] = transform
         gain = 10 * np.log10(start / max(best, 1e-30))
         return f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 

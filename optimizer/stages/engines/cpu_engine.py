@@ -26,9 +26,7 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     feed, check = next(job.inputs.held_back.samples()), forms.int8.check if forms.int8 is not None else None
     paths = {name: form.path for name, form in candidates.items()}
     asked = job.settings
-    choice = choose_cpu_form(
-        paths, check, feed, job.specs, cleaned.profile, asked.asked_cpu_form, _why_no_int8(asked.precision)
-    )
+    choice = choose_cpu_form(paths, check, feed, job.specs, cleaned.profile, asked.asked_cpu_form, _why_alone(job))
     build_engine(
         BuildRequest(
             model=paths[choice.form],
@@ -45,7 +43,11 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
-def _why_no_int8(precision: Precision) -> str:
+def _why_alone(job: Job) -> str:
+    """Why there is one form to choose from."""
+    precision = job.settings.precision
+    if job.kept is not None and job.kept.cpu is not None and job.kept.here:
+        return f"as in {job.kept.name}" + (f": {job.kept.cpu_why}" if job.kept.cpu_why else "")
     if cpu_scheme(precision) is not None and precision.quantized:
         return (
             f"nothing could be quantized to {Precision.INT8.value if precision is Precision.AUTO else precision.value}"

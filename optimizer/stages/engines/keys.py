@@ -13,7 +13,7 @@ from graphs.model_files import model_digest
 from optimizer.machine import cpu_name
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
-from optimizer.stages.keys import stage_key
+from optimizer.stages.keys import stage_key, updated
 
 
 def building_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
@@ -78,6 +78,7 @@ def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
         repr(job.inputs.batching),
         job.settings.asked_cpu_form,
         cpu_name(),
+        updated(job),
     )
 
 

@@ -13,8 +13,9 @@ from calibration.table import CalibrationTable
 from engines.targets.target import CPU
 from graphs.files import write_json
 from graphs.model_files import external_files, place_model
-from optimizer.bundle import MODEL, PLAN, TABLE
+from optimizer.bundle import CHOICES, MODEL, PLAN, TABLE
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.choices import Choices
 from optimizer.stages.engines.record import EngineRecord
 from optimizer.stages.forms.typed_forms import CPU_FP32, TypedForm, TypedForms
 
@@ -26,7 +27,7 @@ def describe_cpu(forms: TypedForms, choice: EngineRecord, bundle: Path) -> None:
 
 def describe_engine(folder: Path, form: TypedForm) -> None:
     """Plan and ranges of an engine that runs another graph than ``model.onnx``, in its folder."""
-    _describe(folder, form.plan, form.table)
+    _describe(folder, form.plan, form.table, form.choices)
 
 
 def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:
@@ -39,10 +40,11 @@ def ship(forms: TypedForms, choice: EngineRecord | None, bundle: Path) -> None:
         for name in external_files(source):
             (source.parent / name).replace(bundle / name)
         source.replace(bundle / MODEL)
-        _describe(bundle, forms.typed.plan, forms.typed.table)
+        _describe(bundle, forms.typed.plan, forms.typed.table, forms.typed.choices)
     elif choice is not None:
         place_model(bundle / "engines" / CPU.name / MODEL, bundle / MODEL)
-        _describe(bundle, shipped_on_cpu(forms, choice).plan, forms.table)
+        tried = forms.int8.choices if forms.int8 is not None else None
+        _describe(bundle, shipped_on_cpu(forms, choice).plan, forms.table, tried)
 
 
 def shipped_on_cpu(forms: TypedForms, choice: EngineRecord) -> TypedForm:
@@ -57,7 +59,9 @@ def shipped_on_cpu(forms: TypedForms, choice: EngineRecord) -> TypedForm:
     return replace(form, plan=replace(form.plan, nodes=nodes))
 
 
-def _describe(folder: Path, plan: PrecisionPlan, table: CalibrationTable | None) -> None:
+def _describe(folder: Path, plan: PrecisionPlan, table: CalibrationTable | None, choices: Choices | None) -> None:
     write_json(folder / PLAN, plan)
+    if choices is not None:
+        write_json(folder / CHOICES, choices)
     if table is not None:
         table.save(folder / TABLE)

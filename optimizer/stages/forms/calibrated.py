@@ -43,14 +43,14 @@ def calibrated(
     name = f"calibrate-{scheme.name}"
     title = f"calibrate and quantize for {scheme.title}"
     stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, scheme), shared=True)
-    settings = _settings(job, graph, scheme)
+    settings = settings_of(job, graph, scheme)
 
     def say(event: Detail | Progress) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         events.emit(event)
 
-    calibrator = _calibrator(job, graph, name, events, say)
+    calibrator = calibrator_of(job, graph, name, events, say)
     made: list[Prepared] = []
 
     def work(folder: Path) -> Calibrated:
@@ -65,7 +65,7 @@ def calibrated(
     return load_prepared(runner.folder(stage), divided(calibrator.samples(), graph.costs).judged)
 
 
-def _settings(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
+def settings_of(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
     asked = ALL - {Correction(name) for name in job.settings.without}
     return QuantizeSettings(
         scheme=scheme,
@@ -76,7 +76,10 @@ def _settings(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings:
     )
 
 
-def _calibrator(job: Job, graph: FloatGraph, stage: str, events: Events, say: Callable[[Progress], None]) -> Calibrator:
+def calibrator_of(
+    job: Job, graph: FloatGraph, stage: str, events: Events, say: Callable[[Progress], None]
+) -> Calibrator:
+    """The job's calibration samples, and the range methods that were asked for."""
     inputs, asked = job.inputs, job.settings.calibration
     total = len(inputs.calibration)
     return Calibrator(

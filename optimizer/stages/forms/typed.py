@@ -38,6 +38,7 @@ from optimizer.search.narrowing import LOOKS
 from optimizer.settings import Precision
 from optimizer.sparsity.claims import with_sparsity
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
+from optimizer.stages.forms.as_before import AsBefore
 from optimizer.stages.forms.as_given import AsGiven
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
@@ -87,7 +88,10 @@ class FormMaker:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
         self._settings, self._dense = job.settings, FloatGraph(job, cleaned)
         self._graph = self._dense  # until it is pruned
-        self._scheme, self._cpu_scheme = tensorrt_scheme(job.settings.precision), cpu_scheme(job.settings.precision)
+        precision, kept = job.settings.precision, job.kept
+        self._scheme = tensorrt_scheme(precision) if kept is None or not kept.typed_is_float else None
+        self._cpu_scheme = cpu_scheme(precision) if kept is None or not kept.cpu_is_float else None
+        self._before = AsBefore(job, cleaned, kept, runner, events) if kept is not None else None
         self._as_given = AsGiven(self._dense, job) if job.keeps_quantization else None
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
@@ -160,8 +164,11 @@ class FormMaker:
         return self._settings.evaluate is not None or not from_files(self._settings.eval_data)
 
     def _calibrate(self, scheme: Scheme, stop: Event) -> tuple[str, Prepared]:
-        found = calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
-        return scheme.name, found
+        found = self._before.prepared(self._graph, scheme, stop) if self._before is not None else None
+        return scheme.name, found or self._calibrated(scheme, stop)
+
+    def _calibrated(self, scheme: Scheme, stop: Event) -> Prepared:
+        return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
 
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._scheme, stop)
@@ -194,7 +201,9 @@ class FormMaker:
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._cpu_scheme, stop)
         found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared), stop)
-        fp32 = replace(found.fp32, path=self._cleaned.path) if found.as_cleaned else found.fp32
+        fp32 = found.fp32
+        if fp32 is not None and found.as_cleaned:
+            fp32 = replace(fp32, path=self._cleaned.path)
         return {CPU_INT8: found.int8, CPU_FP32: fp32}
 
     def _typing(self, name: str, title: str, kind: type[T], scheme: Scheme | None) -> Stage[T]:
@@ -214,7 +223,11 @@ class FormMaker:
         """A quantizable graph, where one was asked for and ``stage`` is still to run."""
         if scheme is None or not self._calibrates or self._runner.available(stage):
             return None
-        found = self._prepared.pop(scheme.name, None) or self._calibrate(scheme, stop)[1]
+        found = self._prepared.pop(scheme.name) if scheme.name in self._prepared else self._calibrate(scheme, stop)[1]
+        return self._following(found)
+
+    def _following(self, found: Prepared) -> Prepared:
+        """``found`` by the plan, where one was given."""
         asked, precision = self._settings.plan, self._settings.precision
         unnamed = "" if precision.quantized else f"asked for with --precision {precision.value}"
         return found if asked is None else found.following(asked, unnamed)
@@ -223,20 +236,24 @@ class FormMaker:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         typer = self._typer(observed)
         make = partial(self._typed_form, typer, files)
-        if prepared is not None and searches(self._settings, prepared):
+        prepared, before = self._as_before(prepared, make)
+        if before is not None:
+            form = before
+            files.keep(form.path)
+        elif prepared is not None and searches(self._settings, prepared):
             maker = gpu_maker(self._job, self._cleaned, self._graph, prepared, typer, self._typed_form)
             form = files.taken(self._searched(prepared, maker))
         elif self._as_given is not None:
             form = self._as_given.for_tensorrt(lambda given: self._checked(typer.as_given(*given), files), make)
             files.keep(form.path)
         else:
-            form = within_budget(prepared, make, self._say) if prepared is not None else make(None)
+            form = within_budget(prepared, make, self._say) if prepared is not None else make(None, self._why_float)
             if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
                 form = make(None)
             files.keep(form.path)
         for finding in lint(ir.load(form.path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
-        form = self._drifted(form, prepared)
+        form = self._told(self._drifted(form, prepared), self._scheme)
         self._warn_of_the_plan(form)
         plain = form.table is not None and not has_block_quantizers(ir.load(form.path))  # those TensorRT alone runs
         if plain and (differs := self.checker.plain_difference(form.path)):
@@ -248,6 +265,27 @@ class FormMaker:
     ) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
         return self._checked(typer.typed(quantized, why), files)
+
+    def _as_before(
+        self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm]
+    ) -> tuple[Prepared | None, TypedForm | None]:
+        """Of an update the form by what its bundle keeps; where that is over the budget none, and what is prepared anew
+        in place of ``prepared``.
+        """
+        if self._before is None or prepared is None or not prepared.again:
+            return prepared, None
+        if (form := self._before.form(prepared, make)) is not None:
+            return prepared, form
+        return self._following(self._calibrated(prepared.settings.scheme, Event())), None
+
+    def _told(self, form: TypedForm, scheme: Scheme | None) -> TypedForm:
+        return self._before.told(form, scheme) if self._before is not None else form
+
+    @property
+    def _why_float(self) -> str:
+        """Why nothing is quantized for TensorRT where that was asked for; empty where it was not."""
+        kept = self._job.kept
+        return f"as in {kept.name}" if kept is not None and kept.typed_is_float else ""
 
     def _checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
         path = files.saved(typed.model)
@@ -262,7 +300,12 @@ class FormMaker:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
             make = partial(self._cpu_int8, self._typer())
-            if searches(self._settings, prepared):
+            prepared, before = self._as_before(prepared, partial(make, files))
+            assert prepared is not None
+            if before is not None:
+                int8 = before
+                files.keep(int8.path)
+            elif searches(self._settings, prepared):
                 maker = cpu_maker(self._job, self._cleaned, self._graph, prepared, make)
                 int8 = files.taken(self._searched(prepared, maker))
             else:
@@ -271,6 +314,9 @@ class FormMaker:
             if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
                 int8 = self._drifted(int8, prepared)
             self._warn_of_the_plan(int8)
+            int8 = self._told(int8, self._cpu_scheme)
+            if before is not None and self._job.kept is not None and self._job.kept.here:
+                return CpuForms(int8, None, as_cleaned=False)  # which form is faster is known
         elif self._as_given is not None:
             int8 = self._as_given.for_cpu(lambda given: self._checked(TypedGraph(*given), files, cpu=True))
             files.keep(int8.path)
@@ -313,7 +359,8 @@ class FormMaker:
         plan = replace(plan, nodes=sparse, notes=list(dict.fromkeys([*graph.notes, *plan.notes, *lost])))
         asked = self._settings.plan
         followed = asked.followed(plan, form, halves=form != CPU_GRAPH) if asked is not None else None
-        return TypedForm(path, plan, int8_share(written, self._graph.costs), check, typed.table, followed)
+        share = int8_share(written, self._graph.costs)
+        return TypedForm(path, plan, share, check, typed.table, followed, choices=typed.choices)
 
     def _drifted(self, form: TypedForm, prepared: Prepared | None) -> TypedForm:
         """``form`` with how far each of its results is from FP32."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report.plan_followed import PlanFollowed
+from benchmarks.report.updated import CalibrationCheck
 from calibration.table import CalibrationTable
 from engines.targets.formats import CPU_FORMATS
 from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.choices import Choices
 from optimizer.search.record import SearchRecord
 from optimizer.settings import Precision
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -23,7 +25,9 @@ class TypedForm:
     """One graph at ``path``; ``table`` holds the ranges of its Q/DQ, None where it has none of ours.
 
     ``check`` is what held-back samples say of it: measured where a CPU runs the very graph, else simulated.
-    ``followed`` tells how far it is what a plan that was given asks for; ``search`` is the one that found it.
+    ``followed`` tells how far it is what a plan that was given asks for; ``search`` is the one that found it;
+    ``choices`` is what quantizing it decided, for a retrained successor; ``before`` what became of such choices of the
+    bundle that is updated.
     """
 
     path: Path
@@ -33,6 +37,8 @@ class TypedForm:
     table: CalibrationTable | None = None
     followed: PlanFollowed | None = None
     search: SearchRecord | None = None
+    choices: Choices | None = None
+    before: CalibrationCheck | None = None
 
     @property
     def quantized_share(self) -> float:
@@ -49,10 +55,12 @@ class TypedForm:
 
 @dataclass(frozen=True)
 class CpuForms:
-    """``as_cleaned``: the graph of ``fp32`` is the cleaned one, in the folder of the stage that made it."""
+    """``as_cleaned``: the graph of ``fp32`` is the cleaned one, in the folder of the stage that made it; None where a
+    bundle that is updated shipped INT8, and its successor does.
+    """
 
     int8: TypedForm | None
-    fp32: TypedForm
+    fp32: TypedForm | None
     as_cleaned: bool
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import ModelSummary
+from benchmarks.report.updated import UpdateSummary
 from benchmarks.roofline.prediction import Prediction
 from calibration.table import FROM_SOURCE
 from engines.layers import LayerInfo
 from engines.manifest import MANIFEST_NAME, EngineManifest
-from engines.targets.target import Target
-from optimizer.bundle import Workspace
+from engines.targets.target import CPU, Target
+from optimizer.bundle import MODEL, Workspace
 from optimizer.events import Events
 from optimizer.machine import cpu_name
 from optimizer.stages.engines.build import BuildOutcome
@@ -57,6 +58,7 @@ class Findings:
     not_run: Mapping[str, str] = field(default_factory=dict)
     baselines: Sequence[Target] = ()
     stripped: Sequence[str] = ()
+    update: UpdateSummary | None = None
 
     @property
     def main(self) -> TypedForm:
@@ -114,7 +116,17 @@ def gathered(
         layers={name: manifest.layers for name, manifest in manifests.items()},
         stripped=[name for name, manifest in manifests.items() if manifest.has("strip_plan")],
         flags=[f"--shape {shape}" for shape in job.settings.shapes],
+        update=_update(job, forms),
     )
+
+
+def _update(job: Job, forms: TypedForms) -> UpdateSummary | None:
+    kept = job.kept
+    if kept is None:
+        return None
+    of = {MODEL: forms.typed, CPU.name: forms.int8}
+    calibration = {name: form.before for name, form in of.items() if form is not None and form.before is not None}
+    return UpdateSummary(kept.name, kept.model_digest, round(kept.seconds, 3), kept.here, calibration)
 
 
 def _quantization(job: Job) -> str:

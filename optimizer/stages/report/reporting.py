@@ -62,6 +62,7 @@ def assemble(found: Findings) -> Report:
         versions=dict(found.versions),
         kept=list(found.kept),
         search=search_summaries(found.forms),
+        update=found.update,
         warnings=[*_said_nowhere_else(found), *_nothing_quantized(found)],
     )
 
@@ -78,6 +79,8 @@ def _nothing_quantized(found: Findings) -> list[str]:
     """
     plan = (found.forms.typed or found.forms.int8 or found.main).plan
     asked = Precision(found.requested)
+    if found.update is not None and found.forms.typed is None:  # the CPU's engine is float as it was: its row says why
+        return []
     if asked is Precision.AUTO or not asked.quantized or any(node.dtype.quantized for node in plan.nodes.values()):
         return []
     called = asked.value.upper()

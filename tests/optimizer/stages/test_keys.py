@@ -22,7 +22,9 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     """The keys of calibration and of typing for a job that differs in what is given."""
     graph = tmp_path / "model.onnx"
 
-    def keys_of(asked: Settings, calibration: str = "a", held_back: str = "b", targets: str = "t4") -> tuple[str, str]:
+    def keys_of(
+        asked: Settings, calibration: str = "a", held_back: str = "b", targets: str = "t4", bundle: str = ""
+    ) -> tuple[str, str]:
         inputs = SimpleNamespace(
             calibration=SimpleNamespace(digest=calibration),
             held_back=SimpleNamespace(digest=held_back),
@@ -30,7 +32,12 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             batching=Batching(),
         )
         job = SimpleNamespace(
-            imported=SimpleNamespace(digest="m"), inputs=inputs, settings=asked, tools={"onnx": "1"}, targets=[targets]
+            imported=SimpleNamespace(digest="m"),
+            inputs=inputs,
+            settings=asked,
+            tools={"onnx": "1"},
+            targets=[targets],
+            kept=SimpleNamespace(digest=bundle) if bundle else None,
         )
         cleaned = Cleaned(graph, "float graph", None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
         calibrating = keys.calibration_key(job, cleaned, TENSORRT)  # type: ignore[arg-type]
@@ -62,6 +69,7 @@ def test_what_only_measures_or_builds_changes_neither(key: Callable[..., tuple[s
         {"asked": replace(PLAIN, evaluate="score.py:top1")},
         {"asked": replace(PLAIN, precision=Precision.AUTO)},
         {"held_back": "other samples"},
+        {"bundle": "that is updated"},
     ],
 )
 def test_another_budget_judges_again_and_does_not_calibrate(key: Callable[..., tuple[str, str]], changed: dict) -> None:

@@ -1,0 +1,99 @@
+"""Forms of a retrained model by what the bundle keeps that is updated: its ranges, checked, and what it decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+from benchmarks.report.updated import CalibrationCheck
+from optimizer.asked_plan import AskedPlan
+from optimizer.events import Events
+from optimizer.kept import Kept
+from optimizer.quantization.again import Again, Known, prepare_again
+from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.prepared import Prepared, QuantizedModel
+from optimizer.quantization.prepared_files import load_prepared, save_prepared
+from optimizer.quantization.sampling import divided
+from optimizer.quantization.scheme import Scheme
+from optimizer.stages.forms.calibrated import calibrator_of, settings_of
+from optimizer.stages.forms.float_graph import FloatGraph
+from optimizer.stages.forms.typed_forms import TypedForm
+from optimizer.stages.job import Cleaned, Job
+from optimizer.stages.keys import again_key
+from optimizer.stages.runner import Stage, StageRunner
+from optimizer.typed.schemes import planned_formats
+
+STAGE = "again"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Whether the kept calibration fits; ``why`` it does not."""
+
+    fits: bool
+    why: str
+
+
+class AsBefore:
+    """``kept`` of the job, for its forms; ``checks`` are what was found, by scheme."""
+
+    def __init__(self, job: Job, cleaned: Cleaned, kept: Kept, runner: StageRunner, events: Events) -> None:
+        self._job, self._cleaned, self._kept, self._runner, self._events = job, cleaned, kept, runner, events
+        self.checks: dict[str, CalibrationCheck] = {}
+
+    def prepared(self, graph: FloatGraph, scheme: Scheme, stop: Event) -> Prepared | None:
+        """The graph as it was prepared before, where that still fits; None where it does not, which a warning says."""
+        known = self._known(scheme)
+        if known is None:
+            return None
+        name = f"{STAGE}-{scheme.name}"
+        key = again_key(self._job, self._cleaned, scheme)
+        stage = Stage(name, f"check the kept calibration for {scheme.title}", Checked, key)
+        made: list[Prepared] = []
+
+        def work(folder: Path) -> Checked:
+            found = self._again(graph, scheme, known, name)
+            if found.prepared is not None:
+                save_prepared(found.prepared, folder)
+                made.append(found.prepared)
+            return Checked(found.prepared is not None, found.why)
+
+        checked = self._runner.run(stage, work, stop)
+        if not checked.fits:
+            self.refused(scheme, checked.why)
+            return None
+        samples = self._job.inputs.calibration.samples()
+        found = made[0] if made else load_prepared(self._runner.folder(stage), divided(samples, graph.costs).judged)
+        self.checks[scheme.name] = CalibrationCheck(True, found.again)
+        return found
+
+    def form(self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm]) -> TypedForm | None:
+        """The form of what was prepared as before; None where that is over the budget, which a warning says."""
+        if prepared is None or not prepared.again:
+            return None
+        form, scheme = make(prepared.quantized(Allowance())), prepared.settings.scheme
+        if form.check.ok:
+            return form
+        self.refused(scheme, "; ".join(form.check.reasons))
+        return None
+
+    def told(self, form: TypedForm, scheme: Scheme | None) -> TypedForm:
+        """``form`` with what became of the calibration that was kept for it."""
+        return replace(form, before=self.checks.get(scheme.name) if scheme is not None else None)
+
+    def refused(self, scheme: Scheme, why: str) -> None:
+        """Say that the kept calibration for ``scheme`` is not used."""
+        self.checks[scheme.name] = CalibrationCheck(False, why)
+        self._events.warn(STAGE, f"calibrated anew for {scheme.title}: {why}")
+
+    def _known(self, scheme: Scheme) -> Known | None:
+        form = self._kept.cpu if scheme.on_cpu else self._kept.typed
+        return form.known if form is not None and scheme.calibrated else None
+
+    def _again(self, graph: FloatGraph, scheme: Scheme, known: Known, name: str) -> Again:
+        formats = planned_formats(AskedPlan.of_plan(known.plan), scheme)
+        settings = replace(settings_of(self._job, graph, scheme), formats=formats)
+        calibrator = calibrator_of(self._job, graph, name, self._events, self._events.emit)
+        return prepare_again(graph.model, calibrator, settings, known)

@@ -1,0 +1,58 @@
+"""``optimize update`` as one call: the main job for a retrained model, by what an earlier bundle keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphs.errors import BadInput
+from optimizer.events import Events, Listener
+from optimizer.result import Result
+from optimizer.settings import DataSpec, Settings, listed
+
+if TYPE_CHECKING:
+    from benchmarks.score import Evaluate
+    from engines.build import Builder
+
+
+def update(
+    bundle: str | Path,
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    data: DataSpec = None,
+    eval_data: DataSpec = None,
+    evaluate: str | Evaluate | None = None,
+    loadgen: Sequence[str] | str = (),
+    force: bool = False,
+    listeners: Sequence[Listener] = (),
+    command: str | None = None,
+    builder: Builder | None = None,
+) -> Result:
+    """A bundle of ``model``, which is the model of ``bundle`` with other weights, by that bundle's settings.
+
+    Its plan, ranges and decisions are taken over where a check says that they fit; accuracy is checked anew. ``data``,
+    ``eval_data`` and ``evaluate`` stand in for the bundle's own, ``loadgen`` names scenarios to measure, by default
+    none. ``out`` is by default ``MODEL.optimized`` in the working directory; ``listeners``, ``command`` and ``builder``
+    are as for ``optimize``. Raises ``BadInput`` where the model has another graph, naming the first node that differs,
+    and for a bundle of a version that kept too little.
+    """
+    from optimizer.kept import read_kept
+    from optimizer.pipeline import run
+
+    path, old = Path(model), Path(bundle)
+    folder = Path(out or f"{path.stem}.optimized").absolute()
+    if folder.resolve() == old.resolve():
+        raise BadInput("is the bundle that is updated", where=str(folder), fix="name another folder with -o")
+    given = {"data": data, "eval_data": eval_data, "evaluate": evaluate}
+    kept = read_kept(old, {name: value for name, value in given.items() if value is not None})
+    settings = replace(kept.settings, loadgen=listed(loadgen), gpu_form=_gpu_form(kept.settings, kept.unchanged))
+    told = f"update({str(old)!r}, {str(path)!r}, out={str(folder)!r})" if command is None else command
+    return run(path, settings, folder, Events(*listeners), force=force, command=told, builder=builder, kept=kept)
+
+
+def _gpu_form(settings: Settings, unchanged: bool) -> str:
+    """Without its more precise siblings where the form asked for is what shipped on the GPU."""
+    return "asked" if unchanged else settings.gpu_form

@@ -1,0 +1,118 @@
+"""A model prepared by what preparing its predecessor decided, and what tells that this no longer fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from engines.engine import Feed
+from optimizer.precision import Dtype
+from optimizer.quantization import again
+from optimizer.quantization.again import Known, prepare_again
+from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.choices import ChannelTransform, Rewrites
+from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.prepared import Prepared
+from optimizer.quantization.quantize import prepare
+from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
+from optimizer.quantization.settings import QuantizeSettings
+from tests.optimizer.quantization.models import conv_weight, normal, parse
+
+NET = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 8, 12, 12] x, float[32, 8, 3, 3] w1, float[32] b1, float[32, 32, 3, 3] w2, float[32] b2)
+  => (float[n, 32, 8, 8] y) {
+  a = Conv (x, w1, b1)
+  r = Relu (a)
+  y = Conv (r, w2, b2)
+}
+"""
+COSTS = {"a": 230_400, "y": 589_824}
+FEEDS = [{"x": normal(1, 8, 12, 12, seed=seed, scale=1.0)} for seed in range(48)]
+
+
+def net(noise: float = 0.0, wide: float = 1.0) -> ir.Model:
+    """``noise`` is a part of each weight's spread, ``wide`` a factor of the first op's results in two channels."""
+    rng = np.random.default_rng(7)
+    weights = {"w1": conv_weight(32, 8), "b1": normal(32), "w2": conv_weight(32, 32, seed=1), "b2": normal(32, seed=2)}
+    weights["w1"][:2] *= 30
+    weights = {n: (w + noise * w.std() * rng.standard_normal(w.shape)).astype(np.float32) for n, w in weights.items()}
+    weights["w1"][:2] *= wide
+    return parse(NET, weights)
+
+
+def calibrator(feeds: list[Feed] | None = None) -> Calibrator:
+    return Calibrator(lambda: feeds or FEEDS, False, ("mse", "minmax"), model_digest="new")
+
+
+def before(scheme: Scheme) -> tuple[QuantizeSettings, Prepared, Known]:
+    settings = QuantizeSettings(scheme=scheme, costs=COSTS)
+    found = prepare(net(), calibrator(), settings, lambda _: None)
+    made = found.quantized(Allowance())
+    assert made.choices is not None
+    return settings, found, Known("old.optimized", made.plan, made.table, made.choices)
+
+
+@pytest.mark.parametrize("scheme", (TENSORRT, ONNXRUNTIME), ids=lambda scheme: scheme.name)
+def test_the_same_weights_give_the_same_graph(scheme: Scheme) -> None:
+    settings, fresh, known = before(scheme)
+    found = prepare_again(net(), calibrator(), settings, known).prepared
+    assert found is not None and found.again.startswith(f"{len(known.table.tensors)} ranges within 25 %")
+    mine, theirs = found.quantized(Allowance()), fresh.quantized(Allowance())
+    assert {n: p.dtype for n, p in mine.plan.nodes.items()} == {n: p.dtype for n, p in theirs.plan.nodes.items()}
+    assert mine.table.tensors == theirs.table.tensors and mine.table.model_digest == "new"
+    assert mine.choices == theirs.choices
+    ours, others = mine.model.graph.initializers, theirs.model.graph.initializers
+    assert ours.keys() == others.keys()
+    for name, value in ours.items():
+        assert np.array_equal(value.const_value.numpy(), others[name].const_value.numpy())  # type: ignore[union-attr]
+
+
+def test_channels_are_scaled_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _, known = before(TENSORRT)
+    assert known.choices.rewrites.channels  # two wide channels were brought down
+    found = prepare_again(net(noise=0.01), calibrator(), settings, known).prepared
+    assert found is not None and any("as before" in note for note in found.notes)
+    assert found.quantized(Allowance()).choices.rewrites == known.choices.rewrites  # type: ignore[union-attr]
+
+
+def test_what_stayed_in_high_precision_stays_for_its_reason() -> None:
+    settings, _, known = before(TENSORRT)
+    node = replace(known.plan.nodes["y"], dtype=Dtype.FP16, reason="measured: causes 99% of the int8 error")
+    known = replace(known, plan=replace(known.plan, nodes={**known.plan.nodes, "y": node}))
+    found = prepare_again(net(), calibrator(), settings, known).prepared
+    assert found is not None
+    plan = found.quantized(Allowance()).plan.nodes
+    assert not plan["y"].dtype.quantized and plan["y"].reason == node.reason and plan["a"].dtype is Dtype.INT8
+
+
+@pytest.mark.parametrize("wide", (1.6, 0.3))
+def test_ranges_that_moved_are_told(wide: float) -> None:
+    settings, _, known = before(TENSORRT)
+    found = prepare_again(net(wide=wide), calibrator(), settings, known)
+    assert found.prepared is None and "ranges moved" in found.why and "times as far as it did" in found.why
+
+
+def test_more_noise_at_the_outputs_is_told() -> None:
+    settings, _, known = before(TENSORRT)
+    quiet = replace(known.choices, noise=(known.choices.noise or 1.0) / (1.1 * again.NOISIER))
+    found = prepare_again(net(), calibrator(), settings, replace(known, choices=quiet))
+    assert found.prepared is None and found.why.startswith("the outputs have less signal to noise: before ")
+
+
+def test_a_range_that_is_missing_is_told() -> None:
+    settings, _, known = before(TENSORRT)
+    known = replace(known, table=replace(known.table, tensors={}))
+    assert "has no range of" in prepare_again(net(), calibrator(), settings, known).why
+
+
+def test_a_rewrite_that_is_not_exact_here_is_undone() -> None:
+    settings, _, known = before(TENSORRT)
+    (name, kept), *_ = known.choices.rewrites.channels.items()
+    broken = ChannelTransform(kept.shift, [float("nan")] * len(kept.scale))
+    choices = replace(known.choices, rewrites=Rewrites({}, {name: broken}))
+    found = prepare_again(net(), calibrator(), settings, replace(known, choices=choices))
+    assert found.prepared is None  # ranges are of the rewritten graph
