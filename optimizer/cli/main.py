@@ -66,10 +66,11 @@ def main(arguments: list[str] | None = None) -> None:
     remember(given)
     if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
         given = [MAIN_JOB, *given]
-    _application(isolate=arguments is None)(args=given, prog_name="optimize")
+    application(isolate=arguments is None)(args=given, prog_name="optimize")
 
 
-def _application(*, isolate: bool) -> typer.Typer:
+def application(*, isolate: bool) -> typer.Typer:
+    """The command with all its verbs; each runs in a child process with ``isolate``."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
