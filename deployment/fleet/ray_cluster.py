@@ -73,6 +73,10 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadInput(f"no Ray cluster: {first}", where=f"--ray {self.address}", fix="ray start --head") from None
+        except BaseException as error:  # SIGTERM, which Ray takes for itself from here on, or Ctrl-C
+            self._ours, self._ended = True, isinstance(error, SystemExit)
+            self._leave()
+            raise
         self._ours = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._terminated)
@@ -81,10 +85,12 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._ours:
-            return
+        if self._ours:
+            self._leave()
+
+    def _leave(self) -> None:
         self._ray.shutdown()
-        if signal.getsignal(signal.SIGTERM) == self._terminated:
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._before)
         if self._ended:
             signal.raise_signal(signal.SIGTERM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -185,10 +186,18 @@ def test_a_build_whose_only_node_is_gone_does_not_wait_for_ever(
             cluster.build(_request(tmp_path))
 
 
-def test_a_command_that_is_terminated_leaves_nothing_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_a_command_that_is_terminated_leaves_nothing_of_ray(early: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``early``: while Ray starts, whose own handler ends the program."""
     order: list[str] = []
+
+    def start(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+        if early:
+            signal.raise_signal(signal.SIGTERM)
+
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "shutdown", lambda: order.append("shut down"))
     before = signal.signal(signal.SIGTERM, lambda *_: order.append("ended"))
     try:
