@@ -16,6 +16,7 @@ import onnx_ir.passes.common as common
 
 from graphs.operators import is_standard
 from graphs.shapes import infer_shapes
+from optimizer.passes.affine_grid import affine_grid_body
 from optimizer.passes.base import PassResult
 
 _DOMAIN = "enginewright.spelt_out"
@@ -145,8 +146,15 @@ def _eye_like(node: ir.Node, opset: int) -> ir.Function | None:
     return ir.serde.deserialize_function(onnx.parser.parse_function(text))
 
 
-_OWN_BODIES: dict[str, Callable[[ir.Node, int], ir.Function | None]] = {"EyeLike": _eye_like}
-"""Of operators that the standard defines by no function."""
+def _affine_grid(node: ir.Node, opset: int) -> ir.Function | None:
+    return affine_grid_body(node, opset, _DOMAIN)
+
+
+_OWN_BODIES: dict[str, Callable[[ir.Node, int], ir.Function | None]] = {
+    "EyeLike": _eye_like,
+    "AffineGrid": _affine_grid,
+}
+"""Of operators that the standard defines by no function, or by one that does not run."""
 
 
 def _give_outputs(function: onnx.FunctionProto, count: int) -> None:

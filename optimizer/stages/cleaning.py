@@ -41,6 +41,11 @@ NEAR_OF_CODES_DB = {Dialect.QOPERATOR: 30.0, Dialect.DYNAMIC: 15.0}
 """SQNR, dB, down to which a graph spelt out in Q/DQ or float is the source's. Chosen, well above a wrong one's 0: the
 demo in QOperator form has 200, in dynamic form, whose rounding of data is left out, 48."""
 
+CHANCE = (
+    "the model draws random numbers: its own answers for {} differ from run to run, and accuracy beside FP32 says "
+    "nothing of them; make the noise an input of the model to have them judged"
+)
+
 
 @dataclass(frozen=True)
 class CleanGraph:
@@ -75,6 +80,8 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
     reference = _reference(job, feeds, work, events)
     answers = reference.answers
+    if answers.random:
+        events.warn("clean", CHANCE.format(", ".join(map(repr, answers.random[:3]))))
     first: list[bool] = []
 
     def check(model: ir.Model) -> Equivalence:

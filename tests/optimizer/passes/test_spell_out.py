@@ -120,3 +120,27 @@ def test_attention_spelt_out_has_a_plan(tmp_path: Path) -> None:
         BuildRequest(path, TARGETS["a100"], ShapeProfile({}), tmp_path / "out", "fp32"), cache=False
     )
     assert manifest.bytes > 0
+
+
+@pytest.mark.parametrize("aligned", [0, 1])
+@pytest.mark.parametrize("shape", ["n,3,5,7", "n,3,4,5,7"])
+def test_a_grid_whose_size_is_computed_is_spelt_out(shape: str, aligned: int) -> None:
+    """The standard's body did not run in ONNX Runtime, so that the node stayed and no plan could be built."""
+    axes = shape.count(",") - 1
+    text = f"""<ir_version: 8, opset_import: ["" : 21]>
+    g (float[{shape}] x, float[n,{axes},{axes + 1}] t) => (float[{"n,a,b,c,d"[: 2 * axes + 3]}] y) {{
+        size = Shape(x)
+        [grid] y = AffineGrid<align_corners = {aligned}>(t, size)
+    }}"""
+    model = ir.from_onnx_text(text)
+    given = model.clone()
+    assert SpellOut().apply(model).modified == 1
+    assert "AffineGrid" not in {node.op_type for node in model.graph}
+    rng = np.random.default_rng(0)
+    lengths = [int(length) for length in shape.split(",")[1:]]
+    feeds = [
+        {"x": np.zeros((n, *lengths), np.float32), "t": rng.standard_normal((n, axes, axes + 1)).astype(np.float32)}
+        for n in (1, 2)
+    ]
+    found = compare_graphs(given, model, feeds)
+    assert found.same, found.why
