@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from graphs.errors import first_few
+
 Role: TypeAlias = Literal["compute", "reformat", "quantize", "dequantize", "round trip", "sync"]
 """What a layer is there for. ``reformat``: inserted by the builder to change a layout or type, no ONNX node behind it.
 ``quantize``, ``dequantize`` and ``round trip`` (both): Q/DQ nodes that were fused into no other kernel. ``sync``: no
@@ -125,8 +127,7 @@ def layer_notes(layers: Sequence[LayerInfo]) -> tuple[str, ...]:
     notes = []
     if unfused:
         names = [name for layer in unfused for name in layer.onnx_nodes]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        notes.append(f"kernels that only quantize or dequantize: {len(unfused)} ({', '.join(names[:3])}{more})")
+        notes.append(f"kernels that only quantize or dequantize: {len(unfused)} ({first_few(names, 3)})")
     if reformats:
         notes.append(f"reformats, kernels that only change a layout or type: {reformats}")
     return tuple(notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class EnginewrightError(Exception):
     """Base of every error that reaches a user.
@@ -35,3 +37,9 @@ def in_a_line(error: Exception) -> str:
     """What ``error`` says, for a table or a list; with its type where it is not one of ours."""
     text = str(error) if isinstance(error, EnginewrightError) else f"{type(error).__name__}: {error}"
     return text.replace("\n", "; ")
+
+
+def first_few(items: Iterable[object], most: int) -> str:
+    """``a, b and 7 more``: the first ``most`` of some, and how many more there are."""
+    found = [str(item) for item in items]
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")

@@ -7,13 +7,13 @@ successor. What did not come true is told from the plan that came out, in ``foll
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report.plan_followed import PlanFollowed
-from graphs.errors import BadInput
+from graphs.errors import BadInput, first_few
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 
 PLAN_FILE = "precision.json"
@@ -68,7 +68,7 @@ class AskedPlan:
         words = {name: _word(value) for name, value in nodes.items()}
         if strange := [f"{name!r} in {word!r}" for name, word in words.items() if word not in known]:
             raise BadInput(
-                f"there is no such precision: {_some(strange)}",
+                f"there is no such precision: {first_few(strange, _NAMED)}",
                 where=source or "plan",
                 expected=f"one of {', '.join(sorted(known))}",
             )
@@ -106,7 +106,7 @@ class AskedPlan:
         raise BadInput(
             f"this plan is of another model: none of its {len(self.nodes)} nodes is in this one",
             where=self.called,
-            expected=f"nodes such as {_some([repr(name) for name in op_types])}",
+            expected=f"nodes such as {first_few(map(repr, op_types), _NAMED)}",
             fix="names and operators are listed by `optimize explain BUNDLE`",
         )
 
@@ -191,9 +191,3 @@ def _word(value: Any) -> str:
 
 def _op_type(value: Any) -> str:
     return str(value.get("op_type", "")) if isinstance(value, Mapping) else ""
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return f"{', '.join(listed[:_NAMED])}{more}"

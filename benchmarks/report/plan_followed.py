@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphs.errors import first_few
+
 _NAMED = 5
 """Nodes of one reason that a warning names before it counts the others; report.json has them all. Chosen."""
 
@@ -27,11 +29,6 @@ class PlanFollowed:
         by_reason: dict[str, list[str]] = {}
         for name, why in self.refused.items():
             by_reason.setdefault(why, []).append(name)
-        told = "; ".join(f"{_some(names)} ({why})" for why, names in list(by_reason.items())[:_NAMED])
+        told = "; ".join(f"{first_few(names, _NAMED)} ({why})" for why, names in list(by_reason.items())[:_NAMED])
         more = f"; and {len(by_reason) - _NAMED} more reasons" if len(by_reason) > _NAMED else ""
         return f"--plan: {len(self.refused)} of {self.nodes} nodes are not as planned in {self.form}: {told}{more}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"

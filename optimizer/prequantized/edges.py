@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_array
 from graphs.edits import GraphEdits, after, bypass
+from graphs.errors import first_few
 from graphs.operators import MOVING
 from graphs.quantizers import DQ, Pair, pair_of
 
@@ -93,6 +94,5 @@ def read_before(edits: GraphEdits, pair: Pair, value: ir.Value) -> None:
 
 
 def listed(names: Iterable[object], most: int = 4) -> str:
-    """The first few names of some, and how many more there are."""
-    found = [repr(str(name)) for name in names]
-    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+    """The first few names of some, quoted, and how many more there are."""
+    return first_few((repr(str(name)) for name in names), most)

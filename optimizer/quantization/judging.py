@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
 from optimizer.attempt import attempt
-from optimizer.quantization.noise import relative_noise
+from optimizer.quantization.noise import decibels, relative_noise
 
 CLOSE = 10**0.1
 """Two variants within 1 dB are too close to call before the corrections that follow. Chosen."""
@@ -97,4 +96,4 @@ def close_to_best(noise: Mapping[str, float], most: int = 2) -> list[str]:
 
 def in_db(noise: Mapping[str, float]) -> str:
     """``"mse 16.5 dB, percentile 16.2 dB"``: signal to noise at the outputs."""
-    return ", ".join(f"{name} {-10 * np.log10(max(value, 1e-20)):.1f} dB" for name, value in noise.items())
+    return ", ".join(f"{name} {-decibels(value):.1f} dB" for name, value in noise.items())

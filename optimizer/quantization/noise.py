@@ -41,6 +41,11 @@ def powers(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[s
     ]
 
 
+def decibels(ratio: float, least: float = _NOTHING) -> float:
+    """10 log10 of a ratio of powers, of none below ``least``: of a relative noise it is minus the SQNR."""
+    return float(10 * np.log10(max(ratio, least)))
+
+
 def noise_of(samples: Powers) -> float:
     """What ``relative_noise`` says of them."""
     names = dict.fromkeys(name for sample in samples for name in sample)

@@ -41,6 +41,7 @@ from optimizer.quantization.chunks import in_chunks
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.insertion_points import ActivationPoint
+from optimizer.quantization.noise import decibels
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import TENSORRT, ActivationScheme
 from optimizer.quantization.weights import CODE_MAX, as_float32
@@ -151,7 +152,7 @@ class EqualizeActivations:
         transform = made[winner] if len(made) == len(tried) else tried[winner]
         site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
         self.chosen[str(site.value.name)] = transform
-        gain = 10 * np.log10(start / max(best, 1e-30))
+        gain = decibels(start) - decibels(best)
         return f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 
     def _freedom(self, site: _Site) -> Freedom:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.noise import decibels
 
 LEAST_PART = 0.01
 """Ops that cause less of the noise than this are not worth a change of precision. Chosen."""
@@ -159,7 +160,7 @@ def _bargain(
 
 
 def _decibels(noise: float) -> float:
-    return float(10 * np.log10(max(noise, INAUDIBLE)))
+    return decibels(noise, INAUDIBLE)
 
 
 def best_fallback(

@@ -25,6 +25,7 @@ from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.noise import decibels
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.weights import QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.reconstruction.layout import as_rows, as_tensor
@@ -39,7 +40,6 @@ SOLVED_WORK = 3e11
 SMALL_REDUCTION = 1280
 """Ops with a longer dot product are solved one after the other: two Hessians of theirs are 40 MB and more, and their
 products fill all cores by themselves. Chosen."""
-_NOTHING = 1e-30  # an error that a ratio may be taken of
 
 
 @dataclass(frozen=True)
@@ -195,4 +195,4 @@ def _solved(
     wanted = plain[:, check] @ weight.swapaxes(1, 2)
     errors = [candidate.squared_error(wanted, noisy[:, check]) for candidate in candidates]
     best = int(errors[1] < WORTH * errors[0])
-    return candidates[best], float(10 * np.log10(max(errors[0], _NOTHING) / max(errors[best], _NOTHING)))
+    return candidates[best], decibels(errors[0]) - decibels(errors[best])

@@ -23,7 +23,7 @@ from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
 from optimizer.quantization.corrections.switches import with_switches
 from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.noise import Powers, noise_of, powers
+from optimizer.quantization.noise import Powers, decibels, noise_of, powers
 from optimizer.quantization.weights import QuantizedWeight, ScaleSearch, WeightScales
 
 MEASURED_MACS = 1e11
@@ -47,7 +47,7 @@ class Sensitivity:
 
     @property
     def sqnr_db(self) -> float:
-        return float(-10 * np.log10(max(self.noise, 1e-30)))
+        return -decibels(self.noise)
 
 
 def sample_count(ops: int, macs_per_sample: int, available: int) -> int:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
@@ -20,6 +19,7 @@ from optimizer.quantization.candidates import JUDGED_MACS, Candidate
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.insertion_points import Placement
 from optimizer.quantization.judging import Judge, in_db
+from optimizer.quantization.noise import decibels
 from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
 from optimizer.quantization.sampling import Samples, spread
 from optimizer.quantization.settings import QuantizeSettings, placed
@@ -123,4 +123,4 @@ def _rounding(op: WeightedOp, placement: Placement, moments: InputMoments | None
     if moments is None:
         return Rounding(name, str(op.weight.name), as_weight(op, plainly(rows, scheme), scheme), 0.0)
     best, left = rounded(rows, scheme, moments, solve)
-    return Rounding(name, str(op.weight.name), as_weight(op, best, scheme), float(-10 * np.log10(max(left, 1e-12))))
+    return Rounding(name, str(op.weight.name), as_weight(op, best, scheme), -decibels(left, 1e-12))

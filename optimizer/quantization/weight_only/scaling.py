@@ -21,6 +21,7 @@ from graphs.weighted import WeightedOp
 from optimizer.quantization.blocks import codes_of, search_scales, values_of
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.insertion_points import Placement
+from optimizer.quantization.noise import decibels
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import WeightScheme
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments, squared_error
@@ -83,7 +84,7 @@ class ScaleInputs:
         if error > (WORTH_FREE if site.absorber.free else WORTH_NODE) * start:
             return ""
         self._chosen[str(site.value.name)] = (1 / factor).astype(np.float32)
-        gain = 10 * np.log10(start / max(error, 1e-30))
+        gain = decibels(start) - decibels(error)
         return f"{site.value.name}: inputs scaled by their size^-{power:g}, {gain:.1f} dB less error at their readers"
 
 
