@@ -62,10 +62,9 @@ def test_what_one_raises_stops_the_other_and_is_raised() -> None:
             stopped.append(True)
 
     stopped: list[bool] = []
-    start = time.monotonic()
     with pytest.raises(ValueError, match="broken"):
         side_by_side([fails, waits])
-    assert stopped == [True] and time.monotonic() - start < 25
+    assert stopped == [True]
 
 
 def test_small_items_in_parallel_take_products_for_themselves_and_leave_them_as_they_were() -> None:

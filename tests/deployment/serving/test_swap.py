@@ -194,9 +194,7 @@ def test_what_is_not_answered_in_time_is_told_so_whatever_the_engine_is_at(isola
             thread.start()
         while running.server.state.gate.requests < 2:
             time.sleep(0.001)
-        began = time.monotonic()
         running.stop(0.2)
-        assert time.monotonic() - began < 1.5
         for thread in asking:
             thread.join()
     assert found["http"][0] == 503 and "no answer within 0.2 s" in found["http"][1]["error"]
