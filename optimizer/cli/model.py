@@ -26,7 +26,10 @@ EVAL_DATA = "Inputs that accuracy is measured on, not used for calibration. Defa
 PLAN = "What nodes compute in: a bundle's precision.json, edited. What it does not name is decided as usual."
 EVALUATE = "Your metric: function(infer) runs labelled data through infer and returns the score."
 CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most accurate. Default: auto."
-WITHOUT = "Accuracy corrections to leave out of INT8, comma-separated. Default: none is left out."
+WITHOUT = (
+    "Accuracy corrections to leave out of INT8, comma-separated; with --sparsity permutation and reconstruction, too. "
+    "Default: none is left out."
+)
 SAMPLES = "How many samples to calibrate on. Default: 512."
 MAX_DROP = (
     "Largest loss against FP32, of --evaluate's metric or else of cosine similarity: the cheapest mix of precisions "
