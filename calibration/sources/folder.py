@@ -109,13 +109,5 @@ def _image_spec(path: Path, spec: TensorSpec, given: images.ImageSpec | None) ->
         return given, "as given"
     file = (path if path.is_dir() else path.parent) / images.SPEC_FILE
     if file.exists():
-        return images.read_spec(file, _base(spec)), f"from {file.name}"
+        return images.read_spec(file, images.usual_spec(spec)), f"from {file.name}"
     return images.default_spec(spec), f"assumed from the input's shape; say otherwise in {file}"
-
-
-def _base(spec: TensorSpec) -> images.ImageSpec:
-    """Defaults under a preprocess.toml; an input of unusual shape takes what the file says."""
-    try:
-        return images.default_spec(spec)
-    except BadInput:
-        return images.ImageSpec()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 import numpy as np
@@ -141,6 +141,14 @@ def default_spec(spec: TensorSpec) -> ImageSpec:
     )
 
 
+def usual_spec(spec: TensorSpec) -> ImageSpec:
+    """Defaults under a ``preprocess.toml``; an input of unusual shape takes what the file says."""
+    try:
+        return default_spec(spec)
+    except BadInput:
+        return ImageSpec()
+
+
 def read_spec(path: Path, base: ImageSpec) -> ImageSpec:
     """A ``preprocess.toml``: the fields of ``ImageSpec``, over ``base`` for layout, colour and scale where left out;
     ``normalize = "imagenet"`` stands for ImageNet's mean and std. Raises ``BadInput`` naming the field.
@@ -173,18 +181,18 @@ class ImageRecord:
         return (self.path,)
 
     def samples(self, chosen: Collection[int]) -> Iterator[Feed]:
-        array = self._read()
-        if len(self.spec.shape) == 3:
-            array = array[0]
-        if self.spec.dtype == "uint8":
-            array = array.round().clip(0, 255).astype(np.uint8)
+        array = image_input(self.path, self.image, self.spec, str(self.path))
         yield fit_sample({self.spec.name: array}, [self.spec], str(self.path))
 
-    def _read(self) -> Array:
-        try:
-            with Image.open(self.path) as image:
-                return self.image.array(image)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise BadInput(
-                f"not a readable image: {error}", where=str(self.path), fix="replace or remove this file"
-            ) from error
+
+def image_input(file: Path | BinaryIO, image: ImageSpec, spec: TensorSpec, where: str) -> Array:
+    """What the input ``spec`` gets of an image file, one sample. Raises ``BadInput`` for what is no image."""
+    try:
+        with Image.open(file) as opened:
+            array = image.array(opened)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        what = f"not a readable image: {error}"
+        raise BadInput(what, where=where, fix="replace or remove this file") from error
+    if len(spec.shape) == 3:
+        array = array[0]
+    return array.round().clip(0, 255).astype(np.uint8) if spec.dtype == "uint8" else array

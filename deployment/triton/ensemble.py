@@ -6,7 +6,7 @@ on a sample of the raw inputs, on one row and on two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,11 +31,13 @@ _BEFORE, _BEHIND = "preprocessed/", "engine/"
 @dataclass(frozen=True)
 class Around:
     """``before`` and ``after`` are ``file.py:function`` from arrays by name to arrays by name, empty for none; ``raw``
-    a sample of what clients send: rows along axis 0 where the model batches, at least one."""
+    a sample of what clients send: rows along axis 0 where the model batches, at least one. Sizes of
+    those ``free`` differ from request to request."""
 
     before: str
     after: str
     raw: Feed
+    free: frozenset[str] = frozenset()
 
 
 def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[ModelFolder]:
@@ -53,7 +55,7 @@ def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[Mode
     _check_inputs(run.inputs, fed, around.before or "--raw")
     answers = _applied(run.infer, "the engine", fed, batch)
     final = _applied(after, around.after, answers, batch) if after else answers
-    raw_specs, final_specs = _specs(around.raw, batch), _specs(final, batch)
+    raw_specs, final_specs = _specs(around.raw, batch, around.free), _specs(final, batch)
     clash = {spec.name for spec in raw_specs} & {spec.name for spec in final_specs}
     if clash:
         raise BadInput(f"input and output are both called {sorted(clash)[0]!r}", where=around.after or around.before)
@@ -150,12 +152,19 @@ def _check_inputs(specs: Sequence[TensorSpec], feed: Feed, where: str) -> None:
         raise BadInput(f"{error.where}: {error.what}", where=where, expected=error.expected) from error
 
 
-def _specs(feed: Feed, batch: int) -> tuple[TensorSpec, ...]:
-    """Tensors of the shapes seen; axis 0 is the batch where the model batches."""
+def _specs(feed: Feed, batch: int, free: Collection[str] = ()) -> tuple[TensorSpec, ...]:
+    """Tensors of the shapes seen, but for those of ``free`` sizes; axis 0 is the batch where the model batches."""
     return tuple(
-        TensorSpec(name, array.dtype.name, ("batch", *array.shape[1:]) if batch else array.shape, batch=bool(batch))
+        TensorSpec(name, array.dtype.name, _shape(name, array, batch, name in free), batch=bool(batch))
         for name, array in feed.items()
     )
+
+
+def _shape(name: str, array: Array, batch: int, free: bool) -> tuple[int | str, ...]:
+    sizes: list[int | str] = list(array.shape[1:] if batch else array.shape)
+    if free:
+        sizes = [f"{name}_{axis}" for axis in range(len(sizes))]
+    return ("batch", *sizes) if batch else tuple(sizes)
 
 
 def _part(

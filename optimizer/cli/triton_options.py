@@ -74,8 +74,9 @@ RateLimits = Annotated[
 Preprocess = Annotated[
     str,
     Option(
-        metavar="FILE.py:FUNCTION",
-        help="Run before the model, as an ensemble: from arrays by name to the model's inputs.",
+        metavar="FILE.py:FUNCTION|FILE.toml",
+        help="Run before the model, as an ensemble: from arrays by name to the model's inputs; with a preprocess.toml "
+        "(as beside images that are data) from image files.",
         rich_help_panel=ALONE,
     ),
 ]

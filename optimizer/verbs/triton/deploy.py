@@ -21,6 +21,7 @@ from deployment.triton.tuning import Tuning
 from engines.kserve import client_library
 from graphs.errors import BadInput
 from optimizer.verbs.triton.checking import Checked, CheckRequest, check_model
+from optimizer.verbs.triton.image_files import images_read
 from optimizer.verbs.triton.tune import TuneRequest, tune_model
 
 _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
@@ -69,7 +70,8 @@ def deploy_triton(
         client_library("grpc")
         here = None if _REMOTE.fullmatch(request.server) else find_server(request.server)
     before = set(out.glob("*/*"))
-    models = write_triton_repository(bundle, out, name=name, targets=targets, options=options, around=around)
+    with images_read(around, bundle, targets) as functions:
+        models = write_triton_repository(bundle, out, name=name, targets=targets, options=options, around=functions)
     if not check and not tune:
         return TritonDeployment(out, repository_files(out, models), models)
     with _unless_refused(out, models, before), _server(here, request.server, out, models) as control:

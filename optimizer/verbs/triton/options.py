@@ -13,6 +13,7 @@ from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
 from optimizer.settings import choice
 from optimizer.verbs.triton.checking import RANDOM, CheckRequest
+from optimizer.verbs.triton.image_files import SUFFIX
 from optimizer.verbs.triton.tune import TuneRequest
 
 
@@ -55,6 +56,10 @@ def functions_around(before: str, after: str, raw: Path | None) -> Around | None
     """From the options of the command; None where none is given. Raises ``BadInput``."""
     if not before and not after:
         return None
+    if before.endswith(SUFFIX):
+        if raw is not None:
+            raise BadInput("changes nothing: clients send image files", where="--raw", fix="leave it out")
+        return Around(before, after, {})
     if raw is None:
         raise BadInput(
             "needs a sample of what clients send", where="--preprocess, --postprocess", fix="add --raw FILE.npz"
