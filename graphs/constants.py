@@ -29,3 +29,13 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     if len(uses) != 1 or value.is_graph_output():
         return None
     return next(iter(uses))[0]
+
+
+def along(numbers: Array, axis: int | None, rank: int) -> Array:
+    """``numbers`` so that they broadcast with a tensor of ``rank``: one for all of it, or one for each slice along
+    ``axis``.
+    """
+    shape = [1] * rank
+    if axis is not None and numbers.size > 1:
+        shape[axis % rank] = -1  # some leave the usual axis 1 at what has one axis
+    return numbers.reshape(shape)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import Array, constant_array, constant_tensor
+from graphs.constants import Array, along, constant_array, constant_tensor
 from graphs.operators import is_standard
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
@@ -77,11 +77,7 @@ class Weight:
 
     def spread(self, array: Array) -> Array:
         """Scales or zero points so that they broadcast with the codes."""
-        if self.axis is None:
-            return array.reshape(())
-        shape = [1] * len(self.codes.shape)
-        shape[self.axis] = -1
-        return array.reshape(shape)
+        return along(array, self.axis, len(self.codes.shape))
 
     def numbers(self) -> NDArray[np.float32]:
         """The weight that the codes stand for."""

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from graphs.constants import along
 from graphs.lazy_tensors import lazily
 from graphs.number_types import INT8, Codes, Floats, NumberType
 
@@ -47,9 +48,7 @@ def anchored(scale: Floats, anchor: float) -> Floats:
 
 def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:
     """``scale`` shaped to broadcast along ``axis`` of ``values``."""
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    return scale.reshape(shape)
+    return along(scale, axis, values.ndim)
 
 
 def mse_scales(

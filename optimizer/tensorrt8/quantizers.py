@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor
+from graphs.constants import Array, along, constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 from graphs.operators import is_standard
@@ -60,9 +60,9 @@ def _quantize_here(edits: GraphEdits, node: ir.Node) -> None:
     tensor = constant_tensor(codes)
     assert codes is not None and tensor is not None and scale is not None
     axis = node.attributes.get_int("axis", 1)
-    along = _along(scale, axis, len(tensor.shape))
+    steps = along(scale, axis, len(tensor.shape))
     name = str(codes.name).removesuffix("/int8")
-    floats = lazily(lambda array: array.astype(np.float32) * along, tensor, f"{name}/fp32", dtype=_FLOAT)
+    floats = lazily(lambda array: array.astype(np.float32) * steps, tensor, f"{name}/fp32", dtype=_FLOAT)
     quantize = edits.node(
         "QuantizeLinear",
         [edits.initializer(floats), *node.inputs[1:]],
@@ -102,16 +102,7 @@ def _spread(numbers: Array, axis: int, block: int, shape: tuple[int, ...]) -> Ar
     if block:
         repeated: Array = np.repeat(numbers, block, axis=axis)
         return np.take(repeated, np.arange(shape[axis]), axis=axis)
-    return _along(numbers, axis, len(shape))
-
-
-def _along(numbers: Array, axis: int, rank: int) -> Array:
-    """A vector along ``axis``; one number as it is."""
-    if numbers.size == 1:
-        return numbers.reshape(())
-    shape = [1] * rank
-    shape[axis] = -1
-    return numbers.reshape(shape)
+    return along(numbers, axis, len(shape))
 
 
 def _three_inputs(edits: GraphEdits, node: ir.Node) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from graphs.constants import Array, constant_array, only_consumer
+from graphs.constants import Array, along, constant_array, only_consumer
 from graphs.edits import GraphEdits, drop_unused_initializers
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
@@ -80,14 +80,10 @@ def _weight_scale(factor: ir.Value | None, of_data: ir.Value) -> Array | None:
 
 def _spread(array: Array, codes: Array, product: ir.Node) -> Array | None:
     """One number, or one per output channel, so that it broadcasts with the weight."""
-    if array.size == 1:
-        return np.asarray(array.reshape(()), np.float64)
     axis = codes.ndim - 1 if product.op_type == "MatMulInteger" else 0
-    if array.size != codes.shape[axis]:
+    if array.size not in (1, codes.shape[axis]):
         return None
-    shape = [1] * codes.ndim
-    shape[axis] = -1
-    return np.asarray(array.reshape(shape), np.float64)
+    return np.asarray(along(array, axis, codes.ndim), np.float64)
 
 
 def _write(edits: GraphEdits, chain: _Chain) -> None:

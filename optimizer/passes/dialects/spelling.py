@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor
+from graphs.constants import Array, along, constant_array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread, drop_unused_initializers
 from graphs.lazy_tensors import lazily, small_at_once
 from graphs.operators import MOVING, is_standard
@@ -49,14 +49,11 @@ def _codes_of_weight(edits: GraphEdits, quantize: ir.Node) -> bool:
         return False
     scale, zero = found
     rank, axis = len(tensor.shape), quantize.attributes.get_int("axis", 1)
-    shape = [1] * rank
-    if scale.size > 1:
-        shape[axis % rank] = -1
     kind = ir.DataType.from_numpy(zero.dtype)
     low, high = EIGHT_BITS[kind]
 
     def rounded(numbers: Array) -> Array:
-        steps = np.rint(numbers / scale.reshape(shape)) + zero.reshape(shape).astype(np.float32)
+        steps = np.rint(numbers / along(scale, axis, rank)) + along(zero, axis, rank).astype(np.float32)
         return np.asarray(np.clip(steps, low, high))
 
     output = quantize.outputs[0]
@@ -106,10 +103,7 @@ def _float_bias(edits: GraphEdits, dequantize: ir.Node) -> bool:
     if codes is None or codes.dtype is not ir.DataType.INT32 or scale is None:
         return False
     rank, axis = len(codes.shape), dequantize.attributes.get_int("axis", 1)
-    shape = [1] * rank
-    if scale.size > 1:
-        shape[axis % rank] = -1
-    numbers = (codes.numpy() * scale.astype(np.float64).reshape(shape)).astype(np.float32)
+    numbers = (codes.numpy() * along(scale.astype(np.float64), axis, rank)).astype(np.float32)
     output, graph = dequantize.outputs[0], dequantize.graph
     assert isinstance(graph, ir.Graph)
     name, output.name = str(output.name), None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import along
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.quantizers import Pair, Weight, pairs, weights
 from graphs.weighted import is_weighted, output_axis
@@ -55,10 +56,7 @@ def _again(weight: Weight, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
     others = tuple(other for other in range(steps.ndim) if other != axis)
     reach = np.abs(steps).max(axis=others) if axis is not None else np.abs(steps).max()
     wider = np.maximum(reach / _TOP, 1.0)
-    shape = [1] * steps.ndim
-    if axis is not None:
-        shape[axis] = -1
-    codes = np.clip(np.rint(steps / wider.reshape(shape)), -_TOP, _TOP).astype(np.int8)
+    codes = np.clip(np.rint(steps / along(wider, axis, steps.ndim)), -_TOP, _TOP).astype(np.int8)
     return codes, np.broadcast_to(weight.scale, wider.shape) * wider, axis
 
 
