@@ -16,6 +16,8 @@ drift. Chosen.
 """
 SLOW_FACTOR = 4.0
 """How many times the asked duration an engine may take for its minimum of runs. Chosen."""
+LATENCY_RUNS = 20
+"""Runs that a latency is the median of at least; chosen: its 90th percentile is then a run that was seen."""
 
 
 def measure_latency(
@@ -23,7 +25,7 @@ def measure_latency(
     feed: Feed,
     *,
     seconds: float = 1.0,
-    min_runs: int = 20,
+    min_runs: int = LATENCY_RUNS,
     warmup_runs: int = 3,
     until_known: bool = False,
 ) -> dict[str, Latency]:

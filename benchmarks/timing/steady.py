@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.measurement import OUTLIER_MADS, Latency, Verdict, summarize_latency
 from benchmarks.timing.bursts import Ratio, Timings, burst_medians, compare_bursts, variation
 from benchmarks.timing.conditions import Conditions, read_conditions
-from benchmarks.timing.latency import time_in_turns
+from benchmarks.timing.latency import BURST_SECONDS, LATENCY_RUNS, time_in_turns
 from engines.engine import Engine, Feed
 
 LARGEST_VARIATION = 0.05
@@ -26,9 +26,10 @@ LARGEST_WARMING_C, LARGEST_CLOCK_DROP = 15.0, 0.10
 """Warming in degrees Celsius, and drop of the clock as a share, from which the machine is said to throttle; chosen."""
 LISTED_OUTLIERS = 10
 """Outliers that are listed; all are counted. Chosen."""
-WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW = 0.05, 2.0, 3
+WARM_WITHIN, LONGEST_WARMUP_S, WARMUP_WINDOW, WINDOW_OF_SLOW = 0.05, 2.0, 3, 2
 """An engine is warm when its last three runs are less than 5 % faster than the three before; two seconds at most are
-waited for that. Chosen: a cold cache or a first allocation costs the first run or two.
+waited for that. Chosen: a cold cache or a first allocation costs the first run or two. Of an engine whose run is as
+long as a burst two stand in the place of three.
 """
 
 
@@ -86,7 +87,7 @@ def measure_steady(
     feeds: Mapping[str, Feed],
     *,
     seconds: float = 1.0,
-    min_runs: int = 20,
+    min_runs: int = LATENCY_RUNS,
     until_known: bool = False,
 ) -> SteadyRun:
     """Warm every engine up, time them in turns for ``seconds`` each (or ``until_known``), and judge it. The first is
@@ -114,7 +115,9 @@ def measure_steady(
 
 
 def warm_up(engine: Engine, feed: Feed) -> int:
-    """Run until the last three runs are no faster than the three before by 5 %, two seconds at most; how many."""
+    """Run until the last runs, three or of a slow engine two, are no faster than as many before by 5 %, two seconds at
+    most; how many.
+    """
     times: list[float] = []
     until = time.perf_counter() + LONGEST_WARMUP_S
     while not _warm(times) and (time.perf_counter() < until or len(times) < 2):
@@ -125,10 +128,11 @@ def warm_up(engine: Engine, feed: Feed) -> int:
 
 
 def _warm(times: Sequence[float]) -> bool:
-    if len(times) < 2 * WARMUP_WINDOW:
+    window = WINDOW_OF_SLOW if times and times[-1] > BURST_SECONDS else WARMUP_WINDOW
+    if len(times) < 2 * window:
         return False
-    before = float(np.median(times[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]))
-    return float(np.median(times[-WARMUP_WINDOW:])) >= before * (1 - WARM_WITHIN)
+    before = float(np.median(times[-2 * window : -window]))
+    return float(np.median(times[-window:])) >= before * (1 - WARM_WITHIN)
 
 
 def _spread(timings: Timings, warmup_runs: int) -> Spread:
