@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -71,7 +72,7 @@ def run_isolated(work: Callable[[], int]) -> int:
     if not hasattr(os, "fork"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return work()
-    place = _scratch()
+    place, held_place = _scratch()
     log = place.with_suffix(".log")
     adopt_orphans()
     kills, parent = kernel_kills(), os.getpid()
@@ -95,14 +96,22 @@ def run_isolated(work: Callable[[], int]) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
         shutil.rmtree(place, ignore_errors=True)
+        os.close(held_place)
         if log.exists() and not log.stat().st_size:
             log.unlink()
 
 
-def _scratch() -> Path:
-    """A folder for the command's temporary files. Raises ``EnginewrightError`` where there is no place for one."""
+def _scratch() -> tuple[Path, int]:
+    """A folder for the command's temporary files, and its descriptor: it is locked, which has systemd-tmpfiles leave it
+    alone while a server runs for weeks. Raises ``EnginewrightError`` where there is no place for one."""
+    import fcntl  # where processes fork
+
     try:
-        return Path(tempfile.mkdtemp(prefix="enginewright-"))
+        place = tempfile.mkdtemp(prefix="enginewright-")
+        descriptor = os.open(place, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return Path(place), descriptor
     except OSError as error:
         fix = "free space in /tmp, or name a folder that can be written: TMPDIR=DIR optimize …"
         raise EnginewrightError(f"no temporary folder: {error.strerror or error}", fix=fix) from error
