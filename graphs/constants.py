@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """Input ``index`` of ``node``; None where it is left out, at the end or by an empty name."""
+    return node.inputs[index] if len(node.inputs) > index else None
+
+
 def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor behind a constant value (initializer or Constant output); None where a feed may change it."""
     if value is None or value.is_graph_input():

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from graphs.block_quantizers import QUANTIZERS
-from graphs.constants import constant_array, constant_tensor
+from graphs.constants import constant_array, constant_tensor, input_at
 from graphs.operators import is_standard
 from graphs.weighted import is_weighted, output_axis, reduction_axis
 
@@ -86,13 +86,9 @@ def _findings(node: ir.Node, opset: int) -> _Found:
     yield from _equal_types(node, opset)
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
 def _quantized_type(node: ir.Node) -> ir.DataType | None:
     """The integer or FP8 type of a Q or DQ; QuantizeLinear without zero point and attribute gives uint8."""
-    zero_point = _input(node, 2)
+    zero_point = input_at(node, 2)
     if zero_point is not None:
         return zero_point.dtype
     if node.op_type == "QuantizeLinear":
@@ -105,7 +101,7 @@ def _zero_point(node: ir.Node) -> _Found:
     dtype = _quantized_type(node)
     if dtype is not None and dtype not in _QUANTIZED:
         yield Rule.QUANTIZED_TYPE, f"quantizes to {dtype.name.lower()}, TensorRT reads int8, int4, fp8 and fp4"
-    zero_point = _input(node, 2)
+    zero_point = input_at(node, 2)
     if zero_point is None:
         return
     array = constant_array(zero_point)
@@ -218,7 +214,7 @@ def _stored_as_codes(node: ir.Node) -> bool:
 
 
 def _bias(node: ir.Node) -> _Found:
-    if node.op_type != "MatMul" and _dequantize(_input(node, 2)) is not None:
+    if node.op_type != "MatMul" and _dequantize(input_at(node, 2)) is not None:
         yield Rule.BIAS, "its bias is quantized: TensorRT takes floating-point biases only"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from graphs.constants import input_at
 from graphs.operators import MOVING, is_standard
 from graphs.shapes import static_shape, with_shapes
 from graphs.weighted import INTEGER_PRODUCTS, RECURRENT_GATES, operands
@@ -92,7 +93,7 @@ def _arrives_dequantized(value: ir.Value | None) -> bool:
 
 def _is_8_bit(dequantize: ir.Node) -> bool:
     """By the quantized input's type; by the zero point's, which must equal it, where inference did not reach it."""
-    for value in (dequantize.inputs[0], dequantize.inputs[2] if len(dequantize.inputs) > 2 else None):
+    for value in (dequantize.inputs[0], input_at(dequantize, 2)):
         if value is not None and value.dtype is not None:
             return value.dtype in _INT8
     source = dequantize.inputs[0]

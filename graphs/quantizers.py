@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import Array, along, constant_array, constant_tensor
+from graphs.constants import Array, along, constant_array, constant_tensor, input_at
 from graphs.operators import is_standard
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
@@ -136,7 +136,7 @@ def weights(graph: ir.Graph) -> Iterator[Weight]:
 def parameters(node: ir.Node) -> tuple[NDArray[np.floating], NDArray[np.integer]] | None:
     """Constant scale and 8-bit zero point of a Q or DQ; without a zero point, what the standard says it then is."""
     scale = constant_array(node.inputs[1])
-    given = node.inputs[2] if len(node.inputs) > 2 else None
+    given = input_at(node, 2)
     zero = constant_array(given)
     if scale is None or (given is not None and zero is None):
         return None

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor
+from graphs.constants import constant_array, constant_tensor, input_at
 from graphs.lint import Rule
 from graphs.tensorrt8.operators import LARGEST_K, REDUCTIONS
 
@@ -21,12 +21,8 @@ Check: TypeAlias = "Callable[[ir.Node], Found]"
 _INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
 def _rank(node: ir.Node, index: int = 0) -> int | None:
-    value = _input(node, index)
+    value = input_at(node, index)
     return None if value is None or value.shape is None else len(value.shape)
 
 
@@ -34,7 +30,7 @@ def constant(index: int, what: str) -> Check:
     """Input ``index``, where it is given, must be an initializer."""
 
     def check(node: ir.Node) -> Found:
-        value = _input(node, index)
+        value = input_at(node, index)
         if value is not None and constant_tensor(value) is None:
             yield Rule.NOT_CONSTANT, f"its {what} is computed, the parser takes a constant only"
 
@@ -66,7 +62,7 @@ def ranks(*allowed: int) -> Check:
 
 def floats(node: ir.Node) -> Found:
     """Unary functions and activations of integers are refused."""
-    value = _input(node, 0)
+    value = input_at(node, 0)
     if value is not None and value.dtype in _INTEGERS:
         yield Rule.DTYPE, f"its data is {value.dtype.name.lower()}, the parser takes floats only"
 
@@ -79,7 +75,7 @@ def first_output_only(node: ir.Node) -> Found:
 
 def quantizer(node: ir.Node) -> Found:
     """Q and DQ: three inputs, FP32 constant scales, zero points of 0 in int8, one scale for data."""
-    scale, zero = constant_array(_input(node, 1)), constant_array(_input(node, 2))
+    scale, zero = constant_array(input_at(node, 1)), constant_array(input_at(node, 2))
     if scale is None or scale.dtype != np.float32:
         yield Rule.SCALE_TYPE, "its scale is not a constant in FP32: one in FP16 is read beyond its end"
         return
@@ -111,7 +107,7 @@ def _kernel_shape(node: ir.Node) -> Found:
 
 def _reduction(node: ir.Node) -> Found:
     """No axes means all of them to the parser, whatever noop_with_empty_axes says."""
-    axes = constant_tensor(_input(node, 1))
+    axes = constant_tensor(input_at(node, 1))
     if node.attributes.get_int("noop_with_empty_axes", 0) and (axes is None or not axes.size):
         yield Rule.MISREAD, "with noop_with_empty_axes and no axes it changes nothing; the parser reduces all axes"
     elif axes is not None and not axes.size:
@@ -145,7 +141,7 @@ def _norm_of_one_or_two(node: ir.Node) -> Found:
 
 
 def _output_shape(node: ir.Node) -> Found:
-    data = _input(node, 0)
+    data = input_at(node, 0)
     known = data is not None and data.shape is not None and all(isinstance(size, int) for size in list(data.shape)[2:])
     if "output_shape" in node.attributes and not known:
         yield Rule.MISREAD, "it names its output_shape and its data's is dynamic: the parser pads by a size of -1"
@@ -156,11 +152,11 @@ def _resize(node: ir.Node) -> Found:
     transformed = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if transformed not in ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"):
         yield Rule.OPERATOR, f"its coordinate_transformation_mode is {transformed}"
-    scales = constant_array(_input(node, 2))
+    scales = constant_array(input_at(node, 2))
     axes = {"linear": 3, "cubic": 2}.get(mode)
     if axes is not None and scales is not None and np.any(scales[:-axes] != 1):
         yield Rule.OPERATOR, f"it resizes more than the last {axes} axes by {mode} interpolation"
-    value = _input(node, 0)
+    value = input_at(node, 0)
     if value is not None and value.dtype in (*_INTEGERS, ir.DataType.BOOL):
         yield Rule.DTYPE, f"its data is {value.dtype.name.lower()}, TensorRT resizes floats"
 
@@ -169,13 +165,13 @@ def _pad(node: ir.Node) -> Found:
     mode = node.attributes.get_string("mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         yield Rule.OPERATOR, f"its mode is {mode}"
-    pads = constant_array(_input(node, 1))
+    pads = constant_array(input_at(node, 1))
     if pads is not None and np.any(pads < 0):
         yield Rule.OPERATOR, "some of its pads are negative"
 
 
 def _top_k(node: ir.Node) -> Found:
-    k = constant_array(_input(node, 1))
+    k = constant_array(input_at(node, 1))
     if k is not None and int(k.reshape(-1)[0]) > LARGEST_K:
         yield Rule.OPERATOR, f"its K is {int(k.reshape(-1)[0])}, TensorRT finds at most {LARGEST_K}"
 
@@ -196,7 +192,7 @@ def _pow(node: ir.Node) -> Found:
 
 
 def _mod(node: ir.Node) -> Found:
-    data = _input(node, 0)
+    data = input_at(node, 0)
     floats = data is not None and data.dtype is not None and data.dtype.is_floating_point()
     if floats and not node.attributes.get_int("fmod", 0):
         yield Rule.DTYPE, "it takes the divisor's sign (fmod of 0), which the parser does for integers only"
@@ -209,9 +205,9 @@ def _constant_node(node: ir.Node) -> Found:
 
 
 def _squeeze(node: ir.Node) -> Found:
-    data = _input(node, 0)
+    data = input_at(node, 0)
     dynamic = data is None or data.shape is None or not all(isinstance(size, int) for size in data.shape)
-    if _input(node, 1) is None and dynamic:
+    if input_at(node, 1) is None and dynamic:
         yield Rule.SHAPE, "it names no axes and its data's shape is dynamic"
 
 
@@ -221,9 +217,9 @@ def _loop(node: ir.Node) -> Found:
     carried = len(node.inputs) - 2
     if len(body.outputs) - 1 <= carried:
         return
-    if _input(node, 0) is None:
+    if input_at(node, 0) is None:
         yield Rule.MISREAD, "it gathers rows and has no trip count: the parser gathers 1024"
-    elif _input(node, 1) is not None and not _goes_on(body):
+    elif input_at(node, 1) is not None and not _goes_on(body):
         yield Rule.MISREAD, "it gathers rows and may end early: the parser gathers as many as the trip count says"
 
 
@@ -255,7 +251,7 @@ def _normalization_inputs(node: ir.Node) -> Found:
 
 
 def _reverse(node: ir.Node) -> Found:
-    lengths = _input(node, 1)
+    lengths = input_at(node, 1)
     size = lengths.shape[0] if lengths is not None and lengths.shape is not None else None
     if not isinstance(size, int):
         yield Rule.SHAPE, "how many sequences it reverses is dynamic"

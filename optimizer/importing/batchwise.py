@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from graphs.constants import input_at
 from graphs.edits import GraphEdits, dtype_of
 from graphs.operators import is_standard
 
@@ -29,7 +30,7 @@ def count_steps_first(model: ir.Model) -> list[str]:
         own = edits.within(node.graph)
         node.attributes.pop("layout")
         for index, order in _SAMPLES_OF_INPUT.items():
-            value = node.inputs[index] if index < len(node.inputs) else None
+            value = input_at(node, index)
             if value is not None:
                 turned = _transposed(own, value, order, f"{node.name}_{index}_by_step")
                 own.graph.insert_before(node, turned)

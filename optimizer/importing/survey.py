@@ -10,7 +10,7 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor
+from graphs.constants import Array, constant_array, constant_tensor, input_at
 from graphs.errors import BadInput
 from graphs.operators import is_standard
 from graphs.quantizers import DQ, EIGHT_BITS, Q, type_without_zero
@@ -136,7 +136,7 @@ def _constant(node: ir.Node, index: int) -> bool:
 
 def _codes(node: ir.Node) -> ir.DataType | None:
     """The type of the codes that a Q makes or a DQ reads."""
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = input_at(node, 2)
     return zero.dtype if zero is not None else type_without_zero(node)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
+from graphs.constants import constant_tensor, input_at
 from graphs.edits import GraphEdits, dtype_of
 from graphs.lazy_tensors import lazily
 from graphs.weighted import is_weighted
@@ -57,7 +57,7 @@ class ScaleProducts:
             return False
         if not all(map(math.isfinite, (*sizes, reached))):
             return False
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        bias = input_at(node, 2)
         if bias is not None and not _is_weight(bias):
             return False
         shifts = [_shift(size) for size in sizes]
@@ -83,7 +83,7 @@ class ScaleProducts:
                 before = node.inputs[index]
                 node.replace_input_with(index, self._times(node, index, -shift, size))
                 _drop_unread(before)
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        bias = input_at(node, 2)
         if bias is not None:
             node.replace_input_with(2, self._times(node, 2, -total, 0.0))
         self._within[str(node.name)] = math.ldexp(self._within.get(str(node.name), 0.0), -total)

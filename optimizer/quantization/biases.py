@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import constant_tensor
+from graphs.constants import constant_tensor, input_at
 from graphs.edits import GraphEdits, drop_if_unread
 from optimizer.quantization.weights import as_float32
 
@@ -92,7 +92,7 @@ def quantize_bias(edits: GraphEdits, node: ir.Node, scale: NDArray[np.float64]) 
     """Replace a constant float bias by int32 codes at ``scale`` [channels], data's times weight's, which kernels add
     exactly. One that has no such codes stays float, and its op too: see ``keep_biases_apart``.
     """
-    tensor, value = _constant_bias(node), node.inputs[2] if len(node.inputs) > 2 else None
+    tensor, value = _constant_bias(node), input_at(node, 2)
     if value is None or tensor is None:
         return
     bias = as_float32(tensor).astype(np.float64)

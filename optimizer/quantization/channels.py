@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
+from graphs.constants import constant_tensor, input_at
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 from graphs.number_types import Floats
@@ -89,7 +89,7 @@ def add_to_bias(edits: GraphEdits, op: WeightedOp, delta: Floats) -> None:
 
 def _replace_bias(edits: GraphEdits, op: WeightedOp, bias: Floats) -> None:
     node = op.node
-    old = node.inputs[2] if len(node.inputs) > 2 else None
+    old = input_at(node, 2)
     value = edits.constant(f"{node.name}/bias", bias, op.tensor.dtype)
     if len(node.inputs) < 3:
         node.resize_inputs(3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import input_at
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 
@@ -40,7 +41,7 @@ def write_integer_convolution(edits: GraphEdits, node: ir.Node) -> None:
     result = then("Cast", [sums], "wide")
     made[1].attributes["to"] = ir.AttrInt64("to", ir.DataType.FLOAT)
     result = then("Mul", [result, edits.constant(f"{name}/factor", _by_channel(scale, rank))], "scaled")
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = input_at(node, 2)
     if bias is not None:
         row = then("Reshape", [bias, edits.constant(f"{name}/bias_shape", _channels_second(rank))], "bias_row")
         row.shape = None

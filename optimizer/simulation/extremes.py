@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
-from graphs.constants import constant_tensor
+from graphs.constants import constant_tensor, input_at
 from optimizer.simulation.composites import expand_composites
 from optimizer.simulation.readings import ScalarTaps, opened
 
@@ -54,7 +54,7 @@ def relative_operand(node: ir.Node) -> ir.Value | None:
         exponent = constant_tensor(node.inputs[1])
         if exponent is not None and exponent.size and float(exponent.numpy().min()) >= 1:
             return None
-    return node.inputs[index] if index < len(node.inputs) else None
+    return input_at(node, index)
 
 
 def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:

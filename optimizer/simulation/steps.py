@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from graphs.constants import input_at
 from graphs.free_names import FreeNames
 
 _INT64, _FLOAT = ir.DataType.INT64, ir.DataType.FLOAT
@@ -27,7 +28,7 @@ class Steps:
         self._count = 0
 
     def input(self, index: int) -> ir.Value | None:
-        return self.node.inputs[index] if index < len(self.node.inputs) else None
+        return input_at(self.node, index)
 
     def do(
         self, op_type: str, *inputs: ir.Value | None, dtype: ir.DataType | None = None, **attributes: Any

@@ -7,15 +7,11 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.constants import constant_array
+from graphs.constants import constant_array, input_at
 from graphs.weighted import group
 from optimizer.sparsity.axes import Axes, rank_of, same_run, size_of
 
 Rule: TypeAlias = "Callable[[Axes, ir.Node], None]"
-
-
-def _value(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if len(node.inputs) > index else None
 
 
 def _rank(value: ir.Value) -> int:
@@ -127,7 +123,7 @@ def _taps_and_bias(axes: Axes, node: ir.Node) -> None:
     assert weight is not None
     for axis in range(2, _rank(weight)):
         _fix(axes, node, weight, axis)
-    _join(axes, _value(node, 2), 0, node.outputs[0], 1)
+    _join(axes, input_at(node, 2), 0, node.outputs[0], 1)
 
 
 def product(axes: Axes, node: ir.Node) -> None:
@@ -154,7 +150,7 @@ def gemm(axes: Axes, node: ir.Node) -> None:
     _join(axes, first, 0 if across else 1, second, 1 if back else 0)
     _join(axes, first, 1 if across else 0, output, 0)
     _join(axes, second, 0 if back else 1, output, 1)
-    if (addend := _value(node, 2)) is not None:
+    if (addend := input_at(node, 2)) is not None:
         for axis in range(_rank(addend)):
             if size_of((addend, axis)) != 1:
                 axes.join((addend, axis), (output, 2 - _rank(addend) + axis))
@@ -190,8 +186,10 @@ def reduced(axes: Axes, node: ir.Node) -> None:
     data, output = node.inputs[0], node.outputs[0]
     assert data is not None
     rank = _rank(data)
-    given = constant_array(_value(node, 1)) if _value(node, 1) is not None else node.attributes.get_ints("axes", None)
-    if given is None and _value(node, 1) is not None:
+    given = (
+        constant_array(input_at(node, 1)) if input_at(node, 1) is not None else node.attributes.get_ints("axes", None)
+    )
+    if given is None and input_at(node, 1) is not None:
         axes.fix_all(data, f"{node.op_type} {node.name}")
         axes.fix_all(output, f"{node.op_type} {node.name}")
         return
@@ -253,8 +251,8 @@ def padded(axes: Axes, node: ir.Node) -> None:
     """What is put before and behind has its place; an axis that gets nothing stays."""
     data, output = node.inputs[0], node.outputs[0]
     assert data is not None
-    rank, pads = _rank(data), constant_array(_value(node, 1))
-    known = pads is not None and len(pads) == 2 * rank and _value(node, 3) is None
+    rank, pads = _rank(data), constant_array(input_at(node, 1))
+    known = pads is not None and len(pads) == 2 * rank and input_at(node, 3) is None
     for axis in range(rank):
         if known and pads is not None and not pads[axis] and not pads[rank + axis]:
             axes.join((data, axis), (output, axis))

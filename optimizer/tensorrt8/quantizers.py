@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, along, constant_array, constant_tensor
+from graphs.constants import Array, along, constant_array, constant_tensor, input_at
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 from graphs.operators import is_standard
@@ -114,7 +114,7 @@ def _three_inputs(edits: GraphEdits, node: ir.Node) -> None:
     if scale is None:
         return
     codes = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
-    given = node.inputs[2] if len(node.inputs) > 2 else None
+    given = input_at(node, 2)
     if given is None and codes is not None and codes.dtype == _INT8:
         node.resize_inputs(3)
         node.replace_input_with(2, edits.constant(f"{node.name}/zero", np.zeros(scale.shape, np.int8)))

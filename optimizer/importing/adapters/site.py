@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array
+from graphs.constants import Array, constant_array, input_at
 from graphs.free_names import FreeNames
 
 
@@ -29,7 +29,7 @@ class Site:
 
     def input(self, index: int) -> ir.Value | None:
         """Input ``index``, None where it is left out."""
-        return self.node.inputs[index] if index < len(self.node.inputs) else None
+        return input_at(self.node, index)
 
     def data(self) -> ir.Value:
         """Input 0, which must be there."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array
+from graphs.constants import Array, constant_array, input_at
 from graphs.edits import GraphEdits, drop_unused_initializers
 from graphs.operators import is_standard
 from optimizer.passes.base import PassResult
@@ -43,7 +43,7 @@ class _Site:
         self.edits, self.node, self.made = edits, node, list[ir.Node]()
 
     def input(self, index: int) -> ir.Value | None:
-        return self.node.inputs[index] if index < len(self.node.inputs) else None
+        return input_at(self.node, index)
 
     def constants(self, *indices: int) -> bool:
         """Whether the inputs at ``indices`` are constants, or left out."""

@@ -6,7 +6,7 @@ import math
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
+from graphs.constants import constant_tensor, input_at
 from graphs.weighted import WeightedOp, group, output_axis
 from optimizer.quantization.rules.catalogue import Rule
 
@@ -20,7 +20,7 @@ MIN_GEMM = 16
 
 def weighted_op(node: ir.Node) -> WeightedOp | str:
     """The op's view for quantization, or the reason (rules 3, 11) it must stay in high precision."""
-    weight = constant_tensor(node.inputs[1] if len(node.inputs) > 1 else None)
+    weight = constant_tensor(input_at(node, 1))
     if weight is None or node.inputs[1] is None:
         if node.op_type == "MatMul" and constant_tensor(node.inputs[0]) is not None:
             return Rule.EVERY_WEIGHTED_INPUT.reason("its constant stands on the left")
