@@ -163,7 +163,9 @@ _kept: _Folder | None = None
 
 
 def _may_lie_apart(weight: ir.TensorProtocol) -> bool:
-    return weight.dtype is not ir.DataType.STRING and weight.nbytes > _SMALL_BYTES
+    """Or must: one that is mapped from a file elsewhere is a reference to that, whatever its size."""
+    large = weight.dtype is not ir.DataType.STRING and weight.nbytes > _SMALL_BYTES
+    return large or isinstance(weight, ir.ExternalTensor)
 
 
 def _remove(files: Sequence[Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,21 @@ def test_a_weight_that_is_gone_takes_its_file_along() -> None:
             assert answer(path) == 2
             assert len(files_of(path)) == 2
         assert not files_of(path)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_small_weight_that_is_mapped_from_elsewhere_comes_along(tmp_path: Path, kept: bool) -> None:
+    model = product(tensor(2))
+    shift = ir.Value(name="shift", const_value=ir.Tensor(np.full(SIZE, SIZE, np.float32), name="shift"))
+    model.graph.register_initializer(shift)
+    add = ir.node("Add", [model.graph.outputs[0], shift])
+    add.outputs[0].name, add.outputs[0].type = "shifted", ir.TensorType(ir.DataType.FLOAT)
+    model.graph.append(add)
+    model.graph.outputs[0] = add.outputs[0]
+    ir.save(model, tmp_path / "m.onnx", external_data="m.data", size_threshold_bytes=0)
+    mapped = ir.load(tmp_path / "m.onnx")
+    with keeping_weights() if kept else nullcontext(), stored(mapped) as path:
+        assert answer(path) == 3
 
 
 def test_without_keeping_nothing_is_left() -> None:
