@@ -140,6 +140,7 @@ class Server:
         from tritonclient.grpc import service_pb2_grpc
 
         from deployment.serving.grpc_server import GrpcService
+        from deployment.serving.unreadable import Lenient
 
         limits = self.state.gate.limits
         options = [
@@ -148,7 +149,9 @@ class Server:
             ("grpc.so_reuseport", 0),  # else two servers share a port, and nobody is told
         ]
         self._grpc: Any = aio.server(options=options, maximum_concurrent_rpcs=limits.grpc_calls)
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(GrpcService(self.state, access), self._grpc)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            GrpcService(self.state, access), Lenient(self._grpc)
+        )
         port = self._endpoint.grpc_port
         try:
             self.grpc_port = self._grpc.add_insecure_port(self._endpoint.address(port))

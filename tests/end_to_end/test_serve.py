@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,3 +97,32 @@ def test_wrong_words_are_one_message(
     with pytest.raises(SystemExit) as ended:
         main(["serve", *given, *FREE])
     assert ended.value.code == code and said in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_server_that_is_still_loading(tmp_path: Path) -> None:
+    loading = """
+        import asyncio, sys
+        from deployment.serving.server import Server
+
+        async def start(self):
+            print("loading", flush=True)
+            await asyncio.sleep(60)
+
+        Server.start = start
+        from optimizer.cli.main import main
+        main()
+    """
+    words = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(loading),
+        "serve",
+        str(sealed(tmp_path / "twice.optimized", 2)),
+        *FREE,
+    ]
+    command = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    assert command.stdout.readline() == "loading\n"
+    command.send_signal(signal.SIGTERM)
+    _, said = command.communicate(timeout=20)
+    assert (command.returncode, said) == (0, "stopped before anything was served\n")

@@ -215,3 +215,16 @@ def test_a_message_beyond_the_limit_and_what_is_not_served(doubling: Running) ->
         with pytest.raises(grpc.RpcError) as refused:
             stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest(), timeout=20)
         assert refused.value.code().name == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_bytes_that_are_no_message_are_the_clients_fault(stream: bool, doubling: Running) -> None:
+    """gRPC's library said UNKNOWN, and the name of a class."""
+    with grpc.insecure_channel(doubling.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        if stream:
+            call = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+            list(call(iter([b"\xff\xff\xff"]), timeout=10))
+        else:
+            channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"\xff\xff\xff", timeout=10)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Error parsing message" in refused.value.details()
