@@ -24,11 +24,9 @@ from graphs.block_quantizers import has_block_quantizers
 from graphs.digests import digest_of
 from graphs.files import to_json
 from graphs.lint import lint
-from graphs.macs import int8_share
 from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
 from graphs.stored import keeping_weights
-from optimizer.bundle import MODEL
-from optimizer.events import Detail, Events
+from optimizer.events import Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.corrections.fallback import Allowance
@@ -36,13 +34,12 @@ from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.quantization.scheme import Scheme
 from optimizer.search.narrowing import LOOKS
 from optimizer.settings import Precision
-from optimizer.sparsity.claims import with_sparsity
-from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker, BackendForm
+from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from optimizer.stages.forms.as_before import AsBefore
 from optimizer.stages.forms.as_given import AsGiven
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.calibrated import calibrated
-from optimizer.stages.forms.drifting import with_drift
+from optimizer.stages.forms.describing import CPU_GRAPH, STAGE, FormDescriber
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
 from optimizer.stages.forms.mixing import cpu_maker, gpu_maker, searched, searches
@@ -65,17 +62,11 @@ from optimizer.stages.keys import calibration_key, observing_key, typing_key
 from optimizer.stages.runner import Stage, StageRunner
 from optimizer.typed.graph import GraphTyper, TypedGraph
 from optimizer.typed.high_precision import HighPrecision, Observed, high_dtype
-from optimizer.typed.labels import with_given_int8
 from optimizer.typed.schemes import cpu_scheme, tensorrt_scheme
 
 T = TypeVar("T")
 Forms: TypeAlias = "dict[str, TypedForm | None]"
 """Some of the fields of ``TypedForms``, by name."""
-
-STAGE = "type"
-"""What both forms' stages are called in events."""
-CPU_GRAPH = "the CPU's graph"
-"""What the CPU's form is called where a plan that was given does not come true in it."""
 
 
 class FormMaker:
@@ -96,6 +87,7 @@ class FormMaker:
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
         self._ranges: Observed | None = None
+        self._describe = FormDescriber(job, self._graph, self._dense, lambda: self.checker, events)
 
     def __enter__(self) -> FormMaker:
         self._stack.enter_context(keeping_weights())
@@ -140,6 +132,7 @@ class FormMaker:
         told = digest_of((sparse.digest, to_json([sparse.nodes, sparse.notes])))
         self._cleaned = replace(self._cleaned, pruned=told)
         self._graph = FloatGraph(self._job, self._cleaned, sparse)
+        self._describe = FormDescriber(self._job, self._graph, self._dense, lambda: self.checker, self._events)
 
     def siblings(self, computes_in: str) -> dict[str, SiblingGraph]:
         """More precise graphs of the model, to be measured beside one that ``computes_in`` less."""
@@ -244,17 +237,23 @@ class FormMaker:
             maker = gpu_maker(self._job, self._cleaned, self._graph, prepared, typer, self._typed_form)
             form = files.taken(self._searched(prepared, maker))
         elif self._as_given is not None:
-            form = self._as_given.for_tensorrt(lambda given: self._checked(typer.as_given(*given), files), make)
+            form = self._as_given.for_tensorrt(
+                lambda given: self._describe.checked(typer.as_given(*given), files), make
+            )
             files.keep(form.path)
         else:
-            form = within_budget(prepared, make, self._say) if prepared is not None else make(None, self._why_float)
+            form = (
+                within_budget(prepared, make, self._describe.say)
+                if prepared is not None
+                else make(None, self._why_float)
+            )
             if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
                 form = make(None)
             files.keep(form.path)
         for finding in lint(ir.load(form.path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
-        form = self._told(self._drifted(form, prepared), self._scheme)
-        self._warn_of_the_plan(form)
+        form = self._told(self._describe.drifted(form, prepared), self._scheme)
+        self._describe.warn_of_the_plan(form)
         plain = form.table is not None and not has_block_quantizers(ir.load(form.path))  # those TensorRT alone runs
         if plain and (differs := self.checker.plain_difference(form.path)):
             self._events.warn(STAGE, differs)
@@ -264,7 +263,7 @@ class FormMaker:
         self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel | None, why: str = ""
     ) -> TypedForm:
         """What ``typer`` makes of ``quantized``, and its accuracy check."""
-        return self._checked(typer.typed(quantized, why), files)
+        return self._describe.checked(typer.typed(quantized, why), files)
 
     def _as_before(
         self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm]
@@ -287,14 +286,8 @@ class FormMaker:
         kept = self._job.kept
         return f"as in {kept.name}" if kept is not None and kept.typed_is_float else ""
 
-    def _checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
-        path = files.saved(typed.model)
-        self._show("the INT8 graph for this CPU beside FP32" if cpu else "model.onnx beside FP32")
-        check = self.checker.check(BackendForm(path, simulated=not cpu))
-        return self._described(path, typed, check, CPU_GRAPH if cpu else MODEL)
-
     def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
-        return self._checked(typer.typed(quantized), files, cpu=True)
+        return self._describe.checked(typer.typed(quantized), files, cpu=True)
 
     def _cpu_forms(self, files: FormFiles, prepared: Prepared | None) -> CpuForms:
         int8, why_not = None, None
@@ -309,16 +302,16 @@ class FormMaker:
                 maker = cpu_maker(self._job, self._cleaned, self._graph, prepared, make)
                 int8 = files.taken(self._searched(prepared, maker))
             else:
-                int8 = within_budget(prepared, partial(make, files), self._say)
+                int8 = within_budget(prepared, partial(make, files), self._describe.say)
                 files.keep(int8.path)
             if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
-                int8 = self._drifted(int8, prepared)
-            self._warn_of_the_plan(int8)
+                int8 = self._describe.drifted(int8, prepared)
+            self._describe.warn_of_the_plan(int8)
             int8 = self._told(int8, self._cpu_scheme)
             if before is not None and self._job.kept is not None and self._job.kept.here:
                 return CpuForms(int8, None, as_cleaned=False)  # which form is faster is known
         elif self._as_given is not None:
-            int8 = self._as_given.for_cpu(lambda given: self._checked(TypedGraph(*given), files, cpu=True))
+            int8 = self._as_given.for_cpu(lambda given: self._describe.checked(TypedGraph(*given), files, cpu=True))
             files.keep(int8.path)
         elif prepared is not None:
             why_not = prepared.quantized(Allowance()).plan
@@ -341,37 +334,13 @@ class FormMaker:
             reasons = {name: node.reason for name, node in why_not.nodes.items()}
             nodes = {name: replace(node, reason=reasons.get(name, reason)) for name, node in plan.nodes.items()}
             plan = PrecisionPlan(nodes, [*plan.notes, *why_not.notes])
-        self._show("the float graph beside the model as given")
+        self._describe.show("the float graph beside the model as given")
         alone = not needs_typed(self._job.targets, asked)  # else the report's metric is another form's
         check = self.checker.check_float(path, with_task=alone)
-        return self._described(path, TypedGraph(model, plan), check, CPU_GRAPH)
+        return self._describe.described(path, TypedGraph(model, plan), check, CPU_GRAPH)
 
     def _searched(self, prepared: Prepared, maker: Maker) -> TypedForm:
         return searched(self._job, self._cleaned, self._runner, self._events, STAGE, prepared, maker)
-
-    def _described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
-        graph = self._dense if form == CPU_GRAPH and typed.table is None else self._graph
-        written = ir.load(path)
-        plan = with_given_int8(typed.plan, written)
-        sparse, lost = with_sparsity(plan.nodes, graph.sparsity, written)
-        for line in lost:
-            self._events.warn(STAGE, line)
-        plan = replace(plan, nodes=sparse, notes=list(dict.fromkeys([*graph.notes, *plan.notes, *lost])))
-        asked = self._settings.plan
-        followed = asked.followed(plan, form, halves=form != CPU_GRAPH) if asked is not None else None
-        share = int8_share(written, self._graph.costs)
-        return TypedForm(path, plan, share, check, typed.table, followed, choices=typed.choices)
-
-    def _drifted(self, form: TypedForm, prepared: Prepared | None) -> TypedForm:
-        """``form`` with how far each of its results is from FP32."""
-        self._show("how far each result is from FP32")
-        reference = prepared.model if prepared is not None else self._graph.model
-        return with_drift(form, reference, self._job.inputs.held_back, self._graph.costs)
-
-    def _warn_of_the_plan(self, form: TypedForm) -> None:
-        """Say what of a plan that was given did not come true."""
-        if form.followed is not None and form.followed.warning:
-            self._events.warn(STAGE, form.followed.warning)
 
     def _typer(self, observed: Observed | None = None) -> GraphTyper:
         graph, settings = self._graph, self._settings
@@ -390,9 +359,3 @@ class FormMaker:
                 looks=LOOKS if settings.searches else int(settings.max_drop is not None),
             )
         )
-
-    def _show(self, step: str) -> None:
-        self._events.emit(Detail(STAGE, step))
-
-    def _say(self, text: str) -> None:
-        self._events.note(STAGE, text)
