@@ -32,6 +32,8 @@ from engines.parallel import available_cores
 from graphs.errors import BadInput
 
 Tensors = dict[str, TensorStatistics]
+OnSeen = Callable[[str, int, Observation], None]
+"""Hears of a tensor, of which sample, and what was seen of it."""
 
 
 def collect(
@@ -43,13 +45,15 @@ def collect(
     threads: int | None = None,
     on_plan: Callable[[CollectionPlan], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
+    on_seen: OnSeen | None = None,
 ) -> Statistics:
     """Observe activations of ``model`` over ``samples`` in one streaming pass.
 
     ``needs`` name tensors of the main graph; a bare name asks for extremes and a histogram. ``batchable`` says that
     axis 0 of every input counts independent samples: a feed with more than one is taken apart. ``threads`` is the
     cores to use, all by default. ``on_plan`` hears the plan with its memory bound before the first sample runs,
-    ``on_progress`` the number of samples done. Raises ``BadInput`` naming a tensor that cannot be observed, or the
+    ``on_progress`` the number of samples done, ``on_seen`` (in several threads) each activation of each sample that
+    held values. Raises ``BadInput`` naming a tensor that cannot be observed, or the
     tensor and sample (counted from 0) with the first value that is not finite.
     """
     rows = rows_of(samples, batchable)
@@ -64,7 +68,7 @@ def collect(
     tapped = source.clone()
     taps = add_taps(tapped, ordered, plan.reduced)
     with running(tapped, threads=plan.threads_each, memory_pattern=False) as engine:
-        return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress)
+        return _accumulate(engine, taps, chain([first], rows), plan.workers, on_progress, on_seen)
 
 
 def rows_of(samples: Iterable[Feed], batchable: bool) -> Iterator[Feed]:
@@ -105,10 +109,11 @@ def _accumulate(
     samples: Iterator[Feed],
     workers: int,
     on_progress: Callable[[int], None] | None,
+    on_seen: OnSeen | None,
 ) -> Statistics:
     total: Tensors = {tap.needs.tensor: NOTHING_SEEN for tap in taps}
     done = 0
-    for size, part in _observe_all(engine, taps, samples, workers):
+    for size, part in _observe_all(engine, taps, samples, workers, on_seen):
         done += size
         for name, statistics in part.items():
             total[name] = total[name].merged(statistics)
@@ -118,7 +123,7 @@ def _accumulate(
 
 
 def _observe_all(
-    engine: OnnxRuntimeEngine, taps: list[Tap], samples: Iterator[Feed], workers: int
+    engine: OnnxRuntimeEngine, taps: list[Tap], samples: Iterator[Feed], workers: int, on_seen: OnSeen | None
 ) -> Iterator[tuple[int, Tensors]]:
     """Size and statistics of each group of samples, in their order; at most ``workers + 1`` groups are held."""
     groups = _groups(samples)
@@ -126,7 +131,7 @@ def _observe_all(
 
     def submit(count: int) -> None:
         for start, group in islice(groups, count):
-            pending.append((len(group), pool.submit(_observe, engine, taps, start, group)))
+            pending.append((len(group), pool.submit(_observe, engine, taps, start, group, on_seen)))
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -149,8 +154,15 @@ def _groups(samples: Iterator[Feed]) -> Iterator[tuple[int, list[Feed]]]:
         start += len(group)
 
 
-def _observe(engine: OnnxRuntimeEngine, taps: list[Tap], start: int, group: list[Feed]) -> Tensors:
+def _observe(
+    engine: OnnxRuntimeEngine, taps: list[Tap], start: int, group: list[Feed], on_seen: OnSeen | None
+) -> Tensors:
     observed = [_observe_one(engine, taps, index, sample) for index, sample in enumerate(group, start)]
+    if on_seen is not None:
+        for index, of_sample in enumerate(observed, start):
+            for tap, found in zip(taps, of_sample, strict=True):
+                if found is not None:
+                    on_seen(tap.needs.tensor, index, found)
     parts = (
         (tap.needs.tensor, summarize(of_tap)) for tap, of_tap in zip(taps, zip(*observed, strict=True), strict=True)
     )

@@ -17,6 +17,7 @@ from calibration.statistics import ChannelStatistics, StatisticNeeds
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from graphs.number_types import Floats
+from optimizer.quantization.capture import Reach
 
 Ends: TypeAlias = "dict[str, tuple[Floats, Floats]]"
 """Least and largest value of every channel of activations, by name: two [channels]."""
@@ -69,8 +70,11 @@ class Calibrator:
     on_progress: Callable[[int], None] | None = None
     known: KnownEnds = field(default_factory=KnownEnds)
 
-    def tables(self, model: ir.Model, tensors: Sequence[str]) -> dict[str, CalibrationTable]:
-        """Ranges of the named activations by every method, from one pass over all samples."""
+    def tables(self, model: ir.Model, tensors: Sequence[str]) -> tuple[dict[str, CalibrationTable], dict[str, Reach]]:
+        """Ranges of the named activations by every method, and where each sample's values end, from one pass over all
+        samples.
+        """
+        seen: dict[str, list[tuple[int, float, float, int]]] = {name: [] for name in tensors}
         statistics = collect(
             model,
             tensors,
@@ -78,8 +82,9 @@ class Calibrator:
             batchable=self.batchable,
             on_plan=self.on_plan,
             on_progress=self.on_progress,
+            on_seen=lambda tensor, sample, found: seen[tensor].append((sample, found.low, found.high, found.count)),
         )
-        return {
+        tables = {
             method: choose_ranges(
                 statistics,
                 method,
@@ -89,6 +94,7 @@ class Calibrator:
             )
             for method in self.methods
         }
+        return tables, {name: _reach(found, statistics.samples) for name, found in seen.items()}
 
     def extremes(self, model: ir.Model, axes: Mapping[str, int]) -> dict[str, tuple[Floats, Floats]]:
         """Least and largest value of every channel along ``axes``, over all samples: name -> two [channels]."""
@@ -104,3 +110,12 @@ class Calibrator:
 def _extremes(by_axis: Iterable[ChannelStatistics]) -> tuple[Floats, Floats]:
     (channels,) = by_axis
     return channels.minimum.astype(np.float32), channels.maximum.astype(np.float32)
+
+
+def _reach(seen: Iterable[tuple[int, float, float, int]], samples: int) -> Reach:
+    """Of (sample, least, largest value, how many)."""
+    reach = Reach(np.zeros((samples, 2)))
+    for sample, low, high, count in seen:
+        reach.ends[sample] = low, high
+        reach.values += count
+    return reach

@@ -61,21 +61,29 @@ def sample_rows(op: WeightedOp, data: Array, count: int, rng: np.random.Generato
 
 
 def _patches(data: Floats, window: Geometry, count: int, rng: np.random.Generator) -> Floats:
-    """[rows, channels, *kernel] at random output positions of random batch entries."""
-    padded = np.pad(data, ((0, 0), (0, 0), *window.pads))
+    """[rows, channels, *kernel] at random output positions of random batch entries; zero where a tap falls into the
+    padding.
+    """
     spans = [d * (k - 1) + 1 for k, d in zip(window.kernel, window.dilations, strict=True)]
-    sizes = [(size - span) // s + 1 for size, span, s in zip(padded.shape[2:], spans, window.strides, strict=True)]
+    lengths = [size + before + after for size, (before, after) in zip(data.shape[2:], window.pads, strict=True)]
+    sizes = [(length - span) // s + 1 for length, span, s in zip(lengths, spans, window.strides, strict=True)]
     total = len(data) * int(np.prod(sizes))
     chosen = np.sort(rng.choice(total, min(count, total), replace=False))
     entry, *starts = np.unravel_index(chosen, (len(data), *sizes))
     index: list[NDArray[np.intp] | slice] = [_shaped(entry, 0, len(sizes)), slice(None)]
+    inside: NDArray[np.bool_] = np.ones((len(chosen), *[1] * len(sizes)), np.bool_)
     for axis, start in enumerate(starts):
-        taps = np.arange(window.kernel[axis]) * window.dilations[axis]
-        grid = start[:, None] * window.strides[axis] + taps[None, :]
+        taps = np.arange(window.kernel[axis]) * window.dilations[axis] - window.pads[axis][0]
         shape = [len(chosen)] + [1] * len(sizes)
         shape[axis + 1] = len(taps)
-        index.append(grid.reshape(shape))
-    return np.moveaxis(padded[tuple(index)], -1, 1)
+        grid = (start[:, None] * window.strides[axis] + taps[None, :]).reshape(shape)
+        last = data.shape[axis + 2] - 1
+        inside = inside & (grid >= 0) & (grid <= last)
+        index.append(np.clip(grid, 0, last))
+    found = data[tuple(index)]  # [rows, *kernel, channels]
+    if not inside.all():
+        found[~inside] = 0
+    return np.moveaxis(found, -1, 1)
 
 
 def _shaped(values: NDArray[np.intp], _: int, rank: int) -> NDArray[np.intp]:

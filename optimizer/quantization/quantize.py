@@ -15,7 +15,7 @@ from optimizer.attempt import attempt
 from optimizer.corrections import Correction, left_out
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.candidates import choose
-from optimizer.quantization.capture import Reach, reach_of, rough_table
+from optimizer.quantization.capture import rough_table
 from optimizer.quantization.choices import ChannelTransform, Rewrites
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.equalization import EqualizeActivations
@@ -115,14 +115,11 @@ def _tables(
         for name, by in grown.items()
         if by > 1
     ]
-    tables = {name: unclipped(table, sources, grown, alike) for name, table in calibrator.tables(model, names).items()}
+    made, reached = calibrator.tables(model, names)
+    tables = {name: unclipped(table, sources, grown, alike) for name, table in made.items()}
     if not samples.few:
         return tables, notes, frozenset()
-    reached, failed = attempt(
-        "room beside few samples", partial(reach_of, model, names, samples.every), dict[str, Reach]()
-    )
-    tables = {name: roomier(table, reached) for name, table in tables.items()}
-    return tables, [*notes, *failed], sparse(reached)
+    return {name: roomier(table, reached) for name, table in tables.items()}, notes, sparse(reached)
 
 
 def _rewrite(

@@ -100,7 +100,7 @@ def _table(model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings) 
     """Extremes of the activations that have a scale of their own, for those of blocks to stand under."""
     tensors = placed(model, settings, None).tensors
     if tensors:
-        return next(iter(calibrator.tables(model, tensors).values()))
+        return next(iter(calibrator.tables(model, tensors)[0].values()))
     return CalibrationTable({}, "weights alone", 0, calibrator.calibrated, "", "")
 
 
