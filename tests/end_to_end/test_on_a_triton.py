@@ -6,7 +6,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from optimizer.demo import fashion
 from tests.deployment.triton.real_server import has_server
 from tests.end_to_end.conftest import ROOT, command, environment
+from tests.end_to_end.test_serve import sealed
 
 pytest.importorskip("tritonclient.grpc")
 pytestmark = pytest.mark.skipif(not has_server(), reason="needs a tritonserver (docs/triton.md)")
@@ -55,3 +59,32 @@ def test_the_page(user: Path) -> None:
     trace = json.loads((user / "repository" / "demo" / "tuning.json").read_text())
     assert trace["trials"][0]["requests_per_s"] > 0
     assert not list((user / "repository").rglob("__pycache__"))
+
+
+def test_a_check_that_is_ended_leaves_no_server_and_no_files(tmp_path: Path) -> None:
+    bundle, scratch = sealed(tmp_path / "twice.optimized", 2), tmp_path / "scratch"
+    scratch.mkdir()
+    words = command("deploy", str(bundle), "triton", "-o", str(tmp_path / "out"), "--backend", "python", "--check")
+    own = environment(tmp_path) | {"TMPDIR": str(scratch)}
+    own["PYTHONPATH"] = os.pathsep.join([own["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])
+    started = subprocess.Popen(words, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (ours := processes_with(f"--backend-directory={scratch}")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ours, "no server was seen"
+        started.send_signal(signal.SIGTERM)
+        _, said = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert (started.returncode, said) == (143, "")
+    assert not processes_with(str(scratch))
+    assert [path.name for path in scratch.iterdir() if path.name != ".ses"] == []  # ONNX Runtime's own
+
+
+def processes_with(word: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [int(path.parent.name)] if word.encode() in path.read_bytes() else []
+    return found
