@@ -11,6 +11,9 @@ from benchmarks.loadgen.curve import LoadPoint, SearchSummary, ServedRate
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 
+PRECISION, MOST_PROBES, FIRST = 0.04, 10, 0.8
+"""How near the highest valid rate is bracketed, in how many short runs at most, and the share of the Offline throughput
+that is tried first. Chosen."""
 GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 """Factors on the rate: the next to try while runs are valid, while they are not, and after a full run that did not
 confirm. Chosen.
@@ -85,8 +88,8 @@ def search_server(
     *,
     workers: Sequence[int] | None = None,
     probe_s: float = 2.0,
-    precision: float = 0.04,
-    max_probes: int = 10,
+    precision: float = PRECISION,
+    max_probes: int = MOST_PROBES,
     run: Callable[[LoadgenRequest], LoadgenResult] = run_loadgen,
 ) -> ServerSearch:
     """Bracket from 80 % of the Offline throughput, bisect with runs of ``probe_s`` seconds until the bracket is within
@@ -103,7 +106,7 @@ def search_server(
         if best is None and not engines.offline_qps:
             return ServerSearch(0.0, 0.0, engines.offline)
         if best is None or not best.best:
-            engines.climb(0.8 * engines.offline_qps, precision, max_probes)
+            engines.climb(FIRST * engines.offline_qps, precision, max_probes)
         elif engines.valid(known := MORE_ENGINES * best.best):
             engines.climb(GROW * known, precision, max_probes, known)
         rates.append(ServedRate(count, engines.best or None))

@@ -32,6 +32,8 @@ from graphs.staging import staged
 
 SUMMARY_FILE = "mlperf_log_summary.txt"
 LOGS = (SUMMARY_FILE, DETAIL_FILE)
+SAME_SCORE = 0.01
+"""Relative difference of scores with which TEST01 passes though answers differ (MLCommons' compliance folder)."""
 TRUNCATED_BYTES = 10_000
 """Characters of an accuracy log that are kept, half of either end: MLCommons' checker takes none over 10 KiB."""
 ATTEMPTS = 2
@@ -223,7 +225,7 @@ def _keep_answers(task: _Task, folder: Path, logs: Path, same: Verification) -> 
     after = _score_on(task, {**answers, **logged}, sorted(logged))
     documents.write_text(folder / "accuracy" / "baseline_accuracy.txt", f"accuracy={before:.6f}\n")
     documents.write_text(folder / "accuracy" / "compliance_accuracy.txt", f"accuracy={after:.6f}\n")
-    return bool(after) and abs(1 - before / after) <= 0.01
+    return bool(after) and abs(1 - before / after) <= SAME_SCORE
 
 
 def _score_on(task: _Task, answers: dict[int, dict[str, Array]], indices: list[int]) -> float:

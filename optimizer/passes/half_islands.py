@@ -39,6 +39,8 @@ _NEVER_SHAPES = {"If", "QuantizeLinear", "DequantizeLinear"}
 """What is quantized is data, even where it is made from shapes alone (zeros expanded to queries): TensorRT wants the
 scales of both operands of a product in one type."""
 _OF_SHAPES = "arithmetic on shapes"
+_TABLE = 64
+"""Numbers from which on a constant that shapes are looked up in is data, no arithmetic on them. Chosen."""
 _MAKERS = 4
 """Nodes before a root or division that make its operand: square, mean, sum with an epsilon, bound. Chosen."""
 _NO_MAKERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "If", "QuantizeLinear", "DequantizeLinear"}
@@ -249,4 +251,4 @@ def _shape_arithmetic(model: ir.Model) -> set[ir.Node]:
 
 def _is_table(value: ir.Value | None) -> bool:
     constant = value.const_value if value is not None else None
-    return constant is not None and constant.dtype == ir.DataType.FLOAT and constant.size > 64
+    return constant is not None and constant.dtype == ir.DataType.FLOAT and constant.size > _TABLE

@@ -30,6 +30,8 @@ WIDE_RANGE = {
 }
 _OVERFLOWS = {"Exp", "Pow"}
 _SATURATES = {"Clip", "Max", "Min"}
+_EXACT = 2048
+"""Whole numbers up to here are exact in FP16, whose significand has 11 bits."""
 _LARGEST_CODE = 127
 """Of signed int8, which a scale is multiplied by."""
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
@@ -65,7 +67,7 @@ def observed_size(value: ir.Value, largest: Mapping[str, float]) -> float:
 def _digits_reason(node: ir.Node, extremes: Extremes) -> str:
     """What would lose its digits in FP16, though nothing overflows."""
     if _exact_integers_lost(node, extremes.largest):
-        return "integers above 2048 are not exact in FP16"
+        return f"integers above {_EXACT} are not exact in FP16"
     least = least_operand(node, extremes)
     if least < SMALLEST_NORMAL:
         return f"its operand, observed down to {least:.3g}, vanishes in FP16"
@@ -116,7 +118,7 @@ def _is_cube(node: ir.Node) -> bool:
 def _exact_integers_lost(node: ir.Node, largest: Mapping[str, float]) -> bool:
     source = node.inputs[0] if node.op_type == "Cast" else None
     is_count = source is not None and source.dtype in _INTEGERS
-    return is_count and largest.get(str(node.outputs[0].name), 0.0) > 2048
+    return is_count and largest.get(str(node.outputs[0].name), 0.0) > _EXACT
 
 
 def _constant_reason(node: ir.Node, hides: bool) -> str:
