@@ -22,6 +22,8 @@ START_SECONDS = 120.0
 """For the server to answer. It took 5 s on one core; a busy machine takes many times that. Chosen."""
 STOP_SECONDS = 15.0
 """For the server to end by itself once asked; then it is killed. Chosen."""
+COME_UP_SECONDS = 5.0
+"""For a server that starts to answer before it is told to end. Chosen: it took two on a quiet core."""
 _HOST = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")
 _TAKEN = ("address already in use", "failed to start http service", "failed to start grpc service")
@@ -86,7 +88,11 @@ def _running(
         ):
             control = ServerControl(f"{_HOST}:{grpc}", f"{_HOST}:{http}", f"{_HOST}:{metrics}")
             try:
-                _wait(child, control, log)
+                try:
+                    _wait(child, control, log)
+                except KeyboardInterrupt:
+                    _let_come_up(child, control)
+                    raise
                 yield control
             finally:
                 control.close()
@@ -106,6 +112,13 @@ def _wait(child: Child, control: ServerControl, log: Path) -> None:
             raise EngineError(f"ended while starting: {_cause(words)}", where="tritonserver")
         if time.monotonic() > until:
             raise EngineError(f"did not answer within {START_SECONDS:g} s: {_cause(words)}", where="tritonserver")
+        time.sleep(0.1)
+
+
+def _let_come_up(child: Child, control: ServerControl) -> None:
+    """A server that is told to end while it starts leaves its files."""
+    until = time.monotonic() + COME_UP_SECONDS
+    while child.process.poll() is None and not control.ready() and time.monotonic() < until:
         time.sleep(0.1)
 
 
