@@ -27,6 +27,9 @@ SYSTEMS = ("kubernetes", "kserve", "docker")
 REPOSITORY, SERVICE, IMAGE = "repository", "inference-service.yaml", "Dockerfile"
 """The models to upload or to build an image of, and what names where they then lie."""
 _USUAL_REPLICAS = {"kubernetes": "1:4"}
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+"""What Kubernetes takes as a namespace (RFC 1123), and as the value of a label."""
 _PVC = re.compile(r"pvc://(?P<claim>[a-z0-9][a-z0-9.-]*)(?:/(?P<path>[^\s]*))?")
 
 
@@ -42,6 +45,17 @@ class ClusterOptions:
     replicas: str = ""
     cpu: str = "2"
     memory: str = "4Gi"
+
+    def __post_init__(self) -> None:
+        if not _NAMESPACE.fullmatch(self.namespace):
+            expected = "at most 63 of a-z, 0-9 and -, neither first nor last a -"
+            raise BadInput(f"{self.namespace!r} is no namespace", where="--namespace", expected=expected)
+        if self.gpu_product and not _LABEL.fullmatch(self.gpu_product):
+            expected = "as kubectl get nodes -L nvidia.com/gpu.product shows it"
+            raise BadInput(f"{self.gpu_product!r} is no value of a label", where="--gpu-product", expected=expected)
+        if self.storage_uri.startswith("pvc://") and ".." in self.storage_uri.split("/"):
+            what = f"{self.storage_uri!r} leads out of the claim"
+            raise BadInput(what, where="--storage-uri", expected="pvc://CLAIM or pvc://CLAIM/PATH")
 
 
 def write_cluster_files(

@@ -64,6 +64,14 @@ def test_kserve_gets_repository_and_service(targets: tuple[str, ...], gpu: bool,
     assert ("nvidia.com/gpu" in text) is gpu
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"namespace": "A b"}, {"gpu_product": "NVIDIA A100"}, {"storage_uri": "pvc://models/../x"}]
+)
+def test_what_kubernetes_would_refuse_is_told_here(wrong: dict[str, str]) -> None:
+    with pytest.raises(BadInput, match=f"--{next(iter(wrong)).replace('_', '-')}: "):
+        ClusterOptions(**wrong)
+
+
 def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
     """NVIDIA's has Triton's own backends, and not this package."""
     python = TritonOptions(container=CONTAINERS["25.06"], backend="python")
