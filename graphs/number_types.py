@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Codes = NDArray[Any]
 """An array of a ``NumberType``'s codes."""
+CODE_MAX = 127
+"""Largest int8 code."""
+MIDDLE = 128
+"""The uint8 code that stands where int8 has zero: the same numbers, shifted."""
+SMALLEST_SCALE = 2.0**-20
+"""Smallest scale: a subnormal FP16 number with four bits of its own left. A scale is as good for being moved by a
+thirtieth, since the codes are found for the number it became; NVIDIA's GPUs compute with FP16 subnormals at full speed
+(CUDA's flush to zero is for FP32 alone), and TensorRT widens the scales of products to FP32. Cut off at the smallest
+normal number, 2^-14, weights below 0.008 lost codes."""
 _WHOLE = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4})
 
 

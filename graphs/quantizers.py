@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from graphs.constants import Array, along, constant_array, constant_tensor, input_at
+from graphs.number_types import MIDDLE
 from graphs.operators import is_standard
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
@@ -49,7 +50,7 @@ class Pair:
     @property
     def symmetric(self) -> bool:
         """Whether the codes are spread around zero, as TensorRT has them, signed or not."""
-        return self.zero == (0 if self.dtype is ir.DataType.INT8 else 128)
+        return self.zero == (0 if self.dtype is ir.DataType.INT8 else MIDDLE)
 
     @property
     def one_sided(self) -> bool:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from graphs.constants import Array, constant_array, constant_tensor, input_at
 from graphs.errors import BadInput
+from graphs.number_types import MIDDLE
 from graphs.operators import is_standard
 from graphs.quantizers import DQ, EIGHT_BITS, Q, type_without_zero
 from graphs.weighted import operands
@@ -144,7 +145,7 @@ def _beside_the_middle(node: ir.Node) -> bool:
     zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
     if zero is None:
         return _codes(node) is ir.DataType.UINT8
-    return bool((zero != (128 if zero.dtype.name == "uint8" else 0)).any())
+    return bool((zero != (MIDDLE if zero.dtype.name == "uint8" else 0)).any())
 
 
 def _gives_codes(node: ir.Node) -> bool:

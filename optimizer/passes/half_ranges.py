@@ -9,12 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.constants import constant_array
+from graphs.number_types import CODE_MAX, SMALLEST_SCALE
 from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_operand
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16 (IEEE 754 binary16): below it, digits are lost."""
-SMALLEST_SCALE = 2.0**-20
-"""A subnormal number with four bits left: what quantization writes (``quantization/weights``) is exact from here on."""
 LARGEST_OBSERVED = LARGEST / 2
 """Calibration sees a sample of the data: twice the range it saw has to fit."""
 MASK_FILL = FILL
@@ -32,8 +31,6 @@ _OVERFLOWS = {"Exp", "Pow"}
 _SATURATES = {"Clip", "Max", "Min"}
 _EXACT = 2048
 """Whole numbers up to here are exact in FP16, whose significand has 11 bits."""
-_LARGEST_CODE = 127
-"""Of signed int8, which a scale is multiplied by."""
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
 
 
@@ -104,7 +101,7 @@ def _scale_reason(node: ir.Node) -> str:
         return ""
     if np.any(scale < SMALLEST_SCALE) or np.any(scale > LARGEST):
         return f"scale {float(scale.min()):.3g} is beyond what FP16 can hold"
-    if _LARGEST_CODE * float(scale.max()) > LARGEST:
+    if CODE_MAX * float(scale.max()) > LARGEST:
         return f"codes times scale {float(scale.max()):.3g} overflow FP16"
     return ""
 

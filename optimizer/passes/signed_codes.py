@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from graphs.constants import constant_array, constant_tensor
 from graphs.edits import GraphEdits, set_constant_input
+from graphs.number_types import MIDDLE
 from graphs.operators import MOVING, is_standard
 from optimizer.passes.base import PassResult
 
@@ -28,7 +29,7 @@ class _Kind:
     middle: int
 
 
-_SIGNED, _UNSIGNED = _Kind(ir.DataType.INT8, 0), _Kind(ir.DataType.UINT8, 128)
+_SIGNED, _UNSIGNED = _Kind(ir.DataType.INT8, 0), _Kind(ir.DataType.UINT8, MIDDLE)
 _MOVES = MOVING - {"Split"}
 """What hands codes on from its first input as they are, or by their order, to one output."""
 

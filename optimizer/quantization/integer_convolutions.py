@@ -14,9 +14,7 @@ import onnx_ir as ir
 from graphs.constants import input_at
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
-
-_HALF = 128
-"""What makes an int8 code unsigned; the zero point of all weights."""
+from graphs.number_types import MIDDLE
 
 
 def write_integer_convolution(edits: GraphEdits, node: ir.Node) -> None:
@@ -27,7 +25,7 @@ def write_integer_convolution(edits: GraphEdits, node: ir.Node) -> None:
     codes, data_scale, data_zero = (_value(value) for value in data.inputs)
     name, output = str(node.name), node.outputs[0]
     unsigned = edits.initializer(_unsigned(_value(weight.inputs[0]), f"{name}/uint8"))
-    half = edits.constant(f"{name}/half", np.uint8(_HALF))
+    half = edits.constant(f"{name}/half", np.uint8(MIDDLE))
     scale = _constant(data_scale).astype(np.float64) * _constant(_value(weight.inputs[1])).astype(np.float64)
     rank = len(_tensor(unsigned).shape)
 
@@ -93,4 +91,4 @@ def _by_channel(values: np.ndarray, rank: int) -> np.ndarray:
 
 def _unsigned(value: ir.Value, name: str) -> ir.TensorProtocol:
     """The int8 codes of ``value``, made unsigned when the model is saved or run."""
-    return lazily(lambda codes: codes.astype(np.int16) + _HALF, _tensor(value), name, dtype=ir.DataType.UINT8)
+    return lazily(lambda codes: codes.astype(np.int16) + MIDDLE, _tensor(value), name, dtype=ir.DataType.UINT8)

@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 
 from graphs.constants import along
 from graphs.lazy_tensors import lazily
-from graphs.number_types import INT8, Codes, Floats, NumberType
+from graphs.number_types import INT8, SMALLEST_SCALE, Codes, Floats, NumberType
 
-CODE_MAX = 127
-"""Largest int8 code."""
-SMALLEST = 2.0**-20
-"""Smallest scale: a subnormal FP16 number with four bits of its own left. A scale is as good for being moved by a
-thirtieth, since the codes are found for the number it became; NVIDIA's GPUs compute with FP16 subnormals at full speed
-(CUDA's flush to zero is for FP32 alone), and TensorRT widens the scales of products to FP32. Cut off at the smallest
-normal number, 2^-14, weights below 0.008 lost codes."""
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
 _BITS, _LAST = 11, -24  # of an FP16 number's significand; the exponent of the last bit of a subnormal one
@@ -31,7 +24,7 @@ def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
     """Positive scales moved to the nearest FP16 value, or a power of two times one where they are larger, so that
     typing the graph FP16 changes no scale.
     """
-    clipped = np.clip(np.asarray(scales, np.float64), SMALLEST, _LARGEST)
+    clipped = np.clip(np.asarray(scales, np.float64), SMALLEST_SCALE, _LARGEST)
     last = np.maximum(np.frexp(clipped)[1] - _BITS, _LAST)
     moved: Floats = np.ldexp(np.rint(np.ldexp(clipped, -last)), last).astype(np.float32)
     return moved

@@ -11,9 +11,8 @@ import onnx_ir as ir
 
 from engines.onnxruntime.integer_products import largest_weight_code
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.number_types import MIDDLE
 from graphs.quantizers import EIGHT_BITS, Weight, weights
-
-_MIDDLE = 128  # the uint8 code of int8's zero
 
 
 def signed_weights(model: ir.Model) -> list[str]:
@@ -42,4 +41,4 @@ def _shift(edits: GraphEdits, weight: Weight) -> None:
 
 
 def _lower(codes: np.ndarray) -> np.ndarray:
-    return (codes.astype(np.int16) - _MIDDLE).astype(np.int8)
+    return (codes.astype(np.int16) - MIDDLE).astype(np.int8)

@@ -10,11 +10,11 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.edits import GraphEdits
+from graphs.number_types import CODE_MAX, MIDDLE
 from graphs.quantizers import Pair, pairs
 from optimizer.prequantized.edges import set_codes
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
-_TOP, _MIDDLE = 127, 128  # int8's largest code; the uint8 code of its zero
 
 
 def unsigned_codes(model: ir.Model) -> list[str]:
@@ -26,7 +26,7 @@ def unsigned_codes(model: ir.Model) -> list[str]:
         if pair.symmetric and _behind_relu(pair):
             _from_zero(edits, pair)
         else:
-            set_codes(edits, pair, pair.scale, ir.DataType.UINT8, pair.zero + _MIDDLE)
+            set_codes(edits, pair, pair.scale, ir.DataType.UINT8, pair.zero + MIDDLE)
         changed += 1
     return (
         [f"{changed} activations as uint8 codes, which ONNX Runtime's kernels want, number for number"]
@@ -48,7 +48,7 @@ def _behind_relu(pair: Pair) -> bool:
 def _from_zero(edits: GraphEdits, pair: Pair) -> None:
     set_codes(edits, pair, pair.scale, ir.DataType.UINT8, 0)
     codes = pair.quantize.outputs[0]
-    top = edits.constant(f"{codes.name}/top", np.uint8(_TOP))
+    top = edits.constant(f"{codes.name}/top", np.uint8(CODE_MAX))
     name = f"{codes.name}/within"
     bounded = edits.node("Min", [codes, top], name, name, ir.DataType.UINT8, codes.shape)
     for node in pair.dequantizes:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from graphs.constants import along
 from graphs.edits import GraphEdits, drop_if_unread
+from graphs.number_types import CODE_MAX
 from graphs.quantizers import Pair, Weight, pairs, weights
 from graphs.weighted import is_weighted, output_axis
 from optimizer.prequantized.edges import (
@@ -20,8 +21,6 @@ from optimizer.prequantized.edges import (
     removable,
     set_codes,
 )
-
-_TOP = 127  # int8's largest code
 
 
 def symmetric_weights(model: ir.Model) -> list[str]:
@@ -35,7 +34,7 @@ def symmetric_weights(model: ir.Model) -> list[str]:
         if weight.blocked or (weight.codes.dtype is ir.DataType.INT8 and not weight.zero.any()):
             continue
         steps = weight.codes.numpy().astype(np.int32) - weight.spread(weight.zero.astype(np.int32))
-        if steps.min() >= -_TOP - 1 and steps.max() <= _TOP:
+        if steps.min() >= -CODE_MAX - 1 and steps.max() <= CODE_MAX:
             _store(edits, weight, steps.astype(np.int8), weight.scale, weight.axis)
             exact += 1
         else:
@@ -55,8 +54,8 @@ def _again(weight: Weight, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
     axis = weight.axis if weight.axis is not None else _channels(weight)
     others = tuple(other for other in range(steps.ndim) if other != axis)
     reach = np.abs(steps).max(axis=others) if axis is not None else np.abs(steps).max()
-    wider = np.maximum(reach / _TOP, 1.0)
-    codes = np.clip(np.rint(steps / along(wider, axis, steps.ndim)), -_TOP, _TOP).astype(np.int8)
+    wider = np.maximum(reach / CODE_MAX, 1.0)
+    codes = np.clip(np.rint(steps / along(wider, axis, steps.ndim)), -CODE_MAX, CODE_MAX).astype(np.int8)
     return codes, np.broadcast_to(weight.scale, wider.shape) * wider, axis
 
 
@@ -122,12 +121,12 @@ def without_zero_points(model: ir.Model) -> list[str]:
 
 
 def _coarser(pair: Pair) -> float:
-    return max(-pair.low, pair.high) / _TOP / pair.scale
+    return max(-pair.low, pair.high) / CODE_MAX / pair.scale
 
 
 def _symmetric(edits: GraphEdits, pair: Pair) -> None:
     largest = max(-pair.low, pair.high)
-    step = largest / _TOP
+    step = largest / CODE_MAX
     low = pair.low if pair.low > -largest + step and not (pair.low == 0 and never_negative(pair.data)) else None
     high = pair.high if pair.high < largest - step else None
     if low is not None or high is not None:

@@ -27,7 +27,7 @@ import onnx_ir as ir
 
 from engines.engine import Feed
 from graphs.edits import GraphEdits, values_by_name
-from graphs.number_types import Floats
+from graphs.number_types import CODE_MAX, Floats
 from graphs.weighted import WeightedOp
 from optimizer.quantization.affine import Affine
 from optimizer.quantization.capture import Channels, capture_channels
@@ -44,7 +44,7 @@ from optimizer.quantization.insertion_points import ActivationPoint
 from optimizer.quantization.noise import decibels
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.quantization.scheme import TENSORRT, ActivationScheme
-from optimizer.quantization.weights import CODE_MAX, as_float32
+from optimizer.quantization.weights import as_float32
 
 ROWS = 4096
 """Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers. Chosen."""

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from calibration.table import CalibrationTable, TensorRange
 from graphs.errors import BadInput
+from graphs.number_types import CODE_MAX
 from optimizer.quantization.cpu_placement import place_for_cpu
 from optimizer.quantization.insertion_points import Use
 from optimizer.quantization.placement import place
 from optimizer.quantization.qdq import insert
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
-from optimizer.quantization.weights import CODE_MAX, anchored, fp16_representable, mse_scales, quantize
+from optimizer.quantization.weights import anchored, fp16_representable, mse_scales, quantize
 from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, parse, residual, residual_model, table
 
 RANGES = table(x=4.0, r=3.0, z=4.0, b=3.0, s=3.0, y=4.0, a=3.0)
