@@ -167,6 +167,11 @@ def ink(variable: str) -> str:
     return _STAND_INS[variable]
 
 
+def load_charts() -> None:
+    """Load the library that draws, which takes half a second, where there is time for it."""
+    import matplotlib.figure  # noqa: F401
+
+
 def figure_svg(draw: Callable[[Figure], None], label: str, height: float = _HEIGHT_INCHES) -> str:
     """An inline SVG of the page's chart width and of ``height`` inches; ``label`` makes its ids unique in a page."""
     import matplotlib

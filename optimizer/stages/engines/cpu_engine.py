@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.memory import engine_memory
+from benchmarks.report.charts import load_charts
 from engines.build import BuildRequest, build_engine
 from engines.manifest import EngineManifest
 from engines.targets.target import CPU
@@ -38,8 +40,11 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             not_finite=(*forms.not_finite, *job.inputs.not_finite),
         )
     )
-    describe_cpu(forms, choice, bundle)
-    memory, failed = attempt("memory of the CPU engine", lambda: engine_memory(str(folder), feed), None)
+    with ThreadPoolExecutor(1) as pool:  # a child opens the engine meanwhile: that is about bytes, not about time
+        measuring = pool.submit(engine_memory, str(folder), feed)
+        describe_cpu(forms, choice, bundle)
+        load_charts()
+        memory, failed = attempt("memory of the CPU engine", measuring.result, None)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
