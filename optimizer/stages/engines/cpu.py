@@ -24,6 +24,8 @@ from optimizer.stages.forms.typed_forms import CPU_FP32
 
 SECONDS = 1.0
 """How long each engine is timed, for latency and for throughput. Chosen."""
+ALONE = 0.5
+"""The part of it for an engine beside which there is none to choose: nothing hangs on its figures. Chosen."""
 PROFILE_MS, PROFILED_RUNS = 2000.0, 20
 """Milliseconds and runs that the profile per operator takes at most. Chosen."""
 PLACE = "this CPU"
@@ -46,7 +48,8 @@ def choose_cpu_form(
     for engine in engines.values():
         engine.learn(specs)
     try:
-        timing = partial(time_forms, engines, feed, specs, profile, seconds=SECONDS)
+        seconds = SECONDS if len(engines) > 1 else ALONE * SECONDS
+        timing = partial(time_forms, engines, feed, specs, profile, seconds=seconds)
         timed, notes = attempt("timing of the CPU engine", timing, untimed(feed))
         form, why = asked, f"{asked} was asked for"
         if asked not in forms:

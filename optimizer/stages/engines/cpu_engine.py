@@ -40,6 +40,9 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             not_finite=(*forms.not_finite, *job.inputs.not_finite),
         )
     )
+    if len(candidates) < 2 and job.kept is not None:  # it takes what it took: weights do not change that
+        describe_cpu(forms, choice, bundle)
+        return choice
     with ThreadPoolExecutor(1) as pool:  # a child opens the engine meanwhile: that is about bytes, not about time
         measuring = pool.submit(engine_memory, str(folder), feed)
         describe_cpu(forms, choice, bundle)

@@ -17,9 +17,12 @@ from benchmarks.accuracy.swapping import Answers, Scored, doubt, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
 from benchmarks.score import Evaluate
 from calibration.source import SampleSource, batches
-from engines.engine import Engine, Feed
+from engines.batching import Batching
+from engines.engine import Engine, EngineBase, Feed
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
+from engines.portions import InPortions
+from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import in_a_line
 from optimizer.simulation.run import simulated
 from optimizer.stages.forms.recorded import KEPT_BYTES, RecordedEngine
@@ -28,6 +31,11 @@ BATCH = 8
 """Held-back samples run together, where axis 0 counts them: more is hardly faster on a CPU. Chosen."""
 PLAIN_LOSS_DB = 1.0
 """dB that ONNX Runtime's default session may be below its session without fusions, before a warning says so. Chosen."""
+AT_ONCE = 32
+"""Samples that the user's metric has simulated at once at most, of as many as it feeds: the many passes of a simulation
+over results then find them in the processor's caches. The demo, fed 250 at once, takes 17 % less time (250: 6.5 s for
+10,000 images on one core, 100: 6.2, 32: 5.3, 8: 5.9); the answers are the same.
+"""
 ALIKE_DB = 60.0
 """SQNR from which two answers count as alike: more is the rounding of float16. Chosen."""
 
@@ -70,7 +78,8 @@ class AccuracyChecker:
     A context manager: it holds the FP32 engine and its answers, or, for a model too large to be in memory beside
     another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
     ``evaluate`` is the user's task metric, ``max_drop`` the budget. ``looks``: among how many forms one may be chosen
-    by what is found here, which every bound allows for; 0: no bounds are asked for.
+    by what is found here, which every bound allows for; 0: no bounds are asked for. ``batching`` is what was found of
+    the model's first axes.
     """
 
     def __init__(
@@ -80,8 +89,10 @@ class AccuracyChecker:
         evaluate: str | Evaluate | None,
         max_drop: float,
         looks: int = 0,
+        batching: Batching | None = None,
     ) -> None:
         self._held_back, self._max_drop, self._looks = held_back, max_drop, looks
+        self._batching = batching or Batching()
         self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True, float_products=True)
@@ -107,7 +118,7 @@ class AccuracyChecker:
         """Run the form and FP32 side by side and judge the form by the budget."""
         opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
         with opened as engine, self._checking:
-            return self._judged(form.path, engine, with_task=True)
+            return self._judged(form.path, self._cut(engine) if form.simulated else engine, with_task=True)
 
     def check_float(self, path: Path, *, with_task: bool) -> AccuracyCheck:
         """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
@@ -119,6 +130,12 @@ class AccuracyChecker:
     def check_engine(self, engine: Engine) -> AccuracyCheck:
         """Run an engine that is open here beside FP32 and judge it by the budget."""
         return self._compared(engine, engine, with_task=True)
+
+    def _cut(self, engine: OnnxRuntimeEngine) -> EngineBase:
+        """``engine`` fed ``AT_ONCE`` samples at a time, where they are known to be independent."""
+        engine.learn(self._batching.of_inputs(engine.inputs), self._batching.of_outputs(engine.outputs))
+        rows = {spec.name: ShapeRange((1,), (AT_ONCE,), (AT_ONCE,)) for spec in engine.inputs}
+        return InPortions(engine, [ShapeProfile(rows)])
 
     def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> AccuracyCheck:
         self._last = path, RecordedEngine(engine, most=1)

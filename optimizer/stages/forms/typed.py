@@ -357,5 +357,6 @@ class FormMaker:
                 settings.evaluate,
                 settings.allowed_drop,
                 looks=LOOKS if settings.searches else int(settings.max_drop is not None),
+                batching=self._job.inputs.batching,
             )
         )
