@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from engines.history import FILE_NAME
 from engines.manifest import SCHEMA, EngineManifest, check_digest
 from engines.profile import ShapeProfile
 from engines.stage_cache import described
+from graphs.digests import sha256
 from graphs.errors import BadInput
 from graphs.files import link_or_copy
 from graphs.staging import staged
@@ -42,7 +42,7 @@ class CacheKey:
     node_types: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        return sha256(msgspec.json.encode(self, order="deterministic"))
 
 
 @dataclass(frozen=True)

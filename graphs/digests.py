@@ -14,6 +14,11 @@ _BLOCK = 1 << 20
 """Bytes read at once. Chosen."""
 
 
+def sha256(content: bytes) -> str:
+    """Hex SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, streamed."""
     digest = hashlib.sha256()

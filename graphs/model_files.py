@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from graphs.digests import sha256_file
+from graphs.digests import sha256, sha256_file
 from graphs.errors import BadInput
 from graphs.external_data import check_external_data, external_data
 
@@ -94,7 +93,7 @@ def model_digest(model: Path) -> str:
 def files_digest(files: Sequence[Path]) -> str:
     """The digest of a model, or of a plan, made of these files: the first one's own where it is alone."""
     first, *others = map(sha256_file, files)
-    return hashlib.sha256(b"".join(map(bytes.fromhex, (first, *others)))).hexdigest() if others else first
+    return sha256(b"".join(map(bytes.fromhex, (first, *others)))) if others else first
 
 
 def model_bytes(model: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from graphs.digests import sha256_file
+from graphs.digests import sha256, sha256_file
 from graphs.errors import BadInput
 from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
@@ -196,7 +195,7 @@ class Settings:
         values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
         if values.get("plan"):
             values["plan"] = values["plan"]["nodes"]
-        return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
+        return sha256(msgspec.json.encode(values, order="sorted"))
 
 
 _WHOLE, _NUMBER = ((int,), "a whole number"), ((int, float), "a number")

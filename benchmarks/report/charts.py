@@ -5,7 +5,6 @@ No text that comes from a model is drawn; names stand in the HTML around a chart
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measurement import Latency
+from graphs.digests import sha256
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -196,7 +196,7 @@ def _inline(document: str, label: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for variable, colour in _STAND_INS.items():
         svg = svg.replace(colour, f"var({variable})")
-    prefix = "c" + hashlib.sha256(label.encode()).hexdigest()[:8]
+    prefix = "c" + sha256(label.encode())[:8]
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from benchmarks.submission.checks import (
     CheckedFolder,
     Finding,
 )
+from graphs.digests import sha256
 from graphs.errors import BadInput
 
 Problem = tuple[str, Path, str]
@@ -169,7 +169,7 @@ def _accuracy_log(path: Path, digest: str) -> Iterator[Problem]:
     content = path.read_bytes()
     if len(content) > LARGEST_ACCURACY_LOG:
         yield "accuracy-size", path, f"has {len(content)} bytes, over {LARGEST_ACCURACY_LOG}"
-    elif b"\n...\n" not in content and digest and hashlib.sha256(content).hexdigest() != digest:
+    elif b"\n...\n" not in content and digest and sha256(content) != digest:
         yield "accuracy-size", path, "is whole and has another hash than accuracy.txt states"
 
 

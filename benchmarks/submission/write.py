@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from engines.engine import Array, TensorSpec
 from engines.errors import EngineError
 from engines.manifest import EngineManifest
 from engines.open import open_engine
+from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import unwritable, write_json
 from graphs.staging import staged
@@ -238,7 +238,7 @@ def _write_accuracy(task: _Task, places: Places, logs: Path, score: Score, targe
     _copy(logs, places.accuracy, (*LOGS, ACCURACY_LOG))
     full = _made(task.full_logs / places.tail / ACCURACY_LOG)
     shutil.copyfile(logs / ACCURACY_LOG, full)
-    digest = hashlib.sha256(full.read_bytes()).hexdigest()
+    digest = sha256_file(full)
     lines = [f"accuracy={score.value:.6f}", f"metric={score.metric}, samples={score.samples}", f"hash={digest}"]
     if target is not None:
         share = f"{task.request.target_share:.4g} of FP32 {task.request.reference:.6f}"

@@ -8,7 +8,6 @@ file, titled as ORAS titles them, so that ``oras`` and other clients push it and
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from graphs.digests import sha256_file
+from graphs.digests import sha256, sha256_file
 from graphs.files import write_atomically
 from graphs.staging import refuse_foreign, staged, staged_file
 
@@ -106,7 +105,7 @@ def _file(path: Path, kind: str, digest: str | None, blobs: Path) -> dict[str, A
 
 
 def _blob(content: bytes, kind: str, blobs: Path) -> dict[str, Any]:
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
     (blobs / digest).write_bytes(content)
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
 

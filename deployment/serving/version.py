@@ -4,7 +4,6 @@ request lost."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from engines.manifest import MANIFEST_NAME, check_digest, check_loadable
 from engines.open import open_engine, runtime_here
 from engines.parallel import available_cores
 from engines.profile import LARGEST_BATCH
+from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError
 
 VERSION_DIGITS = 12
@@ -131,7 +131,7 @@ def version_of(served: ServedEngine) -> str:
     """Raises ``EngineError`` where the bundle is no longer there."""
     path = served.folder / MANIFEST_NAME
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:VERSION_DIGITS]
+        return sha256_file(path)[:VERSION_DIGITS]
     except OSError as error:
         raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from error
 

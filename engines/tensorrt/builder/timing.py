@@ -6,12 +6,12 @@ whose it is, and holds a digest: a foreign, cut off or altered one is dropped wi
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.tensorrt.library import Library
+from graphs.digests import sha256
 from graphs.files import write_atomically
 
 _MAGIC = b"enginewright timing cache 1"
@@ -54,7 +54,7 @@ class TimingCache:
         return b"", f"the timing cache {self.path} {why} and is made anew"
 
     def _header(self, content: bytes) -> bytes:
-        return b"|".join((_MAGIC, self.owner.encode(), hashlib.sha256(content).hexdigest().encode())) + b"\n"
+        return b"|".join((_MAGIC, self.owner.encode(), sha256(content).encode())) + b"\n"
 
 
 def timing_cache(library: Library, path: str | None, sm: str) -> TimingCache | None:
