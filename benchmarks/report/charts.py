@@ -6,8 +6,13 @@ No text that comes from a model is drawn; names stand in the HTML around a chart
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -174,7 +179,7 @@ def load_charts() -> None:
 
 def figure_svg(draw: Callable[[Figure], None], label: str, height: float = _HEIGHT_INCHES) -> str:
     """An inline SVG of the page's chart width and of ``height`` inches; ``label`` makes its ids unique in a page."""
-    import matplotlib
+    matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
     settings: Any = {**_RC, "svg.hashsalt": label}
@@ -182,6 +187,34 @@ def figure_svg(draw: Callable[[Figure], None], label: str, height: float = _HEIG
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         draw(figure)
         return _inline(_save(figure), label)
+
+
+@cache
+def _matplotlib() -> Any:
+    """The library. Where HOME cannot be written, as a service's, its list of fonts is made in a folder that goes again:
+    by itself it tells of that in three lines, and leaves a folder behind.
+    """
+    with ExitStack() as stack:
+        if "MPLCONFIGDIR" not in os.environ and not all(map(_may_be_made, _matplotlib_folders())):
+            os.environ["MPLCONFIGDIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="enginewright-"))
+            stack.callback(os.environ.pop, "MPLCONFIGDIR")
+        import matplotlib.font_manager
+
+    return matplotlib
+
+
+def _matplotlib_folders() -> Iterator[Path]:
+    for variable, usual in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        given = os.environ.get(variable)
+        yield (Path(given) if given else Path("~", usual).expanduser()) / "matplotlib"
+
+
+def _may_be_made(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _save(figure: Figure) -> str:

@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import onnxruntime as ort
-
 from engines.engine import Feed
 from engines.onnxruntime.engine import tensor_specs
 from engines.onnxruntime.run import run_session
@@ -43,6 +41,8 @@ class KernelTime:
 def profile_kernels(model: Path, feed: Feed, *, runs: int = 20) -> list[KernelTime]:
     """Run ``model`` with ONNX Runtime's profiler on; kernels in the order they ran first. Warm-up runs are left out."""
     with tempfile.TemporaryDirectory(prefix="op-times-") as folder:
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +130,16 @@ def test_colours_come_from_the_style_sheet(report: Report, extras: Extras) -> No
 def test_matplotlib_is_not_imported_before_a_page_is_rendered(module: str) -> None:
     check = f"import sys, {module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_a_home_that_cannot_be_written_costs_no_word(tmp_path: Path) -> None:
+    """A service has none, and matplotlib told so in three lines and left a folder behind."""
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    code = "from benchmarks.report.charts import figure_svg; figure_svg(lambda figure: None, 'x')"
+    environment = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    environment |= {"HOME": str(nowhere), "XDG_CONFIG_HOME": str(nowhere), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == "" and [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -157,3 +157,17 @@ def test_int4_weights_are_multiplied_in_float_where_that_is_asked_for() -> None:
             found[exact] = engine.infer({"x": x})["y"]
     np.testing.assert_allclose(found[True], x @ (codes * np.float32(0.02)), rtol=1e-4, atol=1e-4)
     assert np.abs(found[True] - found[False]).max() > 1e-3  # else the option does nothing any more
+
+
+def test_nothing_is_reported_to_the_librarys_maker(matmul_model: Path, tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 kept an identifier and a queue of what it ran in HOME, and files in the temporary folder."""
+    code = (
+        "import sys, pathlib, benchmarks.timing.op_times\n"
+        "from engines.onnxruntime.engine import OnnxRuntimeEngine\n"
+        "OnnxRuntimeEngine(pathlib.Path(sys.argv[1])).close()\n"
+    )
+    home = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    home |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    home["PYTHONPATH"] = str(Path(engines.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code, str(matmul_model)], env=home, check=True, timeout=60)
+    assert [path for path in tmp_path.rglob("*") if path != matmul_model] == []
