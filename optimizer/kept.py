@@ -102,7 +102,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
         here=here,
         typed=_form(bundle, bundle.path) if any(name != CPU.name for name in report.targets) else None,
         cpu=cpu,
-        cpu_why=own.why if own is not None else "",
+        cpu_why=report.update.cpu_why if report.update is not None else own.why if own is not None else "",
         shipped=_shipped(report),
     )
 

@@ -21,7 +21,8 @@ class CalibrationCheck:
 class UpdateSummary:
     """``bundle`` is the name of the one that was updated, ``seconds`` what it took to make, with what it had from
     earlier runs; ``same_machine`` whether that was on this processor. ``calibration`` is by form: ``model.onnx``,
-    ``cpu``; empty where nothing was calibrated.
+    ``cpu``; empty where nothing was calibrated. ``cpu_why`` is the reason for the form of the CPU's engine, from when
+    that was chosen.
     """
 
     bundle: str
@@ -29,3 +30,4 @@ class UpdateSummary:
     seconds: float
     same_machine: bool
     calibration: dict[str, CalibrationCheck] = field(default_factory=dict)
+    cpu_why: str = ""

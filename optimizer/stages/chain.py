@@ -60,14 +60,15 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
 
     stage = Stage("clean", "clean the graph", Cleaned, keys.cleaning_key(job), shared=True)
     cleaned = runner.run(stage, lambda folder: clean(job, folder, events))
+    if job.kept is not None:
+        cleaned = _named_as_before(job, job.kept, cleaned, runner)
+    graph = cleaned.path
     if changes_interface(job):
         stage = Stage(
             "interface", "change the types of inputs and outputs", Cleaned, keys.interface_key(job), shared=True
         )
         cleaned = runner.run(stage, partial(change_graphs, job, cleaned))
         job = change_data(job)
-    if job.kept is not None:
-        cleaned = _named_as_before(job, job.kept, cleaned, runner)
     with FormMaker(job, cleaned, runner, events) as maker:
         forms = maker.forms()
         engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
@@ -81,7 +82,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     found = gathered(job, cleaned, forms, engines, loadgen, predictions, held_back, workspace, events)
     report = assemble(found)
     write_plans(forms, workspace.path)
-    write_json(workspace.path / STRUCTURE, Structure.of(ir.load(cleaned.path)))
+    write_json(workspace.path / STRUCTURE, Structure.of(ir.load(graph)))
     costs = node_costs(found.main, cleaned.sample_shapes, job.targets)
     write_pages(report, found.main.plan, costs, records, workspace.path)
     ship(forms, records.get(CPU.name), workspace.path)

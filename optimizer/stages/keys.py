@@ -56,8 +56,8 @@ def sparse_budget_key(job: Job, cleaned: Cleaned, pruned: str) -> str:
 
 
 def interface_key(job: Job) -> str:
-    """What cleaning reads, and the types asked for."""
-    return stage_key(job, "interface", cleaning_key(job), job.settings.digest("io_precision"))
+    """What cleaning reads, the types asked for, and the bundle whose names the graph has."""
+    return stage_key(job, "interface", cleaning_key(job), job.settings.digest("io_precision"), updated(job))
 
 
 def calibration_key(job: Job, cleaned: Cleaned, scheme: Scheme) -> str:

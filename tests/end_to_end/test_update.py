@@ -150,3 +150,19 @@ def test_bundles_that_cannot_be_updated(bundle: Path) -> None:
     (bundle / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BadInput, match="kept nothing for an update"):
         update(bundle, "cnn.onnx", out="other")
+
+
+def test_types_of_the_interface_and_the_reason_for_the_form_are_kept(bundle: Path) -> None:
+    first = optimize(
+        "cnn.onnx", data="data.npz", precision="fp16", targets=["cpu", "a100"], io_precision="fp16", loadgen=()
+    )
+    onnx.save(retrained(noisy, renamed=True), "new.onnx")
+    second = update(first.bundle, "new.onnx", out="second")
+    third = update(second.bundle, "cnn.onnx", out="third")
+    whys = [made.report.targets["cpu"].why for made in (first, second, third)]
+    assert whys[1:] == [f"as in cnn.optimized: {whys[0]}", f"as in second: {whys[0]}"]
+    types = [
+        {value.type.tensor_type.elem_type for value in onnx.load(made.bundle / "model.onnx").graph.input}
+        for made in (first, third)
+    ]
+    assert types == [{onnx.TensorProto.FLOAT16}] * 2

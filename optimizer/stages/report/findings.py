@@ -126,7 +126,7 @@ def _update(job: Job, forms: TypedForms) -> UpdateSummary | None:
         return None
     of = {MODEL: forms.typed, CPU.name: forms.int8}
     calibration = {name: form.before for name, form in of.items() if form is not None and form.before is not None}
-    return UpdateSummary(kept.name, kept.model_digest, round(kept.seconds, 3), kept.here, calibration)
+    return UpdateSummary(kept.name, kept.model_digest, round(kept.seconds, 3), kept.here, calibration, kept.cpu_why)
 
 
 def _quantization(job: Job) -> str:
