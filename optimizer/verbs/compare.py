@@ -18,6 +18,7 @@ from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.apart import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec
+from engines.in_types import InTypesOf
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
@@ -132,12 +133,17 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
             engine.learn(specs)
         source = open_source(data, specs, samples=samples, **_random(first, target))
         feeds = batches(source.samples(), BATCH, specs)
-        accuracy = compare(engines["first"], {"second": engines["second"]}, feeds)["second"]
+        second_fed = InTypesOf(engines["second"], specs, f"{first}, {second}")
+        accuracy = compare(engines["first"], {"second": second_fed}, feeds)["second"]
         task = None
         if evaluate is not None:
-            task = evaluate_task(evaluate, engines["first"], {"second": engines["second"]})["second"]
+            task = evaluate_task(evaluate, engines["first"], {"second": second_fed})["second"]
         sample = next(source.samples())
-        run = measure_steady(engines, dict.fromkeys(engines, sample)) if target == CPU.name else None
+        run = (
+            measure_steady(engines, {"first": sample, "second": second_fed.typed(sample)})
+            if target == CPU.name
+            else None
+        )
     run = run or _timed_apart(bundles, target, sample)  # when the others have left the GPU's memory
     latency = run.latency
     return Comparison(

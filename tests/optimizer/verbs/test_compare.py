@@ -56,6 +56,26 @@ def test_the_users_data_is_what_both_are_fed(tmp_path: Path) -> None:
     assert found.accuracy is not None and found.accuracy.outputs["y"].max_abs == 0.0, "three times nothing is nothing"
 
 
+def test_float_types_of_inputs_may_differ(tmp_path: Path) -> None:
+    """A bundle made with --io-precision fp16 could not be compared with its model."""
+    half = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float16[b,64] x) => (float16[b,64] y) '
+        "{ f = Cast<to = 1>(x) p = MatMul(f, w) y = Cast<to = 10>(p) }"
+    )
+    half.graph.initializer.extend(onnx.load(save(tmp_path / "a.onnx")).graph.initializer)
+    onnx.save(half, tmp_path / "half.onnx")
+    for first, second in (("a.onnx", "half.onnx"), ("half.onnx", "a.onnx")):
+        found = compared(tmp_path / first, tmp_path / second)
+        assert found.accuracy is not None and 60 < found.accuracy.outputs["y"].sqnr_db < 90
+
+
+def test_integers_in_place_of_floats_are_refused(tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (int64[b,64] x) => (float[b,64] y) { y = Cast<to = 1>(x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "whole.onnx")
+    with pytest.raises(BadInput, match="input 'x' is int64, and float32 of the first"):
+        compared(save(tmp_path / "a.onnx"), tmp_path / "whole.onnx")
+
+
 def test_other_inputs_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="take different inputs"):
         compare_sides(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", name="z"), "random", 2)
