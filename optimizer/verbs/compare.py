@@ -17,7 +17,7 @@ from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
 from engines.apart import open_apart
-from engines.engine import EngineBase, Feed, TensorSpec
+from engines.engine import EngineBase, Feed, TensorSpec, told
 from engines.in_types import InTypesOf
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
@@ -185,11 +185,11 @@ def _timed_apart(bundles: Sequence[Path], target: str, sample: Feed) -> SteadyRu
 def _known_specs(
     engines: dict[str, EngineBase], first: Path, data: str, samples: int, target: str
 ) -> tuple[TensorSpec, ...]:
-    """The inputs with what axis 0 counts: as a bundle knows it, else found out by running the first model."""
+    """The first's inputs with what axis 0 counts: as a bundle knows it, else found out by running the first model."""
+    specs = engines["first"].inputs
     for engine in engines.values():
         if all(spec.batch is not None for spec in engine.inputs):
-            return engine.inputs
-    specs = engines["first"].inputs
+            return told(specs, engine.inputs)
     if not has_open_axis(specs):
         return specs
     imported = import_model(_file(first))

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from graphs.errors import BadInput
+from optimizer import optimize
 from optimizer.cli.main import main
 from optimizer.cli.printing import console
 from optimizer.verbs.compare import Comparison, compare_sides, render
@@ -66,6 +67,16 @@ def test_float_types_of_inputs_may_differ(tmp_path: Path) -> None:
     onnx.save(half, tmp_path / "half.onnx")
     for first, second in (("a.onnx", "half.onnx"), ("half.onnx", "a.onnx")):
         found = compared(tmp_path / first, tmp_path / second)
+        assert found.accuracy is not None and 60 < found.accuracy.outputs["y"].sqnr_db < 90
+
+
+def test_a_bundle_of_other_float_types_is_fed_in_its_own(tmp_path: Path) -> None:
+    """What axis 0 counts was taken from the bundle, and with it the type that its model was fed in."""
+    model = save(tmp_path / "a.onnx")
+    made = {"precision": "fp32", "io_precision": "fp16", "targets": ["cpu"], "data": "random", "loadgen": []}
+    bundle = optimize(model, out=tmp_path / "b", **made).bundle
+    for first, second in ((model, bundle), (bundle, model)):
+        found = compared(first, second)
         assert found.accuracy is not None and 60 < found.accuracy.outputs["y"].sqnr_db < 90
 
 
