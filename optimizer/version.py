@@ -17,7 +17,7 @@ TOOLS = (
     "mlcommons-loadgen",
     "tensorrt",
     "tensorrt-rtx-cu13-bindings",
-    "cuda-python",
+    "cuda-bindings",  # what cuda-python installs, and all that is used of it
     "pycuda",
 )
 

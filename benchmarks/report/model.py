@@ -155,8 +155,10 @@ class FormSummary:
     """One form that an engine could have shipped in, measured in the same run as the others.
 
     ``accuracy`` is the engine's own; ``copy_in_ms``, ``compute_ms`` and ``copy_out_ms`` lie between CUDA events, one
-    sample in flight; ``failed`` says why it has no engine or did not run. ``first_difference`` is where the engine
-    begins to differ from the simulation of its graph, where it was looked for.
+    sample in flight, and ``batch_compute_ms`` is of one batch of the target's ``batch``; ``failed`` says why it has no
+    engine or did not run. ``int8_native`` is the share of the nodes planned in int8 that the engine's layer table shows
+    in int8. ``first_difference`` is where the engine begins to differ from the simulation of its graph, where it was
+    looked for.
     """
 
     latency_ms: Percentiles | None = None
@@ -171,6 +173,8 @@ class FormSummary:
     build_seconds: float | None = None
     failed: str = ""
     first_difference: FirstDifference | None = None
+    batch_compute_ms: float | None = None
+    int8_native: float | None = None
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class FormTimes:
     throughput: dict[str, Throughput] = field(default_factory=dict)
     steadiness: Steadiness | None = None
     device: dict[str, DeviceLatency] = field(default_factory=dict)
+    device_batch: dict[str, DeviceLatency] = field(default_factory=dict)
     energy: dict[str, Energy] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -112,7 +113,7 @@ def _joined(parts: Sequence[FormTimes]) -> FormTimes:
     """One table of forms that were timed one after the other."""
     whole = FormTimes(batch=max(part.batch for part in parts))
     for part in parts:
-        for name in ("latency", "throughput", "device", "energy", "failed", "layers"):
+        for name in ("latency", "throughput", "device", "device_batch", "energy", "failed", "layers"):
             getattr(whole, name).update(getattr(part, name))
     return replace(whole, notes=[note for part in parts for note in part.notes])
 
@@ -143,9 +144,7 @@ def measure(request: TimingRequest) -> FormTimes:
             run = measure_steady(engines, dict.fromkeys(engines, feed), seconds=request.seconds)
             return FormTimes(latency=run.latency, steadiness=run.steadiness)
         timed = time_forms(engines, feed, specs, request.profile, seconds=request.seconds)
-        device = {
-            form: found for form, engine in engines.items() if (found := device_latency(engine, feed)) is not None
-        }
+        device, device_batch = _between_events(engines, feed), _between_events(engines, timed.many)
         energy = _energy(engines, timed.many, request)
     layers, notes = _profiled(request, feed)
     return FormTimes(
@@ -154,10 +153,16 @@ def measure(request: TimingRequest) -> FormTimes:
         timed.throughput,
         timed.steadiness,
         device,
+        device_batch,
         energy,
         layers=layers,
         notes=notes,
     )
+
+
+def _between_events(engines: Mapping[str, Engine], feed: Feed) -> dict[str, DeviceLatency]:
+    found = {form: device_latency(engine, feed) for form, engine in engines.items()}
+    return {form: times for form, times in found.items() if times is not None}
 
 
 def _energy(engines: Mapping[str, Engine], feed: Feed, request: TimingRequest) -> dict[str, Energy]:

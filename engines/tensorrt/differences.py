@@ -41,6 +41,11 @@ def prepare_config(library: Library, config: Any) -> str:
     return "cuBLAS and cuDNN are not installed: the engine has TensorRT's own kernels only"
 
 
+def lacks_kernels(library: Library) -> bool:
+    """Whether this library takes kernels from cuBLAS and cuDNN, and they are not there."""
+    return library.capabilities.external_tactics and not _external_kernels()
+
+
 def _external_kernels() -> bool:
     """Whether cuBLAS and cuDNN are in this process: the plugins of a whole TensorRT 8 are linked to both, so they are
     there after the import or not at all (plugins may be absent, too)."""

@@ -67,8 +67,8 @@ def _abilities(gpus: list[Gpu], tools: dict[str, str]) -> list[Ability]:
         ),
         Ability(
             "drive a GPU through cuda-python",
-            bool(gpus) and "cuda-python" in tools,
-            tools.get("cuda-python", "pip install 'enginewright[tensorrt]'"),
+            bool(gpus) and "cuda-bindings" in tools,
+            tools.get("cuda-bindings", "pip install 'enginewright[tensorrt]'"),
         ),
         Ability(
             "drive a GPU through pycuda",

@@ -27,7 +27,7 @@ PACKAGES = (
     "tensorrt-rtx-cu13-libs",
     "onnxruntime",
     "onnxruntime-gpu",
-    "cuda-python",
+    "cuda-bindings",
     "pycuda",
     "mlcommons-loadgen",
     "numpy",
@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="inputs of a MODEL.onnx, as `optimize --data` takes them")
     parser.add_argument("--precision", default="int8", help="as `optimize --precision`; its siblings are measured, too")
     parser.add_argument("--sparsity", default="none", help="as `optimize --sparsity`: 2:4 prunes the weights")
+    parser.add_argument(
+        "--builder-option", action="append", default=[], help="as `optimize --builder-option`; repeatable"
+    )
     parser.add_argument("--duration", type=float, default=10.0, help="seconds of each of LoadGen's four scenarios")
     parser.add_argument("--work", type=Path, default=Path("gpu-check.optimized"), help="folder of models and bundles")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"), help="folder of the page")
@@ -81,6 +84,7 @@ def _subject(name: str, options: argparse.Namespace) -> Subject:
         targets=(NATIVE,),
         loadgen=SCENARIOS,
         duration=options.duration,
+        builder_options=tuple(options.builder_option),
     )
     if name in NAMES:
         return subject(name, options.work, settings)

@@ -47,8 +47,9 @@ def _head(c: Conditions) -> str:
     ]
     note = (
         "From the reports of the main job (`optimize MODEL.onnx`). Latency is one sample with its copies, throughput "
-        "the batch the profile is tuned for, two in flight; device times lie between CUDA events, one sample in "
-        "flight. Energy is the whole board's. Accuracy is the engine's own against FP32 on ONNX Runtime."
+        "the batch the profile is tuned for, two in flight; device times lie between CUDA events, one sample, or the "
+        "batch, in flight. Really INT8 are, of the nodes planned so, those that the layer table shows so. Energy is "
+        "the whole board's. Accuracy is the engine's own against FP32 on ONNX Runtime."
     )
     return f"# {c.gpu}, {c.date}\n\n{_table(('what', 'value'), rows)}\n\n{note}"
 
@@ -83,14 +84,15 @@ def _target(name: str, target: TargetSummary, runs: Mapping[str, LoadgenSummary]
 def _forms(target: TargetSummary) -> str:
     head = (
         *("form", "p50 ms", "p99 ms", f"samples/s at {target.batch}", "inferences/J"),
-        *("copy in ms", "compute ms", "copy out ms", "SQNR dB", "task", "MB", "build s"),
+        *("copy in ms", "compute ms", "copy out ms", f"compute ms at {target.batch}", "really INT8"),
+        *("SQNR dB", "task", "MB", "build s"),
     )
     return _table(head, [_form(name, form) for name, form in target.forms.items()])
 
 
 def _form(name: str, form: FormSummary) -> tuple[str, ...]:
     if form.failed:
-        return (name, f"**{form.failed}**", *["-"] * 10)
+        return (name, f"**{form.failed}**", *["-"] * 12)
     latency = form.latency_ms
     return (
         name,
@@ -98,6 +100,8 @@ def _form(name: str, form: FormSummary) -> tuple[str, ...]:
         _number(form.throughput, ",.0f"),
         _number(form.inferences_per_joule, ",.1f"),
         *(_number(value, ".3f") for value in (form.copy_in_ms, form.compute_ms, form.copy_out_ms)),
+        _number(form.batch_compute_ms, ".3f"),
+        _number(form.int8_native, ".1%"),
         _number(_worst(form.accuracy), ".1f"),
         f"{form.task.metric} {form.task.optimized:.4f}, FP32 {form.task.fp32:.4f}" if form.task else "-",
         _number(form.engine_bytes / 1e6 if form.engine_bytes else None, ".1f"),

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from engines.layers import BuildMemory, LayerInfo, Role, SparseTactics
 
-SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
-"""Layer kinds that launch no kernel."""
+SYNCHRONISATION = frozenset({"signal", "wait", "shape_call", "NoOp"})
+"""Layer kinds that launch no kernel; ``NoOp`` is a reshape or a copy that 8.5 could leave out."""
 
 _TYPES = {
     "float": "float32",

@@ -23,6 +23,7 @@ from engines.tensorrt.builder.node_layers import layers_of, nodes_in_name, nodes
 from engines.tensorrt.builder.parsing import parse
 from engines.tensorrt.builder.request import PlanBuilt, PlanRequest, StepDone
 from engines.tensorrt.builder.timing import timing_cache
+from engines.tensorrt.differences import lacks_kernels
 from engines.tensorrt.dtypes import TENSORRT_TYPES, type_name
 from engines.tensorrt.io_names import own_name
 from engines.tensorrt.library import Library, listening, load_library
@@ -82,7 +83,7 @@ def build_plan(
             notes += (warning,)
         watch(library, config, on_step)
         on_step(StepDone("building"))
-        plan = _build(builder, config, parsed, messages, request)
+        plan = _build(library, builder, config, parsed, messages, request)
         building_done = time.perf_counter()
         on_step(StepDone("writing"))
         with Path(request.plan).open("wb") as file:
@@ -118,12 +119,15 @@ def _parse(library: Library, builder: Any, request: PlanRequest, messages: Build
     return _Parsed(network, graph, layers, nodes_of_layers(library, layers, graph))
 
 
-def _build(builder: Any, config: Any, parsed: _Parsed, messages: BuildMessages, request: PlanRequest) -> Any:
+def _build(
+    library: Library, builder: Any, config: Any, parsed: _Parsed, messages: BuildMessages, request: PlanRequest
+) -> Any:
     plan = builder.build_serialized_network(parsed.network, config)
     if plan is None:
         errors = messages.of("ERROR", "INTERNAL_ERROR")
         control_flow = next(iter(parsed.of_kind(".CONDITIONAL_OUTPUT", ".LOOP_OUTPUT")), "")
-        raise build_failure(errors, parsed.graph.operators(), control_flow, request.precision)
+        operators = parsed.graph.operators()
+        raise build_failure(errors, operators, control_flow, request.precision, lacks_kernels(library))
     return plan
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engines.child_process import how_it_ended
 from engines.errors import BuildError, BuildFailure
+from engines.tensorrt.builder.node_layers import ends_of
 
 RAW_LOG_NAME = "build.log"
 PARSING = "parsing"
@@ -28,10 +29,9 @@ _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot a
 _NODE = re.compile(
     r"Parsing node: (?P<parsed>.+?) \[\w"  # the ONNX parser, TensorRT 10
     r"|^\[VERBOSE\] (?P<read>\S.*?) \[\w+\] inputs:"  # the ONNX parser, TensorRT 11 and RTX
-    r"|(?:Computing costs for|Tactic search for|Autotuning op) (?P<timed>\S+)",  # full TensorRT's builder
+    r"|(?:Computing costs for|Tactic search for|Autotuning op) (?P<timed>\{.+?\}|\S+)",  # full TensorRT's builder
     re.MULTILINE,
 )
-_FUSED = re.compile(r"^\{ForeignNode\[(.+)\.\.\.(.+)\]\}$")  # the builder's name for all nodes from one to another
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def last_node(log: str, stage: str) -> str:
     for match in _NODE.finditer(log):
         if match["timed"] or stage == PARSING:
             found = next(name for name in match.groups() if name)
-    return _FUSED.sub(r"\1 to \2", found)
+    return " to ".join(ends_of(found))
 
 
 def _last_lines(log: str) -> Iterable[str]:

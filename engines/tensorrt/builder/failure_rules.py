@@ -20,8 +20,9 @@ class Rule:
 
     A ``node`` group is the name the builder gives the operation, used where no parser message names a node;
     ``at_control_flow`` rules concern the graph's first If, Loop or Scan. Texts may also use ``{outputs}``, the node's
-    outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, and ``{half}`` and
-    ``{types}``, which advise on ``--precision`` by what the graph is typed in (``advice``).
+    outputs besides the first by their names in the ONNX standard, ``{odd}``, the type of an input, ``{half}`` and
+    ``{types}``, which advise on ``--precision`` by what the graph is typed in, and ``{kernels}``, which says where
+    kernels are missing (``advice``).
     """
 
     pattern: re.Pattern[str]
@@ -40,15 +41,19 @@ def _rule(
 
 LEAVE_TO_CPU = "build for --target cpu, or replace the node by operators the target knows (`optimize inspect MODEL`)"
 _TYPED = ("fp16", "int8")
+_KERNELS = "install cuBLAS and cuDNN, whose kernels are missing here (pip install 'enginewright[tensorrt8]'), "
 _NEEDS_GPU = "build on a machine with the GPU: pip install 'enginewright[tensorrt]'"
 
 
-def advice(precision: str) -> dict[str, str]:
-    """What to change where a GPU lacks a type, where the graph computes in ``precision`` (empty: not known)."""
+def advice(precision: str, lacks_kernels: bool = False) -> dict[str, str]:
+    """What to change where a GPU lacks a type, where the graph computes in ``precision`` (empty: not known), or a
+    kernel, where the library is without those of other libraries.
+    """
+    kernels = {"kernels": _KERNELS if lacks_kernels else ""}
     if precision in _TYPED:
         newer = "`optimize explain` says why the node is not in float16; build for a newer --target, or for cpu"
-        return {"half": newer, "types": "start from the float32 model, or build for a newer --target"}
-    return {
+        return kernels | {"half": newer, "types": "start from the float32 model, or build for a newer --target"}
+    return kernels | {
         "half": "--precision fp16 (or int8, which keeps the rest in float16)",
         "types": "--precision int8 or fp16, or a newer --target",
     }
@@ -245,9 +250,9 @@ BUILDER_RULES = (
         fix="--without fallback, which leaves no product in float16 for its error's sake",
     ),
     _rule(
-        r"Could not find any implementation for node (?P<node>.+?)(?:\.|\s+due| \[|$)",
+        r"Could not find any implementation for node (?P<node>\{.+?\}|.+?)(?:\.?\)?\s*(?:\n|$)|\.\s|\s+due| \[)",
         BuildFailure.UNSUPPORTED_OP,
         "no kernel of this GPU runs the node at these shapes and types",
-        fix="more workspace (option workspace_mb), another --precision, or smaller maximum shapes",
+        fix="{kernels}more workspace (option workspace_mb), another --precision, or smaller maximum shapes",
     ),
 )

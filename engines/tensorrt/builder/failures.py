@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from engines.errors import BuildError, BuildFailure
 from engines.tensorrt.builder.failure_rules import BUILDER_RULES, LEAVE_TO_CPU, PARSER_RULES, Rule, advice
+from engines.tensorrt.builder.node_layers import ends_of
 
 _CUDA_NOISE = re.compile(r"^.*\(cudaError 35: .*$\n?", re.MULTILINE)  # "no driver", a consequence and not a cause
 _SOURCE = re.compile(r"\s*In \w+ at /_src/\S+?:\d+\)?")
@@ -66,12 +67,17 @@ def _unsupported(message: ParserMessage, log: str) -> BuildError:
 
 
 def build_failure(
-    errors: Sequence[str], operators: Mapping[str, str], control_flow: str = "", precision: str = ""
+    errors: Sequence[str],
+    operators: Mapping[str, str],
+    control_flow: str = "",
+    precision: str = "",
+    lacks_kernels: bool = False,
 ) -> BuildError:
     """The error for a network that TensorRT does not build, after its ERROR messages.
 
     ``operators`` are op types by ONNX node. ``control_flow`` is the first If, Loop or Scan node of the graph, which
     TensorRT does not name when it fails there. ``precision`` is what the graph is typed in: advice must not repeat it.
+    ``lacks_kernels``: the library goes without those that it takes from others.
     """
     text = "\n".join(_CUDA_NOISE.sub("", error) for error in errors).strip()
     for rule in BUILDER_RULES:
@@ -79,7 +85,7 @@ def build_failure(
             operation = match.groupdict().get("node") or ""
             node = control_flow if rule.at_control_flow else _onnx_name(operation, set(operators))
             message = ParserMessage("", node, operators.get(node, ""), text)
-            return _error(rule, match, message, _tail(errors), precision)
+            return _error(rule, match, message, _tail(errors), advice(precision, lacks_kernels))
     what = clean(text) if text else "TensorRT's builder gave no reason"
     return BuildError(BuildFailure.OTHER, what, log=_tail(errors))
 
@@ -123,11 +129,13 @@ def spoken(text: str) -> str:
     return _VERSION.sub("TensorRT", words).rstrip(".!")
 
 
-def _error(rule: Rule, match: re.Match[str], message: ParserMessage, log: str, precision: str = "") -> BuildError:
+def _error(
+    rule: Rule, match: re.Match[str], message: ParserMessage, log: str, advised: Mapping[str, str] | None = None
+) -> BuildError:
     words = {name: value or "" for name, value in match.groupdict().items()}
     words["type"] = _SHORT_TYPES.get(words.get("type", ""), words.get("type", ""))
     words |= {"op": message.operator or "the node", "text": spoken(message.text)}
-    words |= {"outputs": message.outputs, "odd": message.odd} | advice(precision)
+    words |= {"outputs": message.outputs, "odd": message.odd} | dict(advised or advice(""))
     return BuildError(
         rule.failure,
         rule.what.format(**words),
@@ -139,7 +147,11 @@ def _error(rule: Rule, match: re.Match[str], message: ParserMessage, log: str, p
 
 
 def _onnx_name(operation: str, nodes: set[str]) -> str:
-    """The ONNX node of a builder operation, whose name is the node's with a suffix (``fc_myl0_3``), or joined names."""
+    """The ONNX node of a builder operation, whose name is the node's with a suffix (``fc_myl0_3``), or joined names;
+    ``"first to last"`` of what the builder's compiler takes as one.
+    """
+    if len(ends := ends_of(operation)) > 1:
+        return " to ".join(_onnx_name(end, nodes) for end in ends)
     if operation in nodes or not nodes:
         return operation
     candidates = [node for node in nodes if node and node in operation]

@@ -7,18 +7,22 @@ whose words change from version to version, is what remains for plans that are b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engines.errors import EngineError
 from engines.layers import LayerInfo
 from engines.tensorrt.builder.build_log import LayerRoles, onnx_nodes, type_named
+from engines.tensorrt.builder.untold_types import Read, told
 from engines.tensorrt.differences import new_context
 from engines.tensorrt.library import Library
 from engines.tensorrt.starting import new_runtime
 
 NamedNodes = Callable[[str], tuple[str, ...]]
 """The ONNX nodes in a layer's name, for versions whose layers carry no metadata."""
+_AGAIN = re.compile(r" \[profile [1-9]\d*\]$")
+"""Ends the names of the layers once more, for each optimization profile after the first."""
 
 
 def inspect(library: Library, plan: Any) -> str:
@@ -47,13 +51,21 @@ def _set_usual_shapes(library: Library, engine: Any, context: Any) -> None:
 
 
 def read_inspection(text: str, roles: LayerRoles, named: NamedNodes) -> tuple[LayerInfo, ...]:
-    """The layers in an inspector's JSON; empty where it is none, or names layers without describing them."""
+    """The layers in an inspector's JSON, of the first optimization profile; empty where it is none, or names layers
+    without describing them."""
     try:
         described = json.loads(text)
     except ValueError:
         return ()
     layers = described.get("Layers", []) if isinstance(described, Mapping) else []
-    return tuple(_layer(layer, roles, named) for layer in layers if isinstance(layer, Mapping))
+    once = [layer for layer in layers if isinstance(layer, Mapping) and not _AGAIN.search(str(layer.get("Name", "")))]
+    return told(
+        [Read(_layer(layer, roles, named), _names(layer, "Inputs"), _names(layer, "Outputs")) for layer in once]
+    )
+
+
+def _names(layer: Mapping[str, Any], side: str) -> tuple[str, ...]:
+    return tuple(str(tensor.get("Name", "")) for tensor in layer.get(side, ()) if isinstance(tensor, Mapping))
 
 
 def _layer(layer: Mapping[str, Any], roles: LayerRoles, named: NamedNodes) -> LayerInfo:
@@ -78,5 +90,5 @@ def _tensors(tensors: Iterable[Any]) -> tuple[str, ...]:
 
 def _weights(layer: Mapping[str, Any]) -> tuple[str, ...]:
     """Types of a layer's weights and bias as 8.x and 10 write them: ``{"Type": "Int8", "Count": 864}``."""
-    parts = (layer.get(part) for part in ("Weights", "Bias"))
+    parts = (layer.get(part) for part in ("Weights", "Bias", "ConvWeights", "ConvBias"))
     return tuple(type_named(str(p["Type"])) for p in parts if isinstance(p, Mapping) and p.get("Count"))

@@ -24,6 +24,15 @@ _FUSED = re.compile(r" \+ | \|\| |, |\.\.\.")
 _WRAPPED = re.compile(r"^\{?(?:PWN|ForeignNode|fusion)?[(\[]+|[)\]]+\}?$")
 """What it puts around them: ``PWN(relu)`` for point-wise kernels, ``{ForeignNode[a...b]}`` for its compiler's."""
 
+_COMPILED = re.compile(r"^\{ForeignNode\[(.+)\.\.\.(.+)\]\}$")
+"""The builder's name for all that its compiler takes from one node to another."""
+
+
+def ends_of(name: str) -> tuple[str, ...]:
+    """The first and the last of what the builder's compiler takes as one, ``{ForeignNode[a...b]}``; else the name."""
+    match = _COMPILED.match(name)
+    return match.groups() if match else (name,)
+
 
 def layers_of(network: Any) -> list[Any]:
     """The layers of an ``INetworkDefinition`` in order."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.batching import smallest_feed
+from benchmarks.measurement import Throughput
 from benchmarks.memory import engine_memory
 from benchmarks.timing.child import FormTimes, time_in_child
 from benchmarks.timing.engine_costs import engine_costs
@@ -24,7 +25,7 @@ from optimizer.attempt import attempt
 from optimizer.precision import PrecisionPlan
 from optimizer.stages.engines.candidates import Candidates
 from optimizer.stages.engines.checking import EngineChecks
-from optimizer.stages.engines.record import EngineRecord, FormRecord, choose_form
+from optimizer.stages.engines.record import EngineRecord, FormRecord, choose_form, gains, int8_native
 from optimizer.stages.forms.typed_forms import TypedForm
 
 SECONDS = 1.0
@@ -98,6 +99,8 @@ def _form_record(name: str, found: Candidates, checked: EngineChecks, times: For
         task=check.task if check is not None else None,
         energy=times.energy.get(name),
         device=times.device.get(name),
+        device_batch=times.device_batch.get(name),
+        int8_native=int8_native(found.built[name].plan, manifest.layers),
         engine_bytes=manifest.bytes,
         build_seconds=manifest.build_seconds,
         failed=failed,
@@ -128,7 +131,27 @@ def _choice(found: Candidates, checked: EngineChecks, times: FormTimes, asked_on
         ran = list(checked.checks)
         form = found.asked if found.asked in ran else ran[-1]
         return form, refused[found.asked] if found.asked in refused else refused[form]
-    return choose_form(forms, times.throughput, refused, place)
+    computed = _computed(times)
+    if not computed:
+        return choose_form(forms, times.throughput, refused, place)
+    form, why = choose_form(forms, computed, refused, place)
+    if found.asked in refused or len(computed) < 2:
+        return form, why
+    others = [other for other in reversed(forms[:-1]) if other in computed]
+    return form, f"{why}, by its kernels alone; {gains(times.throughput, found.asked, others)} fed from host memory"
+
+
+def _computed(times: FormTimes) -> dict[str, Throughput]:
+    """Samples per second that the GPU computes, by form: what the choice of a form changes. Copies and whoever feeds
+    the engine are the same for all of them, hide the difference where they take longer, and may not be there where it
+    is deployed. Empty where a form that was timed does not tell it.
+    """
+    if not times.throughput or times.throughput.keys() - times.device_batch.keys():
+        return {}
+    found = ((form, times.device_batch[form]) for form in times.throughput)
+    return {
+        form: Throughput(1e3 * times.batch / device.compute_ms, times.batch, device.n, 0.0) for form, device in found
+    }
 
 
 def refusals(found: Candidates, checked: EngineChecks, place: str) -> dict[str, str]:

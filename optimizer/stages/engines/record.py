@@ -5,7 +5,7 @@ One record for each of them, whatever runs it; the report, its page and PLASTER'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from benchmarks.memory import EngineMemory
 from benchmarks.timing.op_times import OpTime
 from benchmarks.timing.quantized_costs import QuantizedCosts
 from benchmarks.timing.steady import Steadiness
+from engines.layers import LayerInfo, fallen_back
 from engines.targets.target import Target
+from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.stages.engines.build import BuildOutcome
 from optimizer.stages.forms.typed_forms import CPU_FP32, TypedForm
 
@@ -32,14 +34,18 @@ by in an interleaved run.
 @dataclass(frozen=True)
 class FormRecord:
     """What else was found of one form of a GPU's engine: its accuracy on the engine itself (None where it did not run,
-    and ``failed`` says why), energy, times between CUDA events, size and build. ``first_difference`` is where it begins
-    to differ from the simulation of its graph, where it was looked for.
+    and ``failed`` says why), energy, times between CUDA events of a sample and of a batch, size and build.
+    ``int8_native`` is the share of the nodes planned in INT8 that its layer table shows in INT8, None where it shows
+    none of them; ``first_difference`` is where it begins to differ from the simulation of its graph, where it was
+    looked for.
     """
 
     accuracy: Accuracy | None = None
     task: TaskAccuracy | None = None
     energy: Energy | None = None
     device: DeviceLatency | None = None
+    device_batch: DeviceLatency | None = None
+    int8_native: float | None = None
     engine_bytes: int | None = None
     build_seconds: float | None = None
     failed: str = ""
@@ -117,6 +123,15 @@ def choose_form(
     return kept, _why(forms, throughput, refused, place)
 
 
+def int8_native(plan: PrecisionPlan, layers: Sequence[LayerInfo]) -> float | None:
+    """The share of the nodes planned in INT8 that an engine's layer table shows in INT8; None where it shows none of
+    them.
+    """
+    planned = [name for name, node in plan.nodes.items() if node.dtype is Dtype.INT8]
+    fell, seen = fallen_back(planned, layers)
+    return 1 - len(fell) / seen if seen else None
+
+
 def _why(forms: Sequence[str], throughput: Mapping[str, Throughput], refused: Mapping[str, str], place: str) -> str:
     """How the form that was asked for stands to the others."""
     asked, others = forms[-1], [form for form in reversed(forms[:-1]) if form in throughput]
@@ -126,8 +141,14 @@ def _why(forms: Sequence[str], throughput: Mapping[str, Throughput], refused: Ma
         return refused[asked]
     if asked not in throughput or not others:
         return f"{asked.upper()} could not be timed on {place}"
-    gains = " and ".join(f"{_gain(throughput, asked, other):.2f}x of {other.upper()}" for other in others)
-    return f"{asked.upper()} ran at {gains} on {place}"
+    return f"{asked.upper()} ran at {gains(throughput, asked, others)} on {place}"
+
+
+def gains(throughput: Mapping[str, Throughput], form: str, others: Iterable[str]) -> str:
+    """``"1.18x of FP16 and 1.77x of FP32"``, of those that were timed."""
+    return " and ".join(
+        f"{_gain(throughput, form, other):.2f}x of {other.upper()}" for other in others if other in throughput
+    )
 
 
 def _gain(throughput: Mapping[str, Throughput], form: str, other: str) -> float:

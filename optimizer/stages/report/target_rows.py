@@ -6,12 +6,11 @@ from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
 from benchmarks.report.model import FormSummary, OutputFidelity, Percentiles, TargetSummary
-from engines.layers import fallen_back
 from engines.targets.target import CPU, Target
-from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.engines.build import BuildOutcome
-from optimizer.stages.engines.record import EngineRecord
+from optimizer.stages.engines.record import EngineRecord, int8_native
 from optimizer.stages.forms.typed_forms import CPU_FP32
 from optimizer.stages.report.findings import Findings
 from optimizer.typed.high_precision import HIGH_DTYPE
@@ -45,7 +44,7 @@ def target_row(target: Target, found: Findings) -> TargetSummary:
         accuracy_simulated=True,
         prediction=prediction,
         notes=list(build.notes),
-        int8_native=_int8_native(target.name, typed.plan, found),
+        int8_native=int8_native(typed.plan, found.layers.get(target.name, ())),
     )
 
 
@@ -101,7 +100,7 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         steadiness=record.steadiness,
         prediction=found.predictions.get(target.name) if form == found.main.plan.computes_in else None,
         notes=[A_BASELINE] if target in found.baselines else list(build.notes) if target is not CPU else [],
-        int8_native=_int8_native(target.name, found.shipped[target.name].plan, found),
+        int8_native=int8_native(found.shipped[target.name].plan, found.layers.get(target.name, ())),
         forms={name: _form(name, record) for name in record.forms},
     )
 
@@ -114,7 +113,7 @@ def _why(record: EngineRecord) -> str:
 
 def _form(name: str, record: EngineRecord) -> FormSummary:
     found, latency, throughput = record.forms[name], record.latency.get(name), record.throughput.get(name)
-    device = found.device
+    device, batch = found.device, found.device_batch
     return FormSummary(
         latency_ms=Percentiles.of(latency) if latency is not None else None,
         throughput=throughput.samples_per_s if throughput is not None else None,
@@ -124,17 +123,13 @@ def _form(name: str, record: EngineRecord) -> FormSummary:
         copy_in_ms=device.copy_in_ms if device is not None else None,
         compute_ms=device.compute_ms if device is not None else None,
         copy_out_ms=device.copy_out_ms if device is not None else None,
+        batch_compute_ms=batch.compute_ms if batch is not None else None,
+        int8_native=found.int8_native,
         engine_bytes=found.engine_bytes,
         build_seconds=found.build_seconds,
         failed=found.failed,
         first_difference=found.first_difference,
     )
-
-
-def _int8_native(target: str, plan: PrecisionPlan, found: Findings) -> float | None:
-    planned = [name for name, node in plan.nodes.items() if node.dtype is Dtype.INT8]
-    fell, seen = fallen_back(planned, found.layers.get(target, ()))
-    return 1 - len(fell) / seen if seen else None
 
 
 def fidelity(accuracy: Accuracy) -> dict[str, OutputFidelity]:

@@ -135,6 +135,13 @@ def test_no_message_at_all() -> None:
             "/fc/Gemm",
             "no kernel",
         ),
+        (
+            "10: [optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation "
+            "for node layer1.0.conv1 + layer1.0.relu.)\n2: [builder.cpp::buildSerializedNetwork::751] Error Code 2",
+            BuildFailure.UNSUPPORTED_OP,
+            "layer1.0.conv1",
+            "no kernel",
+        ),
         ("Error Code 2: OutOfMemory (Requested size was 8589934592 bytes.)", BuildFailure.OUT_OF_MEMORY, "", "memory"),
         ("Error Code 7: BuildCanceled (Build canceled by user ...)", BuildFailure.CANCELLED, "", "cancelled"),
         (
@@ -148,8 +155,19 @@ def test_no_message_at_all() -> None:
     ],
 )
 def test_builder_messages(text: str, failure: BuildFailure, where: str, words: str) -> None:
-    operators = {"/fc/Gemm": "Gemm", "/fc": "Relu", "Conv__172": "Conv"}
+    operators = {"/fc/Gemm": "Gemm", "/fc": "Relu", "Conv__172": "Conv", "layer1.0.conv1": "Conv"}
     error = build_failure([NO_DRIVER, text], operators, control_flow="if0")
     assert (error.failure, error.where) == (failure, where)
     assert words in error.what
     assert text in error.log
+
+
+def test_what_the_compiler_takes_as_one_is_named_by_its_ends_and_missing_kernels_are_said() -> None:
+    """Seen from 8.5.3.1 on an H200: matrix products of a transformer, with no cuBLAS installed."""
+    text = (
+        "10: [optimizer.cpp::computeCosts::3728] Error Code 10: Internal Error (Could not find any implementation for "
+        "node {ForeignNode[table...v1.top]}.)\n2: [builder.cpp::buildSerializedNetwork::751]"
+    )
+    error = build_failure([text], {"words": "Gather", "v1.top": "ArgMax"}, lacks_kernels=True)
+    assert error.where == "table to v1.top" and "cuBLAS" in error.fix
+    assert "cuBLAS" not in build_failure([text], {}).fix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from engines.layers import computes_int8
 from engines.tensorrt.builder.build_log import LayerRoles, type_named
 from engines.tensorrt.builder.inspection import read_inspection
 
@@ -90,3 +91,45 @@ def test_types_have_one_name_however_a_version_spells_them() -> None:
     }
     for name, spellings in spelled.items():
         assert {type_named(words) for words in spellings} == {name}
+
+
+def _untold(name: str, kind: str, reads: str, writes: str, tactic: str = "", **weights: str) -> dict[str, object]:
+    """A layer as 8.5.3.1 described it on an H200: no type of any activation."""
+    tensors = {
+        side: [{"Name": n, "Format/Datatype": "N/A due to dynamic shapes"} for n in names.split()]
+        for side, names in (("Inputs", reads), ("Outputs", writes))
+    }
+    counted = {part: {"Type": dtype, "Count": 64} for part, dtype in weights.items()}
+    return {"Name": name, "LayerType": kind, **tensors, "TacticName": tactic, **counted}
+
+
+IMPLICIT = "sm80_xmma_fprop_implicit_gemm_interleaved"
+UNTOLD_TYPES = [
+    _untold("input/Q", "Reformat", "input", "input/Q:0"),
+    _untold("stem/W + stem/W/Q + stem + relu + pool", "CaskConvActPool", "input/Q:0", "pool/Q:0", ConvWeights="Int8"),
+    _untold("c1", "CaskConvolution", "pool/Q:0", "c1/Q:0", f"{IMPLICIT}_i8i8_i8i32_f32_nchw", Weights="Int8"),
+    _untold("c3", "CaskConvolution", "c1/Q:0", "c3:0", f"{IMPLICIT}_i8f16_i8i32_f32_nchw", Weights="Int8"),
+    _untold("skip + add", "CaskConvolution", "pool/Q:0 c3:0", "y:0", f"{IMPLICIT}_i8f16_i8i32_f32_x", Weights="Int8"),
+    _untold("pool", "CaskPooling", "y:0", "p:0", "sm50_xmma_pooling_coalescedC_NHWC_kMAX_3_False"),
+    _untold("head", "CaskConvolution", "p:0", "logits", "sm90_xmma_fprop_implicit_gemm_f32f32_tf32f32_f32_nhwckrsc_x"),
+    _untold("copied_squeeze", "NoOp", "logits", "out"),
+    _untold("c1 [profile 1]", "CaskConvolution", "pool/Q:0", "c1/Q:0", f"{IMPLICIT}_i8i8_i8i32_f32_nchw"),
+]
+
+
+def test_types_that_are_not_told_are_found_out_and_each_layer_is_there_once() -> None:
+    roles = LayerRoles(frozenset({"input/Q"}))
+    named = {"input/Q": ("input/Q",), **{n: (n,) for n in ("c1", "c3", "skip + add", "pool", "head")}}
+    named |= {UNTOLD_TYPES[1]["Name"]: ("stem", "relu")}
+    layers = read_inspection(json.dumps({"Layers": UNTOLD_TYPES}), roles, lambda name: named.get(name, ()))
+    assert [(layer.inputs, layer.outputs) for layer in layers] == [
+        (("?",), ("int8",)),
+        (("int8",), ("int8",)),
+        (("int8",), ("int8",)),
+        (("int8",), ("float16",)),
+        (("int8", "float16"), ("float16",)),
+        (("float16",), ("float32",)),
+        (("float32",), ("float32",)),
+        (("float32",), ("?",)),
+    ]
+    assert layers[-1].role == "sync" and sum(computes_int8(layer) for layer in layers) == 4
