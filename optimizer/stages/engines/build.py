@@ -42,6 +42,11 @@ class BuildOutcome:
     failure: BuildFailure | None = None
     sparse_tactics: SparseTactics | None = None
 
+    @property
+    def warning(self) -> str:
+        """What is said the moment there is no engine; empty where there is one."""
+        return "" if self.engine is not None else f"no {self.target} engine: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -168,8 +173,9 @@ def _build_one(
         if error.failure is BuildFailure.CANCELLED:
             raise
         reason = f"{error}{_why_not_half(error, plan)}"
-        events.warn("build", f"no {target.name} engine: {reason}")
-        return BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, reason, failure=error.failure)
+        missing = BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, reason, failure=error.failure)
+        events.warn("build", missing.warning)
+        return missing
     for asked in manifest.ignored:
         events.warn("build", f"{target.name}: {asked}")
     for note in manifest.notes:

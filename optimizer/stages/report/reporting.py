@@ -69,8 +69,8 @@ def assemble(found: Findings) -> Report:
 
 def _said_nowhere_else(found: Findings) -> list[str]:
     """Warnings without those on a target that has no engine: its reason stands in the verdict and in its row."""
-    refusals = [build.reason for build in found.builds.values() if build.engine is None]
-    return [warning for warning in found.warnings if not any(reason in warning for reason in refusals if reason)]
+    told = {build.warning for build in found.builds.values()}
+    return [warning for warning in found.warnings if warning not in told]
 
 
 def _nothing_quantized(found: Findings) -> list[str]:
