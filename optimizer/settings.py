@@ -116,6 +116,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, kinds in _NUMBERS.items():
             _check_number(f"--{name.replace('_', '-')}", getattr(self, name), kinds)
+        for name in ("data", "eval_data", "evaluate"):
+            _check_source(name, getattr(self, name))
         _check_choice("--calibration", self.calibration, CALIBRATION_METHODS)
         for name in self.without:
             choice(Correction, name, "--without")
@@ -266,6 +268,20 @@ def parse_fraction(text: str, where: str = "--max-drop") -> float:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise BadInput(f"{text!r} is not a fraction", where=where, expected="for example 1% or 0.01") from None
+
+
+def _check_source(name: str, value: object) -> None:
+    """Arrays and generators are no value that a job can be known by or taken up with again: a function is."""
+    if value is None or isinstance(value, (str, Path)) or callable(value):
+        return
+    raise BadInput(
+        f"{type(value).__name__} is given",
+        where=name,
+        expected="a path, file.py:function, module:function or a function",
+        fix="hand over a function without arguments that yields dicts of arrays by input name"
+        if name != "evaluate"
+        else "hand over a function of infer that returns the metric",
+    )
 
 
 def listed(value: str | Iterable[str] | None) -> tuple[str, ...]:

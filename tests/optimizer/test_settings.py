@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from graphs.errors import BadInput
@@ -23,6 +24,10 @@ from optimizer.settings import Settings
         ({"targets": ["t5"]}, "unknown target 't5'"),
         ({"shapes": ["x"]}, "--shape x: cannot be read"),
         ({"sampels": 3}, "unknown option 'sampels'"),
+        ({"data": np.zeros((2, 3))}, "data: ndarray is given"),
+        ({"data": [{"x": np.zeros(3)}]}, "data: list is given"),
+        ({"eval_data": (row for row in ())}, "eval_data: generator is given"),
+        ({"evaluate": 0.5}, "evaluate: float is given"),
     ],
 )
 def test_what_cannot_be_used_is_one_message(options: dict[str, Any], words: str) -> None:
