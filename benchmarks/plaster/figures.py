@@ -35,13 +35,15 @@ class Learning:
     """Seconds from new weights to an engine that has given its first answer.
 
     ``cold`` with nothing cached; ``cached`` when these weights were seen before; ``refit`` by exchanging the weights of
-    the engine in place. None: not measured, and the matching ``*_why`` says why.
+    the engine in place. None: not measured, and the matching ``*_why`` says why. ``first`` is the name of the first
+    where it is another: an update takes over what calibration decided.
     """
 
     cold: float | None
     cached: float | None = None
     refit: float | None = None
     cold_why: str = ""
+    first: str = "cold"
     cached_why: str = "`optimize plaster` measures it"
     refit_why: str = "the main job builds engines anew; engines.refit takes new weights on a GPU"
 
@@ -151,7 +153,7 @@ def energy(found: Energy | None) -> PlasterFigure:
 
 def rate_of_learning(found: Learning) -> PlasterFigure:
     """Seconds from new weights to a serving engine, cold; cached and refitted beside it."""
-    parts = [_moment("cold", found.cold, found.cold_why), _moment("cached", found.cached, found.cached_why)]
+    parts = [_moment(found.first, found.cold, found.cold_why), _moment("cached", found.cached, found.cached_why)]
     parts.append(_moment("refit", found.refit, found.refit_why))
     return PlasterFigure(
         None if found.cold is None else round(found.cold, 2),

@@ -91,6 +91,8 @@ def test_a_retrained_model_takes_over_what_still_fits(bundle: Path) -> None:
     assert report.accuracy is not None and (report.accuracy.outputs["logits"].sqnr_db or 0) > 20
     cpu = report.targets["cpu"]  # which form is faster is known: it alone is timed
     assert cpu.latency_ms is not None and cpu.kept_precision == "int8" and cpu.fp32_latency_ms is None
+    learning, size = report.plaster.rate_of_learning.how, report.plaster.size.how
+    assert "update" in learning and "nothing cached" not in learning and "weights do not change it" in size
     assert verify(made.bundle).ok and compare(bundle, made.bundle, samples=4, fail_if=["size>+20%"]).ok
     again = update(made.bundle, "new.onnx", out="third.optimized")  # an updated bundle can be updated
     assert again.report.update is not None and all(c.kept for c in again.report.update.calibration.values())
