@@ -1,6 +1,7 @@
 """What LoadGen's searches found of an engine (``optimize bench --search``): where a Triton configuration starts from.
 
-Only searches count: a run of the main job tries one instance, and takes the batch that was fastest in a short probe.
+Only searches count: another run tries one instance, and takes the batch that was fastest in a short probe. No bundle's
+own report holds one, so a user hands them over.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class Searched:
 
 
 def searches(bundle: Path, files: Sequence[Path]) -> dict[str, Searched]:
-    """By target, of the bundle's own report and of ``files``, what ``optimize bench BUNDLE --search --json`` printed;
-    later ones go before earlier ones.
+    """By target, of ``files``, what ``optimize bench BUNDLE --search --json`` printed; later ones go before earlier
+    ones.
 
     Raises ``BadInput`` for a file that is no such document, holds no valid search, or is of another model.
     """
-    own = read_report(bundle / REPORT) if (bundle / REPORT).is_file() else None
+    own = read_report(bundle / REPORT) if files and (bundle / REPORT).is_file() else None
     runs: dict[str, dict[str, LoadgenSummary]] = {}
-    for report in ([own] if own else []) + [_bench_report(file, own) for file in files]:
+    for report in [_bench_report(file, own) for file in files]:
         for target, found in report.loadgen.items():
             runs.setdefault(target, {}).update({name: run for name, run in found.items() if _counts(run)})
     return {target: _searched(found) for target, found in runs.items() if found}

@@ -80,7 +80,7 @@ def deploy(
     check_given(system, _given(context))
 
     from deployment.triton.containers import parse_container
-    from deployment.triton.local_server import STOP_SECONDS
+    from deployment.triton.local_server import COME_UP_SECONDS, STOP_SECONDS
     from deployment.triton.options import TritonOptions
     from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
@@ -92,7 +92,9 @@ def deploy(
     from optimizer.verbs.triton.text import triton_lines
 
     for number in ENDING if check or optimize_for else ():
-        PATIENCE.grant(number, STOP_SECONDS + PATIENCE_S)  # a tritonserver that is not let end leaves files
+        PATIENCE.grant(
+            number, COME_UP_SECONDS + STOP_SECONDS + PATIENCE_S
+        )  # a tritonserver that is not let end leaves files
     options = TritonOptions(
         max_batch=max_batch,
         instances=instances,

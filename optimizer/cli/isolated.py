@@ -32,6 +32,7 @@ FAILED = 1
 """Exit code of a command that could not do its work."""
 _PAGE = 4096
 """Bytes that both processes share."""
+_ANOTHER_FOLDER = "free space in /tmp, or name a folder that can be written: TMPDIR=DIR optimize …"
 
 
 class Whereabouts:
@@ -80,9 +81,7 @@ def run_isolated(work: Callable[[], int]) -> int:
     try:
         child = os.fork()
         if child == 0:
-            unwind_when_ended()
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
-            _be_the_child(work, parent, place, log)
+            _be_the_child(work, parent, place, log, held)
         status, forwarded = _wait(child, held)
         if os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
@@ -113,25 +112,26 @@ def _scratch() -> tuple[Path, int]:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         return Path(place), descriptor
     except OSError as error:
-        fix = "free space in /tmp, or name a folder that can be written: TMPDIR=DIR optimize …"
-        raise EnginewrightError(f"no temporary folder: {error.strerror or error}", fix=fix) from error
+        raise EnginewrightError(f"no temporary folder: {error.strerror or error}", fix=_ANOTHER_FOLDER) from error
 
 
 def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
     """The child's status, and the signals that were passed on to it, from now on those that ``mask`` does not hold
-    back. Once the patience after one is over, the child is ended.
+    back. Once the patience after one is over, the child is ended; another signal does not prolong it.
     """
     forwarded: set[int] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
-        patience = PATIENCE.after(number)
-        os.kill(child, number)
+        patience, left = PATIENCE.after(number), signal.getitimer(signal.ITIMER_REAL)[0]
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
         if patience != FOR_EVER:
             forwarded.add(number)
-            signal.setitimer(signal.ITIMER_REAL, patience)
+            signal.setitimer(signal.ITIMER_REAL, min(patience, left or patience))
 
     def lose_patience(_: int, __: FrameType | None) -> None:
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
     before = {number: signal.signal(number, forward) for number in heard()}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lose_patience)
@@ -144,10 +144,13 @@ def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
             signal.signal(number, handler)
 
 
-def _be_the_child(work: Callable[[], int], parent: int, place: Path, log: Path) -> None:
-    """Run ``work`` and end this process; never returns."""
+def _be_the_child(work: Callable[[], int], parent: int, place: Path, log: Path, mask: Collection[int]) -> None:
+    """Run ``work``, from now on with those signals that ``mask`` does not hold back, and end this process; never
+    returns."""
     code = FAILED
     try:
+        unwind_when_ended()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.setpgid(0, 0)  # a terminal's Ctrl-C reaches the parent, which passes it on once
         die_with_parent(parent)
         tempfile.tempdir = str(place)
@@ -158,9 +161,12 @@ def _be_the_child(work: Callable[[], int], parent: int, place: Path, log: Path) 
     except BrokenPipeError:  # whoever read the output has left
         code = FAILED
     except OSError as error:
-        code = _say(f"standard output cannot be written: {error.strerror or error}", "send it elsewhere")
+        what, fix = (error.filename, _ANOTHER_FOLDER) if error.filename else ("standard output", "send it elsewhere")
+        code = _say(f"{what} cannot be written: {error.strerror or error}", fix)
     except Terminated as ended:
         end_by(ended.number)
+    except KeyboardInterrupt:  # the second, while the first was told of
+        end_by(signal.SIGINT)
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -195,9 +201,9 @@ def _say(what: str, fix: str) -> int:
 def _ending(number: int, kernel_killed: bool, log: Path) -> EnginewrightError:
     at = f" while at: {where}" if (where := WHEREABOUTS.read()) else ""
     name = signal.Signals(number).name
+    if number in ENDING or (number == signal.SIGKILL and not kernel_killed):
+        return EnginewrightError(f"killed from outside ({name}){at}")
     if number == signal.SIGKILL:
-        if not kernel_killed:
-            return EnginewrightError(f"killed from outside ({name}){at}")
         fix = (
             "free memory, or give fewer --samples, smaller maximum shapes (--shape) or fewer parallel builds (--jobs 1)"
         )

@@ -36,7 +36,7 @@ Instances = Annotated[
     int | None,
     Option(
         metavar="N",
-        help="Copies of the engine that run at once. Default: what a LoadGen search found, else 1.",
+        help="Copies of the engine that run at once. Default: what --bench found, else 1.",
         rich_help_panel=PANEL,
     ),
 ]

@@ -72,7 +72,7 @@ def explain_bundle(path: Path, node: str | None, target: str | None = None) -> E
     reported = _reported(bundle, target)
     shared = Explanation(
         nodes=plan.nodes,
-        notes=[*plan.notes, *failed],
+        notes=[*(note for note in plan.notes if node is None or node in note), *failed],
         engines={name: counts_line(count_layers(rows)) for name, rows in tables.items()},
         apart=[name for name in bundle.targets() if target is None and bundle.plan(name) != plan],
         macs=sum(found.macs for found in plan.nodes.values()),
@@ -90,7 +90,7 @@ def _of_one(found: Explanation, node: str, tables: Mapping[str, tuple[LayerInfo,
     reads, read_by = _neighbours(graph, node, found.nodes)
     return Explanation(
         nodes={node: found.nodes[node]},
-        notes=[note for note in found.notes if node in note],
+        notes=found.notes,
         layers={target: layers_of_nodes(rows).get(node, []) for target, rows in tables.items()},
         macs=found.macs,
         differs=found.differs,

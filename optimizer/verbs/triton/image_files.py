@@ -54,10 +54,11 @@ def images_read(around: Around | None, bundle: Path, targets: Sequence[str]) -> 
         yield around
         return
     path = Path(around.before)
-    (tensor, *others) = read_served_engines(bundle, targets or None)[0].manifest.inputs
-    if others:
-        what = f"images feed models with one input, this one has {1 + len(others)}"
+    inputs = read_served_engines(bundle, targets or None)[0].manifest.inputs
+    if len(inputs) != 1:
+        what = f"images feed models with one input, this one has {len(inputs)}"
         raise BadInput(what, where=str(path), fix="write a function (FILE.py:FUNCTION)")
+    (tensor,) = inputs
     spec = read_spec(path, usual_spec(tensor))
     with tempfile.TemporaryDirectory(prefix="image-files-") as folder:
         file = Path(folder) / _FILE

@@ -72,10 +72,11 @@ def test_what_nobody_searched_is_said_to_be_usual(bundle: Path, add_engine: AddE
     assert "# max_batch_size: the largest that the engine's profile covers\n" in text
 
 
-def test_a_run_that_searched_nothing_decides_nothing(report: Report, bundle: Path) -> None:
+def test_a_run_that_searched_nothing_decides_nothing(report: Report, bundle: Path, tmp_path: Path) -> None:
     found = replace(report, loadgen={"cpu": {"server": replace(SERVER, search=None)}, "t4": {"server": SERVER}})
-    write_json(bundle / "report.json", replace(found, loadgen={**found.loadgen, "l4": {"offline": OFFLINE}}))
-    known = searches(bundle, ())
+    write_json(tmp_path / "two.json", found)
+    write_json(tmp_path / "one.json", replace(report, loadgen={"l4": {"offline": OFFLINE}}))
+    known = searches(bundle, (tmp_path / "two.json", tmp_path / "one.json"))
     assert set(known) == {"t4", "l4"} and known["t4"].instances is not None and known["t4"].instances.value == 2
     assert known["l4"] == Searched(known["l4"].instances, known["l4"].batch)
 

@@ -232,6 +232,67 @@ def _command_lines() -> list[bytes]:
     return found
 
 
+def test_more_signals_do_not_buy_native_code_more_time(tmp_path: Path) -> None:
+    """Each Ctrl-C began its five seconds anew: who pressed it again and again was never heard."""
+    work = "import hashlib; print('on', flush=True); hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
+    process = started(work, tmp_path, "from optimizer.cli import endings\nendings.PATIENCE_S = 1.0")
+    assert process.stdout is not None
+    assert (process.stdout.readline(), process.stdout.readline()) == ("working\n", "on\n")
+    time.sleep(0.2)  # the call has begun
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
+            break
+    else:
+        process.kill()
+    assert process.communicate(timeout=10)[1].startswith("optimize: interrupted")
+    assert process.returncode == 130
+
+
+def test_a_signal_when_the_work_has_just_ended_is_no_error(tmp_path: Path) -> None:
+    late = "def late(*given): found = wait(*given); os.kill(os.getpid(), signal.SIGTERM); return found"
+    process = started("pass", tmp_path, f"import os, signal\nwait = os.waitpid\n{late}\nos.waitpid = late")
+    assert process.communicate(timeout=10)[1] == ""
+    assert process.returncode == 3
+
+
+def test_a_signal_before_the_work_has_begun_ends_it_as_later(tmp_path: Path) -> None:
+    """The child told of its end itself ("Aborted!"), with an exit code of its own."""
+    early = "def early(): os.kill(os.getpid(), signal.SIGTERM); begin()"  # held back until it is heard
+    before = f"import os, signal\nfrom optimizer.cli import isolated\nbegin = isolated.unwind_when_ended\n{early}"
+    process = started("pass", tmp_path, f"{before}\nisolated.unwind_when_ended = early")
+    words, errors = process.communicate(timeout=10)
+    assert (words, errors) == ("", "optimize: killed from outside (SIGTERM)\n") and process.returncode == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_ctrl_c_while_the_first_is_told_of(tmp_path: Path) -> None:
+    again = "def again(*_): os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    before = f"import os, signal, time\nfrom optimizer.cli import main\n{again}\nmain._say = again"
+    process = started("os.kill(os.getppid(), signal.SIGINT); time.sleep(30)", tmp_path, before)
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == 130
+
+
+def test_a_log_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """It was said to be standard output."""
+    before = """
+import os
+from pathlib import Path
+usual = Path.open
+def full(file, *given, **named):
+    if file.suffix == ".log":
+        raise OSError(28, os.strerror(28), str(file))
+    return usual(file, *given, **named)
+Path.open = full
+"""
+    process = started("pass", tmp_path, before)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1 and ".log cannot be written: No space left on device" in errors
+    assert "standard output" not in errors and "TMPDIR=" in errors
+
+
 def test_native_code_that_does_not_look_up_is_ended_by_sigterm_too(tmp_path: Path) -> None:
     work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2 * 10**9)"
     process = started(work, tmp_path, "from optimizer.cli import endings\nendings.PATIENCE_S = 0.3")

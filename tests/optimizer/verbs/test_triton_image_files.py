@@ -60,6 +60,7 @@ def test_a_file_is_answered_as_its_sample(graph: str, batching: Batching | None,
 def test_what_cannot_be_fed_from_images_is_told_before_anything_is_written(images: Path, tmp_path: Path) -> None:
     two = HEAD + "g (float[n, 3, 8, 8] a, float[n, 3, 8, 8] b) => (float[n, 3, 8, 8] y) { y = Add(a, b) }"
     bundle = write_bundle(tmp_path / "two", two, None)
+    none = HEAD + "g () => (float[1] y) <float[1] f = {2}> { y = Identity(f) }"
     (tmp_path / "bad.toml").write_text("size = 3")
     for spec, told in (
         (images / "preprocess.toml", "this one has 2"),
@@ -68,6 +69,9 @@ def test_what_cannot_be_fed_from_images_is_told_before_anything_is_written(image
         model = bundle if "has 2" in told else write_bundle(tmp_path / "one", GRAPH)
         with pytest.raises(BadInput, match=told):
             deploy_triton(model, tmp_path / "out", name="net", around=Around(str(spec), "", {}))
+    with pytest.raises(BadInput, match="this one has 0"):
+        alone = write_bundle(tmp_path / "none", none, None)
+        deploy_triton(alone, tmp_path / "out", name="net", around=Around(str(images / "preprocess.toml"), "", {}))
     with pytest.raises(BadInput, match="unknown setting 'size'"):
         deploy_triton(tmp_path / "one", tmp_path / "out", name="net", around=Around(str(tmp_path / "bad.toml"), "", {}))
     with pytest.raises(BadInput, match="clients send image files"):
