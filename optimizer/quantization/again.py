@@ -77,7 +77,8 @@ def prepare_again(
     asked = replace(settings, float_results=frozenset(choices.float_results))
     names = placed(work, asked, None).tensors
     if missing := [name for name in names if name not in known.table.tensors]:
-        return Again(None, why=f"{known.source} has no range of {missing[0]!r} and {len(missing) - 1} more")
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return Again(None, why=f"{known.source} has no range of {missing[0]!r}{others}")
     ranges = {name: known.table.tensors[name] for name in names}
     ratios = _ratios(work, ranges, known.table.samples, calibrator, asked)
     if moved := {name: by for name, by in ratios.items() if not 1 / MOVED <= by <= MOVED}:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engines.engine import Feed
     from studies.breadth.trial import Trial
 
 STUDY = "architectures"
@@ -25,6 +26,8 @@ LIMIT_S = 240.0
 """Most an architecture may take, on two cores."""
 POOR_DB = 20.0
 """SQNR below which the row says so."""
+FEW = 2
+"""Samples that a model is run on where one answer tells."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,21 +84,31 @@ def _run(asked: argparse.Namespace) -> int:
 
 def trial_of(path: Path, precision: str = "int8", limit_s: float = LIMIT_S) -> Trial:
     """What is tried of ``NAME.onnx``, with the data and the kind that stand beside it."""
-    import numpy as np
-
     from studies.breadth.trial import Trial
 
     data, held, about = (path.with_suffix(suffix) for suffix in (".npz", ".held.npz", ".json"))
     kind = json.loads(about.read_text()).get("kind", "other") if about.exists() else "other"
-    with np.load(held, allow_pickle=False) as arrays:
-        feed = {name: arrays[name] for name in arrays.files}
     return Trial(
-        *(STUDY, kind, path.stem, path, data, held, [feed], precision),
+        *(STUDY, kind, path.stem, path, data, held, [_arrays(held)], precision),
         targets=TARGETS,
         limit_s=limit_s,
         real_types=False,
         cpu_form="int8",
     )
+
+
+def few_rows(path: Path) -> Feed:
+    """``FEW`` samples of a ``NAME.npz`` where all inputs have as many rows, else all there is."""
+    found = _arrays(path)
+    counts = {array.shape[:1] for array in found.values()}
+    return {name: array[:FEW] for name, array in found.items()} if len(counts) == 1 and counts != {()} else found
+
+
+def _arrays(path: Path) -> Feed:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 if __name__ == "__main__":

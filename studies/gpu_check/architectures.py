@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.accuracy.compare import compare
 from engines.apart import open_apart
 from engines.build import build_engine
@@ -33,15 +31,14 @@ from graphs.saving import save_model
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.settings import Precision
+from optimizer.settings import Precision, Settings
 from optimizer.simulation.run import simulated
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.lowering import readable
 from optimizer.typed.graph import type_by_structure
+from studies.breadth.architectures import few_rows
 
 RAN, REFUSED, BROKE, UNUSABLE = "ran", "refused", "broke", "unusable"
-ROWS = 2
-"""Samples that a model is run on."""
 LIMIT_S = 120.0
 """Seconds a build may take."""
 
@@ -86,10 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--builder-option", action="append", default=[], help="as `optimize --builder-option`")
     parser.add_argument("--out", type=Path, default=Path("gpu-architectures.jsonl"))
     asked = parser.parse_args(arguments)
+    try:
+        options = Settings(builder_options=tuple(asked.builder_option)).tensorrt_options
+    except BadInput as error:
+        parser.error(in_a_line(error))
     target = native_target()
     if target is None:
         parser.error("no NVIDIA GPU was found here")
-    options = dict(option.split("=", 1) for option in asked.builder_option)
     paths = [path for path in sorted(asked.folder.glob("*.onnx")) if not asked.names or path.stem in asked.names]
     outcomes = Counter[str]()
     with ThreadPoolExecutor(asked.at_once) as pool, asked.out.open("a") as out:
@@ -112,7 +112,7 @@ def _row(path: Path, precision: str, target: Target, options: dict[str, str]) ->
 
 
 def _tried(path: Path, precision: Precision, target: Target, options: dict[str, str]) -> Row:
-    feed = _feed(path.with_suffix(".npz"))
+    feed = few_rows(path.with_suffix(".npz"))
     try:
         model = import_model(path).model
         clean(model)
@@ -144,14 +144,6 @@ def _tried(path: Path, precision: Precision, target: Target, options: dict[str, 
                 return Row(path.stem, precision.value, BROKE, in_a_line(error), None, seconds, layers)
         worst = min((output.sqnr_db for output in accuracy.outputs.values() if output.floats), default=None)
         return Row(path.stem, precision.value, RAN, "", worst and round(worst, 1), seconds, layers)
-
-
-def _feed(path: Path) -> Feed:
-    """A few rows where all inputs have as many, else all there is."""
-    with np.load(path) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    counts = {array.shape[:1] for array in found.values()}
-    return {name: array[:ROWS] for name, array in found.items()} if len(counts) == 1 and counts != {()} else found
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.report.model import FormSummary, LoadgenSummary, OutputFidelity, Report, TargetSummary
 from benchmarks.roofline.prediction import Prediction
@@ -58,13 +60,24 @@ def _model(model: Ran) -> list[str]:
     if model.report is None:
         return [f"## {model.name}", f"**Stopped:** {model.failure}"]
     report = model.report
-    made = f"`{report.command}`, {report.model.digest[:16]}: {report.status}" if report.command else report.status
-    blocks = [f"## {model.name}", f"{report.model.name}, {made}."]
+    made = f"`{_anywhere(report.command)}`, {report.model.digest[:16]}: " if report.command else ""
+    blocks = [f"## {model.name}", f"{report.model.name}, {made}{report.status}."]
     for name, target in report.targets.items():
         if target.backend != "onnxruntime" or target.forms:  # not the CPU's
             blocks += _target(name, target, report.loadgen.get(name, {}))
     warnings = "\n".join(f"- {warning}" for warning in report.warnings)
     return [*blocks, *([f"Warnings:\n\n{warnings}"] if warnings else [])]
+
+
+def _anywhere(command: str) -> str:
+    """``command`` with absolute paths, which only this machine has, relative to where it runs, or by name alone."""
+
+    def told(found: re.Match[str]) -> str:
+        path = Path(found["path"])
+        name = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name
+        return f"{found['quote']}{name}{found['quote']}"
+
+    return re.sub(r"""(?P<quote>['"])(?P<path>/[^'"]+)(?P=quote)""", told, command)
 
 
 def _target(name: str, target: TargetSummary, runs: Mapping[str, LoadgenSummary]) -> list[str]:

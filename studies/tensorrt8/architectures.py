@@ -10,14 +10,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from engines.engine import Feed
 from optimizer.settings import Precision
+from studies.breadth.architectures import few_rows
 from studies.tensorrt8.judging import Tally, judged
-
-ROWS = 2
-"""Samples that a model is run on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,17 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = Tally()
     for path in sorted(asked.folder.glob("*.onnx")):
         if not asked.names or path.stem in asked.names:
-            tally.add(path.stem, judged(path, Precision(asked.precision), [_feed(path.with_suffix(".npz"))]))
+            tally.add(path.stem, judged(path, Precision(asked.precision), [few_rows(path.with_suffix(".npz"))]))
     tally.show()
     return 0
-
-
-def _feed(path: Path) -> Feed:
-    """A few rows where all inputs have as many, else all there is."""
-    with np.load(path) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    counts = {array.shape[:1] for array in found.values()}
-    return {name: array[:ROWS] for name, array in found.items()} if len(counts) == 1 and counts != {()} else found
 
 
 if __name__ == "__main__":

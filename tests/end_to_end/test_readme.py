@@ -73,9 +73,3 @@ def test_the_two_commands_are_make_targets() -> None:
 
 def test_every_verb_is_named() -> None:
     assert not [verb for verb in VERBS if verb != MAIN_JOB and f"`{verb}`" not in README]
-
-
-def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#]+?)\)", page.read_text()):
-            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -19,15 +21,8 @@ g (float[n, 4, 8, 8] x) => (float[n, m] y)
   y = Reshape (r, shape)
 }
 """
-RENAMED = """
-<ir_version: 10, opset_import: ["" : 21]>
-g (float[batch, 4, 8, 8] x) => (float[batch, k] y)
-  <float[8, 4, 3, 3] b, float[8] w, int64[2] shape = {0, -1}> {
-  r = Conv (x, b, w)
-  a = Relu (r)
-  y = Reshape (a, shape)
-}
-"""
+OTHER_NAMES = {"w": "b", "b": "w", "a": "r", "r": "a", "n": "batch", "m": "k"}
+RENAMED = re.sub(rf"\b[{''.join(OTHER_NAMES)}]\b", lambda name: OTHER_NAMES[name[0]], NET)
 
 
 def parse(text: str, seed: int = 0) -> ir.Model:

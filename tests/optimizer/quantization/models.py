@@ -45,6 +45,23 @@ def conv_weight(out: int, inp: int, kernel: int = 3, seed: int = 0) -> np.ndarra
     return normal(out, inp, kernel, kernel, seed=seed)
 
 
+TWO_CONVOLUTIONS = f"""{HEAD}
+g (float[n, 8, 12, 12] x, float[32, 8, 3, 3] w1, float[32] b1, float[32, 32, 3, 3] w2, float[32] b2)
+  => (float[n, 32, 8, 8] y) {{
+  a = Conv (x, w1, b1)
+  r = Relu (a)
+  y = Conv (r, w2, b2)
+}}
+"""
+TWO_CONVOLUTIONS_COSTS = {"a": 230_400, "y": 589_824}
+"""Multiply-accumulates of each for one sample."""
+
+
+def two_convolutions_weights() -> dict[str, np.ndarray]:
+    """Those that ``TWO_CONVOLUTIONS`` reads, by name."""
+    return {"w1": conv_weight(32, 8), "b1": normal(32), "w2": conv_weight(32, 32, seed=1), "b2": normal(32, seed=2)}
+
+
 def residual(second: str = "x") -> str:
     return f"""{HEAD_19} g (float[1,16,8,8] x, float[16,16,3,3] w, float[16,16,3,3] w2, float[16,16,1,1] p) => (float[1,16,8,8] out) {{
         a = Conv <pads=[1,1,1,1]> (x, w)

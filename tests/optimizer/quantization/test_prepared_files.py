@@ -14,30 +14,25 @@ from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
-from tests.optimizer.quantization.models import conv_weight, normal, parse
+from tests.optimizer.quantization.models import (
+    TWO_CONVOLUTIONS,
+    TWO_CONVOLUTIONS_COSTS,
+    normal,
+    parse,
+    two_convolutions_weights,
+)
 
-NET = """
-<ir_version: 10, opset_import: ["" : 21]>
-g (float[n, 8, 12, 12] x, float[32, 8, 3, 3] w1, float[32] b1, float[32, 32, 3, 3] w2, float[32] b2)
-  => (float[n, 32, 8, 8] y) {
-  a = Conv (x, w1, b1)
-  r = Relu (a)
-  y = Conv (r, w2, b2)
-}
-"""
 NOTHING = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 8] x) => (float[n, 8] y) { y = Relu (x) }'
-COSTS = {"a": 230_400, "y": 589_824}
 
 
 def net() -> ir.Model:
-    weights = {"w1": conv_weight(32, 8), "b1": normal(32), "w2": conv_weight(32, 32, seed=1), "b2": normal(32, seed=2)}
-    return parse(NET, weights)
+    return parse(TWO_CONVOLUTIONS, two_convolutions_weights())
 
 
 @pytest.mark.parametrize("scheme", (TENSORRT, ONNXRUNTIME), ids=lambda scheme: scheme.name)
 def test_the_same_graphs_are_made_of_it(scheme: Scheme, tmp_path: Path) -> None:
     feeds = [{"x": normal(1, 8, 12, 12, seed=seed, scale=1.0)} for seed in range(48)]
-    settings = QuantizeSettings(scheme=scheme, costs=COSTS)
+    settings = QuantizeSettings(scheme=scheme, costs=TWO_CONVOLUTIONS_COSTS)
     made = prepare(net(), Calibrator(lambda: feeds, False, ("mse", "minmax")), settings, lambda _: None)
     assert made.chosen is not None and made.chosen.roundings
     assert made.found or scheme is ONNXRUNTIME  # where the CPU's form is of use, nothing is measured

@@ -22,8 +22,10 @@ from benchmarks.report.model import (
 )
 from engines.errors import BuildError, BuildFailure
 from engines.targets.gpus_here import Gpu
+from optimizer.call import call_text
 from optimizer.settings import Precision, Settings
 from studies.gpu_check import __main__ as command
+from studies.gpu_check import architectures
 from studies.gpu_check.models import subject
 from studies.gpu_check.page import Conditions, Ran, page
 from studies.gpu_check.runtimes import RuntimeResult
@@ -76,6 +78,17 @@ def test_the_page_sets_the_forms_side_by_side() -> None:
     assert "| fp16 | **no kernel \\| for Foo** |" in text
     assert "| server | INVALID | 99 queries/s (completed queries) | None | too slow |" in text
     assert "- a10: something odd" in text and "### cpu" not in text
+
+
+def test_the_command_names_no_folder_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(targets=("native",), data="/elsewhere/score.py:rows", shapes=("x=1x3:8x3:8x3",))
+    command = call_text(Path("/lib/optimizer/demo/net.onnx"), settings, tmp_path / "w" / "net")
+    text = page(CONDITIONS, [Ran("net", replace(report(), command=command))])
+    assert (
+        "`optimize('net.onnx', targets=['native'], data='score.py:rows', shapes=['x=1x3:8x3:8x3'], out='w/net')`, "
+        "abababababababab: ok." in text
+    )
 
 
 def test_what_did_not_run_has_its_reason() -> None:
@@ -140,6 +153,12 @@ def test_a_model_that_is_refused_has_its_reason_and_nothing_ran(
     assert code == 1
     (written,) = (tmp_path / "pages").iterdir()
     assert "**Stopped:** does not build; fix: use another" in written.read_text()
+
+
+def test_a_builder_option_without_a_value_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        architectures.main(["folder", "--builder-option", "refit"])
+    assert ended.value.code == 2 and "refit" in capsys.readouterr().err.splitlines()[-1]
 
 
 class TestWithoutAGpu:
