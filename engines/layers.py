@@ -18,6 +18,9 @@ UNFUSED: frozenset[Role] = frozenset({"quantize", "dequantize", "round trip"})
 EPILOGUE = "kgen"
 """Kind of the element-wise kernels that TensorRT-RTX generates; they hold no product."""
 
+UNTOLD = "?"
+"""In place of a tensor's type that nothing tells."""
+
 
 @dataclass(frozen=True)
 class LayerInfo:
@@ -106,9 +109,9 @@ def computes_int8(layer: LayerInfo) -> bool:
 
 def fallen_back(planned: Iterable[str], layers: Iterable[LayerInfo]) -> tuple[list[str], int]:
     """The nodes of ``planned``, which should run in int8, that appear in layers none of which reads int8; and how many
-    of them appear at all.
+    of them appear at all. A layer that does not tell what it reads does not count.
     """
-    table = layers_of_nodes(layers)
+    table = layers_of_nodes(layer for layer in layers if "int8" in layer.inputs or UNTOLD not in layer.inputs)
     seen = [name for name in planned if name in table]
     return [name for name in seen if not any("int8" in layer.inputs for layer in table[name])], len(seen)
 

@@ -105,20 +105,23 @@ class _Folder:
         again = [weight for weight in new if id(weight) in self._places]
         first = [weight for weight in new if id(weight) not in self._places]
         lasting, passing = f"{number}.kept.data", f"{number}.data"
+        own = [self._path / f"{number}.onnx", self._path / passing]
         offsets = self._write(again, lasting)
         for weight, offset in zip(again, offsets, strict=True):
             self._places[id(weight)] = _Place(weakref.ref(weight), lasting, offset)
         mine = dict(zip(map(id, first), self._write(first, passing), strict=True))
-        path = self._path / f"{number}.onnx"
         try:
             for value, weight in zip(values, weights, strict=True):
                 value.const_value = self._reference(weight, passing, mine)
-            path.write_bytes(ir.to_proto(model).SerializeToString())
+            own[0].write_bytes(ir.to_proto(model).SerializeToString())
+        except BaseException:
+            _remove(own)
+            raise
         finally:
             for value, weight in zip(values, weights, strict=True):
                 value.const_value = weight
         self._places |= {id(weight): _Place(weakref.ref(weight)) for weight in first}
-        return [path, self._path / passing]
+        return own
 
     def _reference(self, weight: ir.TensorProtocol, passing: str, mine: dict[int, int]) -> ir.ExternalTensor:
         file, offset = passing, mine.get(id(weight), 0)
@@ -143,12 +146,16 @@ class _Folder:
         """Write ``weights``, one at a time in memory, to the file ``name``; returns where each begins."""
         if not weights:
             return []
-        offsets = []
-        with (self._path / name).open("wb") as file:
-            for weight in weights:
-                file.seek(-(-file.tell() // _ALIGNED) * _ALIGNED)
-                offsets.append(file.tell())
-                file.write(weight.tobytes())
+        offsets, path = [], self._path / name
+        try:
+            with path.open("wb") as file:
+                for weight in weights:
+                    file.seek(-(-file.tell() // _ALIGNED) * _ALIGNED)
+                    offsets.append(file.tell())
+                    file.write(weight.tobytes())
+        except BaseException:  # half a file on a full disk
+            _remove([path])
+            raise
         return offsets
 
     def _forget(self) -> None:

@@ -174,6 +174,7 @@ def ink(variable: str) -> str:
 
 def load_charts() -> None:
     """Load the library that draws, which takes half a second, where there is time for it."""
+    _matplotlib()
     import matplotlib.figure  # noqa: F401
 
 

@@ -83,7 +83,8 @@ def median_interval(ordered: Sequence[float]) -> tuple[float, float]:
 
 
 def known(engines: Sequence[Medians]) -> bool:
-    """Whether more runs would tell little: median and ratio to the first engine known within 2 %, of every engine.
+    """Whether more runs would tell little: median and ratio to the first engine known within ``KNOWN_WITHIN``, of every
+    engine.
 
     It looks at widths alone, never at which is faster, and a fixed width keeps its coverage however often it is looked
     at (Chow and Robbins, 1965).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.batching import repeat_to_batch, sample_count
 from benchmarks.in_flight import kept_busy
@@ -17,8 +16,9 @@ from engines.profile import ShapeProfile
 
 LONGEST_BATCH_MS = 250.0
 """A batch that takes longer is not tried: slow models gain nothing from one and would measure for minutes. Chosen."""
-_ROUGHLY: Any = {"seconds": 0.0, "min_runs": 5}
-"""What tells how long a sample takes, to within what decides about a batch."""
+_ROUGHLY_S = 0.0
+"""Seconds of timing that tell how long a sample takes, to within what decides about a batch: one burst, three runs at
+least. Chosen."""
 BATCH_RUNS = 5
 """Batches that are timed at least; chosen: one takes up to a quarter of a second."""
 
@@ -62,7 +62,7 @@ def _batch(profile: ShapeProfile, specs: Sequence[TensorSpec], baseline: Engine,
     usual = max((profile.inputs[name].opt[0] for name in batched_names(specs) if name in profile.inputs), default=1)
     if usual == 1:
         return 1
-    return usual if usual * measure_latency({"": baseline}, feed, **_ROUGHLY)[""].p50 <= LONGEST_BATCH_MS else 1
+    return usual if usual * measure_latency({"": baseline}, feed, seconds=_ROUGHLY_S)[""].p50 <= LONGEST_BATCH_MS else 1
 
 
 def _rate(timed: Latency, batch: int, batches: int) -> Throughput:

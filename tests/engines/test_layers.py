@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.layers import LayerInfo, compare_layers, count_layers, flag, layer_notes
+from engines.layers import UNTOLD, LayerInfo, compare_layers, count_layers, fallen_back, flag, layer_notes
 from engines.tensorrt.builder.build_log import read_layers
 
 
@@ -47,6 +47,11 @@ def test_roles_come_from_the_graphs_own_nodes() -> None:
     text = "Layers:\n" + "\n".join(line.format(n=n, k=k, m=m) for n, k, m in rows) + "\n\nI/O Tensors:\n"
     roles = [found.role for found in read_layers([text], quantizers=["q1"], dequantizers=["d1"])]
     assert roles == ["quantize", "round trip", "compute", "reformat", "sync"]
+
+
+def test_a_layer_that_does_not_tell_what_it_reads_has_not_fallen_back() -> None:
+    table = (*TABLE, layer(("pool",), types=f"{UNTOLD} float16"))
+    assert fallen_back(["conv1", "conv2", "pool"], table) == (["conv2"], 2)
 
 
 def test_differences_name_the_node_and_both_ways() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import onnxruntime
 import pytest
 
 from graphs.errors import BadInput
+from graphs.lazy_tensors import lazily
 from graphs.stored import keeping_weights, stored
 
 SIZE = 64
@@ -97,6 +99,20 @@ def test_without_keeping_nothing_is_left() -> None:
     with stored(product(tensor(5))) as path:
         assert answer(path) == 5
     assert not path.parent.exists()
+
+
+def test_what_could_not_be_written_whole_goes_at_once() -> None:
+    def fail(array: np.ndarray) -> np.ndarray:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with keeping_weights():
+        with stored(product(tensor(1))) as path:
+            folder = path.parent
+        whole, fails = product(tensor(2)), lazily(fail, tensor(3), "w2")
+        whole.graph.register_initializer(ir.Value(name="w2", const_value=fails))
+        with pytest.raises(BadInput, match="TMPDIR"), stored(whole):
+            pass
+        assert not list(folder.iterdir())
 
 
 def test_keeping_ends_with_the_last_who_asked() -> None:

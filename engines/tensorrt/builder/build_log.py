@@ -20,7 +20,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from engines.layers import BuildMemory, LayerInfo, Role, SparseTactics
+from engines.layers import UNTOLD, BuildMemory, LayerInfo, Role, SparseTactics
 
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call", "NoOp"})
 """Layer kinds that launch no kernel; ``NoOp`` is a reshape or a copy that 8.5 could leave out."""
@@ -36,6 +36,7 @@ _TYPES = {
     "fp8ue8m0": "float8_e8m0",
     "fp4": "float4",
     "e8m0": "float8_e8m0",
+    "n/a due to dynamic shapes": UNTOLD,  # 8.5
 }
 _LAYER = re.compile(r"Name: (?P<name>.*?), LayerType: (?P<kind>[\w./ -]+), Inputs: \[")
 _TACTIC = re.compile(r"TacticName: (?P<tactic>.*?), StreamId: ")
@@ -126,7 +127,7 @@ def _types(section: str) -> tuple[str, ...]:
 
 def type_named(words: str) -> str:
     """A type as every version writes it, ``"Half"``, ``"Row major linear FP16 format"`` or ``"INT8"``, by numpy's name;
-    words that hold none stay as they are."""
+    ``UNTOLD`` where they say that it is not told; words that hold none stay as they are."""
     found = _IN_WORDS.search(words)
     name = (found[1] if found else words).lower()
     return _TYPES.get(name, name)

@@ -11,11 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines.layers import LayerInfo
+from engines.layers import UNTOLD, LayerInfo
 
-UNTOLD = "?"
-"""In place of a type that nothing tells."""
-_NOT_TOLD = "n/a due to dynamic shapes"
 _KERNEL = re.compile(r"_(i8|f16|bf16|f32|tf32)(i8|f16|bf16|f32|i32)_")
 """The first such pair in a kernel's name: what it reads, and what it writes."""
 _TYPES = {"i8": "int8", "f16": "float16", "bf16": "bfloat16", "f32": "float32", "tf32": "float32", "i32": "int32"}
@@ -32,29 +29,31 @@ class Read:
 
 def told(layers: Sequence[Read]) -> tuple[LayerInfo, ...]:
     """The layers, with what can be found out of types that are not told."""
-    if not any(_NOT_TOLD in (*read.layer.inputs, *read.layer.outputs) for read in layers):
+    if not any(UNTOLD in (*read.layer.inputs, *read.layer.outputs) for read in layers):
         return tuple(read.layer for read in layers)
     known = dict[str, str]()
-    for read in layers:
-        known |= _by_itself(read)
+    for found in (_concluded, _stated):  # what is stated holds, whatever a kernel is called
+        for read in layers:
+            known |= found(read)
     return tuple(_filled(read, known) for read in layers)
 
 
-def _by_itself(read: Read) -> dict[str, str]:
-    """Types of its tensors, by their names, as far as the layer alone tells them."""
+def _stated(read: Read) -> dict[str, str]:
+    """Types of its tensors, by their names, that the inspector tells."""
+    sides = ((read.inputs, read.layer.inputs), (read.outputs, read.layer.outputs))
+    pairs = (pair for names, types in sides for pair in zip(names, types, strict=True))
+    return {name: dtype for name, dtype in pairs if dtype != UNTOLD}
+
+
+def _concluded(read: Read) -> dict[str, str]:
+    """Those that its kernel, its weights or its role tell."""
     layer = read.layer
-    found = {
-        name: dtype
-        for names, types in ((read.inputs, layer.inputs), (read.outputs, layer.outputs))
-        for name, dtype in zip(names, types, strict=False)
-        if dtype != _NOT_TOLD
-    }
     reads, writes = _kernel_types(layer.tactic)
     if "int8" in layer.constants or layer.role == "dequantize":
         reads = "int8"
     if layer.role == "quantize":
         writes = "int8"
-    found |= {name: reads for name in read.inputs[:1] if reads}  # the second one of a residual sum may be another
+    found = {name: reads for name in read.inputs[:1] if reads}  # the second one of a residual sum may be another
     return found | {name: writes for name in read.outputs[:1] if writes}
 
 
@@ -73,4 +72,4 @@ def _filled(read: Read, known: Mapping[str, str]) -> LayerInfo:
 
 def _types(names: Iterable[str], types: Iterable[str], known: Mapping[str, str]) -> tuple[str, ...]:
     pairs = zip(names, types, strict=True)
-    return tuple(known.get(name, UNTOLD) if dtype == _NOT_TOLD else dtype for name, dtype in pairs)
+    return tuple(known.get(name, UNTOLD) if dtype == UNTOLD else dtype for name, dtype in pairs)

@@ -132,11 +132,12 @@ def test_matplotlib_is_not_imported_before_a_page_is_rendered(module: str) -> No
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-def test_a_home_that_cannot_be_written_costs_no_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["figure_svg(lambda figure: None, 'x')", "load_charts()"])
+def test_a_home_that_cannot_be_written_costs_no_word(tmp_path: Path, first: str) -> None:
     """A service has none, and matplotlib told so in three lines and left a folder behind."""
     nowhere = tmp_path / "file"
     nowhere.touch()
-    code = "from benchmarks.report.charts import figure_svg; figure_svg(lambda figure: None, 'x')"
+    code = f"from benchmarks.report.charts import figure_svg, load_charts; {first}"
     environment = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
     environment |= {"HOME": str(nowhere), "XDG_CONFIG_HOME": str(nowhere), "TMPDIR": str(tmp_path)}
     done = subprocess.run(

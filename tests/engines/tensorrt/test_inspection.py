@@ -133,3 +133,13 @@ def test_types_that_are_not_told_are_found_out_and_each_layer_is_there_once() ->
         (("float32",), ("?",)),
     ]
     assert layers[-1].role == "sync" and sum(computes_int8(layer) for layer in layers) == 4
+
+
+def test_a_stated_type_holds_against_what_a_kernel_is_called() -> None:
+    first = _untold("c1", "CaskConvolution", "x", "y", f"{IMPLICIT}_i8i8_i8i32_f32_nchw", Weights="Int8")
+    second = _untold("pool", "CaskPooling", "y", "z")
+    second["Inputs"] = [{"Name": "y", "Format/Datatype": "Row major linear FP16 format"}]
+    for described in ([first, second], [second, first]):
+        layers = read_inspection(json.dumps({"Layers": described}), LayerRoles(), lambda name: (name,))
+        types = {layer.name: (layer.inputs, layer.outputs) for layer in layers}
+        assert types == {"c1": (("int8",), ("float16",)), "pool": (("float16",), ("?",))}
