@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -16,16 +16,21 @@ def call_text(model: Path, settings: Settings, out: Path) -> str:
     """``optimize("m.onnx", precision="fp16", out="there")``, options at their defaults left out; empty where an option
     is an object that no text names, such as a function defined at a prompt.
     """
-    arguments = [repr(str(model))]
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default:
-            continue
-        text = _text(value)
-        if text is None:
-            return ""
-        arguments.append(f"{field.name}={text}")
-    return f"optimize({', '.join([*arguments, f'out={str(out)!r}'])})"
+    values = {field.name: (getattr(settings, field.name), field.default) for field in fields(settings)}
+    return _call("optimize", [model], {name: value for name, (value, usual) in values.items() if value != usual}, out)
+
+
+def update_text(bundle: Path, model: Path, options: Mapping[str, Any], out: Path) -> str:
+    """``update("m.optimized", "new.onnx", out="there")``, likewise; ``options`` are None or empty where not given."""
+    return _call("update", [bundle, model], {name: value for name, value in options.items() if value}, out)
+
+
+def _call(function: str, paths: Sequence[Path], options: Mapping[str, Any], out: Path) -> str:
+    texts = {name: _text(value) for name, value in options.items()}
+    if None in texts.values():
+        return ""
+    arguments = [*(repr(str(path)) for path in paths), *(f"{name}={text}" for name, text in texts.items())]
+    return f"{function}({', '.join([*arguments, f'out={str(out)!r}'])})"
 
 
 def _text(value: Any) -> str | None:

@@ -65,9 +65,14 @@ class Kept:
         return bool(on_gpus) and all(form == wanted for form in on_gpus)
 
     @property
+    def knows_cpu_form(self) -> bool:
+        """Whether the form that won on the CPU is the one that wins here."""
+        return self.here and self.cpu is not None
+
+    @property
     def cpu_is_float(self) -> bool:
         """Whether the CPU's engine is to ship unquantized, as it did."""
-        return self.here and self.cpu is not None and not _quantized(self.cpu.plan)
+        return self.knows_cpu_form and self.cpu is not None and not _quantized(self.cpu.plan)
 
     @property
     def typed_is_float(self) -> bool:
@@ -102,7 +107,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
         here=here,
         typed=_form(bundle, bundle.path) if any(name != CPU.name for name in report.targets) else None,
         cpu=cpu,
-        cpu_why=report.update.cpu_why if report.update is not None else own.why if own is not None else "",
+        cpu_why=(report.update.cpu_why if report.update is not None else "") or (own.why if own is not None else ""),
         shipped=_shipped(report),
     )
 

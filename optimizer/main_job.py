@@ -38,9 +38,11 @@ def optimize(
     that do not run here, as ``deployment.fleet.ray_cluster.RayCluster.build``; by default this machine does. Raises
     ``BadInput`` for anything the user can mend; the same call continues an interrupted one.
     """
+    from optimizer.bundle import SUFFIX
+
     path = Path(model)
     chosen = apply_options(settings or Settings(), options)
-    folder = Path(out or f"{path.stem}.optimized").absolute()
+    folder = Path(out or path.stem + SUFFIX).absolute()
     events = Events(*listeners)
     if not force:
         from optimizer.finished import kept_result

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphs.errors import BadInput
+from optimizer.call import update_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import DataSpec, Settings, listed
+from optimizer.settings import DataSpec, listed
 
 if TYPE_CHECKING:
     from benchmarks.score import Evaluate
@@ -39,20 +40,16 @@ def update(
     are as for ``optimize``. Raises ``BadInput`` where the model has another graph, naming the first node that differs,
     and for a bundle of a version that kept too little.
     """
+    from optimizer.bundle import SUFFIX
     from optimizer.kept import read_kept
     from optimizer.pipeline import run
 
     path, old = Path(model), Path(bundle)
-    folder = Path(out or f"{path.stem}.optimized").absolute()
+    folder = Path(out or path.stem + SUFFIX).absolute()
     if folder.resolve() == old.resolve():
         raise BadInput("is the bundle that is updated", where=str(folder), fix="name another folder with -o")
     given = {"data": data, "eval_data": eval_data, "evaluate": evaluate}
     kept = read_kept(old, {name: value for name, value in given.items() if value is not None})
-    settings = replace(kept.settings, loadgen=listed(loadgen), gpu_form=_gpu_form(kept.settings, kept.unchanged))
-    told = f"update({str(old)!r}, {str(path)!r}, out={str(folder)!r})" if command is None else command
+    settings = replace(kept.settings, loadgen=listed(loadgen))
+    told = update_text(old, path, {**given, "loadgen": settings.loadgen}, folder) if command is None else command
     return run(path, settings, folder, Events(*listeners), force=force, command=told, builder=builder, kept=kept)
-
-
-def _gpu_form(settings: Settings, unchanged: bool) -> str:
-    """Without its more precise siblings where the form asked for is what shipped on the GPU."""
-    return "asked" if unchanged else settings.gpu_form

@@ -22,7 +22,7 @@ class UpdateSummary:
     """``bundle`` is the name of the one that was updated, ``seconds`` what it took to make, with what it had from
     earlier runs; ``same_machine`` whether that was on this processor. ``calibration`` is by form: ``model.onnx``,
     ``cpu``; empty where nothing was calibrated. ``cpu_why`` is the reason for the form of the CPU's engine, from when
-    that was chosen.
+    that was chosen; empty where this update chose it anew.
     """
 
     bundle: str

@@ -127,8 +127,8 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
 
 
 def updated(job: Job) -> str:
-    """The digest of the bundle that the job is an update of; empty where it is none."""
-    return job.kept.digest if job.kept is not None else ""
+    """The bundle that the job is an update of, and whether what was faster there is so here; empty where it is none."""
+    return f"{job.kept.digest}, {job.kept.here}" if job.kept is not None else ""
 
 
 def stage_key(job: Job, *parts: str | bytes) -> str:

@@ -15,6 +15,7 @@ from engines.targets.gpus_here import native_target
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_json
+from optimizer.bundle import SUFFIX
 from optimizer.default_targets import default_targets
 from optimizer.events import Listener
 from optimizer.main_job import optimize
@@ -85,7 +86,7 @@ def run_fleet(
         rows = []
         for model, name in zip(models, names, strict=True):
             started = time.perf_counter()
-            folder = out / f"{name}.optimized"
+            folder = out / f"{name}{SUFFIX}"
             try:
                 result = optimize(
                     model,

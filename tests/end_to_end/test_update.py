@@ -16,6 +16,7 @@ from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from optimizer import compare, optimize, update, verify
 from optimizer.bundle import MANIFEST, STRUCTURE, Bundle
+from optimizer.kept import read_kept
 from tests.end_to_end.conftest import cnn
 
 SETTINGS: dict[str, Any] = {"data": "data.npz", "targets": ["cpu", "a100"], "cpu_form": "int8", "loadgen": ()}
@@ -112,8 +113,11 @@ def test_ranges_that_no_longer_fit_are_found_anew(bundle: Path) -> None:
     assert Bundle(made.bundle).plan().nodes == Bundle(fresh.bundle).plan().nodes
 
 
-def test_what_is_over_the_budget_is_calibrated_anew(bundle: Path) -> None:
-    """A bundle whose ranges are wrong, though they are of activations that reach as far as they did."""
+def test_what_is_over_the_budget_is_calibrated_anew(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle whose ranges are wrong, though they are of activations that reach as far as they did; on another
+    processor, where the CPU's forms are both made, timed and chosen from anew.
+    """
+    monkeypatch.setattr("optimizer.kept.cpu_name", lambda: "another processor")
     table = json.loads((bundle / "calibration.json").read_text())
     for found in table["tensors"].values():
         found.update({end: found[end] / 50 for end in ("low", "high", "amax")})
@@ -129,6 +133,9 @@ def test_what_is_over_the_budget_is_calibrated_anew(bundle: Path) -> None:
     assert made.report.status == "ok" and told is not None and told.calibration["cpu"].kept
     assert told.calibration["model.onnx"].sentence.startswith("made anew: output 'logits' has cosine similarity")
     assert "calibrate-tensorrt" in made.report.timings and "calibrate-cpu" not in made.report.timings
+    cpu = made.report.targets["cpu"]
+    assert not told.same_machine and cpu.fp32_latency_ms is not None and "host memory" in made.report.plaster.size.how
+    assert told.cpu_why == "" and read_kept(made.bundle, {}).cpu_why == cpu.why != ""
 
 
 def test_another_graph_is_refused(bundle: Path) -> None:

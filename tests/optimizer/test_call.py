@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimizer import main_job, pipeline
-from optimizer.call import call_text
+from optimizer.call import call_text, update_text
 from optimizer.cli import running
 from optimizer.cli.main import main
 from optimizer.settings import Precision, Settings
@@ -31,6 +31,15 @@ def test_the_call_can_be_made_again() -> None:
     again = {"optimize": lambda model, out, **options: seen.append(main_job.apply_options(Settings(), options))}
     eval(text, again)
     assert seen == [Settings(Precision.FP16, ("cpu", "t4"), "calib", max_drop=0.02, loadgen=())]
+
+
+def test_the_call_of_an_update_names_what_was_given_in_place_of_the_bundles_own() -> None:
+    given = {"data": Path("calib"), "eval_data": None, "evaluate": a_function, "loadgen": ("offline",)}
+    assert update_text(Path("m.optimized"), M, given, OUT) == (
+        f"update('m.optimized', 'm.onnx', data='calib', evaluate='{__name__}:a_function', loadgen=['offline'], "
+        "out='/there')"
+    )
+    assert update_text(Path("b"), M, {"data": lambda: [{}]}, OUT) == ""
 
 
 def test_a_function_is_named_where_it_can_be_imported() -> None:

@@ -28,7 +28,8 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     feed, check = next(job.inputs.held_back.samples()), forms.int8.check if forms.int8 is not None else None
     paths = {name: form.path for name, form in candidates.items()}
     asked = job.settings
-    choice = choose_cpu_form(paths, check, feed, job.specs, cleaned.profile, asked.asked_cpu_form, _why_alone(job))
+    why = _why_alone(job, forms)
+    choice = choose_cpu_form(paths, check, feed, job.specs, cleaned.profile, asked.asked_cpu_form, why)
     build_engine(
         BuildRequest(
             model=paths[choice.form],
@@ -40,9 +41,9 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             not_finite=(*forms.not_finite, *job.inputs.not_finite),
         )
     )
-    if len(candidates) < 2 and job.kept is not None:  # it takes what it took: weights do not change that
+    if ships_as_before(job, forms):
         describe_cpu(forms, choice, bundle)
-        return choice
+        return replace(choice, no_memory="weights do not change it")
     with ThreadPoolExecutor(1) as pool:  # a child opens the engine meanwhile: that is about bytes, not about time
         measuring = pool.submit(engine_memory, str(folder), feed)
         describe_cpu(forms, choice, bundle)
@@ -51,10 +52,15 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
-def _why_alone(job: Job) -> str:
-    """Why there is one form to choose from."""
+def ships_as_before(job: Job, forms: TypedForms) -> bool:
+    """Whether this is an update whose CPU engine has the form that won in the bundle before: it was not chosen anew."""
+    return job.kept is not None and job.kept.knows_cpu_form and len(forms.on_cpu()) < 2
+
+
+def _why_alone(job: Job, forms: TypedForms) -> str:
+    """Why there is one form to choose from, where there is."""
     precision = job.settings.precision
-    if job.kept is not None and job.kept.cpu is not None and job.kept.here:
+    if job.kept is not None and ships_as_before(job, forms):
         return f"as in {job.kept.name}" + (f": {job.kept.cpu_why}" if job.kept.cpu_why else "")
     if cpu_scheme(precision) is not None and precision.quantized:
         return (

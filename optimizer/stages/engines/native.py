@@ -56,7 +56,7 @@ class NativeEngines:
             return TargetEngine(built)
         out = self._bundle / "engines" / target.name
         checked = self._checked(target, found, typed)
-        measured = self._measured(target, found, checked, out)
+        measured = self._measured(target, found, checked, typed, out)
         form = shipped_form(found, measured, checked)
         if form is not None and form.path != typed.path:
             describe_engine(out, form)
@@ -88,7 +88,7 @@ class NativeEngines:
         if not found.built:
             return None
         checked = self._checked(BASELINE, found, typed)
-        measured = self._measured(BASELINE, found, checked, None)
+        measured = self._measured(BASELINE, found, checked, typed, None)
         form = shipped_form(found, measured, checked)
         if measured.record is None or form is None:
             return None
@@ -99,6 +99,7 @@ class NativeEngines:
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
         alone = self._job.settings.asked_gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
+        alone = alone or ships_as_before(self._job, typed)
         graphs = {} if alone else self._maker.siblings(typed.plan.computes_in)
         if not graphs:
             return candidates(built, typed, engine, {}, Built([], {}), engine)
@@ -142,7 +143,9 @@ class NativeEngines:
         search = LayerSearch(typed.path, typed.plan, target, self._terms, feeds)
         return search.find(engine, lambda text: self._events.emit(Detail(stage, text)))
 
-    def _measured(self, target: Target, found: Candidates, checked: EngineChecks, out: Path | None) -> Measured:
+    def _measured(
+        self, target: Target, found: Candidates, checked: EngineChecks, typed: TypedForm, out: Path | None
+    ) -> Measured:
         name = f"measure-{target.name}"
         engines = {form: made.engine for form, made in found.built.items()}
         key = keys.measuring_key(self._job, self._cleaned, keys.checking_key(self._job, engines), found.refused)
@@ -154,8 +157,18 @@ class NativeEngines:
             feed = next(iter(self._job.inputs.held_back.samples()))
             asked_only = self._job.settings.asked_gpu_form == "asked"
             measured = measure(found, checked, feed, self._cleaned.profile, asked_only, out)
+            kept, record = self._job.kept, measured.record
+            if kept is not None and ships_as_before(self._job, typed) and record is not None and not record.why:
+                measured = replace(measured, record=replace(record, why=f"as in {kept.name}"))
             for note in measured.record.notes if measured.record is not None else ():
                 self._events.warn(name, f"{target.name}: {note}")
             return measured
 
         return self._runner.run(stage, work)
+
+
+def ships_as_before(job: Job, typed: TypedForm) -> bool:
+    """Whether this is an update whose GPU engines need no more precise siblings: the form asked for won in the bundle
+    before, and what was kept of it fits the new weights.
+    """
+    return job.kept is not None and job.kept.unchanged and (typed.before is None or typed.before.kept)

@@ -58,7 +58,8 @@ class EngineRecord:
 
     ``form`` is the name of a precision (``"int8"``, ``"fp32"``); ``latency`` and ``throughput`` are by form;
     ``op_times`` where the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and
-    ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty.
+    ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty;
+    ``no_memory`` is why memory was left out on purpose.
 
     ``forms`` is empty for the CPU, whose forms were judged before they were timed. ``node_times`` are milliseconds of
     the shipped form by node of its graph, and by kernel where no node is behind one. ``quantized_costs`` says, where
@@ -78,6 +79,7 @@ class EngineRecord:
     forms: dict[str, FormRecord] = field(default_factory=dict)
     node_times: dict[str, float] = field(default_factory=dict)
     quantized_costs: QuantizedCosts | None = None
+    no_memory: str = ""
 
     @property
     def timed(self) -> bool:

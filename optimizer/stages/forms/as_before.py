@@ -9,7 +9,7 @@ from threading import Event
 
 from benchmarks.report.updated import CalibrationCheck
 from optimizer.asked_plan import AskedPlan
-from optimizer.events import Events
+from optimizer.events import Detail, Events
 from optimizer.kept import Kept
 from optimizer.quantization.again import Again, Known, prepare_again
 from optimizer.quantization.corrections.fallback import Allowance
@@ -17,7 +17,7 @@ from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.sampling import divided
 from optimizer.quantization.scheme import Scheme
-from optimizer.stages.forms.calibrated import calibrator_of, settings_of
+from optimizer.stages.forms.calibrated import calibrator_of, settings_of, until_stopped
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Cleaned, Job
@@ -54,7 +54,7 @@ class AsBefore:
         made: list[Prepared] = []
 
         def work(folder: Path) -> Checked:
-            found = self._again(graph, scheme, known, name)
+            found = self._again(graph, scheme, known, name, stop)
             if found.prepared is not None:
                 save_prepared(found.prepared, folder)
                 made.append(found.prepared)
@@ -92,8 +92,9 @@ class AsBefore:
         form = self._kept.cpu if scheme.on_cpu else self._kept.typed
         return form.known if form is not None and scheme.calibrated else None
 
-    def _again(self, graph: FloatGraph, scheme: Scheme, known: Known, name: str) -> Again:
+    def _again(self, graph: FloatGraph, scheme: Scheme, known: Known, name: str, stop: Event) -> Again:
         formats = planned_formats(AskedPlan.of_plan(known.plan), scheme)
         settings = replace(settings_of(self._job, graph, scheme), formats=formats)
-        calibrator = calibrator_of(self._job, graph, name, self._events, self._events.emit)
-        return prepare_again(graph.model, calibrator, settings, known)
+        calibrator = calibrator_of(self._job, graph, name, self._events, stop)
+        say = until_stopped(stop, self._events)
+        return prepare_again(graph.model, calibrator, settings, known, on_step=lambda step: say(Detail(name, step)))

@@ -45,12 +45,8 @@ def calibrated(
     stage = Stage(name, title, Calibrated, calibration_key(job, cleaned, scheme), shared=True)
     settings = settings_of(job, graph, scheme)
 
-    def say(event: Detail | Progress) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        events.emit(event)
-
-    calibrator = calibrator_of(job, graph, name, events, say)
+    say = until_stopped(stop, events)
+    calibrator = calibrator_of(job, graph, name, events, stop)
     made: list[Prepared] = []
 
     def work(folder: Path) -> Calibrated:
@@ -76,10 +72,20 @@ def settings_of(job: Job, graph: FloatGraph, scheme: Scheme) -> QuantizeSettings
     )
 
 
-def calibrator_of(
-    job: Job, graph: FloatGraph, stage: str, events: Events, say: Callable[[Progress], None]
-) -> Calibrator:
-    """The job's calibration samples, and the range methods that were asked for."""
+def until_stopped(stop: Event, events: Events) -> Callable[[Detail | Progress], None]:
+    """Tells ``events``; once ``stop`` is set, raises ``KeyboardInterrupt`` instead."""
+
+    def say(event: Detail | Progress) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        events.emit(event)
+
+    return say
+
+
+def calibrator_of(job: Job, graph: FloatGraph, stage: str, events: Events, stop: Event) -> Calibrator:
+    """The job's calibration samples, and the range methods that were asked for; ``stop`` ends a pass over them."""
+    say = until_stopped(stop, events)
     inputs, asked = job.inputs, job.settings.calibration
     total = len(inputs.calibration)
     return Calibrator(

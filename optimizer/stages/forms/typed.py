@@ -166,7 +166,8 @@ class FormMaker:
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._scheme, stop)
         observed = None if self._runner.available(stage) else self._observed(stop)
-        return {TYPED: self._runner.run(stage, lambda folder: self._typed(FormFiles(folder), prepared, observed), stop)}
+        work = lambda folder: self._typed(FormFiles(folder), prepared, observed, stop)  # noqa: E731
+        return {TYPED: self._runner.run(stage, work, stop)}
 
     def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
         """What ``work`` makes; then what TensorRT's form needs observed is."""
@@ -193,7 +194,7 @@ class FormMaker:
 
     def _for_cpu(self, stage: Stage[CpuForms], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._cpu_scheme, stop)
-        found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared), stop)
+        found = self._runner.run(stage, lambda folder: self._cpu_forms(FormFiles(folder), prepared, stop), stop)
         fp32 = found.fp32
         if fp32 is not None and found.as_cleaned:
             fp32 = replace(fp32, path=self._cleaned.path)
@@ -225,11 +226,11 @@ class FormMaker:
         unnamed = "" if precision.quantized else f"asked for with --precision {precision.value}"
         return found if asked is None else found.following(asked, unnamed)
 
-    def _typed(self, files: FormFiles, prepared: Prepared | None, observed: Observed | None) -> TypedForm:
+    def _typed(self, files: FormFiles, prepared: Prepared | None, observed: Observed | None, stop: Event) -> TypedForm:
         """TensorRT's form: quantized where asked, and within budget where ``auto`` leaves a choice."""
         typer = self._typer(observed)
         make = partial(self._typed_form, typer, files)
-        prepared, before = self._as_before(prepared, make)
+        prepared, before = self._as_before(prepared, make, stop)
         if before is not None:
             form = before
             files.keep(form.path)
@@ -266,7 +267,7 @@ class FormMaker:
         return self._describe.checked(typer.typed(quantized, why), files)
 
     def _as_before(
-        self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm]
+        self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm], stop: Event
     ) -> tuple[Prepared | None, TypedForm | None]:
         """Of an update the form by what its bundle keeps; where that is over the budget none, and what is prepared anew
         in place of ``prepared``.
@@ -275,7 +276,7 @@ class FormMaker:
             return prepared, None
         if (form := self._before.form(prepared, make)) is not None:
             return prepared, form
-        return self._following(self._calibrated(prepared.settings.scheme, Event())), None
+        return self._following(self._calibrated(prepared.settings.scheme, stop)), None
 
     def _told(self, form: TypedForm, scheme: Scheme | None) -> TypedForm:
         return self._before.told(form, scheme) if self._before is not None else form
@@ -289,11 +290,11 @@ class FormMaker:
     def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
         return self._describe.checked(typer.typed(quantized), files, cpu=True)
 
-    def _cpu_forms(self, files: FormFiles, prepared: Prepared | None) -> CpuForms:
+    def _cpu_forms(self, files: FormFiles, prepared: Prepared | None, stop: Event) -> CpuForms:
         int8, why_not = None, None
         if prepared is not None and prepared.quantizes:
             make = partial(self._cpu_int8, self._typer())
-            prepared, before = self._as_before(prepared, partial(make, files))
+            prepared, before = self._as_before(prepared, partial(make, files), stop)
             assert prepared is not None
             if before is not None:
                 int8 = before
@@ -308,7 +309,7 @@ class FormMaker:
                 int8 = self._describe.drifted(int8, prepared)
             self._describe.warn_of_the_plan(int8)
             int8 = self._told(int8, self._cpu_scheme)
-            if before is not None and self._job.kept is not None and self._job.kept.here:
+            if before is not None and self._job.kept is not None and self._job.kept.knows_cpu_form:
                 return CpuForms(int8, None, as_cleaned=False)  # which form is faster is known
         elif self._as_given is not None:
             int8 = self._as_given.for_cpu(lambda given: self._describe.checked(TypedGraph(*given), files, cpu=True))

@@ -10,7 +10,6 @@ from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.native import native_in_form, native_in_layers, refused
 from benchmarks.report.model import LoadgenSummary, Plaster, TargetSummary
 from engines.targets.target import CPU
-from optimizer.stages.engines.record import EngineRecord
 from optimizer.stages.forms.typed_forms import CPU_FP32
 from optimizer.stages.report.findings import Findings
 from optimizer.stages.report.target_rows import fidelity, simulated_how
@@ -46,7 +45,12 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
             if shown is found.shipped.get(subject)
             else f"the typed graph, {simulated_how(found.requested)}",
         ),
-        size=figures.size(found.model.bytes, sized, record.memory if record else None, _no_memory(found, record)),
+        size=figures.size(
+            found.model.bytes,
+            sized,
+            record.memory if record else None,
+            record.no_memory if record else "no engine runs here",
+        ),
         throughput=figures.throughput(
             runs.get(Scenario.OFFLINE.value),
             record.throughput[record.form].samples_per_s if record and record.form in record.throughput else None,
@@ -55,13 +59,6 @@ def plaster_of(found: Findings, targets: Mapping[str, TargetSummary]) -> Plaster
         energy=figures.energy(record.energy if record else None),
         rate_of_learning=figures.rate_of_learning(_learning(found)),
     )
-
-
-def _no_memory(found: Findings, record: EngineRecord | None) -> str:
-    """Why the memory of the engine was not measured, where it was not."""
-    if record is None:
-        return "no engine runs here"
-    return "weights do not change it" if found.update is not None else ""
 
 
 def _learning(found: Findings) -> Learning:

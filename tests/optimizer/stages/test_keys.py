@@ -23,7 +23,12 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     graph = tmp_path / "model.onnx"
 
     def keys_of(
-        asked: Settings, calibration: str = "a", held_back: str = "b", targets: str = "t4", bundle: str = ""
+        asked: Settings,
+        calibration: str = "a",
+        held_back: str = "b",
+        targets: str = "t4",
+        bundle: str = "",
+        here: bool = True,
     ) -> tuple[str, str]:
         inputs = SimpleNamespace(
             calibration=SimpleNamespace(digest=calibration),
@@ -37,7 +42,7 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             settings=asked,
             tools={"onnx": "1"},
             targets=[targets],
-            kept=SimpleNamespace(digest=bundle) if bundle else None,
+            kept=SimpleNamespace(digest=bundle, here=here) if bundle else None,
         )
         cleaned = Cleaned(graph, "float graph", None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
         calibrating = keys.calibration_key(job, cleaned, TENSORRT)  # type: ignore[arg-type]
@@ -75,6 +80,11 @@ def test_what_only_measures_or_builds_changes_neither(key: Callable[..., tuple[s
 def test_another_budget_judges_again_and_does_not_calibrate(key: Callable[..., tuple[str, str]], changed: dict) -> None:
     calibrating, typing = key(**{"asked": PLAIN, **changed})
     assert calibrating == key(PLAIN)[0] and typing != key(PLAIN)[1]
+
+
+def test_an_update_on_another_processor_knows_less(key: Callable[..., tuple[str, str]]) -> None:
+    """Where the form that won on the CPU is known, the other is not made: no such answer is taken from there."""
+    assert key(PLAIN, bundle="b")[1] != key(PLAIN, bundle="b", here=False)[1]
 
 
 @pytest.mark.parametrize(

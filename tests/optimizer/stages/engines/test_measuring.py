@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ import benchmarks.timing.child as child
 from benchmarks.accuracy.compare import Accuracy, OutputAccuracy
 from benchmarks.in_flight import DeviceLatency
 from benchmarks.measurement import Throughput
+from benchmarks.report.updated import CalibrationCheck
 from benchmarks.timing.child import FormTimes, TimingRequest, time_in_child
 from engines.errors import EngineError
 from engines.profile import ShapeProfile
@@ -20,6 +22,7 @@ from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.stages.engines.candidates import Candidate, Candidates
 from optimizer.stages.engines.checking import EngineChecks, unlike
 from optimizer.stages.engines.measuring import Measured, _choice, shipped_form
+from optimizer.stages.engines.native import ships_as_before
 from optimizer.stages.engines.record import EngineRecord, choose_form
 from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -110,6 +113,23 @@ def test_what_is_refused_says_why() -> None:
 def test_what_was_asked_for_in_any_case_ships_if_it_runs() -> None:
     slow = FormTimes(throughput=rates(fp32=100, fp16=200, int8=50))
     assert chosen(slow, ALL_GOOD, asked_only=True) == ("int8", "int8 was asked for")
+
+
+@pytest.mark.parametrize(
+    ("unchanged", "before", "alone"),
+    [
+        (True, CalibrationCheck(True, "it fits"), True),
+        (True, None, True),
+        (True, CalibrationCheck(False, "ranges moved"), False),
+        (False, None, False),
+    ],
+)
+def test_an_update_builds_no_siblings_where_what_won_before_fits(
+    unchanged: bool, before: CalibrationCheck | None, alone: bool
+) -> None:
+    job, typed = SimpleNamespace(kept=SimpleNamespace(unchanged=unchanged)), SimpleNamespace(before=before)
+    assert ships_as_before(job, typed) is alone  # type: ignore[arg-type]
+    assert not ships_as_before(SimpleNamespace(kept=None), typed)  # type: ignore[arg-type]
 
 
 def test_the_plan_of_a_sibling_says_why_at_every_node_that_differs() -> None:
