@@ -46,15 +46,15 @@ class FreeNames:
         return free_name(wanted, self._nodes, self._node_numbers)
 
 
-def free_name(wanted: str, taken: set[str], numbers: dict[str, int] | None = None) -> str:
+def free_name(wanted: str, taken: set[str], numbers: dict[str, int]) -> str:
     """``wanted``, or ``wanted_2``, … where it is among ``taken``, which the answer joins. ``numbers`` remembers up to
     which all are taken.
     """
-    name, number = wanted, (numbers or {}).get(wanted, 1)
+    name, number = wanted, numbers.get(wanted, 1)
     while name in taken:
         number += 1
         name = f"{wanted}_{number}"
-    if numbers is not None and number > 1:
+    if number > 1:
         numbers[wanted] = number
     taken.add(name)
     return name

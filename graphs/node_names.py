@@ -16,12 +16,13 @@ def name_nodes(model: ir.Model) -> int:
     nodes = [node for graph in model.graphs() for node in graph]
     taken = {node.name for node in nodes if node.name}
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     changed = 0
     for node in nodes:
         if node.name and node.name not in seen:
             seen.add(node.name)
             continue
-        node.name = free_name(node.name or _from_output(node), taken)
+        node.name = free_name(node.name or _from_output(node), taken, numbers)
         seen.add(node.name)
         changed += 1
     return changed
