@@ -45,6 +45,7 @@ def main() -> int:
     feeds = list(source.samples())
     macs = total_macs(count_macs(model, {name: array.shape for name, array in feeds[0].items()}))
     start = time.perf_counter()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
         made = sparsify(model, feeds, How(macs, store=SolvedWeights(model, Path(scratch)).keep))
         save_model(made.model, options.out)
