@@ -4,8 +4,7 @@ Rows are ``nvcr.io/nvidia/tritonserver:YY.MM-py3``; the images for TensorRT-LLM 
 known from stands in it (``Source``):
 
 - ``IMAGE``: seen in the image, by its maintainers or by what its library says of a plan: 23.04 and 23.05 in issues
-  5812 and 5975 of triton-inference-server/server (and 3071 of NVIDIA/TensorRT), 24.02 to 24.04 in 6959 and 7221, 24.05
-  in 7374.
+  5812 and 5975 of triton-inference-server/server (and 3071 of NVIDIA/TensorRT), 24.02 to 24.04 in 6959 and 7221.
 - ``NOTES``: the table "Container Versions" of NVIDIA's release notes of 26.04 and 26.05
   (docs.nvidia.com/deeplearning/triton-inference-server/release-notes), as the project X-Square-Robot/Qwen3TTS-Streaming
   reads it out of them (``scripts/bash/ngc_matrix.conf``).
@@ -71,7 +70,7 @@ CONTAINERS = {
         Container("24.02", "8.6.3.1", Source.IMAGE),
         Container("24.03", "8.6.3.1", Source.IMAGE),
         Container("24.04", "8.6.3.1", Source.IMAGE, "1.17.3"),
-        Container("24.05", "10.0.1.6", Source.IMAGE, "1.18.0"),
+        Container("24.05", "10.0.1.6", Source.NOTES, "1.18.0"),
         Container("24.06", "10.1.0.27", Source.NOTES, "1.18.0"),
         Container("24.07", "10.2.0.19", Source.NOTES, "1.18.1"),
         Container("24.08", "10.3.0.26", Source.NOTES, "1.18.1"),
