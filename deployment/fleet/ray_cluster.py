@@ -97,9 +97,10 @@ class RayCluster:
 
     def _terminated(self, *_: object) -> None:
         """In place of Ray's own handler: leave the context, so that nothing of Ray stays, then end as one would have
-        without Ray."""
+        without Ray. ``SystemExit`` would be taken for the user's, where the user's metric runs."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second must not end the leaving
         self._ended = True
-        raise SystemExit
+        raise KeyboardInterrupt
 
     def check(self, targets: Sequence[Target]) -> None:
         """Raises ``BadInput`` naming the targets that no node can build for."""

@@ -44,6 +44,7 @@ def fleet(
     from graphs.files import to_json
     from optimizer.cli.config import read_config
     from optimizer.cli.endings import PATIENCE
+    from optimizer.cli.isolated import WHEREABOUTS
     from optimizer.cli.options import settings_of
     from optimizer.cli.printing import console
     from optimizer.cli.progress import ProgressLines
@@ -78,7 +79,7 @@ def fleet(
                     told = True
                 view(event)
 
-            return [listen]
+            return [listen, WHEREABOUTS]
 
         found = run_fleet(models, settings, out, ray=ray, force=force, listeners=listeners)
     if json:

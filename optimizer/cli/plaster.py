@@ -48,6 +48,7 @@ def plaster(
     from benchmarks.plaster.text import show_study
     from graphs.files import to_json
     from optimizer.cli.invoked import command_line
+    from optimizer.cli.isolated import WHEREABOUTS
     from optimizer.cli.progress import ProgressLines
     from optimizer.settings import Settings, listed
     from optimizer.verbs.plaster import plaster_study
@@ -70,7 +71,7 @@ def plaster(
             variants=listed(variants),
             task=task,
             force=force,
-            listeners=[progress],
+            listeners=[progress, WHEREABOUTS],
             command=command_line(),
             say=lambda text: None if quiet else print(text, file=sys.stderr),
         )

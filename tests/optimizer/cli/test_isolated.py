@@ -10,8 +10,14 @@ import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from graphs.errors import BadInput
+from optimizer.cli.isolated import WHEREABOUTS
+from optimizer.cli.main import main
+from optimizer.events import StageStarted
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -71,6 +77,26 @@ def test_a_segfault_is_told_with_what_was_at_work(tmp_path: Path) -> None:
     assert "Traceback" not in errors and "Fatal Python error" not in errors
     (log,) = tmp_path.iterdir()
     assert str(log) in errors and "string_at" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "words"),
+    [("fleet", "run_fleet", ["a.onnx", "-o", "out"]), ("plaster", "plaster_study", ["a.onnx"])],
+)
+def test_a_job_among_others_says_what_it_is_at(
+    module: str, name: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in ``fleet`` or ``plaster`` was told without it."""
+
+    def study(*_: object, listeners: Any, **__: object) -> None:
+        for listen in listeners(Path("a.onnx")) if callable(listeners) else listeners:
+            listen(StageStarted("type", f"type the graph of a {module}"))
+        raise BadInput("enough seen")
+
+    monkeypatch.setattr(f"optimizer.verbs.{module}.{name}", study)
+    with pytest.raises(SystemExit):
+        main([module, *words])
+    assert WHEREABOUTS.read() == f"type the graph of a {module}"
 
 
 def test_an_internal_error_is_one_message_and_its_stack_a_file(tmp_path: Path) -> None:
