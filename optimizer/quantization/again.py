@@ -7,7 +7,8 @@ corrected anew, for those are other numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -17,6 +18,7 @@ import onnx_ir as ir
 from calibration.collect import collect
 from calibration.statistics import StatisticNeeds
 from calibration.table import CalibrationTable, TensorRange
+from graphs.errors import first_few
 from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
 from optimizer.precision import PrecisionPlan
@@ -37,12 +39,11 @@ from optimizer.quantization.settings import QuantizeSettings, placed
 MOVED = 1.25
 """How many times further, or less far, than it did an activation may reach: the step of its codes is then 2 dB from
 where calibration would put it."""
+NAMED = 3
+"""Activations without a range that a message names. Chosen."""
 NOISIER = 2.0
 """Noise at the outputs, relative to what it was, from which calibration is made anew (3 dB). Chosen: on the demo with 1
 to 5 % of noise in its weights, kept ranges had up to 2.9 dB more."""
-LOOKED_AT_MACS, FEWEST = 4e10, 16
-"""Samples whose ranges are looked at: those the kept ranges are of, as far as these multiply-accumulates pay for them,
-and no fewer than ``FEWEST``."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,9 @@ def prepare_again(
     asked = replace(settings, float_results=frozenset(choices.float_results))
     names = placed(work, asked, None).tensors
     if missing := [name for name in names if name not in known.table.tensors]:
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return Again(None, why=f"{known.source} has no range of {missing[0]!r}{others}")
+        return Again(None, why=f"{known.source} has no range of {first_few(map(repr, missing), NAMED)}")
     ranges = {name: known.table.tensors[name] for name in names}
-    ratios = _ratios(work, ranges, known.table.samples, calibrator, asked)
+    ratios = _ratios(work, ranges, known.table.samples, calibrator)
     if moved := {name: by for name, by in ratios.items() if not 1 / MOVED <= by <= MOVED}:
         return Again(None, why=_of_moved(moved, len(names)))
     on_step("rounding weights")
@@ -88,7 +88,7 @@ def prepare_again(
     judge = Judge(work)
     chosen, said = _rounded(work, known, samples, asked, judge)
     noise, failed = judge.noise({"now": chosen.quantize}, samples.judged)
-    if why := _of_noise(noise.get("now"), choices.noise):
+    if why := _of_noise(noise.get("now"), choices.noise, failed):
         return Again(None, why=why)
     table = replace(chosen.table, model_digest=calibrator.model_digest, notes=[f"ranges kept from {known.source}"])
     chosen = replace(chosen, noise=noise.get("now"), table=table)
@@ -101,6 +101,7 @@ def prepare_again(
         samples.judged,
         judge,
         rewrites=choices.rewrites,
+        calibrated_noise=choices.noise,
         again=_of_fit(ratios, noise.get("now"), choices.noise),
     )
     return Again(found)
@@ -133,15 +134,20 @@ def _ratios(
     ranges: Mapping[str, TensorRange],
     seen: int,
     calibrator: Calibrator,
-    settings: QuantizeSettings,
 ) -> dict[str, float]:
-    """How far each activation reaches now, relative to what it did on ``seen`` samples."""
-    macs = max(sum(settings.costs.values()), 1)
-    count = max(min(seen, int(LOOKED_AT_MACS / macs)), FEWEST)
+    """How far each activation reaches now, relative to what it did on ``seen`` samples: on as many, for fewer do not
+    meet the ends. Infinite for one that was always zero and is not.
+    """
     needs = [StatisticNeeds(name, histogram=False) for name in ranges]
-    found = collect(model, needs, islice(calibrator.samples(), count), batchable=calibrator.batchable)
+    found = collect(model, needs, islice(calibrator.samples(), seen), batchable=calibrator.batchable)
     known = {name: max(abs(kept.minimum), abs(kept.maximum)) for name, kept in ranges.items()}
-    return {name: found[name].absmax / reach if reach else 1.0 for name, reach in known.items()}
+    return {name: _ratio(found[name].absmax, reach) for name, reach in known.items()}
+
+
+def _ratio(now: float, before: float) -> float:
+    if before:
+        return now / before
+    return math.inf if now else 1.0
 
 
 def _kept_float(settings: QuantizeSettings, model: ir.Model, known: Known) -> QuantizeSettings:
@@ -164,11 +170,18 @@ def _rounded(
 
 def _of_moved(moved: Mapping[str, float], of: int) -> str:
     worst = max(moved, key=lambda name: abs(np.log(max(moved[name], 1e-30))))
-    return f"{len(moved)} of {of} ranges moved: {worst!r} reaches {moved[worst]:.2f} times as far as it did"
+    by = moved[worst]
+    how = "was always zero, and is not" if math.isinf(by) else f"reaches {by:.2f} times as far as it did"
+    return f"{len(moved)} of {of} ranges moved: {worst!r} {how}"
 
 
-def _of_noise(noise: float | None, before: float | None) -> str:
-    if noise is None or before is None or noise <= NOISIER * before:
+def _of_noise(noise: float | None, before: float | None, failed: Sequence[str]) -> str:
+    """Why the noise at the outputs speaks against what was known; empty where it does not, or was not known."""
+    if before is None:
+        return ""
+    if noise is None:
+        return f"the noise at the outputs is not known: {'; '.join(failed)}"
+    if noise <= NOISIER * before:
         return ""
     return f"the outputs have less signal to noise: {in_db({'before': before, 'now': noise})}"
 

@@ -14,6 +14,7 @@ from calibration.collect import collect
 from calibration.plan import CollectionPlan
 from calibration.ranges import choose_ranges
 from calibration.statistics import ChannelStatistics, StatisticNeeds
+from calibration.summary import Observation
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from graphs.number_types import Floats
@@ -70,11 +71,17 @@ class Calibrator:
     on_progress: Callable[[int], None] | None = None
     known: KnownEnds = field(default_factory=KnownEnds)
 
-    def tables(self, model: ir.Model, tensors: Sequence[str]) -> tuple[dict[str, CalibrationTable], dict[str, Reach]]:
-        """Ranges of the named activations by every method, and where each sample's values end, from one pass over all
-        samples.
+    def tables(
+        self, model: ir.Model, tensors: Sequence[str], *, reaching: bool = False
+    ) -> tuple[dict[str, CalibrationTable], dict[str, Reach]]:
+        """Ranges of the named activations by every method and, where ``reaching``, where each sample's values end, from
+        one pass over all samples: these are kept for every activation of every sample, so only where samples are few.
         """
-        seen: dict[str, list[tuple[int, float, float, int]]] = {name: [] for name in tensors}
+        seen: dict[str, list[tuple[int, float, float, int]]] = {name: [] for name in tensors} if reaching else {}
+
+        def see(tensor: str, sample: int, found: Observation) -> None:
+            seen[tensor].append((sample, found.low, found.high, found.count))
+
         statistics = collect(
             model,
             tensors,
@@ -82,7 +89,7 @@ class Calibrator:
             batchable=self.batchable,
             on_plan=self.on_plan,
             on_progress=self.on_progress,
-            on_seen=lambda tensor, sample, found: seen[tensor].append((sample, found.low, found.high, found.count)),
+            on_seen=see if reaching else None,
         )
         tables = {
             method: choose_ranges(

@@ -30,7 +30,8 @@ class Rewrites:
 class Choices:
     """``solved``: weights were rounded by least squares; ``biased``: biases were corrected; ``float_results`` are the
     convolutions whose result stays float in a scheme of integer results. ``noise`` is that of the graph as quantized at
-    its outputs, relative to the signal's, on the samples it was judged on; None where it was not measured.
+    its outputs, relative to the signal's, on the samples it was judged on; None where it was not measured. In an update
+    it is that of the model whose ranges were calibrated, where that is known.
     """
 
     rewrites: Rewrites

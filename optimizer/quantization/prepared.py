@@ -59,8 +59,10 @@ class Prepared:
 
     ``chosen`` is None where nothing can be quantized, ``found`` empty where nothing was measured; ``judged`` are the
     samples that ``chosen.noise`` was found on, by ``judge``. ``asked`` is a plan that was given, ``unnamed`` why what
-    it does not name stays in high precision (empty: it does not). ``again`` tells
-    what was checked of an earlier bundle's choices, by which it is; empty for one that calibration found.
+    it does not name stays in high precision (empty: it does not). ``again`` tells what was checked of an earlier
+    bundle's choices, by which it is; empty for one that calibration found. ``calibrated_noise`` is then that of the
+    model whose ranges were calibrated: an update of an update is held against it, not against the one before, or each
+    might be twice as noisy again.
     """
 
     model: ir.Model
@@ -74,6 +76,7 @@ class Prepared:
     unnamed: str = ""
     rewrites: Rewrites = field(default_factory=Rewrites)
     again: str = ""
+    calibrated_noise: float | None = None
 
     def following(self, asked: AskedPlan, unnamed: str = "") -> Prepared:
         """The same, by a plan: nodes that it names are quantized or not as it says, where rules allow, and no measured
@@ -200,7 +203,8 @@ class Prepared:
         chosen = self.chosen
         if chosen is None or not self.settings.scheme.calibrated:
             return None
-        return Choices(self.rewrites, chosen.solved, chosen.biased, sorted(self.settings.float_results))
+        floats = sorted(self.settings.float_results)
+        return Choices(self.rewrites, chosen.solved, chosen.biased, floats, self.calibrated_noise)
 
     @property
     def _in_int8(self) -> set[str]:
@@ -259,8 +263,11 @@ class Prepared:
 
 
 def _of_noise(quantized: QuantizedModel, noise: float | None) -> QuantizedModel:
+    """``quantized`` with ``noise`` as what its successors are held against, where that is not of a predecessor's."""
     choices = quantized.choices
-    return quantized if choices is None else replace(quantized, choices=replace(choices, noise=noise))
+    if choices is None or choices.noise is not None:
+        return quantized
+    return replace(quantized, choices=replace(choices, noise=noise))
 
 
 def _with_costs(plan: PrecisionPlan, measured: Mapping[str, float]) -> PrecisionPlan:

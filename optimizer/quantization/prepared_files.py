@@ -48,6 +48,7 @@ class _Record:
     solved: bool = False
     rewrites: Rewrites = field(default_factory=Rewrites)
     again: str = ""
+    calibrated_noise: float | None = None
 
 
 def save_prepared(prepared: Prepared, folder: Path) -> None:
@@ -68,6 +69,7 @@ def save_prepared(prepared: Prepared, folder: Path) -> None:
         chosen is not None and chosen.solved,
         prepared.rewrites,
         prepared.again,
+        prepared.calibrated_noise,
     )
     write_record(folder / _RECORD, record)
     arrays: dict[str, NDArray[Any]] = {}
@@ -96,7 +98,16 @@ def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:
     )
     found = tuple(record.found)
     return Prepared(
-        model, settings, chosen, found, notes, judged, Judge(model), rewrites=record.rewrites, again=record.again
+        model,
+        settings,
+        chosen,
+        found,
+        notes,
+        judged,
+        Judge(model),
+        rewrites=record.rewrites,
+        again=record.again,
+        calibrated_noise=record.calibrated_noise,
     )
 
 

@@ -115,7 +115,7 @@ def _tables(
         for name, by in grown.items()
         if by > 1
     ]
-    made, reached = calibrator.tables(model, names)
+    made, reached = calibrator.tables(model, names, reaching=samples.few)
     tables = {name: unclipped(table, sources, grown, alike) for name, table in made.items()}
     if not samples.few:
         return tables, notes, frozenset()

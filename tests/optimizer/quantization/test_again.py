@@ -15,6 +15,7 @@ from optimizer.quantization.again import Known, prepare_again
 from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.choices import ChannelTransform, Rewrites
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.judging import Judge
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
@@ -99,10 +100,48 @@ def test_more_noise_at_the_outputs_is_told() -> None:
     assert found.prepared is None and found.why.startswith("the outputs have less signal to noise: before ")
 
 
+def test_an_update_of_an_update_is_held_against_the_calibration() -> None:
+    settings, _, known = before(TENSORRT)
+    noisier = replace(known.choices, noise=(known.choices.noise or 1.0) / 1.9)
+    found = prepare_again(net(), calibrator(), settings, replace(known, choices=noisier)).prepared
+    assert found is not None
+    made = found.quantized(Allowance()).choices
+    assert made is not None and made.noise == noisier.noise
+
+
+def test_noise_that_cannot_be_judged_is_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _, known = before(TENSORRT)
+    monkeypatch.setattr(Judge, "noise", lambda *_: ({}, ["judging now: out of memory"]))
+    found = prepare_again(net(), calibrator(), settings, known)
+    assert found.prepared is None and found.why.endswith("is not known: judging now: out of memory")
+
+
+def test_heavy_models_are_looked_at_on_as_many_samples_as_before() -> None:
+    feeds = [*FEEDS[:-1], {"x": 2 * FEEDS[-1]["x"]}]  # the last of them reaches furthest
+    costs = {name: 10_000 * macs for name, macs in TWO_CONVOLUTIONS_COSTS.items()}
+    settings = QuantizeSettings(scheme=TENSORRT, costs=costs)
+    made = prepare(net(), calibrator(feeds), settings, lambda _: None).quantized(Allowance())
+    assert made.choices is not None
+    known = Known("old.optimized", made.plan, made.table, made.choices)
+    found = prepare_again(net(), calibrator(feeds), settings, known)
+    assert found.prepared is not None, found.why
+
+
+def test_an_activation_that_was_always_zero_is_told() -> None:
+    settings, _, known = before(TENSORRT)
+    name, kept = next(iter(known.table.tensors.items()))
+    tensors = {**known.table.tensors, name: replace(kept, minimum=0.0, maximum=0.0)}
+    found = prepare_again(net(), calibrator(), settings, replace(known, table=replace(known.table, tensors=tensors)))
+    assert found.prepared is None and f"{name!r} was always zero" in found.why
+
+
 def test_a_range_that_is_missing_is_told() -> None:
     settings, _, known = before(TENSORRT)
-    known = replace(known, table=replace(known.table, tensors={}))
-    assert "has no range of" in prepare_again(net(), calibrator(), settings, known).why
+    name, *_ = known.table.tensors
+    known = replace(
+        known, table=replace(known.table, tensors={n: r for n, r in known.table.tensors.items() if n != name})
+    )
+    assert prepare_again(net(), calibrator(), settings, known).why == f"old.optimized has no range of {name!r}"
 
 
 def test_a_rewrite_that_is_not_exact_here_is_undone() -> None:

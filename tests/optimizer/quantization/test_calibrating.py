@@ -44,3 +44,11 @@ def test_a_changed_graph_is_looked_at_anew() -> None:
     calibrator(known, passes).extremes(changed, {"a": -1})
     calibrator(known, passes).extremes(graph, {"a": 1})
     assert len(passes) == 3
+
+
+def test_where_samples_end_is_kept_only_where_it_is_asked_for() -> None:
+    tables, reached = calibrator(KnownEnds(), []).tables(model(), ["a"])
+    again, asked = calibrator(KnownEnds(), []).tables(model(), ["a"], reaching=True)
+    assert not reached and tables == again
+    highs = [max(float(normal(1, 3, 5, seed=seed, scale=2.0).max()), 0.0) for seed in range(3)]
+    np.testing.assert_array_equal(asked["a"].ends[:, 1], highs)

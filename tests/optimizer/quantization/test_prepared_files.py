@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def test_the_same_graphs_are_made_of_it(scheme: Scheme, tmp_path: Path) -> None:
     feeds = [{"x": normal(1, 8, 12, 12, seed=seed, scale=1.0)} for seed in range(48)]
     settings = QuantizeSettings(scheme=scheme, costs=TWO_CONVOLUTIONS_COSTS)
     made = prepare(net(), Calibrator(lambda: feeds, False, ("mse", "minmax")), settings, lambda _: None)
+    made = replace(made, calibrated_noise=0.5)  # as of an update
     assert made.chosen is not None and made.chosen.roundings
     assert made.found or scheme is ONNXRUNTIME  # where the CPU's form is of use, nothing is measured
     save_prepared(made, tmp_path)
@@ -42,11 +44,12 @@ def test_the_same_graphs_are_made_of_it(scheme: Scheme, tmp_path: Path) -> None:
     for allowance in (Allowance(), Allowance(share=0.5), Allowance(target=1e-6, most=0.5)):
         assert read.kept_float(allowance) == made.kept_float(allowance)
         mine, theirs = made.quantized(allowance), read.quantized(allowance)
-        assert (mine.plan, mine.table, mine.notes, mine.expected) == (
+        assert (mine.plan, mine.table, mine.notes, mine.expected, mine.choices) == (
             theirs.plan,
             theirs.table,
             theirs.notes,
             theirs.expected,
+            theirs.choices,
         )
         ours, others = (
             {name: value.const_value.numpy() for name, value in found.model.graph.initializers.items()}
