@@ -50,9 +50,10 @@ def write_archive(files: Mapping[str, Content], out: Path, name: str) -> list[Pa
         for file, content in sorted(files.items()):
             _add(tar, f"{name}/{file}", content)
     sums = out / CHECKSUMS
-    known = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
-    others = [line for line in known if not line.endswith(f"  {archive.name}")]
-    write_atomically(sums, "".join(f"{x}\n" for x in (*others, f"{sha256_file(archive)}  {archive.name}")).encode())
+    known = sums.read_bytes().splitlines() if sums.is_file() else []  # names of files are bytes, of any encoding
+    others = [line for line in known if not line.endswith(f"  {archive.name}".encode())]
+    own = f"{sha256_file(archive)}  {archive.name}".encode()
+    write_atomically(sums, b"".join(line + b"\n" for line in (*others, own)))
     return [archive, sums]
 
 

@@ -205,9 +205,14 @@ def test_a_bundle_whose_weights_lie_beside_its_model_can_still_be_read(tmp_path:
 
 
 def test_checksums_of_other_archives_stay(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    latin = f"{'0' * 64}  größe.zip".encode("latin-1")
+    (tmp_path / "out" / "SHA256SUMS").write_bytes(latin + b"\n")
     for name in ("a", "b", "a"):
         write_archive(bundle, tmp_path / "out", name)
-    lines = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
+    first, *others = (tmp_path / "out" / "SHA256SUMS").read_bytes().splitlines()
+    assert first == latin
+    lines = [line.decode() for line in others]
     found = {
         name: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() for name in ("a.tar.gz", "b.tar.gz")
     }
