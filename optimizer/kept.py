@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report.model import Report, read_report
+from calibration.sources.open import from_files
 from calibration.table import CalibrationTable
 from engines.targets.target import CPU
 from graphs.digests import sha256_file
@@ -92,6 +93,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
     if damaged := bundle.damaged_files(".json"):
         raise BadInput(f"{damaged[0]} is missing, or not what the manifest says", where=str(path), fix=_ANEW)
     settings = recorded.settings(str(path), given)
+    _check_sources(settings, given, str(path))
     report = read_report(bundle.path / REPORT)
     here = report.machine.get("cpu") == cpu_name()
     structure = read_json(bundle.path / STRUCTURE, Structure)
@@ -110,6 +112,23 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
         cpu_why=(report.update.cpu_why if report.update is not None else "") or (own.why if own is not None else ""),
         shipped=_shipped(report),
     )
+
+
+def _check_sources(settings: Settings, given: Mapping[str, Any], where: str) -> None:
+    """Raises ``BadInput`` naming the bundle ``where`` for samples that it was made with, by a path from the working
+    directory, and that are not there; of those that are ``given`` the reader of samples says so.
+    """
+    for name in ("data", "eval_data"):
+        value = getattr(settings, name)
+        if name in given or value in (None, "random") or not from_files(value) or Path(value).exists():
+            continue
+        option = f"--{name.replace('_', '-')}"
+        raise BadInput(
+            f"{option} {value}, which it was made with, is not there",
+            where=where,
+            expected="a path from the working directory, as it was given then",
+            fix=f"run this in the folder where the bundle was made, or name the samples with {option}",
+        )
 
 
 def _form(bundle: Bundle, folder: Path) -> KeptForm | None:

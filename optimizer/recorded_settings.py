@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class RecordedSettings:
 
     def settings(self, where: str, given: Mapping[str, Any]) -> Settings:
         """The settings, with those that are ``given`` instead. Raises ``BadInput`` naming the bundle ``where`` for one
-        that it could not record and nobody gives, or that this version does not know.
+        that it could not record and nobody gives, that this version does not know, or that is of another type.
         """
         if missing := [name for name in self.unnamed if name not in given]:
             raise BadInput(
@@ -54,7 +54,17 @@ class RecordedSettings:
                 where=where,
                 fix="make it anew with `optimize MODEL.onnx`, or update it with the version that made it",
             )
-        return Settings(**{name: _read(name, value) for name, value in {**self.values, **given}.items()})
+        own = {name: value for name, value in self.values.items() if name not in given}
+        try:
+            read = {name: _read(name, value) for name, value in own.items()}
+            settings = Settings(**read)
+        except TypeError as error:
+            raise BadInput(
+                f"its settings are not what `optimize` writes: {error}",
+                where=where,
+                fix="make it anew with `optimize MODEL.onnx`",
+            ) from error
+        return replace(settings, **{name: _read(name, value) for name, value in given.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -152,6 +152,10 @@ def test_bundles_that_cannot_be_updated(bundle: Path) -> None:
     with pytest.raises(BadInput, match="is the bundle that is updated"):
         update(bundle, "cnn.onnx")
     manifest = json.loads((bundle / MANIFEST).read_text())
+    samples = Path("data.npz").rename("moved.npz")
+    with pytest.raises(BadInput, match=r"--data data.npz, which it was made with, is not there"):
+        update(bundle, "cnn.onnx", out="other")
+    assert read_kept(bundle, {"data": samples}).settings.data == samples
     (bundle / "precision.json").write_text("{}")
     with pytest.raises(BadInput, match=r"precision.json is missing, or not what the manifest says"):
         update(bundle, "cnn.onnx", out="other")

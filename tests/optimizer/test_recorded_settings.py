@@ -52,3 +52,5 @@ def test_what_has_no_name_is_asked_for(tmp_path: Path) -> None:
 def test_a_setting_of_another_version_is_refused() -> None:
     with pytest.raises(BadInput, match="knows no setting 'sparkle'"):
         RecordedSettings({"sparkle": 1}).settings("old.optimized", {})
+    with pytest.raises(BadInput, match=r"old.optimized: its settings are not what `optimize` writes"):
+        RecordedSettings({"shapes": 5}).settings("old.optimized", {})
