@@ -33,7 +33,7 @@ def prepare_config(library: Library, config: Any) -> str:
     old = not library.capabilities.strongly_typed
     if old and library.capabilities.profile_sharing_preview:  # else a second context has no profile left; 10 shares all
         config.set_preview_feature(module.PreviewFeature.PROFILE_SHARING_0806, True)
-    if not lacks_kernels(library):
+    if not library.capabilities.external_tactics or _external_kernels():  # names below stand behind this capability
         return ""
     own = (module.TacticSource.EDGE_MASK_CONVOLUTIONS, module.TacticSource.JIT_CONVOLUTIONS)
     config.set_tactic_sources(sum(1 << int(source) for source in own))

@@ -166,7 +166,10 @@ class FormMaker:
     def _for_tensorrt(self, stage: Stage[TypedForm], stop: Event) -> Forms:
         prepared = self._prepared_for(stage, self._scheme, stop)
         observed = None if self._runner.available(stage) else self._observed(stop)
-        work = lambda folder: self._typed(FormFiles(folder), prepared, observed, stop)  # noqa: E731
+
+        def work(folder: Path) -> TypedForm:
+            return self._typed(FormFiles(folder), prepared, observed, stop)
+
         return {TYPED: self._runner.run(stage, work, stop)}
 
     def _then_observe(self, work: Callable[[Event], Forms], stop: Event) -> Forms:
