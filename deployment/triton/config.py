@@ -53,7 +53,8 @@ def data_type(dtype: str, tensor: str) -> Symbol:
 class TensorConfig:
     """An input or output. ``dims`` leaves the batch out where the model batches; -1 is a dynamic dimension.
 
-    Triton wants at least one dimension: an empty ``dims`` is written as ``[ 1 ]`` reshaped to ``[ ]``.
+    Triton wants at least one dimension: an empty ``dims`` is written as ``[ 1 ]`` reshaped to ``[ ]``, which it takes
+    of a model that batches only.
     """
 
     name: str

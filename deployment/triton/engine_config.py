@@ -44,6 +44,10 @@ def tensor_configs(specs: Sequence[TensorSpec], batch: int) -> tuple[TensorConfi
 
 
 def _dims(spec: TensorSpec, batch: int) -> tuple[int, ...]:
+    if not batch and not spec.shape:
+        # Triton's core refuses to reshape to [] where no batch stands before it. Of a scalar the ONNX Runtime backend
+        # takes [1] as it is (ValidateInputs in its onnxruntime.cc), and our Python backend reshapes it itself.
+        return (1,)
     shape = spec.shape[1:] if batch else spec.shape
     return tuple(dim if isinstance(dim, int) else -1 for dim in shape)
 

@@ -6,6 +6,7 @@ on a sample of the raw inputs, on one row and on two.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,6 +176,7 @@ def _part(
         raise BadInput("lies in a module", where=spec, expected="file.py:function, which goes into the repository")
     batch = inner.config.max_batch_size
     inside = f"user/{Path(place).name}"
+    scalars = [spec.name for spec in inputs if not spec.shape]
     config = TritonModel(
         name=name,
         backend="python",
@@ -183,7 +185,7 @@ def _part(
         max_batch_size=batch,
         filename="model.py",
         kind="KIND_CPU",
-        parameters={"file": inside, "function": function},
+        parameters={"file": inside, "function": function, "scalars": json.dumps(scalars)},
     )
     files = {"model.py": _FUNCTION_MODEL, inside: Path(place)}
     return ModelFolder(config, files, inner.engine, comment=_COMMENT, part=True)

@@ -35,7 +35,9 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"] / ENGINE
         self._engine = open_engine(folder, threads=_threads(config))
         names = [spec.name for spec in self._engine.inputs]
-        self._requests = JoinedRequests(self._engine.infer, names, int(config["max_batch_size"]) > 0, EngineError)
+        scalars = [spec.name for spec in self._engine.inputs if not spec.shape]
+        batches = int(config["max_batch_size"]) > 0
+        self._requests = JoinedRequests(self._engine.infer, names, batches, EngineError, scalars)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response per request, in order."""

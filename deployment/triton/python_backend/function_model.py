@@ -22,15 +22,17 @@ from engines.user_code import load_callable  # noqa: E402
 
 
 class TritonPythonModel:
-    """One instance of ``parameters.function`` of ``parameters.file``."""
+    """One instance of ``parameters.function`` of ``parameters.file``; ``parameters.scalars`` are the inputs without
+    dimensions, as JSON."""
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
-        file, function = (config["parameters"][key]["string_value"] for key in ("file", "function"))
+        file, function, scalars = (config["parameters"][key]["string_value"] for key in ("file", "function", "scalars"))
         folder = Path(args["model_repository"]) / args["model_version"]
         run = load_callable(f"{folder / file}:{function}")
         names = [tensor["name"] for tensor in config["input"]]
-        self._requests = JoinedRequests(run, names, int(config["max_batch_size"]) > 0, Exception)
+        batches = int(config["max_batch_size"]) > 0
+        self._requests = JoinedRequests(run, names, batches, Exception, json.loads(scalars))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response per request, in order."""

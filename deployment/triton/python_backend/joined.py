@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,17 @@ Run = Callable[[Feed], dict[str, Array]]
 
 class JoinedRequests:
     """Runs ``run`` on inputs ``names``; ``batches`` says whether axis 0 counts samples in all of them. What ``errors``
-    are raised becomes the answer to the request at fault."""
+    are raised becomes the answer to the request at fault.
 
-    def __init__(self, run: Run, names: Sequence[str], batches: bool, errors: type[Exception]) -> None:
+    ``scalars`` are inputs without dimensions, which come as ``[1]`` where the model does not batch: Triton has no tensor
+    without one. Outputs without go the same way.
+    """
+
+    def __init__(
+        self, run: Run, names: Sequence[str], batches: bool, errors: type[Exception], scalars: Collection[str] = ()
+    ) -> None:
         self._run, self._names, self._batches, self._errors = run, list(names), batches, errors
+        self._scalars = frozenset(scalars)
 
     def answer(self, requests: Sequence[Any]) -> list[Any]:
         """One response per request, in order. Requests of a batch have the same shapes but for axis 0: Triton's
@@ -33,7 +40,8 @@ class JoinedRequests:
         return [self._alone(feed) for feed in feeds]
 
     def _feed(self, request: Any) -> Feed:
-        return {name: from_triton(triton.get_input_tensor_by_name(request, name)) for name in self._names}
+        feed = {name: from_triton(triton.get_input_tensor_by_name(request, name)) for name in self._names}
+        return {name: array.reshape(()) if name in self._scalars else array for name, array in feed.items()}
 
     def _joined(self, feeds: Sequence[Feed]) -> list[Any]:
         outputs = self._run({name: np.concatenate([feed[name] for feed in feeds]) for name in self._names})
@@ -52,4 +60,4 @@ class JoinedRequests:
 
 
 def _response(outputs: dict[str, Array]) -> Any:
-    return triton.InferenceResponse([to_triton(name, array) for name, array in outputs.items()])
+    return triton.InferenceResponse([to_triton(name, np.atleast_1d(array)) for name, array in outputs.items()])

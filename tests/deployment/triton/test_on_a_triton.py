@@ -57,8 +57,27 @@ rows (float[n, 2] x, int64[n] first) => (float[n, 2] y, bool[n] high)
 INPUTS = (TensorSpec("x", "float32", ("n", 2), batch=True), TensorSpec("first", "int64", ("n",), batch=True))
 OUTPUTS = (TensorSpec("y", "float32", ("n", 2), batch=True), TensorSpec("high", "bool", ("n",), batch=True))
 PROFILE = ShapeProfile({"x": ShapeRange((1, 2), (4, 2), (8, 2)), "first": ShapeRange((1,), (4,), (8,))})
+STATEFUL = """
+<ir_version: 9, opset_import: ["" : 17]>
+step (float[1, 2] frame, float[1, 1, 2] state, int64 rate) => (float[1, 1, 2] next, float level) {
+  factor = Cast <to = 1> (rate)
+  scaled = Mul (frame, factor)
+  next = Add (state, scaled)
+  level = ReduceSum <keepdims = 0> (next)
+}
+"""
+STATEFUL_INPUTS = (
+    TensorSpec("frame", "float32", (1, 2)),
+    TensorSpec("state", "float32", (1, 1, 2)),
+    TensorSpec("rate", "int64", ()),
+)
+STATEFUL_OUTPUTS = (TensorSpec("next", "float32", (1, 1, 2)), TensorSpec("level", "float32", ()))
 FUNCTIONS = """
 import numpy as np
+
+def halved(feed):
+    assert feed["rate"].shape == ()
+    return {**feed, "frame": feed["frame"] / 2}
 
 def scale(feed):
     return {"x": feed["pixels"].astype(np.float32) / 32, "first": feed["row"].astype(np.int64)}
@@ -79,12 +98,13 @@ FEEDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("triton") / "rows.optimized"
+def written(
+    folder: Path, graph: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], profile: ShapeProfile
+) -> Path:
+    """A bundle of one engine for the CPU."""
     engine = folder / "engines" / "cpu"
     engine.mkdir(parents=True)
-    onnx.save(onnx.parser.parse_model(GRAPH), engine / "model.onnx")
+    onnx.save(onnx.parser.parse_model(graph), engine / "model.onnx")
     shutil.copy(engine / "model.onnx", folder / "model.onnx")
     EngineManifest(
         target="cpu",
@@ -95,11 +115,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file_digest=files_digest([engine / "model.onnx"]),
         bytes=(engine / "model.onnx").stat().st_size,
         precision="fp32",
-        profile=PROFILE,
-        inputs=INPUTS,
-        outputs=OUTPUTS,
+        profile=profile,
+        inputs=inputs,
+        outputs=outputs,
     ).save(engine)
     return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("triton") / "rows.optimized", GRAPH, INPUTS, OUTPUTS, PROFILE)
+
+
+@pytest.fixture(scope="module")
+def stateful(bundle: Path) -> Path:
+    folder = bundle.parent / "step.optimized"
+    return written(folder, STATEFUL, STATEFUL_INPUTS, STATEFUL_OUTPUTS, ShapeProfile({}))
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +140,16 @@ def engine(bundle: Path) -> Iterator[EngineBase]:
 
 
 @pytest.fixture(scope="module")
-def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerControl]:
+def server(bundle: Path, stateful: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerControl]:
     repository = tmp_path_factory.mktemp("repository")
     write_triton_repository(bundle, repository, name="rows", options=TritonOptions(backend=PYTHON))
     write_triton_repository(bundle, repository, name="native")  # for the backend that this server lacks
     write_triton_repository(bundle, repository, name="broken", options=TritonOptions(backend=PYTHON))
     write_triton_repository(
         bundle, repository, name="pixels", options=TritonOptions(backend=PYTHON), around=around(bundle)
+    )
+    write_triton_repository(
+        stateful, repository, name="step", options=TritonOptions(backend=PYTHON), around=halving(stateful)
     )
     (repository / "broken" / "1" / "engine" / "model.onnx").write_bytes(b"no graph")
     mark = f"test{os.getpid()}"  # other workers have servers, too
@@ -134,6 +168,29 @@ def around(bundle: Path, before: str = "scale", after: str = "best") -> Around:
     file.write_text(FUNCTIONS)
     raw = {"pixels": np.arange(10, dtype=np.uint8).reshape(5, 2), "row": np.arange(5, dtype=np.uint8)[:, None] % 3}
     return Around(f"{file}:{before}", f"{file}:{after}", {**raw, "row": raw["row"][:, 0]})
+
+
+def halving(bundle: Path) -> Around:
+    file = bundle.parent / "halving.py"
+    file.write_text(FUNCTIONS)
+    raw = {"frame": np.ones((1, 2), np.float32), "state": np.ones((1, 1, 2), np.float32), "rate": np.array(3)}
+    return Around(f"{file}:halved", "", raw)
+
+
+def test_scalars_and_a_state_that_clients_carry(server: ServerControl, stateful: Path, tmp_path: Path) -> None:
+    *_, ensemble = write_triton_repository(
+        stateful, tmp_path, name="step", options=TritonOptions(backend=PYTHON), around=halving(stateful)
+    )
+    assert ensemble.pipeline is not None
+    server.check_loaded("step")
+    with open_engine(stateful / "engines" / "cpu") as engine:
+        for name, own in (("step_model", engine), ("step", ensemble.pipeline.around(engine))):
+            feeds = [{**ensemble.pipeline.raw, "rate": np.array(rate)} for rate in (1, 5)]
+            for protocol, address in (("grpc", server.grpc), ("http", server.http)):
+                with served_engine(address, name, own, 0, protocol) as served:  # type: ignore[arg-type]
+                    found = check_answers(own, served, feeds, protocol)
+                    assert found.equal == 2, found.text
+                    assert served.infer(feeds[0])["level"].shape == ()
 
 
 def test_functions_of_the_users_run_before_and_after_the_engine(

@@ -123,6 +123,7 @@ def test_a_model_without_a_batch_axis_does_not_batch(
     assert config.max_batch_size == 0
     assert not config.HasField("dynamic_batching")
     assert list(config.input[0].dims) == [-1 if isinstance(dim, str) else dim for dim in inputs]
+    assert outputs or (list(config.output[0].dims), config.output[0].HasField("reshape")) == ([1], False)
     with pytest.raises(BadInput, match="does not batch"):
         write_triton_repository(bundle, tmp_path, name="other", options=TritonOptions(max_batch=4))
 
