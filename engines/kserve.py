@@ -91,7 +91,7 @@ class KserveEngine(EngineBase):
 
     def _input(self, name: str, array: Array) -> Any:
         tensor = self._library.InferInput(name, list(array.shape), self._types[name])
-        return tensor.set_data_from_numpy(np.ascontiguousarray(array))
+        return tensor.set_data_from_numpy(np.asarray(array, order="C"))
 
     def _output(self, answer: Any, name: str) -> Array:
         array: Array | None = answer.as_numpy(name)

@@ -30,8 +30,8 @@ def run_session(session: Any, feed: Feed, inputs: Sequence[TensorSpec], outputs:
 
 def _value(array: Array, spec: TensorSpec) -> Any:
     if spec.dtype != BFLOAT16:
-        return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-    bits = np.ascontiguousarray(array, spec.numpy_dtype()).view(np.uint16)
+        return ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
+    bits = np.asarray(array, spec.numpy_dtype(), order="C").view(np.uint16)
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _ONNX_BFLOAT16)
 
 

@@ -18,8 +18,8 @@ class JoinedRequests:
     """Runs ``run`` on inputs ``names``; ``batches`` says whether axis 0 counts samples in all of them. What ``errors``
     are raised becomes the answer to the request at fault.
 
-    ``scalars`` are inputs without dimensions, which come as ``[1]`` where the model does not batch: Triton has no tensor
-    without one. Outputs without go the same way.
+    ``scalars`` are inputs without dimensions, which come as ``[1]`` where the model does not batch: Triton has no
+    tensor without one. Outputs without go the same way.
     """
 
     def __init__(

@@ -115,10 +115,14 @@ def test_what_has_no_batch_runs_alone_and_outputs_are_chosen(library: Any, of_ki
     assert answer.as_numpy("total") is None
 
 
-def test_our_own_client_gives_what_the_engine_gives(doubling: Running, tmp_path: Path) -> None:
+def test_our_own_client_gives_what_the_engine_gives(doubling: Running, of_kinds: Running, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b", times(2))
     with KserveEngine.open(f"grpc://{doubling.grpc}/double") as remote, open_engine(bundle / "engines/cpu") as direct:
         np.testing.assert_array_equal(remote.infer({"x": X})["y"], direct.infer({"x": X})["y"])
+    for protocol, address in (("grpc", of_kinds.grpc), ("http", of_kinds.http)):
+        with KserveEngine.open(f"{protocol}://{address}/whole") as remote:
+            total = remote.infer({"x": X[0], "k": np.array(3)})["total"]
+            assert (total, total.shape) == (X[0].sum() + 12, ())
 
 
 def test_a_stream_answers_in_order_and_survives_a_refusal(doubling: Running) -> None:
