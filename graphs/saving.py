@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from graphs.external_data import external_data, mapped_weights, release_weights
+from graphs.external_data import external_data
 from graphs.files import unwritable
+from graphs.mapped_weights import mapped_weights, release_weights
 from graphs.staging import staged_file
 
 SINGLE_FILE_BYTES = 256_000_000

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from graphs.external_data import release_weights
+from graphs.mapped_weights import release_weights
 from graphs.saving import ONE_AT_A_TIME, SINGLE_FILE_BYTES, weight_bytes, writing
 
 _SMALL_BYTES = 1024

@@ -14,7 +14,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from graphs.errors import BadInput
-from graphs.external_data import check_external_data, load_small, settle_constants
+from graphs.external_data import check_external_data
+from graphs.mapped_weights import load_small, settle_constants
 from graphs.model_files import model_bytes, model_digest, read_message
 from graphs.node_names import name_nodes
 from optimizer.importing.batchwise import count_steps_first

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 from graphs.staging import staged
+from tests.end_to_end.conftest import environment
 
 
 def save_external(folder: Path, location: str = "weights.bin") -> Path:
@@ -41,6 +44,19 @@ def test_cpu_engine_is_placed_described_and_runs(matmul_model: Path, tmp_path: P
     with open_engine(tmp_path / "engines" / "cpu") as engine:
         assert engine.inputs == manifest.inputs
         assert engine.infer({"x": np.zeros((1, 4), np.float32)})["y"].shape == (1, 8)
+
+
+def test_a_process_that_runs_an_engine_loads_no_library_of_graphs(matmul_model: Path, tmp_path: Path) -> None:
+    """``onnx_ir`` brings sympy: half a second, of each process that measures, verifies or serves."""
+    build_cpu(matmul_model, tmp_path / "cpu")
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from engines.open import open_engine\n"
+        "with open_engine(Path(sys.argv[1])) as engine: engine.infer({'x': np.zeros((1, 4), np.float32)})\n"
+        "print({'onnx_ir', 'onnxscript', 'sympy', 'matplotlib'} & set(sys.modules))"
+    )
+    given = [sys.executable, "-c", code, str(tmp_path / "cpu")]
+    done = subprocess.run(given, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "data/weights.bin"])
