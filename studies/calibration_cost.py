@@ -32,9 +32,9 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.macs import count_macs
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator, KnownEnds
+from optimizer.quantization.codes.scheme import TENSORRT, for_this_cpu
+from optimizer.quantization.observing.calibrating import Calibrator, KnownEnds
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.scheme import TENSORRT, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.stages.forms.calibrated import AUTO_METHODS
 

@@ -22,18 +22,18 @@ from graphs.errors import first_few
 from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
 from optimizer.precision import PrecisionPlan
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.candidates import Candidate, choose
 from optimizer.quantization.choices import Choices, Rewrites
+from optimizer.quantization.choosing.candidates import Candidate, choose
+from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.transforms import Transform
-from optimizer.quantization.judging import Judge, in_db
-from optimizer.quantization.placement import place
+from optimizer.quantization.judging.judge import Judge, in_db
+from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.observing.sampling import Samples, divided, spread
+from optimizer.quantization.placement.place import place
 from optimizer.quantization.prepared import Prepared
-from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
-from optimizer.quantization.sampling import Samples, divided, spread
-from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings, placed
 
 MOVED = 1.25

@@ -12,7 +12,7 @@ from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.weights import as_float32, per_channel
+from optimizer.quantization.codes.weights import as_float32, per_channel
 
 Edit = Callable[[Floats], Floats]
 

@@ -13,8 +13,10 @@ from engines.engine import Feed
 from optimizer.asked_plan import AskedPlan
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.quantization.candidates import JUDGED_MACS, Candidate
 from optimizer.quantization.choices import Choices, Rewrites
+from optimizer.quantization.choosing.candidates import JUDGED_MACS, Candidate
+from optimizer.quantization.choosing.sweeps import measure_all
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.corrections.fallback import (
     Allowance,
@@ -24,11 +26,9 @@ from optimizer.quantization.corrections.fallback import (
 )
 from optimizer.quantization.corrections.rounding import correct_biases
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.judging import CLEARLY, Judge, in_db
-from optimizer.quantization.scheme import Scheme
+from optimizer.quantization.judging.judge import CLEARLY, Judge, in_db
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
-from optimizer.quantization.sweeps import measure_all
 
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8. Chosen."""

@@ -16,15 +16,15 @@ from engines.engine import Feed
 from graphs.files import read_record, write_record
 from graphs.number_types import Codes
 from graphs.saving import save_model
-from optimizer.quantization.candidates import Candidate
 from optimizer.quantization.choices import Rewrites
+from optimizer.quantization.choosing.candidates import Candidate
+from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.judging import Judge
+from optimizer.quantization.judging.judge import Judge
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.settings import QuantizeSettings, placed
-from optimizer.quantization.weights import QuantizedWeight, WeightScales
 
 _MODEL, _RECORD, _WEIGHTS = "float.onnx", "prepared.json", "weights.npz"
 

@@ -13,23 +13,23 @@ from engines.engine import Feed
 from engines.onnxruntime.integer_products import FULL
 from optimizer.attempt import attempt
 from optimizer.corrections import Correction, left_out
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.candidates import choose
-from optimizer.quantization.capture import rough_table
 from optimizer.quantization.choices import ChannelTransform, Rewrites
+from optimizer.quantization.choosing.candidates import choose
+from optimizer.quantization.choosing.float_results import float_results
+from optimizer.quantization.choosing.sweeps import measure_as_needed
+from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches, joined
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.float_results import float_results
-from optimizer.quantization.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
-from optimizer.quantization.judging import Judge
-from optimizer.quantization.placement import place
+from optimizer.quantization.judging.judge import Judge
+from optimizer.quantization.judging.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.observing.capture import rough_table
+from optimizer.quantization.observing.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
+from optimizer.quantization.observing.sampling import Samples, divided, spread
+from optimizer.quantization.placement.place import place
 from optimizer.quantization.prepared import GOOD_ENOUGH, Prepared, QuantizedModel
-from optimizer.quantization.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
-from optimizer.quantization.sampling import Samples, divided, spread
-from optimizer.quantization.scheme import TENSORRT
 from optimizer.quantization.settings import QuantizeSettings, placed
-from optimizer.quantization.sweeps import measure_as_needed
 from optimizer.quantization.weight_only.prepare import prepare_weights
 
 

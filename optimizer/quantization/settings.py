@@ -9,13 +9,13 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from optimizer.corrections import ALL, Correction
+from optimizer.quantization.codes.scheme import TENSORRT, Scheme
+from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.placement import place
-from optimizer.quantization.qdq import insert
-from optimizer.quantization.scheme import TENSORRT, Scheme
-from optimizer.quantization.weights import QuantizedWeight, WeightScales
+from optimizer.quantization.insertion.qdq import insert
+from optimizer.quantization.placement.insertion_points import Placement
+from optimizer.quantization.placement.place import place
+from optimizer.quantization.placement.place_for_cpu import place_for_cpu
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A weighted op's weight as the matrix that multiplies the rows of ``quantization.patches``."""
+"""A weighted op's weight as the matrix that multiplies the rows of ``quantization.observing.patches``."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from engines.targets.target import Target
 from graphs.weighted import is_weighted
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype
-from optimizer.quantization.formats import formats_of
-from optimizer.quantization.scheme import SCHEMES
+from optimizer.quantization.codes.scheme import SCHEMES
+from optimizer.quantization.placement.formats import formats_of
 from optimizer.settings import Precision
 from optimizer.typed.graph import type_by_structure
 

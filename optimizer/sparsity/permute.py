@@ -12,7 +12,7 @@ from graphs.constants import Array, constant_tensor
 from graphs.edits import GraphEdits, drop_if_unread
 from graphs.lazy_tensors import lazily
 from graphs.number_types import Floats
-from optimizer.quantization.weights import as_float32
+from optimizer.quantization.codes.weights import as_float32
 from optimizer.sparsity.axes import Axis, size_of
 from optimizer.sparsity.eligible import SparseWeight, survey
 from optimizer.sparsity.joined_axes import joined_axes

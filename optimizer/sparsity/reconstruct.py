@@ -28,9 +28,9 @@ from graphs.taps import exposed
 from graphs.weighted import WeightedOp, output_axis
 from optimizer.attempt import attempt
 from optimizer.quantization.channels import add_to_bias, can_add_bias
-from optimizer.quantization.chunks import in_chunks
-from optimizer.quantization.patches import geometry, sample_rows
-from optimizer.quantization.weights import as_float32
+from optimizer.quantization.codes.weights import as_float32
+from optimizer.quantization.observing.chunks import in_chunks
+from optimizer.quantization.observing.patches import geometry, sample_rows
 from optimizer.reconstruction.layout import as_rows, as_tensor, fours_of
 from optimizer.reconstruction.moments import MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped

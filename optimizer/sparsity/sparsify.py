@@ -13,10 +13,10 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from graphs.number_types import Floats
 from optimizer.attempt import attempt
-from optimizer.quantization.capture import observe
-from optimizer.quantization.judging import Judge, in_db
-from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
-from optimizer.quantization.sampling import spread
+from optimizer.quantization.judging.judge import Judge, in_db
+from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.observing.capture import observe
+from optimizer.quantization.observing.sampling import spread
 from optimizer.sparsity.eligible import PRUNED, SparseWeight, survey
 from optimizer.sparsity.magnitude import PruneTwoFour
 from optimizer.sparsity.permute import ChannelSet, PermuteChannels, channel_sets

@@ -18,12 +18,12 @@ from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.minimal_casts import MinimalCasts
 from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.choices import Choices
-from optimizer.quantization.placement import place
+from optimizer.quantization.insertion.biases import keep_biases_apart
+from optimizer.quantization.insertion.qdq import insert
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.placement.place import place
 from optimizer.quantization.prepared import QuantizedModel
-from optimizer.quantization.qdq import insert
 from optimizer.quantization.quantize import quantize
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
-from optimizer.quantization.scheme import CPU_INT4, SCHEMES, TENSORRT, Scheme, for_this_cpu
+from optimizer.quantization.codes.scheme import CPU_INT4, SCHEMES, TENSORRT, Scheme, for_this_cpu
 from optimizer.settings import Precision
 
 

@@ -26,7 +26,7 @@ from graphs.saving import save_model
 from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.calibrated import AUTO_METHODS
 from studies.baselines.names import MODELS

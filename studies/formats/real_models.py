@@ -21,8 +21,8 @@ from graphs.macs import count_macs
 from graphs.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from graphs.files import read_json, write_json
 from optimizer.importing import import_model
-from optimizer.quantization.sampling import spread
+from optimizer.quantization.observing.sampling import spread
 from optimizer.settings import Precision
 from studies.baselines.task import load_task
 from studies.formats import real_models, weights_alone

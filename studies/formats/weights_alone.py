@@ -23,11 +23,11 @@ from graphs.macs import count_macs
 from graphs.saving import save_model
 from optimizer.corrections import ALL, Correction
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import INT4_WEIGHTS, INT8_WEIGHTS, Scheme
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.placement import place
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.placement.place import place
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.scheme import INT4_WEIGHTS, INT8_WEIGHTS, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 
 _KEPT = frozenset({Correction.FALLBACK})

@@ -20,8 +20,8 @@ from graphs.macs import count_macs
 from graphs.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import TENSORRT
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.simulation.run import simulated
 from optimizer.sparsity.claims import confirmed

@@ -29,7 +29,7 @@ from graphs.tensorrt8.lint import lint_tensorrt8
 from optimizer.demo import fashion
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.simulation.run import simulated
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.calibrated import AUTO_METHODS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from calibration.table import TensorRange
 from engines.onnxruntime.graph import running
 from graphs.number_types import E2M1, E4M3, INT4, INT8, NumberType
-from optimizer.quantization.scheme import FP8, TENSORRT
+from optimizer.quantization.codes.scheme import FP8, TENSORRT
 
 ALL = [INT8, INT4, E4M3, E2M1]
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -20,8 +20,8 @@ from optimizer.quantization.channels import (
     scale_inputs,
     scale_outputs,
 )
+from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import as_float32
 
 _UNBOUNDED = 1e30
 """Upper bounds from here on are none: exporters write float32's largest value. Chosen."""

@@ -29,22 +29,22 @@ from engines.engine import Feed
 from graphs.edits import GraphEdits, values_by_name
 from graphs.number_types import CODE_MAX, Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.affine import Affine
-from optimizer.quantization.capture import Channels, capture_channels
 from optimizer.quantization.channels import (
     can_add_bias,
     contraction,
     contraction_inputs,
     unpadded,
 )
-from optimizer.quantization.chunks import in_chunks
+from optimizer.quantization.codes.affine import Affine
+from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme
+from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
-from optimizer.quantization.insertion_points import ActivationPoint
-from optimizer.quantization.noise import decibels
+from optimizer.quantization.judging.noise import decibels
+from optimizer.quantization.observing.capture import Channels, capture_channels
+from optimizer.quantization.observing.chunks import in_chunks
+from optimizer.quantization.placement.insertion_points import ActivationPoint
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.scheme import TENSORRT, ActivationScheme
-from optimizer.quantization.weights import as_float32
 
 ROWS = 4096
 """Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers. Chosen."""

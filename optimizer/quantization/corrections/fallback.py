@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.quantization.corrections.sensitivity import Sensitivity
-from optimizer.quantization.noise import decibels
+from optimizer.quantization.judging.noise import decibels
 
 LEAST_PART = 0.01
 """Ops that cause less of the noise than this are not worth a change of precision. Chosen."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from engines.engine import Array, Feed
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp, group
-from optimizer.quantization.capture import observe
-from optimizer.quantization.chunks import in_chunks
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.patches import geometry, sample_rows
+from optimizer.quantization.observing.capture import observe
+from optimizer.quantization.observing.chunks import in_chunks
+from optimizer.quantization.observing.patches import geometry, sample_rows
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
 
 MAX_REDUCTION = 4608

@@ -19,10 +19,10 @@ from engines.parallel import in_parallel
 from graphs.edits import values_by_name
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
+from optimizer.quantization.codes.scheme import ActivationScheme
+from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.scheme import ActivationScheme
-from optimizer.quantization.weights import as_float32
+from optimizer.quantization.placement.insertion_points import Placement
 
 Errors: TypeAlias = "dict[float, float]"
 """Squared error at ops' outputs by the fraction of the calibrated threshold."""

@@ -20,14 +20,14 @@ from graphs.edits import GraphEdits
 from graphs.number_types import Floats, NumberType
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
-from optimizer.quantization.affine import Quantizer
 from optimizer.quantization.channels import add_to_bias, can_add_bias
+from optimizer.quantization.codes.affine import Quantizer
+from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
 from optimizer.quantization.corrections.input_rows import InputRows, solvable
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.noise import decibels
+from optimizer.quantization.judging.noise import decibels
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.weights import QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.reconstruction.layout import as_rows, as_tensor
 from optimizer.reconstruction.moments import Means, Moments
 

@@ -21,10 +21,10 @@ from graphs.edits import values_by_name
 from graphs.segments import tail
 from graphs.shapes import nominal_bytes
 from graphs.taps import exposed
+from optimizer.quantization.codes.weights import QuantizedWeight, ScaleSearch, WeightScales
 from optimizer.quantization.corrections.switches import with_switches
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.noise import Powers, decibels, noise_of, powers
-from optimizer.quantization.weights import QuantizedWeight, ScaleSearch, WeightScales
+from optimizer.quantization.judging.noise import Powers, decibels, noise_of, powers
+from optimizer.quantization.placement.insertion_points import Placement
 
 MEASURED_MACS = 1e11
 """Multiply-accumulates one sensitivity sweep may spend; decides how many samples each op is measured on."""

@@ -11,11 +11,11 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from graphs.edits import GraphEdits, dtype_of, values_by_name
 from graphs.number_types import Floats
-from optimizer.quantization.block_weights import quantized_in_blocks, rounded_in_blocks, weight_values
-from optimizer.quantization.insertion_points import Placement, Use, WeightPoint
-from optimizer.quantization.qdq import quantizing_pair
-from optimizer.quantization.scheme import FP8, ActivationScheme, Parameters
-from optimizer.quantization.weights import QuantizedWeight, ScaleSearch, as_float32, quantize
+from optimizer.quantization.codes.scheme import FP8, ActivationScheme, Parameters
+from optimizer.quantization.codes.weights import QuantizedWeight, ScaleSearch, as_float32, quantize
+from optimizer.quantization.insertion.block_weights import quantized_in_blocks, rounded_in_blocks, weight_values
+from optimizer.quantization.insertion.qdq import quantizing_pair
+from optimizer.quantization.placement.insertion_points import Placement, Use, WeightPoint
 
 SWITCHES = "enginewright/switches"
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphs.number_types import CODE_MAX, Floats
-from optimizer.quantization.affine import FRACTIONS
-from optimizer.quantization.capture import Channels
+from optimizer.quantization.codes.affine import FRACTIONS
+from optimizer.quantization.observing.capture import Channels
 
 ALPHAS = (0.35, 0.5, 0.65, 0.8)
 """SmoothQuant's migration strengths (Xiao et al. 2023 search 0.3 to 0.9): the part of an outlier that weights take."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graphs.weighted import WeightedOp
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.rules.catalogue import Rule
-from optimizer.quantization.scheme import Scheme
 
 SMALLEST_WEIGHT = 1 << 14
 """Elements below which a weight is not worth storing as codes for its bytes alone: 32 KiB in FP16, where the kernel's

@@ -16,8 +16,8 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.capture import observe
-from optimizer.quantization.chunks import in_chunks
+from optimizer.quantization.observing.capture import observe
+from optimizer.quantization.observing.chunks import in_chunks
 
 HELD_BYTES = 512 << 20
 """Moments held at once; more tensors take another pass over the samples. Chosen."""

@@ -14,19 +14,19 @@ from engines.engine import Feed
 from graphs.weighted import WeightedOp
 from optimizer.attempt import attempt
 from optimizer.corrections import Correction
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.candidates import JUDGED_MACS, Candidate
+from optimizer.quantization.choosing.candidates import JUDGED_MACS, Candidate
+from optimizer.quantization.codes.weights import WeightScales, as_float32
 from optimizer.quantization.corrections.rounding import Rounding
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.judging import Judge, in_db
-from optimizer.quantization.noise import decibels
-from optimizer.quantization.rewriting import PROOF_FEEDS, Step, rewritten
-from optimizer.quantization.sampling import Samples, spread
+from optimizer.quantization.judging.judge import Judge, in_db
+from optimizer.quantization.judging.noise import decibels
+from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.observing.sampling import Samples, spread
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.settings import QuantizeSettings, placed
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments
 from optimizer.quantization.weight_only.rounding import as_weight, plainly, rounded
 from optimizer.quantization.weight_only.scaling import ScaleInputs, codes_by_node, readers_of
-from optimizer.quantization.weights import WeightScales, as_float32
 from optimizer.reconstruction.layout import as_rows
 
 FEW_BITS = 4

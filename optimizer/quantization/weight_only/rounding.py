@@ -12,11 +12,11 @@ import numpy as np
 
 from graphs.number_types import Codes, Floats
 from graphs.weighted import WeightedOp, reduction_axis
-from optimizer.quantization.blocks import codes_of, expanded, plain_scales, search_scales, values_of
+from optimizer.quantization.codes.blocks import codes_of, expanded, plain_scales, search_scales, values_of
+from optimizer.quantization.codes.scheme import WeightScheme
+from optimizer.quantization.codes.weights import QuantizedWeight
 from optimizer.quantization.corrections.gptq import gptq
-from optimizer.quantization.scheme import WeightScheme
 from optimizer.quantization.weight_only.moments import InputMoments, squared_error
-from optimizer.quantization.weights import QuantizedWeight
 from optimizer.reconstruction.moments import Moments
 
 WORTH = 0.97

@@ -18,14 +18,14 @@ from engines.engine import Feed
 from graphs.edits import GraphEdits, values_by_name
 from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
-from optimizer.quantization.blocks import codes_of, search_scales, values_of
+from optimizer.quantization.codes.blocks import codes_of, search_scales, values_of
+from optimizer.quantization.codes.scheme import WeightScheme
+from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
-from optimizer.quantization.insertion_points import Placement
-from optimizer.quantization.noise import decibels
+from optimizer.quantization.judging.noise import decibels
+from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
-from optimizer.quantization.scheme import WeightScheme
 from optimizer.quantization.weight_only.moments import InputMoments, input_moments, squared_error
-from optimizer.quantization.weights import as_float32
 from optimizer.reconstruction.layout import as_rows
 
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

@@ -12,11 +12,11 @@ from optimizer.asked_plan import AskedPlan
 from optimizer.events import Detail, Events
 from optimizer.kept import Kept
 from optimizer.quantization.again import Again, Known, prepare_again
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.observing.sampling import divided
 from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
-from optimizer.quantization.sampling import divided
-from optimizer.quantization.scheme import Scheme
 from optimizer.stages.forms.calibrated import calibrator_of, settings_of, until_stopped
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.typed_forms import TypedForm

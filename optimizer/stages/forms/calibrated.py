@@ -9,12 +9,12 @@ from threading import Event
 
 from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.events import Detail, Events, Progress
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import Scheme
+from optimizer.quantization.observing.calibrating import Calibrator
+from optimizer.quantization.observing.sampling import divided
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.sampling import divided
-from optimizer.quantization.scheme import Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.job import Cleaned, Job

@@ -12,7 +12,7 @@ from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.floats import WithoutQuantization
-from optimizer.quantization.calibrating import KnownEnds
+from optimizer.quantization.observing.calibrating import KnownEnds
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.record import NodeSparsity, recorded
 from optimizer.stages.forms.sparse import SparseGraph

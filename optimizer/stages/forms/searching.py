@@ -10,9 +10,9 @@ from pathlib import Path
 
 from optimizer.events import Events, Progress
 from optimizer.precision import Dtype
+from optimizer.quantization.codes.scheme import SCHEMES
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.prepared import Prepared, QuantizedModel
-from optimizer.quantization.scheme import SCHEMES
 from optimizer.search.costs import Costs
 from optimizer.search.frontier import FLOAT, Format, Moves, Step, Table, to_float
 from optimizer.search.narrowing import LOOKS, Aim, Narrowing, Outcome, spread

@@ -16,8 +16,8 @@ from graphs.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.corrections import Correction
 from optimizer.events import Detail, Events, Progress
-from optimizer.quantization.judging import Judge
-from optimizer.quantization.sampling import spread
+from optimizer.quantization.judging.judge import Judge
+from optimizer.quantization.observing.sampling import spread
 from optimizer.sparsity.record import DENSE, NodeSparsity
 from optimizer.sparsity.restore import restored
 from optimizer.sparsity.sparsify import How, sparsify

@@ -29,9 +29,9 @@ from graphs.stored import keeping_weights
 from optimizer.events import Events
 from optimizer.passes.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.prepared import Prepared, QuantizedModel
-from optimizer.quantization.scheme import Scheme
 from optimizer.search.narrowing import LOOKS
 from optimizer.settings import Precision
 from optimizer.stages.forms.accuracy_check import AccuracyChecker

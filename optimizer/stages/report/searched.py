@@ -10,7 +10,7 @@ from benchmarks.report.budget import BudgetSummary, PrecisionSearch, Verdict
 from engines.targets.target import CPU
 from graphs.files import write_json
 from optimizer.bundle import PLANS
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.search.record import SearchRecord
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.typed_forms import TypedForms

@@ -19,7 +19,7 @@ from studies.baselines.tool import Request
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from optimizer.quantization.calibrating import Calibrator
+    from optimizer.quantization.observing.calibrating import Calibrator
     from optimizer.quantization.settings import QuantizeSettings
 
 
@@ -37,7 +37,7 @@ class Enginewright:
         from graphs.saving import save_model
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
-        from optimizer.quantization.calibrating import Calibrator
+        from optimizer.quantization.observing.calibrating import Calibrator
         from optimizer.stages.data.inputs import model_inputs
         from optimizer.stages.forms.calibrated import AUTO_METHODS
 
@@ -53,7 +53,7 @@ class Enginewright:
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
         from graphs.macs import count_macs
-        from optimizer.quantization.scheme import TENSORRT, for_this_cpu
+        from optimizer.quantization.codes.scheme import TENSORRT, for_this_cpu
         from optimizer.quantization.settings import QuantizeSettings
 
         costs = count_macs(model, {name: array.shape for name, array in feed.items()})

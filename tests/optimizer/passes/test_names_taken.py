@@ -18,10 +18,10 @@ from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.passes.signed_codes import SignedCodes
 from optimizer.passes.unroll_step import UnrollSingleStep
-from optimizer.quantization.cpu_placement import place_for_cpu
-from optimizer.quantization.placement import place
-from optimizer.quantization.qdq import insert
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT
+from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT
+from optimizer.quantization.insertion.qdq import insert
+from optimizer.quantization.placement.place import place
+from optimizer.quantization.placement.place_for_cpu import place_for_cpu
 from optimizer.simulation.extremes import Extremes
 from optimizer.simulation.float_twin import float_twin
 from optimizer.sparsity.magnitude import PruneTwoFour

@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.passes.unroll_step import RECURRENT, UnrollSingleStep
-from optimizer.quantization.placement import place
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import TENSORRT
+from optimizer.quantization.placement.place import place
 
 WEIGHTS = {"w": (1, 128, 24), "r": (1, 128, 32), "b": (1, 256)}
 

@@ -7,12 +7,12 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.noise import relative_noise
+from optimizer.quantization.judging.noise import relative_noise
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.prepared import QuantizedModel
 from optimizer.quantization.quantize import quantize
-from optimizer.quantization.scheme import Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import normal
 

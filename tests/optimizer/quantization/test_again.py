@@ -12,13 +12,13 @@ from engines.engine import Feed
 from optimizer.precision import Dtype
 from optimizer.quantization import again
 from optimizer.quantization.again import Known, prepare_again
-from optimizer.quantization.calibrating import Calibrator
 from optimizer.quantization.choices import ChannelTransform, Rewrites
+from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.corrections.fallback import Allowance
-from optimizer.quantization.judging import Judge
+from optimizer.quantization.judging.judge import Judge
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import (
     TWO_CONVOLUTIONS,

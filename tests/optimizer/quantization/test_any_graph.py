@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
+from optimizer.quantization.codes.scheme import TENSORRT, Scheme, for_this_cpu
 from tests.optimizer.quantization.models import HEAD, conv_weight, normal, parse, shared_along_two_axes, spread
 from tests.optimizer.quantization.running import answers, feeds_for, quantized, sqnr_db
 

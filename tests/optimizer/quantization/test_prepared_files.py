@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import (
     TWO_CONVOLUTIONS,

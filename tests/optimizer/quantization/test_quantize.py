@@ -13,11 +13,11 @@ import pytest
 
 from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.quantize import prepare, quantize
-from optimizer.quantization.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.settings import QuantizeSettings
 from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, normed, parse
 

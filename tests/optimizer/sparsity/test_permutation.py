@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.quantization.rewriting import Step, rewritten
+from optimizer.quantization.judging.rewriting import Step, rewritten
 from optimizer.sparsity import permute
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.permutation import best_order

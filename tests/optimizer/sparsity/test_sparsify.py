@@ -14,7 +14,7 @@ from graphs.errors import BadInput
 from graphs.saving import save_model
 from graphs.two_four import is_two_four, two_four_products, weight_of
 from optimizer.equivalence import Answers
-from optimizer.quantization.judging import Judge
+from optimizer.quantization.judging.judge import Judge
 from optimizer.settings import Sparsity
 from optimizer.sparsity import reconstruct, stored
 from optimizer.sparsity.claims import confirmed

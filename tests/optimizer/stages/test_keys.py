@@ -11,7 +11,7 @@ import pytest
 
 from engines.batching import Batching
 from engines.profile import ShapeProfile
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.settings import Precision, Settings, Sparsity
 from optimizer.stages import keys
 from optimizer.stages.job import Cleaned

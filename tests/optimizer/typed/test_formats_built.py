@@ -17,7 +17,7 @@ from engines.targets.target import TARGETS
 from engines.tensorrt.library import installed
 from graphs.lint import lint
 from graphs.saving import save_model
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.simulation.run import simulated

@@ -11,12 +11,12 @@ import pytest
 
 from optimizer.asked_plan import BY_THE_PLAN, AskedPlan
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.quantization.calibrating import Calibrator
+from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.quantize import prepare
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.graph import GraphTyper, TypedGraph

@@ -8,8 +8,8 @@ import pytest
 
 from engines.onnxruntime.graph import simulated_outputs
 from optimizer.precision import Dtype
-from optimizer.quantization.calibrating import Calibrator
-from optimizer.quantization.scheme import ONNXRUNTIME, TENSORRT, Scheme
+from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
+from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision
 from optimizer.typed.graph import type_by_structure, type_graph

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from engines.engine import TensorSpec
 from optimizer.passes.half_precision import HalfPrecision
-from optimizer.quantization.biases import keep_biases_apart
-from optimizer.quantization.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import TENSORRT
+from optimizer.quantization.insertion.biases import keep_biases_apart
 from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from tests.optimizer.quantization.models import biased
 from tests.optimizer.quantization.running import feeds_for, quantized

@@ -1,0 +1,1 @@
+"""What is decided by measuring it on samples: range tables, roundings, errors of single ops, results left in float."""

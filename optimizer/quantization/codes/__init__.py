@@ -1,0 +1,1 @@
+"""How values become codes: number formats and schemes, scales of weights, blocks of weights."""
