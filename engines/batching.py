@@ -54,6 +54,14 @@ def row(feed: Feed, batched: Sequence[str], start: int, count: int = 1) -> dict[
     return {name: array[start : start + count] if name in batched else array for name, array in feed.items()}
 
 
+def rows_of(feed: Feed, batched: Sequence[str]) -> int:
+    """Samples in ``feed``: the rows in which the inputs ``batched`` agree; 0 where they do not, or something is missing
+    or no array, which an engine is to refuse, or to broadcast.
+    """
+    rows = {array.shape[0] if isinstance(array := feed.get(name), np.ndarray) and array.ndim else 0 for name in batched}
+    return rows.pop() if len(rows) == 1 else 0
+
+
 def may_join(first: Feed, second: Feed, batched: Sequence[str]) -> bool:
     """Whether two feeds fit into one: equal shapes behind axis 0, and inputs that are not batched equal in value."""
     return all(

@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from engines.batching import batched_names, row
+from engines.batching import batched_names, row, rows_of
 from engines.engine import Array, Engine, EngineBase, Feed
+from engines.parallel import in_turn
 from engines.profile import ShapeProfile
 
 
@@ -30,25 +31,29 @@ def largest_batch(engine: Engine) -> int | None:
 
 class InPortions(EngineBase):
     """``engine``, which is fed at most as many samples at a time as ``profiles`` go up to, and at least as many as they
-    begin at: a portion that is shorter is filled up with its last sample, whose answers are dropped.
+    begin at: a portion that is shorter is filled up with its last sample, whose answers are dropped. ``workers``
+    portions run at a time, and a feed is divided among so many: for an engine that uses one core.
 
     Closing it closes ``engine``. Where samples cannot be joined, or some output does not count them, feeds go through
     as they are.
     """
 
-    def __init__(self, engine: EngineBase, profiles: Sequence[ShapeProfile]) -> None:
+    def __init__(self, engine: EngineBase, profiles: Sequence[ShapeProfile], workers: int = 1) -> None:
         self._engine, self._inputs, self._outputs = engine, engine.inputs, engine.outputs
         self._names = batched_names(engine.inputs) if all(spec.batched for spec in engine.outputs) else ()
         ranges = [profile.inputs[name] for profile in profiles for name in self._names if name in profile.inputs]
         self._least = min((shapes.min[0] for shapes in ranges), default=1)
         self._most = max((shapes.max[0] for shapes in ranges), default=0)
+        self._workers = workers
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """See ``Engine.infer``."""
-        total = feed[self._names[0]].shape[0] if self._names else 0
-        if not self._most or self._least <= total <= self._most:
+        total = rows_of(feed, self._names)
+        size = min(self._most, max(-(-total // self._workers), self._least))
+        if not self._most or not total or self._least <= total <= size:
             return self._engine.infer(feed)
-        parts = [self._portion(feed, start, min(self._most, total - start)) for start in range(0, total, self._most)]
+        starts = range(0, total, size)
+        parts = list(in_turn(lambda at: self._portion(feed, at, min(size, total - at)), starts, self._workers))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _portion(self, feed: Feed, start: int, count: int) -> dict[str, Array]:

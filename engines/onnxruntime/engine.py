@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ class OnnxRuntimeEngine(EngineBase):
         self._outputs = tensor_specs(self._session.get_outputs(), self._where)
         self._output_names = [spec.name for spec in self._outputs]
         self._check = FeedCheck(self._inputs, self._where, unchecked=_CONVERTED)
+        self._on_one_core = partial(
+            OnnxRuntimeEngine,
+            model,
+            threads=1,
+            fuse_qdq=fuse_qdq,
+            float_products=float_products,
+            memory_pattern=memory_pattern,
+            lean=lean,
+            large=large,
+            provider=provider,
+        )
+
+    def on_one_core(self) -> OnnxRuntimeEngine:
+        """The same model in another session, whose runs use one core each; a model's file must still be there."""
+        engine = self._on_one_core()
+        engine.learn(self._inputs, self._outputs)
+        return engine
 
     def infer(self, feed: Feed) -> dict[str, Array]:
         """Run once; every output by name. Raises ``EngineError`` naming the input that does not fit."""

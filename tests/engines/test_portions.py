@@ -38,6 +38,17 @@ def test_an_engine_is_fed_what_its_profile_covers(rows_fed: int, fed: list[int])
     assert inner.fed == fed
 
 
+@pytest.mark.parametrize(("rows_fed", "fed"), [(1, [1]), (3, [1, 2]), (8, [4, 4]), (13, [1, 4, 4, 4])])
+def test_a_feed_is_divided_among_the_workers(rows_fed: int, fed: list[int]) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }'
+    inner = Counting(onnx.parser.parse_model(text).SerializeToString(), threads=1)
+    inner.learn([TensorSpec("x", "float32", ("N", 3), batch=True)])
+    values = np.random.default_rng(0).standard_normal((rows_fed, 3)).astype(np.float32)
+    with InPortions(inner, [ShapeProfile({"x": ShapeRange((1, 3), (4, 3), (4, 3))})], workers=2) as engine:
+        np.testing.assert_array_equal(engine.infer({"x": values})["y"], np.maximum(values, 0))
+    assert sorted(inner.fed) == fed
+
+
 def test_feeds_of_an_engine_whose_output_counts_no_samples_go_through_as_they_are() -> None:
     inner = Counting(onnx.parser.parse_model(MODEL).SerializeToString(), threads=1)
     inner.learn([TensorSpec("x", "float32", ("N", 3), batch=True)], [TensorSpec("s", "float32", (), batch=False)])

@@ -20,10 +20,10 @@ from calibration.source import SampleSource, batches
 from engines.batching import Batching
 from engines.engine import Engine, EngineBase, Feed
 from engines.errors import EngineError
+from engines.onnxruntime.divided import DividedEngine
 from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
-from engines.portions import InPortions
-from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import in_a_line
+from graphs.model_files import model_bytes
 from optimizer.simulation.run import simulated
 from optimizer.stages.forms.recorded import KEPT_BYTES, RecordedEngine
 
@@ -31,11 +31,6 @@ BATCH = 8
 """Held-back samples run together, where axis 0 counts them: more is hardly faster on a CPU. Chosen."""
 PLAIN_LOSS_DB = 1.0
 """dB that ONNX Runtime's default session may be below its session without fusions, before a warning says so. Chosen."""
-AT_ONCE = 32
-"""Samples that the user's metric has simulated at once at most, of as many as it feeds: the many passes of a simulation
-over results then find them in the processor's caches. The demo, fed 250 at once, takes 17 % less time (250: 6.5 s for
-10,000 images on one core, 100: 6.2, 32: 5.3, 8: 5.9); the answers are the same.
-"""
 ALIKE_DB = 60.0
 """SQNR from which two answers count as alike: more is the rounding of float16. Chosen."""
 
@@ -116,9 +111,9 @@ class AccuracyChecker:
 
     def check(self, form: BackendForm) -> AccuracyCheck:
         """Run the form and FP32 side by side and judge the form by the budget."""
-        opened = simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
+        opened = self._simulated(form.path) if form.simulated else OnnxRuntimeEngine(form.path, lean=True)
         with opened as engine, self._checking:
-            return self._judged(form.path, self._cut(engine) if form.simulated else engine, with_task=True)
+            return self._judged(form.path, engine, with_task=True)
 
     def check_float(self, path: Path, *, with_task: bool) -> AccuracyCheck:
         """Run the imported and cleaned float graph, which the CPU engine may ship, beside the model as given; the task
@@ -131,11 +126,12 @@ class AccuracyChecker:
         """Run an engine that is open here beside FP32 and judge it by the budget."""
         return self._compared(engine, engine, with_task=True)
 
-    def _cut(self, engine: OnnxRuntimeEngine) -> EngineBase:
-        """``engine`` fed ``AT_ONCE`` samples at a time, where they are known to be independent."""
-        engine.learn(self._batching.of_inputs(engine.inputs), self._batching.of_outputs(engine.outputs))
-        rows = {spec.name: ShapeRange((1,), (AT_ONCE,), (AT_ONCE,)) for spec in engine.inputs}
-        return InPortions(engine, [ShapeProfile(rows)])
+    @contextmanager
+    def _simulated(self, typed: Path) -> Iterator[EngineBase]:
+        with simulated(typed) as engine:
+            engine.learn(self._batching.of_inputs(engine.inputs), self._batching.of_outputs(engine.outputs))
+            with DividedEngine(engine, model_bytes(typed)) as divided:
+                yield divided
 
     def _judged(self, path: Path, engine: Engine, *, with_task: bool) -> AccuracyCheck:
         self._last = path, RecordedEngine(engine, most=1)
@@ -190,7 +186,7 @@ class AccuracyChecker:
         if path == typed and answers is not None and answers.kept:
             yield answers.rewind()
             return
-        with simulated(typed) as engine:
+        with self._simulated(typed) as engine:
             yield engine
 
     def _feeds(self) -> Iterator[Feed]:
