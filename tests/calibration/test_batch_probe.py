@@ -10,8 +10,9 @@ from calibration.batch_probe import probe_batching
 from engines.engine import batchable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
+from tests.drawing import seeded
 
-rng = np.random.default_rng(0)
+rng = seeded(0)
 
 
 def engine(text, **weights):

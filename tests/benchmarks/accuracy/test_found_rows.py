@@ -8,8 +8,9 @@ import pytest
 from benchmarks.accuracy.compare import OutputNoise
 from benchmarks.accuracy.found_rows import find_rows, open_axes, row_axis
 from engines.engine import TensorSpec
+from tests.drawing import seeded
 
-rng = np.random.default_rng(0)
+rng = seeded(0)
 
 
 def boxes(count):

@@ -10,11 +10,12 @@ import pytest
 from benchmarks.samples.library import SampleLibrary, save_samples
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
+from tests.drawing import seeded
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))
 FILE = TensorSpec("a/file", "float32", ("batch", 3))
 STATIC = TensorSpec("image", "float32", (1, 2, 2))
-RNG = np.random.default_rng(0)
+RNG = seeded(0)
 
 
 def test_several_inputs_of_any_name_survive(tmp_path: Path) -> None:

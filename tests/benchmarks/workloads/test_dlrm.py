@@ -15,8 +15,9 @@ from benchmarks.workloads.evaluate import evaluate
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
+from tests.drawing import seeded
 
-RNG = np.random.default_rng(11)
+RNG = seeded(11)
 ROWS = 900
 COUNTS = RNG.integers(-1, 50, (ROWS, 13))
 CATEGORIES = RNG.integers(0, 100, (ROWS, 26))

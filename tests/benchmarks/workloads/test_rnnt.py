@@ -16,9 +16,10 @@ from benchmarks.workloads.rnnt import ALPHABET, BLANK, RNNT, RnntEngine, text
 from engines.engine import Array
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
+from tests.drawing import seeded
 
 WIDTH = BLANK + 1
-RNG = np.random.default_rng(3)
+RNG = seeded(3)
 
 
 def tone(hertz: float, seconds: float = 0.5) -> Array:

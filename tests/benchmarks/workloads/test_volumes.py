@@ -17,9 +17,10 @@ from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
 from tests.benchmarks.workloads.graphs_for_tests import save_graph
+from tests.drawing import seeded
 
 nibabel = pytest.importorskip("nibabel")
-RNG = np.random.default_rng(5)
+RNG = seeded(5)
 
 
 def save_volume(path: Path, volume: Array, spacing: tuple[float, float, float]) -> None:

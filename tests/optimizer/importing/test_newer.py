@@ -13,8 +13,9 @@ import pytest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer.equivalence import compare_graphs
 from optimizer.importing import import_model
+from tests.drawing import seeded
 
-G = np.random.default_rng(0)
+G = seeded(0)
 X = G.standard_normal((2, 4)).astype(np.float32)
 
 

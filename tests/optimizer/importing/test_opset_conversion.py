@@ -17,8 +17,9 @@ from graphs.errors import BadInput
 from optimizer.equivalence import compare_graphs
 from optimizer.importing import import_model
 from optimizer.importing.adapters import ADAPTERS
+from tests.drawing import seeded
 
-RNG = np.random.default_rng(0)
+RNG = seeded(0)
 F = np.float32
 
 

@@ -11,8 +11,9 @@ import onnxruntime as ort
 
 from graphs.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
+from tests.drawing import seeded
 
-RNG = np.random.default_rng(0)
+RNG = seeded(0)
 
 
 def parse(text: str, **weights: np.ndarray) -> ir.Model:

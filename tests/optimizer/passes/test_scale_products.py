@@ -14,9 +14,10 @@ from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import observe_extremes
 from optimizer.typed.islands import answers
+from tests.drawing import seeded
 from tests.optimizer.passes.models import drawn
 
-RNG = np.random.default_rng(3)
+RNG = seeded(3)
 MODELS = {
     "matmul": "g (float[N, 8] x, float[8, 8] w, float[8, 8] v) => (float[N, 8] y) { [up] a = MatMul(x, w) r = Relu(a) [down] b = MatMul(r, v) [norm] n = LpNormalization<axis = -1>(b) [head] y = MatMul(n, n0) }".replace(
         "MatMul(n, n0)", "Relu(n)"

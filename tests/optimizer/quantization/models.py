@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from optimizer.passes.infer_shapes import InferShapes
+from tests.drawing import seeded
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 HEAD_19 = '<ir_version: 9, opset_import: ["" : 19]>'
@@ -125,7 +126,7 @@ def biased(kind: str) -> ir.Model:
     )
 
 
-RNG = np.random.default_rng(11)
+RNG = seeded(11)
 
 
 def spread(count: int) -> np.ndarray:

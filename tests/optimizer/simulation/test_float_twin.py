@@ -21,9 +21,10 @@ from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.float_twin import float_twin
 from optimizer.simulation.run import simulated
+from tests.drawing import seeded
 
 HEADER = '<ir_version: 10, opset_import: ["" : 23]>\n'
-RNG = np.random.default_rng(0)
+RNG = seeded(0)
 
 
 def twin(text: str) -> onnx.ModelProto:

@@ -16,9 +16,10 @@ from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes, observe_extremes
 from optimizer.simulation.run import simulated
 from optimizer.typed.islands import FLOOR, HalfTyped, IslandSearch
+from tests.drawing import seeded
 
 HALF, BRAIN = ir.DataType.FLOAT16, ir.DataType.BFLOAT16
-RNG = np.random.default_rng(5)
+RNG = seeded(5)
 
 
 def search(

@@ -26,9 +26,10 @@ from optimizer.quantization.observing.patches import sample_rows
 from optimizer.quantization.placement.place import place
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.sparsity.pattern import prune_two_four
+from tests.drawing import seeded
 from tests.optimizer.quantization.models import HEAD_19, conv_weight, normal, normed, parse, table
 
-RNG = np.random.default_rng(3)
+RNG = seeded(3)
 
 
 def run(model: ir.Model, **feed: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from calibration.sources.open import open_source
 from engines.engine import TensorSpec
 from optimizer.stages.data.data_check import check_data
 from optimizer.stages.data.inputs import Inputs
+from tests.drawing import seeded
 
 SPECS = (TensorSpec("x", "float32", ("N", 4), True), TensorSpec("mask", "int64", ("N", 4), True))
-rng = np.random.default_rng(0)
+rng = seeded(0)
 
 
 def samples(count, value=None):

@@ -12,8 +12,9 @@ from optimizer.importing import import_model
 from optimizer.main_job import apply_options
 from optimizer.settings import Settings
 from optimizer.stages.data.inputs import open_inputs
+from tests.drawing import seeded
 
-rng = np.random.default_rng(0)
+rng = seeded(0)
 
 
 def normal(*shape):
