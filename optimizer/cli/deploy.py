@@ -10,7 +10,7 @@ import typer
 from optimizer.cli import kubernetes_options as clusters
 from optimizer.cli import mig_options as slices
 from optimizer.cli import triton_options as tritons
-from optimizer.cli.deploy_table import SYSTEMS, check_given
+from optimizer.verbs.deploy_table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
 
 
 def deploy(
@@ -85,7 +85,6 @@ def deploy(
     from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
     from optimizer.verbs.deploy import deploy_bundle
-    from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
     from optimizer.verbs.kubernetes import ClusterOptions
     from optimizer.verbs.mig import MigRequest, mig_lines
     from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
@@ -121,7 +120,7 @@ def deploy(
         ),
         mig=MigRequest(mig, gpus, load, tuple(also or ())) if system == "mig" else None,
         key=sign,
-        triton=options if system in ("triton", *CLUSTERS) else None,
+        triton=options if system in REPOSITORIES else None,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
         around=functions_around(preprocess, postprocess, raw),
         tune=tune_request(optimize_for, latency_bound, clients, tune_seconds),

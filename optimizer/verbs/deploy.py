@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,14 @@ from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.settings import listed
-from optimizer.verbs.kubernetes import SYSTEMS as CLUSTERS
+from optimizer.verbs.deploy_table import RELEASES, check_arguments
 from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.mig import MigRequest, write_mig_plan
-from optimizer.verbs.release import RELEASES, SIGNED, write_release
+from optimizer.verbs.release import write_release
 from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
 from optimizer.verbs.triton.checking import CheckRequest
 from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
 from optimizer.verbs.triton.tune import TuneRequest
-
-SYSTEMS = ("triton", *CLUSTERS, "mig", "tensorrt8", *RELEASES)
 
 
 @dataclass(frozen=True)
@@ -53,25 +51,20 @@ def deploy_bundle(
     model repository's options, ``check`` how to prove one, ``tune`` what to search one for and ``around`` what runs
     before and after the model.
 
-    Raises ``BadInput`` for an unknown system, and whatever ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
+    Raises ``BadInput`` for an unknown system and for an argument that ``system`` has no use for, and whatever
+    ``deploy_triton`` and ``write_tensorrt8_folder`` refuse.
     """
-    if system not in SYSTEMS:
-        raise BadInput(
-            f"unknown serving system {system!r}", where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}"
-        )
-    _check_options(
-        system,
-        {
-            "targets": (targets or None, ("triton", *CLUSTERS)),
-            "triton": (triton, ("triton", *CLUSTERS)),
-            "check": (check, ("triton",)),
-            "tune": (tune, ("triton",)),
-            "around": (around, ("triton",)),
-            "cluster": (cluster, CLUSTERS),
-            "mig": (mig, ("mig",)),
-            "key": (key, SIGNED),
-        },
-    )
+    arguments = {
+        "targets": targets or None,
+        "triton": triton,
+        "check": check,
+        "tune": tune,
+        "around": around,
+        "cluster": cluster,
+        "mig": mig,
+        "key": key,
+    }
+    check_arguments(system, [name for name, value in arguments.items() if value is not None])
     bundle = Bundle(path)
     if path.resolve() in (out.resolve(), *out.resolve().parents):
         raise BadInput("lies in the bundle itself", where=str(out), expected="a folder outside it")
@@ -90,11 +83,3 @@ def deploy_bundle(
         return Deployed(found.files, found)
     given = cluster or ClusterOptions()
     return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given))
-
-
-def _check_options(system: str, given: Mapping[str, tuple[object, Sequence[str]]]) -> None:
-    """Raises ``BadInput`` for an option of ``deploy_bundle`` that ``system`` has no use for; of the command's own
-    ``optimizer.cli.deploy_table`` says so one by one."""
-    for name, (value, systems) in given.items():
-        if value is not None and system not in systems:
-            raise BadInput(f"is not for {system}", where=f"deploy({name}=…)", expected=f"one of {', '.join(systems)}")

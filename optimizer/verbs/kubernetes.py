@@ -23,7 +23,6 @@ from graphs.errors import BadInput
 from graphs.files import write_atomically
 from optimizer.version import version as installed
 
-SYSTEMS = ("kubernetes", "kserve", "docker")
 REPOSITORY, SERVICE, IMAGE = "repository", "inference-service.yaml", "Dockerfile"
 """The models to upload or to build an image of, and what names where they then lie."""
 _USUAL_REPLICAS = {"kubernetes": "1:4"}

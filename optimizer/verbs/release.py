@@ -13,8 +13,6 @@ from graphs.errors import BadInput, EnginewrightError
 from graphs.files import to_json, unwritable, write_atomically
 from optimizer.bundle import MANIFEST, REPORT, Bundle
 
-SIGNED = ("archive", "oci")
-RELEASES = (*SIGNED, "card", "registry")
 CARD, ENTRY = "MODEL_CARD.md", "registry.json"
 
 
