@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # A tritonserver for Linux x86-64 (55 MB), which tests serve repositories on. Without what the wheel asks for: that holds
 # numpy below 2, and its own Python code is not used.
 TRITON := 'nvidia-pytriton>=0.7,<0.8'
+# KServe's own types, which its manifests must fit (0.6 MB): read as they lie, so without what they import (400 MB).
+KSERVE := 'kserve>=0.14,<1'
 
 .PHONY: demo test check suite gpu-check clean
 
@@ -42,7 +44,9 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 # Not compiled: of 11,600 modules the few that are used are when they are first imported, by both cores.
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[rtx,serve,sign,fleet,workloads,dev]'
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps $(TRITON) || echo "no tritonserver for this machine: its tests are skipped"
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps $(TRITON) $(KSERVE) || \
+		$(BIN)/python -m pip install --quiet --no-compile --no-deps $(KSERVE) || \
+		echo "no tritonserver, or no types of KServe, for this machine: their tests are skipped"
 	touch $@ $(VENV)/.installed
 
 clean:

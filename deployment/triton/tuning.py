@@ -94,11 +94,13 @@ class Tuning:
         bound = f" within a p99 of {self.latency_bound_ms:g} ms" if self.latency_bound_ms is not None else ""
         figures = f"{best.requests_per_s:,.0f} requests/s at {best.clients} clients, p99 {best.p99_ms:.2f} ms"
         before = f"{first.requests_per_s:,.0f} requests/s at {first.clients} clients, p99 {first.p99_ms:.2f} ms"
-        tried = f"{len({trial.values for trial in self.trials})} configurations in {self.seconds:.0f} s, {self.ended}"
+        count = len({trial.values for trial in self.trials})
+        tried = f"{count} configuration{'s' if count != 1 else ''} in {self.seconds:.0f} s, {self.ended}"
         if self.latency_bound_ms is not None and not best.holds:
             return f"none kept{bound}; nearest: {best.values.text}: {figures} ({tried})"
         if best.values == first.values:
-            return f"kept {first.values.text}: {figures}{bound}; none was clearly better ({tried})"
+            others = "none was clearly better" if count > 1 else "no other was tried"
+            return f"kept {first.values.text}: {figures}{bound}; {others} ({tried})"
         return f"{best.values.text}: {figures}{bound}; {first.values.text} had {before} ({tried})"
 
 
@@ -131,7 +133,10 @@ def tune(
         first_again, chosen = search.confirm(first, best.values)
         if not better(chosen, first_again, goal):
             chosen = first_again
-    ended = "time was up" if search.cut_short else "none beside it is better"
+    alone = len({trial.values for trial in search.trials}) == 1
+    ended = "there is none beside it" if alone else "none beside it is better"
+    if search.cut_short:
+        ended = "time was up (--tune-seconds)"
     return Tuning(goal, latency_bound_ms, clients, first_again, chosen, tuple(search.trials), clock() - began, ended)
 
 

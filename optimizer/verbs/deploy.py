@@ -56,6 +56,7 @@ def deploy_bundle(
     """
     arguments = {
         "targets": targets or None,
+        "name": name or None,
         "triton": triton,
         "check": check,
         "tune": tune,

@@ -38,6 +38,7 @@ WITH: dict[str, tuple[str, ...]] = {
 """Options that say how: one of those named must be given, too."""
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "targets": ("target",),
+    "name": ("name",),
     "triton": ("backend",),
     "check": ("check",),
     "tune": ("optimize_for",),

@@ -169,8 +169,9 @@ def _base(triton: TritonOptions | None, options: ClusterOptions) -> str:
 
 def _gpu(targets: Sequence[str], options: ClusterOptions) -> str:
     gpus = [target for target in targets if target != CPU.name]
-    if options.gpu_product and not (gpus or options.gpu_resource):
-        raise BadInput("no engine is for a GPU", where="--gpu-product", fix="leave it out, or name a GPU's --target")
+    for option, given in (("--gpu-resource", options.gpu_resource), ("--gpu-product", options.gpu_product)):
+        if given and not gpus:  # one that nobody uses would be taken from others
+            raise BadInput("no engine is for a GPU", where=option, fix="leave it out, or name a GPU's --target")
     if options.gpu_resource:
         check_gpu_resource(options.gpu_resource, gpus)
         return options.gpu_resource

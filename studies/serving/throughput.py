@@ -70,7 +70,9 @@ def measure(bundle: Path, seconds: float, rounds: int, say: Callable[[str], None
             say(f"round {number + 1} of {rounds}")
             for subject in subjects:
                 for clients in CLIENTS:
-                    _one(subject, cells[subject.who, clients], feed, clients, seconds)
+                    result = _one(subject, cells[subject.who, clients], feed, clients, seconds)
+                    if result.failed:
+                        say(f"{subject.who}, {clients} clients: {result.failed} failed: {result.error}")
     yield "| what answers | clients | requests/s | p50 ms | p99 ms | its CPU µs per request | of Triton's | failed |"
     yield "|---|---|---|---|---|---|---|---|"
     for (who, clients), cell in cells.items():
@@ -78,13 +80,14 @@ def measure(bundle: Path, seconds: float, rounds: int, say: Callable[[str], None
         yield cell.text(beside.rate if beside else None)
 
 
-def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float) -> None:
+def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float) -> LoadResult:
     before = subject.process.cpu_seconds() if subject.process else 0.0
     result = closed_loop(subject.open, [feed], clients=clients, seconds=seconds)
     cell.rounds.append(result)
     if subject.process and result.requests:  # those of the warm-up cost as much
         counted = result.requests * (seconds + WARMUP_SECONDS) / seconds
         cell.cpu_us.append((subject.process.cpu_seconds() - before) / counted * 1e6)
+    return result
 
 
 def _triton(bundle: Path, stack: ExitStack, say: Callable[[str], None]) -> list[_Subject]:

@@ -10,11 +10,58 @@ import yaml
 from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from deployment.kubernetes.yaml_text import to_yaml
 from graphs.errors import BadInput
+from tests.deployment.kubernetes.kserve_schema import as_pod, check_inference_service, installed
+
+OPTIONS = {
+    "little": ServiceOptions("pvc://models/net"),
+    "all": ServiceOptions(
+        "s3://models/net",
+        "prod",
+        "nvidia.com/mig-1g.5gb",
+        2,
+        "NVIDIA-A100-SXM4-40GB",
+        "25.06-py3",
+        0,
+        7,
+        "500m",
+        "8Gi",
+        ("--rate-limit=execution_count",),
+    ),
+}
 
 
 def written(name: str, options: ServiceOptions) -> Any:
     """The manifest as a cluster reads it."""
     return yaml.safe_load(to_yaml(inference_service(name, options)))
+
+
+@pytest.mark.skipif(not installed(), reason="needs KServe's own types: pip install --no-deps kserve")
+@pytest.mark.parametrize("which", OPTIONS)
+def test_it_has_the_fields_that_kserve_publishes(which: str) -> None:
+    service = written("net", OPTIONS[which])
+    check_inference_service(service)
+    for path, value, words in (
+        (("spec", "predictor", "model"), {"storageURI": "x"}, "V1beta1ModelSpec has no 'storageURI'"),
+        (("spec", "predictor"), {"minReplicas": "1"}, "minReplicas: '1' is no int"),
+    ):
+        broken = written("net", OPTIONS[which])
+        place = broken
+        for key in path:
+            place = place[key]
+        place.update(value)
+        with pytest.raises(ValueError, match=words):
+            check_inference_service(broken)
+
+
+@pytest.mark.parametrize("which", OPTIONS)
+@pytest.mark.parametrize("version", ("1.27", "1.32"))
+def test_its_pod_fits_kubernetes_published_schemas(which: str, version: str) -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    pod = as_pod(written("net", OPTIONS[which]))
+    validate.validate(pod, version, strict=True)
+    pod["spec"]["containers"][0]["volumeMount"] = []
+    with pytest.raises(validate.ValidationError):
+        validate.validate(pod, version, strict=True)
 
 
 def test_a_gpu_service_asks_for_its_gpu() -> None:

@@ -69,9 +69,16 @@ def test_time_bounds_the_search_and_failures_end_none() -> None:
 
     found = tune(slow, FIRST, LIMITS, Goal.THROUGHPUT, clients=16, seconds=30.0, clock=lambda: now[0])
     assert now[0] <= 35.0
-    assert found.ended == "time was up"
+    assert found.ended.startswith("time was up")
     assert found.chosen.values.instances == 1
     assert any(trial.failure for trial in found.trials)
+
+
+def test_a_search_that_tried_one_configuration_claims_nothing_of_others() -> None:
+    hurried = tune(throughput, FIRST, LIMITS, Goal.THROUGHPUT, clients=16, seconds=0.0)
+    alone = tune(throughput, Values(1, 1, 0), Limits(1, 1), Goal.THROUGHPUT, clients=16)
+    for found, ended in ((hurried, "time was up (--tune-seconds)"), (alone, "there is none beside it")):
+        assert "no other was tried (1 configuration in 0 s, " + ended in found.text
 
 
 @pytest.mark.parametrize(("backend", "parameter"), [("python", "threads"), ("onnxruntime", "intra_op_thread_count")])

@@ -72,6 +72,13 @@ def test_what_kubernetes_would_refuse_is_told_here(wrong: dict[str, str]) -> Non
         ClusterOptions(**wrong)
 
 
+@pytest.mark.parametrize("option", [{"gpu_resource": "nvidia.com/gpu"}, {"gpu_product": "NVIDIA-A100"}])
+def test_no_gpu_is_taken_for_engines_that_use_none(option: dict[str, str], tmp_path: Path) -> None:
+    cluster = ClusterOptions("pvc://models/net", **option)
+    with pytest.raises(BadInput, match=f"--{next(iter(option)).replace('_', '-')}: no engine is for a GPU"):
+        deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out", targets=("cpu",), cluster=cluster)
+
+
 def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
     """NVIDIA's has Triton's own backends, and not this package."""
     python = TritonOptions(container=CONTAINERS["25.06"], backend="python")
@@ -108,6 +115,7 @@ def test_nothing_is_written_into_the_bundle_itself(system: str, tmp_path: Path) 
     [
         ("kserve", {"around": Around("f.py:g", "", {})}, "around"),
         ("card", {"key": Path("key.pem")}, "key"),
+        ("tensorrt8", {"name": "net"}, "name"),
         ("mig", {"targets": "cpu"}, "targets"),
         ("triton", {"cluster": ClusterOptions("pvc://models")}, "cluster"),
     ],
