@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engines.targets.gpus_here import native_target
-from engines.targets.target import CPU, NATIVE, resolve_targets
+from engines.targets.gpus_here import name_of_target, native_target
+from engines.targets.target import CPU
 from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import read_json, unwritable, write_atomically, write_json
@@ -82,8 +82,7 @@ class Bundle:
 
     def engine_directory(self, target: str) -> Path:
         """The folder of a target's engine; ``native`` is the GPU in use. Raises ``BadInput`` naming the targets."""
-        if target == NATIVE:
-            target = resolve_targets([target], native_target())[0].name
+        target = name_of_target(target)
         directory = self.path / "engines" / target
         if not (directory / "engine.json").is_file():
             known = ", ".join(self.targets()) or "none"

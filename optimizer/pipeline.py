@@ -14,8 +14,7 @@ from engines.build import Builder, build_engine
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
 from engines.targets.formats import check_precision
-from engines.targets.gpus_here import native_target
-from engines.targets.target import resolve_targets
+from engines.targets.gpus_here import targets_named
 from graphs.errors import BadInput
 from graphs.files import unwritable
 from graphs.structure import check_inputs
@@ -74,9 +73,8 @@ def run(
 
 
 def _prepare(path: Path, settings: Settings, events: Events, kept: Kept | None) -> Job:
-    native = native_target()
     asked = settings.targets or default_targets(warn=lambda text: events.warn("import", text))
-    targets = resolve_targets(asked, native)
+    targets = targets_named(asked)
     check_precision(settings.precision.value, targets)
     if (plan := settings.plan) is not None:
         for planned in plan.dtypes:

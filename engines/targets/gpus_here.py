@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engines.targets.boards import words_of
 from engines.targets.cuda_driver import cuda_devices
 from engines.targets.nvml import opened
-from engines.targets.target import TARGETS, Target, gpu_target
+from engines.targets.target import NATIVE, TARGETS, Target, gpu_target, resolve_targets
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -77,6 +77,17 @@ def native_target(gpus: Sequence[Gpu] | None = None) -> Target | None:
     """The target that the GPU in use is (``used_gpu``); None without one."""
     gpu = used_gpu(gpus)
     return target_of(gpu) if gpu is not None else None
+
+
+def targets_named(names: Sequence[str]) -> list[Target]:
+    """The targets of ``names`` in order, each once; ``native`` is the GPU in use. Raises ``BadInput`` as
+    ``resolve_targets`` does."""
+    return resolve_targets(names, native_target())
+
+
+def name_of_target(name: str) -> str:
+    """``name``, and for ``native`` that of the GPU in use. Raises ``BadInput`` where there is none."""
+    return targets_named([name])[0].name if name == NATIVE else name
 
 
 def target_of(gpu: Gpu) -> Target:

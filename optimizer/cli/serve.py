@@ -51,9 +51,10 @@ def serve(
     from deployment.serving.limits import MIB, Limits
     from deployment.serving.server import Endpoint
     from deployment.serving.version import ServingOptions
+    from engines.targets.gpus_here import name_of_target
     from optimizer.cli.endings import FOR_EVER, PATIENCE, PATIENCE_S
     from optimizer.numbers_given import check_not_negative
-    from optimizer.verbs.serve import read_token, serve_bundles, target_named
+    from optimizer.verbs.serve import read_token, serve_bundles
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -63,7 +64,7 @@ def serve(
     PATIENCE.grant(signal.SIGHUP, FOR_EVER)
     serve_bundles(
         bundles,
-        ServingOptions(target_named(target), instances, threads, max_batch, queue_delay, isolate),
+        ServingOptions(name_of_target(target), instances, threads, max_batch, queue_delay, isolate),
         Limits(max_requests, max_request * MIB, max_memory * MIB, max_connections, client_timeout),
         Endpoint(host, port, grpc_port, read_token(token_file)),
         drain_seconds=drain,

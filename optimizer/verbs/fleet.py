@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployment.fleet.ray_cluster import RayCluster
-from engines.targets.gpus_here import native_target
-from engines.targets.target import resolve_targets
+from engines.targets.gpus_here import targets_named
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_json
 from optimizer.bundle import SUFFIX
@@ -81,7 +80,7 @@ def run_fleet(
     targets = settings.targets or default_targets(warn=lambda _: None)
     with RayCluster(ray) if ray else _here() as cluster:
         if cluster is not None:
-            cluster.check(resolve_targets(targets, native_target()))
+            cluster.check(targets_named(targets))
         _make(out)
         rows = []
         for model, name in zip(models, names, strict=True):

@@ -22,8 +22,8 @@ from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.profile import parse_shape_profiles
-from engines.targets.gpus_here import detect_gpus, native_target, used_gpu
-from engines.targets.target import CPU, NATIVE, resolve_targets
+from engines.targets.gpus_here import detect_gpus, name_of_target, native_target, used_gpu
+from engines.targets.target import CPU, NATIVE
 from graphs.errors import BadInput
 from graphs.files import write_atomically, write_json
 from optimizer.bundle import Bundle
@@ -133,9 +133,7 @@ def _target(asked: Sequence[str]) -> str:
         raise BadInput(
             f"cannot measure on {', '.join(wanted)}", where="--target", expected="cpu, or native for the GPU here"
         )
-    if wanted[0] == CPU.name:
-        return CPU.name
-    return resolve_targets([NATIVE], native)[0].name
+    return CPU.name if wanted[0] == CPU.name else name_of_target(NATIVE)
 
 
 def _prepare(

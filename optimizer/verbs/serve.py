@@ -12,8 +12,6 @@ from typing import Any
 from deployment.serving.limits import Limits
 from deployment.serving.server import Endpoint, Server
 from deployment.serving.version import ServingOptions
-from engines.targets.gpus_here import native_target
-from engines.targets.target import NATIVE, resolve_targets
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.version import version
@@ -92,11 +90,6 @@ def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:
             raise BadInput("given twice", where=word)
         found.setdefault(name, []).append(bundle)
     return found
-
-
-def target_named(name: str) -> str:
-    """The target of ``--target``; ``native`` is the GPU in use. Raises ``BadInput``."""
-    return resolve_targets([name], native_target())[0].name if name == NATIVE else name
 
 
 def read_token(file: Path | None) -> str:

@@ -50,9 +50,9 @@ def test_targets_and_what_is_no_target(bundle: Bundle) -> None:
 
 
 def test_native_is_the_gpu_in_use(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optimizer.bundle.native_target", lambda: TARGETS["t4"])
+    monkeypatch.setattr("engines.targets.gpus_here.native_target", lambda: TARGETS["t4"])
     assert bundle.engine_directory("native") == bundle.engine_directory("t4")
-    monkeypatch.setattr("optimizer.bundle.native_target", lambda: None)
+    monkeypatch.setattr("engines.targets.gpus_here.native_target", lambda: None)
     with pytest.raises(BadInput, match="no NVIDIA GPU found"):
         bundle.engine_directory("native")
 
