@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import onnx_ir as ir
 
+from graphs.errors import BadInput
+from graphs.model_files import read_message
 from graphs.operators import is_standard
 
 SMALL_BYTES = 4096
 """Most bytes of a tensor that may be a shape or a scalar, which inference has to see. Chosen."""
+
+
+def read_graph(path: Path) -> ir.Model:
+    """The graph in a file that may have been touched since it was written, its weights left there.
+
+    Raises ``BadInput`` for a file that cannot be read or holds no graph.
+    """
+    try:
+        model = ir.from_proto(read_message(path))
+    except (ValueError, TypeError, KeyError, ir.serde.SerdeError):  # another message can parse as an empty one
+        raise BadInput("holds no graph", where=str(path), expected="an ONNX model") from None
+    assert isinstance(model, ir.Model)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
 
 
 def mapped_weights(model: ir.Model) -> Iterator[tuple[ir.Value, ir.ExternalTensor]]:

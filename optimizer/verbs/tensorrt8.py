@@ -13,6 +13,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_json
+from graphs.mapped_weights import read_graph
 from graphs.saving import save_model
 from graphs.staging import refuse_foreign, staged
 from optimizer.bundle import MODEL, PLAN, Bundle
@@ -34,7 +35,7 @@ def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:
     Raises ``BuildError`` for a graph that TensorRT 8 cannot take, ``BadInput`` for a bundle without one for GPUs.
     """
     targets = [name for name in bundle.targets() if name != CPU.name]
-    typed = ir.load(bundle.path / MODEL)
+    typed = read_graph(bundle.path / MODEL)
     _check_is_for_gpus(bundle, typed, targets)
     engine = bundle.path / "engines" / (targets or [CPU.name])[0]
     lowered = lower_for_tensorrt8(typed)

@@ -1,4 +1,4 @@
-"""A small real model with data, and the real command in a process of its own."""
+"""A small real model with data, and the real command: in this process, or in one of its own where that is the point."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+
+import optimizer.stages.engines.cpu as cpu
+import optimizer.stages.engines.measuring as measuring
+from optimizer.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,12 +63,37 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def optimize(folder: Path) -> Command:
-    """``optimize(*arguments)`` runs the command in ``folder`` with an engine cache of its own."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job times in this process takes a tenth."""
+    for module in (cpu, measuring):
+        monkeypatch.setattr(module, "SECONDS", 0.1)
 
-    def run(*arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def optimize(folder: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """``optimize(*arguments)`` runs the command in ``folder``, in this process: starting one takes longer than most of
+    what is asked of it.
+    """
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        output, errors = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with monkeypatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+            patch.chdir(folder)
+            with pytest.raises(SystemExit) as ended:
+                main(list(arguments))
+        said = [stream.buffer.getvalue().decode() for stream in (output, errors)]
+        return subprocess.CompletedProcess(arguments, ended.value.code, *said)
+
+    return run
+
+
+@pytest.fixture
+def process(folder: Path) -> Command:
+    """``process(*arguments)`` runs the command in ``folder``, in a process of its own as a user's shell does."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=timeout
+            command(*arguments), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=180
         )
 
     return run

@@ -166,6 +166,14 @@ def test_one_clear_error_and_nothing_left(folder: Path, optimize: Command, spoil
     assert sorted(p for p in folder.rglob("*") if ".cache" not in p.parts) == before
 
 
+def test_a_process_of_its_own_ends_in_the_same_way(folder: Path, process: Command) -> None:
+    done = process(*nan_in_data(folder), "--loadgen", "none")
+    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
+    (error,) = (line for line in done.stderr.splitlines() if line.startswith("optimize:"))
+    assert CASES[nan_in_data] in error
+    assert sorted(p.name for p in folder.iterdir() if p.name != ".cache") == ["cnn.onnx", "data.npz"]
+
+
 def test_usage_error_is_exit_2(optimize: Command) -> None:
     assert optimize("cnn.onnx", "--no-such-option").returncode == 2
 

@@ -16,8 +16,6 @@ import pytest
 
 import optimizer.stages.chain as chain
 import optimizer.stages.engines.baseline as baseline
-import optimizer.stages.engines.cpu as cpu
-import optimizer.stages.engines.measuring as measuring
 from benchmarks.plaster.measure import StudySettings
 from benchmarks.report.model import Report, read_report
 from engines.errors import EngineError
@@ -30,7 +28,7 @@ from optimizer.verbs.compare import compare_sides
 from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page
-from tests.end_to_end.conftest import command
+from tests.end_to_end.conftest import Command, command
 from tests.gpu_machine import environment, in_this_process
 
 Job = Callable[..., Report]
@@ -41,8 +39,21 @@ def run(folder: Path, *arguments: str, **faults: str) -> subprocess.CompletedPro
     return subprocess.run(command(*arguments), cwd=folder, env=given, capture_output=True, text=True, timeout=300)
 
 
-def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
-    done = run(folder, "cnn.onnx", "--data", "data.npz", "--duration", "0.3", "--json")
+@pytest.fixture
+def machine(folder: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """This process on that machine, with everything that is timed cut short; ``machine(crash="int8")`` has it fail."""
+
+    def fails(**faults: str) -> None:
+        for name, value in environment(folder / ".cache", **faults).items():
+            monkeypatch.setenv(name, value)
+
+    fails()
+    with in_this_process():
+        yield fails
+
+
+def test_the_gpu_is_a_target_like_the_cpu(folder: Path, machine: object, optimize: Command) -> None:
+    done = optimize("cnn.onnx", "--data", "data.npz", "--duration", "0.3", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report["targets"]) == {"cpu", "a100"}, "native is a target where a GPU is"
@@ -75,19 +86,15 @@ def test_the_gpu_is_a_target_like_the_cpu(folder: Path) -> None:
 
 
 @pytest.fixture
-def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
-    """``job(crash="int8")`` runs the main job for the GPU in this process, with everything that is timed cut short."""
-    for module in (cpu, measuring):
-        monkeypatch.setattr(module, "SECONDS", 0.1)
+def job(folder: Path, machine: Callable[..., None]) -> Job:
+    """``job(crash="int8")`` runs the main job for the GPU in this process."""
 
     def optimized(**faults: str) -> Report:
-        for name, value in environment(folder / ".cache", **faults).items():
-            monkeypatch.setenv(name, value)
+        machine(**faults)
         options: dict[str, Any] = {"targets": ["native"], "data": str(folder / "data.npz"), "loadgen": ()}
         return optimize_api(folder / "cnn.onnx", out=folder / "out", **options).report
 
-    with in_this_process():
-        yield optimized
+    return optimized
 
 
 def test_a_slower_int8_engine_never_ships(job: Job, folder: Path) -> None:

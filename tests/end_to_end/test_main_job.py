@@ -21,8 +21,8 @@ def report_of(folder: Path, name: str = "cnn.optimized") -> dict:
     return json.loads((folder / name / "report.json").read_text())
 
 
-def test_int8_for_cpu_t4_and_a100_leaves_a_whole_bundle(folder: Path, optimize: Command) -> None:
-    done = optimize("cnn.onnx", "--target", "cpu,t4,a100", "--data", "data.npz", "--duration", "0.3", "--json")
+def test_int8_for_cpu_t4_and_a100_leaves_a_whole_bundle(folder: Path, process: Command) -> None:
+    done = process("cnn.onnx", "--target", "cpu,t4,a100", "--data", "data.npz", "--duration", "0.3", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report == report_of(folder)
@@ -151,4 +151,9 @@ def test_the_verbs_read_the_bundle(folder: Path, optimize: Command) -> None:
     compared = json.loads(optimize("compare", "cnn.onnx", "cnn.optimized", "--data", "data.npz", "--json").stdout)
     assert compared["accuracy"]["outputs"]["logits"]["cosine"] > 0.99
     (folder / "cnn.optimized" / "model.onnx").write_bytes(b"changed")
-    assert optimize("verify", "cnn.optimized").returncode == 1
+    damaged = optimize("verify", "cnn.optimized", "--json")
+    checks = {check["name"]: check for check in json.loads(damaged.stdout)["checks"]}
+    assert damaged.returncode == 1 and checks["files"]["detail"] == "changed or missing: model.onnx"
+    assert "not an ONNX file, or truncated" in checks["cpu"]["detail"] and "\n" not in checks["cpu"]["detail"]
+    explained = optimize("explain", "cnn.optimized")
+    assert explained.returncode == 2 and "not an ONNX file, or truncated" in explained.stderr

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+import pytest
 
 from graphs.two_four import is_two_four, two_four_products
-from tests.end_to_end.conftest import Command, command
-from tests.gpu_machine import environment
+from tests.end_to_end.conftest import Command
+from tests.gpu_machine import environment, in_this_process
 
 JOB = ("--data", "data.npz", "--loadgen", "none", "--sparsity", "2:4")
 
@@ -86,9 +86,13 @@ def test_required_sparsity_refuses_targets_without_the_cores(folder: Path, optim
     assert not (folder / "cnn.optimized").exists()
 
 
-def test_layers_that_took_a_sparse_tactic_are_read_from_the_builders_log(folder: Path) -> None:
-    asked = command("cnn.onnx", *JOB, "--target", "a100", "--max-drop", "50%")
-    done = subprocess.run(asked, cwd=folder, env=environment(folder / ".cache"), capture_output=True, text=True)
+def test_layers_that_took_a_sparse_tactic_are_read_from_the_builders_log(
+    folder: Path, optimize: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(folder / ".cache").items():
+        monkeypatch.setenv(name, value)
+    with in_this_process():
+        done = optimize("cnn.onnx", *JOB, "--target", "a100", "--max-drop", "50%")
     assert done.returncode == 0, done.stderr
     engine = json.loads((folder / "cnn.optimized/engines/a100/engine.json").read_text())
     assert engine["sparse_weights"] is True and engine["backend"] == "tensorrt"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from graphs.mapped_weights import read_graph
+
 _KEEPING = {"Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Transpose", "Expand", "Tile"}
 """Operators that hand every element of their first input on as it is."""
 _CHOOSING = {"Gather", "Slice", "Split", "GatherND", "GatherElements", "Concat"}
@@ -104,7 +106,7 @@ def random_values(model: Path) -> dict[str, Any]:
     """
     if not model.is_file():
         return {}
-    graph = ir.load(model)
+    graph = read_graph(model)
     return {"integer_bounds": integer_bounds(graph), "sizes": size_inputs(graph)}
 
 

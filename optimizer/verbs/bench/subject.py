@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
 from benchmarks.measurement import Verdict
 from benchmarks.mlperf.rules import ModelFacts
 from benchmarks.report.model import ModelSummary, PrecisionSummary, Report, read_report
@@ -14,6 +12,7 @@ from calibration.table import FROM_SOURCE
 from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from graphs.errors import BadInput
+from graphs.mapped_weights import read_graph
 from graphs.model_files import model_bytes, model_digest
 from optimizer.bundle import MANIFEST, MODEL, Bundle
 from optimizer.importing.load import count_parameters
@@ -83,7 +82,7 @@ def _bare_report(path: Path, files: list[Path]) -> Report:
         status="ok",
         verdict=Verdict(True),
         calibrated=False,
-        model=ModelSummary(path.name, digest, sum(count_parameters(ir.load(model)) for model in models), None, size),
+        model=ModelSummary(path.name, digest, sum(count_parameters(read_graph(model)) for model in models), None, size),
         precision=PrecisionSummary.of("as given", [], None),
         accuracy=None,
         targets={},

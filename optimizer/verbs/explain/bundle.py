@@ -19,6 +19,7 @@ from engines.profile import Shape
 from engines.targets.boards import GpuRates
 from engines.targets.target import TARGETS, Backend
 from graphs.errors import BadInput
+from graphs.mapped_weights import read_graph
 from optimizer.attempt import attempt
 from optimizer.bundle import MODEL, REPORT, Bundle
 from optimizer.precision import ErrorOrigin, NodePrecision, PrecisionPlan
@@ -132,8 +133,8 @@ def _graph(bundle: Bundle, target: str | None) -> ir.Model:
         folder = bundle.engine_directory(target)
         manifest = EngineManifest.load(folder)
         if manifest.backend == Backend.ONNXRUNTIME.value:
-            return ir.load(folder / manifest.file)
-    return ir.load(bundle.path / MODEL)
+            return read_graph(folder / manifest.file)
+    return read_graph(bundle.path / MODEL)
 
 
 def _neighbours(graph: ir.Model, node: str, plan: Mapping[str, NodePrecision]) -> tuple[list[str], list[str]]:
@@ -188,7 +189,7 @@ def _times(bundle: Bundle, manifest: EngineManifest, rates: GpuRates) -> dict[st
     usual = manifest.profile.opt_shapes()
     shapes = {spec.name: usual.get(spec.name, _fixed(spec)) for spec in manifest.inputs}
     one = {spec.name: (1, *shapes[spec.name][1:]) if spec.batched else shapes[spec.name] for spec in manifest.inputs}
-    return predicted_times(ir.load(bundle.path / MODEL), one, rates)
+    return predicted_times(read_graph(bundle.path / MODEL), one, rates)
 
 
 def _fixed(spec: TensorSpec) -> Shape:
