@@ -43,7 +43,7 @@ def test_an_option_is_refused_by_every_system_that_has_no_use_for_it(option: str
 
 def test_from_python_the_same_is_refused(tmp_path: Path) -> None:
     keywords = {name for name, said in signature(deploy_bundle).parameters.items() if said.kind is said.KEYWORD_ONLY}
-    assert set(ARGUMENTS) == keywords - {"name"}
+    assert set(ARGUMENTS) == keywords
     with pytest.raises(BadInput, match=r"deploy\(key=…\): is not for triton\nexpected: one of archive, oci"):
         deploy_bundle(tmp_path / "no.bundle", "triton", tmp_path / "out", key=tmp_path / "key.pem")
     for argument, options in ARGUMENTS.items():
