@@ -170,10 +170,12 @@ class Server:
         """Take no new request, answer those that have begun (for at most ``seconds``), and close everything.
 
         A request whose answer is not computed by then gets 503, whatever the engine is at; what a run in this process
-        holds is given back with the process.
+        holds is given back with the process. All of it takes ``seconds`` and three times ``LINGER_SECONDS`` at most.
         """
         gate = self.state.gate
         gate.draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         await self._answered(seconds)
         if gate.requests:
             were = "1 request was" if gate.requests == 1 else f"{gate.requests} requests were"
@@ -185,7 +187,7 @@ class Server:
         await self._grpc.stop(LINGER_SECONDS if gate.requests else _LOOK_SECONDS)
         await self._connections.shutdown(timeout=_LOOK_SECONDS)
         try:
-            await asyncio.wait_for(self.repository.close(), max(seconds, LINGER_SECONDS))
+            await asyncio.wait_for(self.repository.close(), max(deadline - loop.time(), LINGER_SECONDS))
         except asyncio.TimeoutError:
             self._say("a bundle was being loaded: it is left half open")
         self.state.reader.shutdown(wait=False)

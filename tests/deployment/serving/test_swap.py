@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 import time
@@ -17,7 +18,7 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from deployment.serving import version
+from deployment.serving import server, version
 from deployment.serving.version import ServingOptions
 from graphs.errors import BadInput
 from tests.deployment.serving.conftest import HEAD, Running, serving, times, write_bundle
@@ -200,6 +201,27 @@ def test_what_is_not_answered_in_time_is_told_so_whatever_the_engine_is_at(isola
     assert found["http"][0] == 503 and "no answer within 0.2 s" in found["http"][1]["error"]
     assert found["grpc"][0] == "StatusCode.UNAVAILABLE" and "no answer within 0.2 s" in found["grpc"][1]
     assert "2 requests were not answered within 0.2 s: 503" in said
+
+
+def test_the_time_to_drain_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is not answered takes all of it; nothing is left for a bundle that is being loaded."""
+    from tests.deployment.serving.test_limits import slow_graph
+
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.1)
+    bundle = write_bundle(tmp_path / "s", slow_graph().replace("600", "20000"), None)
+    row = asked({"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]})
+    with serving({"slow": [bundle]}, ServingOptions(max_batch=1, isolate=True, threads=1)) as running:
+        asking = threading.Thread(target=lambda: post(running, "/v2/models/slow/infer", row))
+        asking.start()
+        while running.server.state.gate.requests < 1:
+            time.sleep(0.001)
+        lock = running.server.repository.models["slow"].lock  # held while a bundle is loaded
+        asyncio.run_coroutine_threadsafe(lock.acquire(), running.loop).result(5)
+        began = time.monotonic()
+        running.stop(1.0)
+        assert time.monotonic() - began < 1.8
+        running.loop.call_soon_threadsafe(lock.release)
+        asking.join()
 
 
 def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path) -> None:
