@@ -41,6 +41,13 @@ class KeptSource(Wrapping[SampleSource]):
         while (found := self._next(further)) is not None:
             yield found
 
+    def keep_all(self) -> bool:
+        """Read what is not kept yet, in the thread that calls; whether ``source`` is never asked again."""
+        for _ in self.samples():
+            if self._full:
+                break
+        return len(self._kept) == len(self)
+
     def _next(self, further: Iterator[tuple[int, Feed]]) -> Feed | None:
         """The next sample, in arrays of its own: a function of the user's may fill the same ones for every sample."""
         with self._reading:

@@ -140,8 +140,9 @@ def _wait(child: int, mask: Collection[int]) -> tuple[int, set[int]]:
         return os.waitpid(child, 0)[1], forwarded
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        ending = signal.SIG_IGN if forwarded else None  # what is left is to say so: one more must not end that
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if number == signal.SIGALRM else ending or handler)
 
 
 def _be_the_child(work: Callable[[], int], parent: int, place: Path, log: Path, mask: Collection[int]) -> None:

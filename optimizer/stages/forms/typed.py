@@ -18,6 +18,8 @@ from typing import TypeAlias, TypeVar
 
 import onnx_ir as ir
 
+from calibration.source import SampleSource
+from calibration.sources.kept import KeptSource
 from calibration.sources.open import from_files
 from engines.parallel import side_by_side
 from graphs.block_quantizers import has_block_quantizers
@@ -144,17 +146,23 @@ class FormMaker:
 
     def _may_share_the_cores(self) -> bool:
         """Whether both forms may be calibrated side by side, in threads: not where samples come from the user's code,
-        which may be tied to the thread it began in, nor where weights are so large that their memory is not to be had
-        twice.
+        which may be tied to the thread it began in, and are too many to be in memory, nor where weights are so large
+        that their memory is not to be had twice.
         """
-        if not from_files(self._settings.data) or weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
+        if weight_bytes(self._graph.model) > SINGLE_FILE_BYTES:
             return False
-        _ = self._graph.costs, self.checker  # made before threads ask for them
+        if not from_files(self._settings.data) and not _in_memory(self._job.inputs.calibration):
+            return False
+        with self._events.stage("reference", "run the model as given, in FP32"):
+            _ = self._graph.costs, self.checker  # made before threads ask for them
         return True
 
     def _asks_the_user(self) -> bool:
         """Whether an accuracy check asks code of the user's: the metric, or samples that are held back."""
-        return self._settings.evaluate is not None or not from_files(self._settings.eval_data)
+        if self._settings.evaluate is not None:
+            return True
+        held_back = self._settings.data if self._settings.eval_data is None else self._settings.eval_data
+        return not from_files(held_back) and not _in_memory(self._job.inputs.held_back)
 
     def _calibrate(self, scheme: Scheme, stop: Event) -> tuple[str, Prepared]:
         found = self._before.prepared(self._graph, scheme, stop) if self._before is not None else None
@@ -364,3 +372,8 @@ class FormMaker:
                 batching=self._job.inputs.batching,
             )
         )
+
+
+def _in_memory(source: SampleSource) -> bool:
+    """Whether all samples are kept, read here where they are not yet: then no code of the user's is asked for them."""
+    return isinstance(source, KeptSource) and source.keep_all()

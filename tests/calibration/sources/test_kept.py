@@ -69,6 +69,16 @@ def test_a_pass_goes_on_where_an_earlier_one_stopped() -> None:
     assert numbers(kept.samples()) == list(range(6))
 
 
+@pytest.mark.parametrize(("limit", "all_of_it"), [(1000, True), (100, False)])
+def test_what_is_kept_whole_is_never_asked_for_again(limit: int, all_of_it: bool) -> None:
+    source = Counting()
+    kept = KeptSource(source, limit)
+    assert kept.keep_all() is all_of_it
+    read = source.read
+    assert kept.keep_all() is all_of_it and numbers(kept.samples()) == list(range(6))
+    assert (source.read == read) is all_of_it
+
+
 def test_passes_may_cross() -> None:
     kept = KeptSource(Counting(), 1000)
     first, second = kept.samples(), kept.samples()

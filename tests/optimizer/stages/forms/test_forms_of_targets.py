@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 from rich.console import Console
 
 import optimizer.stages.chain as chain
+import optimizer.stages.data.inputs as inputs
 import optimizer.stages.engines.cpu as cpu
 import optimizer.stages.engines.cpu_engine as cpu_engine
 import optimizer.stages.forms.typed as typed
 from benchmarks.report.model import read_report
+from calibration.sources.kept import KeptSource
 from calibration.table import CalibrationTable
 from engines.parallel import side_by_side
 from engines.targets.target import CPU
@@ -190,8 +193,14 @@ def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeyp
         return side_by_side(works)
 
     monkeypatch.setattr(typed, "side_by_side", counted)
-    run(job, targets=["cpu", "t4"], data=samples, evaluate=score)
-    assert asked == {here} and together == []
+    with monkeypatch.context() as little:
+        little.setattr(inputs, "KeptSource", partial(KeptSource, limit=0))
+        run(job, targets=["cpu", "t4"], data=samples, evaluate=score)
+    assert asked == {here} and together == [], "samples are the user's, and no more than one is in memory"
+    run(job, targets=["cpu", "t4"], data=samples, evaluate=score, force=True)
+    run(job, targets=["cpu", "t4"], data=samples)
+    assert asked == {here} and together == [2, 2], "samples were taken into memory first"
+    together.clear()
     run(job, targets=["cpu", "t4"], evaluate=score)
     assert asked == {here} and together == [2], "calibrated"
     run(job, targets=["cpu", "t4"], evaluate=score, precision="fp16")
