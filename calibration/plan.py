@@ -20,8 +20,10 @@ from graphs.errors import BadInput
 from graphs.saving import weight_bytes
 from graphs.shapes import static_shape, with_shapes
 
-REDUCIBLE_OPSET = 13  # from here on the taps' operators are what they are today
-GROUP = 4  # samples whose histogram values are counted together
+REDUCIBLE_OPSET = 13
+"""The opset from which on the taps' operators are what they are today (ONNX's changelog)."""
+GROUP = 4
+"""Samples whose histogram values are counted together. Chosen."""
 _FETCH_LIMIT = 128 << 20  # bytes of activations one running sample may hand to numpy
 _ACTIVATION_LIMIT = 512 << 20  # bytes of activations of all running samples, when more than one runs
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)

@@ -22,7 +22,7 @@ _THE_MACHINES = frozenset(
 )
 """Disk full, read-only or broken, memory or file handles used up: not the step's fault, and the next will meet it."""
 _LONGEST = 300
-"""Characters of a reason that a note keeps: a library may add its whole input to what it says."""
+"""Characters of a reason that a note keeps: a library may add its whole input to what it says. Chosen."""
 _T = TypeVar("_T")
 
 

@@ -1,6 +1,6 @@
 """Do two graphs compute the same? Both are run in ONNX Runtime on a few feeds, and their outputs compared.
 
-What a rewrite calls exact is proved with this: a float output may differ by the rounding of its own type, an integer,
+What a rewrite calls exact is verified with this: a float output may differ by the rounding of its own type, an integer,
 boolean or string output not at all; NaN and infinities must stand in the same places, and shapes that depend on data
 must agree. The reference is run once (``Answers``) and may be compared with any number of graphs.
 """

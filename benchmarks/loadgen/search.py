@@ -18,11 +18,14 @@ GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 """Factors on the rate: the next to try while runs are valid, while they are not, and after a full run that did not
 confirm. Chosen.
 """
-MORE_ENGINES = 1.08  # another number of engine instances must bear 8 % more to be searched
+MORE_ENGINES = 1.08
+"""Another number of engine instances is searched where it reaches 8 % more in a probe. Chosen."""
 CONFIRMATIONS = 4
 """Full runs that may fail before the search gives up; four of them lower the rate by a fifth. Chosen."""
-LIGHT_LOADS = (0.25, 0.5, 0.75)  # shares of the best rate that complete the curve of latency against load
-LIGHT_PROBES = 10  # a light load is skipped where its least number of queries takes longer than so many probes
+LIGHT_LOADS = (0.25, 0.5, 0.75)
+"""Shares of the best rate that complete the curve of latency against load. Chosen."""
+LIGHT_PROBES = 10
+"""A light load is skipped where its least number of queries takes longer than so many probes. Chosen."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from engines.engine import Array
 
 RATE = 16_000
-"""Samples per second."""
+"""Samples per second. This and the next two are the reference's configuration."""
 WINDOW, HOP, FFT = 320, 160, 512
 """In samples: 20 ms, 10 ms, and the length of the transform."""
 BANDS, SPLICE = 80, 3

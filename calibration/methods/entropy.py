@@ -17,7 +17,8 @@ from calibration.statistics import TensorStatistics
 Counts = npt.NDArray[np.int64]
 
 SIGNED_CODES = 128  # codes for magnitudes in int8
-MOST_CLIPPED = 0.001  # share of the values a threshold may clip
+MOST_CLIPPED = 0.001
+"""Share of the values that a threshold may clip at most. Chosen."""
 UNSIGNED_CODES = 256  # codes of a one-sided tensor in uint8
 
 

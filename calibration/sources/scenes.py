@@ -19,7 +19,7 @@ FEWEST_LEAVES, MOST_LEAVES = 4, 64
 SMALLEST, LARGEST = 0.05, 0.5
 """Radii of leaves as shares of the axis; their density falls with the cube of the radius. Chosen."""
 TEXTURE = 0.06
-"""Standard deviation of the texture, in units of the range from black to white."""
+"""Standard deviation of the texture, in units of the range from black to white. Chosen."""
 MEAN, DEVIATION = 0.449, 0.226
 """What preprocessing subtracts from values between black and white and divides by (ImageNet's, over three channels)."""
 

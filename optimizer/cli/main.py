@@ -80,7 +80,7 @@ def application(*, isolate: bool) -> typer.Typer:
         help="""From an ONNX model to proven inference engines.
 
         `optimize MODEL.onnx --precision int8` is the main job: import, calibrate, type the graph, build engines,
-        prove accuracy against FP32, measure with MLPerf LoadGen, write a bundle.
+        check accuracy against FP32, measure with MLPerf LoadGen, write a bundle.
         `optimize model --help` lists its options.
         """,
     )

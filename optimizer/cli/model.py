@@ -107,7 +107,7 @@ def main_job(
 ) -> int:
     """Make engines of an ONNX model: the main job.
 
-    Calibrates, types the graph, builds an engine per target, proves its accuracy against FP32, measures it, and writes
+    Calibrates, types the graph, builds an engine per target, checks its accuracy against FP32, measures it, and writes
     all of it to a folder, the bundle. `optimize MODEL.onnx` is short for `optimize model MODEL.onnx`.
     """
     given = {name: value for name, value in locals().items() if value is not None and value is not False}

@@ -78,8 +78,8 @@ class CleanModel:
 def clean_and_check(model: ir.Model, check: Check) -> CleanModel:
     """A cleaned copy of ``model`` (weights are shared) that computes the same.
 
-    All passes are made and proved together; only where that fails, or the result is clearly not the same, each is made
-    and proved by itself, and left out or undone with a note where it is at fault.
+    All passes are made and verified together; only where that fails, or the result is clearly not the same, each is
+    made and verified by itself, and left out or undone with a note where it is at fault.
     """
     copy = model.clone()
     results, failed = attempt("cleaning in one go", lambda: clean(copy), None)

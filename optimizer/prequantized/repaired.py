@@ -1,4 +1,4 @@
-"""From a quantized source, spelt alike, to the forms that TensorRT and ONNX Runtime fuse, each repair proved."""
+"""From a quantized source, spelt alike, to the forms that TensorRT and ONNX Runtime fuse, each repair verified."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ EXACT_ONNXRUNTIME: Repairs = tuple(step for step in ONNXRUNTIME if step[1] is no
 
 
 def repairs_told(model: ir.Model) -> list[str]:
-    """What would be done for TensorRT to a copy of an imported ``model``: by structure, nothing is run or proved."""
+    """What would be done for TensorRT to a copy of an imported ``model``: by structure, nothing is run or verified."""
     copy = model.clone()
     clean(copy)
     return [note for what, repair in TENSORRT for note in attempt(what, partial(repair, copy), list[str]())[0]]

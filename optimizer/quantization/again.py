@@ -110,7 +110,7 @@ def prepare_again(
 def _rewritten(
     model: ir.Model, samples: Samples, settings: QuantizeSettings, rewrites: Rewrites
 ) -> tuple[ir.Model, list[str]]:
-    """The exact rewrites of before, proved on this graph."""
+    """The exact rewrites of before, verified on this graph."""
 
     def branches(_: ir.Model) -> EqualizeConcatBranches:
         ranges = {name: TensorRange(-a, a, -a, a, a, "as before") for name, a in rewrites.branches.items()}

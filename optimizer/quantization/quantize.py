@@ -125,7 +125,7 @@ def _tables(
 def _rewrite(
     model: ir.Model, feeds: Sequence[Feed], calibrator: Calibrator, settings: QuantizeSettings
 ) -> tuple[ir.Model, list[str], Rewrites]:
-    """Exact changes to the float graph that make it easier to quantize, proved: the changed copy, notes, and what was
+    """Exact changes to the float graph that make it easier to quantize, verified: the changed copy, notes, and what was
     decided on.
     """
     ranges: dict[str, float] = {}

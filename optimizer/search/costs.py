@@ -108,7 +108,8 @@ def _part(gpu: GpuRates, dtype: str) -> float:
 
 
 LEAST_PART = 0.02
-"""Of what float costs, what another format costs at least: where both are as good, a node stays in int8."""
+"""Of what float costs, what another format costs at least: where both are as good, a node stays in int8.
+Chosen."""
 
 
 def cpu_costs(

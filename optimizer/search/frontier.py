@@ -15,7 +15,7 @@ from optimizer.quantization.corrections.sensitivity import Sensitivity
 STEP = 0.005
 """Of sets whose costs differ by less than this share of all nodes' cost the best is looked at: less cannot be timed."""
 PARTS = 1000
-"""Parts of all nodes' cost that costs are rounded up to."""
+"""Parts of all nodes' cost that costs are rounded up to. Chosen."""
 FLOAT = "float"
 """High precision: FP16, or FP32 where FP16 would lose a node's result."""
 

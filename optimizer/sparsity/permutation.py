@@ -23,7 +23,7 @@ SEARCH_WORK = 2e9
 """Comparisons one set of channels may take, some seconds: fewer rows, then fewer rounds, where channels are many.
 Chosen."""
 _LEAST_GAIN = 1e-4
-"""Share of what is lost that a round of exchanges must give back for another to follow."""
+"""Share of what is lost that a round of exchanges must give back for another to follow. Chosen."""
 _BLOCK = 1 << 22
 """Numbers compared at a time. Chosen."""
 Order = NDArray[np.intp]

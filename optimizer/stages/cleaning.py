@@ -1,4 +1,4 @@
-"""Cleaning the graph, and proving that what was imported and cleaned still is the model as given.
+"""Cleaning the graph, and verifying that what was imported and cleaned still is the model as given.
 
 Both run in ONNX Runtime on a few calibration samples before anything else is done. A cleaning pass that changes answers
 is undone; a conversion that does ends the job, for everything after it would rest on another model.
@@ -72,7 +72,7 @@ def clean(job: Job, folder: Path, events: Events) -> Cleaned:
 
 
 def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
-    """Clean the imported graph and prove it. Raises ``EnginewrightError`` where importing changed what it computes,
+    """Clean the imported graph and verify it. Raises ``EnginewrightError`` where importing changed what it computes,
     ``BadInput`` where ONNX Runtime runs neither the file nor what was imported, and where weights hold NaN.
     """
     given, imported = job.imported.path, job.imported.model

@@ -1,7 +1,7 @@
 """Inputs and outputs in another float type than the source has them, for everything behind: ``--io-precision``.
 
-The graph is cleaned and proved as given first. Then it, what accuracy is judged against, and the data change together:
-engines are built, fed, measured and served in the types that were asked for.
+The graph is cleaned and verified as given first. Then it, what accuracy is judged against, and the data change
+together: engines are built, fed, measured and served in the types that were asked for.
 """
 
 from __future__ import annotations

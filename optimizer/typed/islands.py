@@ -163,7 +163,8 @@ def _in_branches(graph: ir.Graph) -> Iterator[str]:
                 yield from _in_branches(branch)
 
 
-_NEAR = 2  # nodes before: rounds that look no further back leave branches alone
+_NEAR = 2
+"""Nodes before: rounds that look no further back leave branches alone. Chosen."""
 _CLEARLY = 0.5
 """A graph that is still not right is taken over another only for 3 dB. Chosen."""
 

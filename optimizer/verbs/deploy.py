@@ -48,7 +48,7 @@ def deploy_bundle(
 
     ``targets`` default to all of the bundle, ``name`` to the bundle's. ``cluster`` says where and how it
     runs on Kubernetes, ``mig`` what to plan slices for. ``key`` signs an archive or an OCI layout. ``triton`` are a
-    model repository's options, ``check`` how to prove one, ``tune`` what to search one for and ``around`` what runs
+    model repository's options, ``check`` how to verify one, ``tune`` what to search one for and ``around`` what runs
     before and after the model.
 
     Raises ``BadInput`` for an unknown system and for an argument that ``system`` has no use for, and whatever

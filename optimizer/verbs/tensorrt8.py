@@ -24,7 +24,7 @@ from optimizer.verbs.usual_inputs import usual_inputs
 
 SCRIPT, ENGINE = "build.sh", "model.plan"
 _SAMPLES = 2
-"""Samples that the lowered graph is proved on: what differs by structure differs on the first. Chosen."""
+"""Samples that the lowered graph is verified on: what differs by structure differs on the first. Chosen."""
 
 
 def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:

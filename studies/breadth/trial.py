@@ -27,7 +27,7 @@ from studies.breadth.verdict import Judged, verdict
 
 @dataclass(frozen=True)
 class Trial:
-    """What to try: a model, data to calibrate with, feeds to prove and judge with, and how.
+    """What to try: a model, data to calibrate with, feeds to check and judge with, and how.
 
     ``limit_s`` is the most the product may take; ``real_types`` judges with ``onnx.reference``, which is slow on
     networks of millions of operations. ``cpu_form`` is what the CPU's engine ships in. ``quick`` leaves out what says
@@ -121,7 +121,7 @@ def own_cache(folder: Path) -> None:
 
 
 def leave_out_measurements(*, plans: bool = False) -> None:
-    """In this process, which ends with the trial. GPU targets have their graph typed and proved, and no plan built
+    """In this process, which ends with the trial. GPU targets have their graph typed and checked, and no plan built
     unless ``plans``.
     """
     import benchmarks.timing.latency as latency

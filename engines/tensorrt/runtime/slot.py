@@ -27,7 +27,8 @@ from engines.tensorrt.runtime.layer_times import LayerTimes
 from engines.tensorrt.runtime.layout import IoLayout
 
 _log = logging.getLogger(__name__)
-MAX_GRAPHS = 8  # captured shapes kept per slot; each holds a context
+MAX_GRAPHS = 8
+"""Captured shapes kept per slot; each holds a context. Chosen."""
 ShapeKey = tuple[int, tuple[tuple[str, Shape], ...]]
 
 

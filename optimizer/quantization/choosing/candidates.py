@@ -79,7 +79,7 @@ def choose(
 ) -> tuple[Candidate, list[str]]:
     """The best of the given tables and a searched one by output error on judged samples; of two close ones, after
     rounding by least squares, taken where it clearly lessens the error of samples it has not seen (of its own, where
-    those are many and there are no others: it proves every weight on rows of its own). Ranges of
+    those are many and there are no others: it judges every weight on rows of its own). Ranges of
     ``kept`` are not searched.
     """
     choice = _Choice(model, samples, settings, judge, kept)

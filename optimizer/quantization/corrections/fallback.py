@@ -22,7 +22,7 @@ LEAST_PART = 0.01
 AUDIBLE_PART = 0.04
 """And in the CPU's form, where each breaks a chain, less than this: 0.2 dB. Chosen."""
 USABLE = 0.01
-"""Relative noise power (20 dB) that is reached for beyond the default budget."""
+"""Relative noise power (20 dB) that is reached for beyond the default budget. Chosen."""
 RUINED = 10**-1.5
 """Noise power (15 dB) above which the CPU's form gives up speed for accuracy. MobileNetV2 at 18.9 dB does not: 1.5 dB
 cost it 30 % of its speed."""
@@ -47,7 +47,8 @@ MACs that this costs, 3 % of the time, buys half a decibel."""
 NEARLY = 10**0.1
 """A cheaper set within 1 dB of the best that can be reached is preferred to it. Chosen."""
 _STEPS = 1000
-"""Parts that the budget is cut into for the knapsack: costs are rounded up by a thousandth of it at most."""
+"""Parts that the budget is cut into for the knapsack: costs are rounded up by a thousandth of it at most.
+Chosen."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a change to a graph does to its outputs: noise, the better of several variants, rewrites proved exact."""
+"""What a change to a graph does to its outputs: noise, the best of several, rewrites verified to be exact."""

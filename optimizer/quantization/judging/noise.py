@@ -12,7 +12,8 @@ from engines.engine import Array
 
 SILENT = 1e-9
 """Channels with less than this part of the strongest one's power say nothing. Chosen."""
-_NOTHING = 1e-30  # a power that a ratio may be taken of
+_NOTHING = 1e-30
+"""The least power that a ratio is taken of; far below the square of float32's rounding (1e-14). Chosen."""
 _USELESS = 1e6
 """Noise over signal of an output that is not finite, or as good as: 60 dB below its own noise. Chosen."""
 Floats64 = NDArray[np.float64]

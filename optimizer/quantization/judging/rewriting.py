@@ -1,4 +1,4 @@
-"""Exact rewrites of the float graph, proved: the graph is run before and after, and what differs is undone.
+"""Exact rewrites of the float graph, verified: the graph is run before and after, and what differs is undone.
 
 A rewrite that is exact on paper may still compute other numbers: by a fault of ours, or because the graph makes much of
 a rounding error (zeros of padded windows that become 1e-7 and are then divided by their own length). One comparison

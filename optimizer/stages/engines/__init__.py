@@ -1,1 +1,1 @@
-"""Every engine of a job: built, and where it runs here proved, measured and put under load."""
+"""Every engine of a job: built, and where it runs here checked, measured and put under load."""

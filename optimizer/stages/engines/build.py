@@ -52,7 +52,7 @@ class BuildOutcome:
 class Terms:
     """What all builds of a job have in common: see ``engines.build_request.BuildRequest``. Of ``settings``, what
     concerns builds is read: how many at a time, limits, TensorRT's options. Where a library takes another form of a
-    graph, that is proved on ``held_back``. ``builder`` builds what does not run here.
+    graph, that is checked on ``held_back``. ``builder`` builds what does not run here.
     """
 
     settings: Settings

@@ -56,7 +56,7 @@ def checking_key(job: Job, engines: Mapping[str, Path]) -> str:
 
 
 def measuring_key(job: Job, cleaned: Cleaned, checked: str, refused: Mapping[str, str]) -> str:
-    """What was proved of the engines, the forms that cannot ship, and the batch that they are timed at."""
+    """What the checks of the engines found, the forms that cannot ship, and the batch that they are timed at."""
     return stage_key(job, checked, to_json([cleaned.profile, dict(refused)]), job.settings.asked_gpu_form)
 
 

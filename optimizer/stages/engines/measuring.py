@@ -1,4 +1,4 @@
-"""Measuring a GPU's engine: every form that was proved timed in turns, and the one that ships chosen and placed."""
+"""Measuring a GPU's engine: every form that was checked timed in turns, and the one that ships chosen and placed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU that is here: its engine's forms built, proved and timed; the one that is fastest within the budget ships.
+"""The GPU that is here: its engine's forms built, checked and timed; the one that is fastest within the budget ships.
 
 What ``cpu_engine`` is for the processor. Everything that touches the GPU runs in child processes: what crashes there,
 or runs out of memory, costs its form and a warning, never the job.

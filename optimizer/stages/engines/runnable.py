@@ -1,4 +1,4 @@
-"""Which GPU targets run here: their engines are proved, timed and put under load; others are built and predicted."""
+"""Which GPU targets run here: their engines are checked, timed and put under load; others are built and predicted."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class AccuracyChecker:
 
     @contextmanager
     def _again(self, typed: Path) -> Iterator[Engine]:
-        """``typed`` simulated, for the first feed: its answer is known where it was proved last."""
+        """``typed`` simulated, for the first feed: its answer is known where it was checked last."""
         path, answers = self._last
         if path == typed and answers is not None and answers.kept:
             yield answers.rewind()

@@ -29,7 +29,7 @@ from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.job import Job
 
 FEEDS = 4
-"""Samples on which repairs are proved: what differs by structure differs on the first. Chosen."""
+"""Samples on which repairs are verified: what differs by structure differs on the first. Chosen."""
 
 
 class Given(NamedTuple):

@@ -36,7 +36,7 @@ class _Tried:
 def within_budget(
     prepared: Quantizable, make: Callable[[QuantizedModel], TypedForm], say: Callable[[str], None]
 ) -> TypedForm:
-    """Make and prove a form; while it is over budget, leave the next cheapest nodes in high precision and do it again.
+    """Make and check a form; while it is over budget, leave the next cheapest nodes in high precision and do it again.
 
     Nothing is made twice: where an allowance leaves out the same nodes as an earlier one, the next is looked at. Where
     nothing reaches the budget, the first form that is as near as any: MACs are not spent in vain.

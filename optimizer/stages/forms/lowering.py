@@ -1,5 +1,5 @@
 """What a build is asked for, in the form that its library reads right: for TensorRT 8 the graph is lowered, for 10.0 to
-10.8 a few operators are written otherwise; both are proved.
+10.8 a few operators are written otherwise; both are verified.
 
 Every other library takes the typed graph as it is.
 """

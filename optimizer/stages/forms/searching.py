@@ -116,7 +116,7 @@ class BudgetSearch:
         return step.moves != self._all or self.maker.in_float is not None
 
     def _measured(self, step: Step) -> Outcome:
-        """Make and prove the set of ``step``; with nothing in int8 what is no form of this backend is FP32 itself."""
+        """Make and check the set of ``step``; with nothing in int8 what is no form of this backend is FP32 itself."""
         if not self._makes(step):
             return Outcome(0.0, True, True, True, True)
         if step.moves == self._all and self.maker.in_float is not None:

@@ -1,4 +1,4 @@
-"""Typing the graph: the forms that the asked targets run, each proved against the model as given.
+"""Typing the graph: the forms that the asked targets run, each checked against the model as given.
 
 ``model.onnx`` is what TensorRT builds from: INT8 Q/DQ, FP16 for the rest. The CPU engine has a Q/DQ form of its own.
 Only forms that an asked target runs are made. Where one is over the accuracy budget, the nodes that hurt most are kept
@@ -72,7 +72,7 @@ Forms: TypeAlias = "dict[str, TypedForm | None]"
 
 
 class FormMaker:
-    """Makes the forms that the targets of ``job`` run, and proves them; a context manager, for it holds FP32's engine.
+    """Makes the forms that the targets of ``job`` run, and checks them; a context manager, for it holds FP32's engine.
 
     Each form is two stages: ``calibrate``, which knows no budget, and ``type``, which does not calibrate.
     """

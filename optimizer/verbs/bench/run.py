@@ -27,7 +27,8 @@ from optimizer.verbs.usual_inputs import usual_inputs
 
 SAMPLES = 64
 """Made-up samples that LoadGen draws from; speed does not depend on their values. Chosen."""
-REMOTE_WORKERS = 8  # requests in flight, so that the server has something to batch
+REMOTE_WORKERS = 8
+"""Requests in flight, so that the server has something to batch. Chosen."""
 SHORT_SECONDS = 10.0
 """Length of a run where none is asked for: at 20 ms per query still the 459 that Server's p99 needs. Chosen."""
 

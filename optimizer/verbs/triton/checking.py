@@ -37,7 +37,7 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """How to prove what was written. ``server`` is a tritonserver's path, the ``HOST:PORT`` of one that serves the
+    """How to verify what was written. ``server`` is a tritonserver's path, the ``HOST:PORT`` of one that serves the
     repository already (gRPC), or empty for the first found here; ``data`` are samples as the main job takes them;
     ``evaluate`` a task metric to score the engine and the server by; ``seconds`` of each load."""
 

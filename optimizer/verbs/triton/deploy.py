@@ -1,4 +1,4 @@
-"""Write the repository; prove and tune it on a server where asked."""
+"""Write the repository; verify and tune it on a server where asked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 
 @dataclass(frozen=True)
 class TritonDeployment:
-    """``files`` of the repository; ``server`` is the version that proved it, empty where none was asked for;
+    """``files`` of the repository; ``server`` is the version that verified it, empty where none was asked for;
     ``tunings`` are by model."""
 
     repository: Path
@@ -59,7 +59,7 @@ def deploy_triton(
     around: Around | None = None,
 ) -> TritonDeployment:
     """Write ``bundle``'s model repository to ``out``; on a server search what serves it best where ``tune`` says for
-    what, and prove it where ``check`` says how. A search is followed by a proof.
+    what, and verify it where ``check`` says how. A search is followed by a check.
 
     Raises what ``write_triton_repository`` refuses, ``BadInput`` where no server is found or data cannot be read, and
     ``EngineError`` where the server does not come up.
