@@ -126,6 +126,9 @@ class _Match:
             self._compare(old, new)
             nodes[new.name] = old.name
         for name in self._new.outputs:
+            if name in self._new.constants or name in self._known.constants:  # folded: no node makes it
+                self._compare_weights(name, name, f"output {name!r}")
+                self._pair(name, name, "the graph")
             if self._names.get(name) != name:
                 raise self._differs(f"output {name!r} comes from another node")
         return Renaming(_changed(self._names), _changed(nodes))
