@@ -16,7 +16,7 @@ from engines.progress import BuildProgress, OnProgress
 from engines.targets.target import Backend
 from engines.tensorrt.builder.plan_build import build_tensorrt
 from engines.tensorrt.options import check_options
-from graphs.errors import BadInput
+from graphs.files import at_fault, unwritable
 from graphs.staging import staged
 
 __all__ = ["BuildProgress", "BuildRequest", "Builder", "build_engine"]
@@ -45,8 +45,7 @@ def build_engine(
     try:
         return _build(request, report, cache)
     except OSError as error:
-        what = f"cannot be read or written: {error.strerror or error}"
-        raise BadInput(what, where=str(error.filename or request.out)) from error
+        raise unwritable(at_fault(error, request.out), error) from error
 
 
 def _build(request: BuildRequest, report: OnProgress, cache: EngineCache | bool) -> EngineManifest:

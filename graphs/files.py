@@ -19,6 +19,9 @@ from graphs.staging import staged_file
 
 T = TypeVar("T")
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where nothing more can be stored."""
+
 _DECODING = threading.Lock()
 """msgspec gathers what a dataclass holds when it first decodes one; two threads that do so at once crash it (parallel
 builds that both come from the cache, 2026-11-26)."""
@@ -44,9 +47,15 @@ def link_or_copy(source: Path, destination: Path) -> None:
         shutil.copyfile(source, destination)
 
 
+def at_fault(error: OSError, otherwise: Path) -> Path:
+    """The file that ``error`` is about; ``otherwise`` where it names none. Of a copy that finds no space, the copy."""
+    named = (error.filename2 if error.errno in NO_SPACE else None) or error.filename
+    return Path(named) if isinstance(named, str) else otherwise
+
+
 def unwritable(path: Path, error: OSError, elsewhere: str = "choose another folder with -o") -> BadInput:
     """The one message for a folder that cannot be written and for a full disk; ``elsewhere`` is the way round it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         return BadInput("no space left on the disk", where=str(path), fix=f"free some space or {elsewhere}")
     return BadInput(f"cannot be written or read: {error.strerror or error}", where=str(path), fix=elsewhere)
 

@@ -143,6 +143,12 @@ class Workspace:
         restore(self.out, self._old)
         if self.out.exists() and not (self.out / MANIFEST).is_file() and not _empty(self.out):
             raise BadInput("exists and is not a bundle", where=str(self.out), fix="choose another folder with -o")
+        if around := next((parent for parent in self.out.resolve().parents if _is_bundle(parent)), None):
+            raise BadInput(
+                f"lies inside the bundle {around.name}, which is replaced as a whole when it is made again",
+                where=str(self.out),
+                fix="choose a folder outside with -o",
+            )
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             file = (self.work / LOCK).open("w")
@@ -200,6 +206,14 @@ def finished_bundle(out: Path, key: str = "", *, request: str = "") -> Bundle | 
 
 def _with_files(manifest: BundleManifest, files: dict[str, str]) -> BundleManifest:
     return replace(manifest, files=files)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Other programs have a ``manifest.json``, too."""
+    try:
+        return bool(Bundle(path).manifest.files)
+    except (BadInput, OSError):
+        return False
 
 
 def _empty(path: Path) -> bool:

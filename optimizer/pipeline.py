@@ -16,7 +16,7 @@ from engines.profile import parse_shape_profiles
 from engines.targets.formats import check_precision
 from engines.targets.gpus_here import targets_named
 from graphs.errors import BadInput
-from graphs.files import unwritable
+from graphs.files import at_fault, unwritable
 from graphs.structure import check_inputs
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.default_targets import default_targets
@@ -116,8 +116,7 @@ def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> 
         raise blamed from error
     except OSError as error:
         workspace.discard()
-        at_fault = Path(error.filename) if isinstance(error.filename, str) else workspace.out
-        raise unwritable(at_fault, error) from error
+        raise unwritable(at_fault(error, workspace.out), error) from error
 
 
 def _publish(job: Job, workspace: Workspace, request: str) -> Bundle:

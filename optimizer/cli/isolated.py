@@ -183,7 +183,9 @@ def _run(work: Callable[[], int], log: TextIO) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return _internal(error, log)
-        return _say(f"{error.filename or 'the output'}: no space left on the disk", "free some space")
+        return _say(
+            f"{error.filename2 or error.filename or 'the output'}: no space left on the disk", "free some space"
+        )
     except (Exception, SystemExit) as error:  # whatever nobody foresaw must still reach the user as one message
         return _internal(error, log)
 

@@ -68,6 +68,17 @@ def test_the_usual_engine_is_one_that_runs_here(bundle: Bundle, monkeypatch: pyt
     assert bundle.usual_target() == "a100", "none runs here: it is opened, and says where it would"
 
 
+def test_none_is_made_inside_another(bundle: Bundle) -> None:
+    """Making the outer one again would remove it; a ``manifest.json`` of another program's is no reason."""
+    inside = Workspace(bundle.path / "runs" / "new", "job")
+    with pytest.raises(BadInput, match="lies inside the bundle"), inside.opened(force=False):
+        pass
+    assert not (bundle.path / "runs").exists()
+    (bundle.path / "manifest.json").write_text('{"files": "of another program"}')
+    with Workspace(bundle.path / "new", "job").opened(force=False):
+        pass
+
+
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such bundle"):
         Bundle(tmp_path / "none")

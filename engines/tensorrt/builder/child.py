@@ -23,7 +23,7 @@ from engines.tensorrt.builder.exits import RAW_LOG_NAME
 from engines.tensorrt.builder.messages import BuildMessages
 from engines.tensorrt.builder.request import PlanBuilt, PlanFailed, PlanOutcome, PlanRequest, StepDone
 from graphs.errors import EnginewrightError
-from graphs.files import read_json, write_atomically, write_json
+from graphs.files import at_fault, read_json, unwritable, write_atomically, write_json
 
 LOG_NAME = "build.log.gz"
 RESULT_NAME = "result.json"
@@ -63,8 +63,7 @@ def _build(request: PlanRequest, stream: IO[bytes], result_file: Path) -> PlanOu
             failed=PlanFailed.of(BuildError(BuildFailure.OUT_OF_MEMORY, "the builder ran out of memory"))
         )
     except OSError as error:
-        where = str(error.filename or request.plan)
-        return PlanOutcome(failed=PlanFailed(None, f"cannot be read or written: {error.strerror}", where=where))
+        return PlanOutcome(failed=PlanFailed.of(unwritable(at_fault(error, Path(request.plan)), error)))
     return PlanOutcome(built=built)
 
 
