@@ -27,6 +27,8 @@ IDLE_SECONDS = 75.0
 """After which a connection on which nothing comes is closed, as nginx's ``keepalive_timeout`` is by default."""
 LINGER_SECONDS = 2.0
 """For which the rest of a refused body is read, so that the client sees the answer. Chosen."""
+STOP_SECONDS = 3 * LINGER_SECONDS
+"""What ``Server.stop`` may take beyond the time to drain: for the last refusals, for gRPC's and for the engines' end."""
 FRAME_BYTES = 1 << 14
 """Room in a gRPC message around its tensors: names, shapes, parameters. Chosen."""
 
@@ -170,7 +172,7 @@ class Server:
         """Take no new request, answer those that have begun (for at most ``seconds``), and close everything.
 
         A request whose answer is not computed by then gets 503, whatever the engine is at; what a run in this process
-        holds is given back with the process. All of it takes ``seconds`` and three times ``LINGER_SECONDS`` at most.
+        holds is given back with the process. All of it takes ``seconds`` and ``STOP_SECONDS`` at most.
         """
         gate = self.state.gate
         gate.draining = True

@@ -49,7 +49,7 @@ def serve(
     import sys
 
     from deployment.serving.limits import MIB, Limits
-    from deployment.serving.server import Endpoint
+    from deployment.serving.server import STOP_SECONDS, Endpoint
     from deployment.serving.version import ServingOptions
     from engines.targets.gpus_here import name_of_target
     from optimizer.cli.endings import FOR_EVER, PATIENCE, PATIENCE_S
@@ -60,7 +60,7 @@ def serve(
         print(text, file=sys.stderr, flush=True)
 
     check_not_negative({"--drain": drain})
-    PATIENCE.grant(signal.SIGTERM, drain + PATIENCE_S)
+    PATIENCE.grant(signal.SIGTERM, drain + STOP_SECONDS + PATIENCE_S)
     PATIENCE.grant(signal.SIGHUP, FOR_EVER)
     serve_bundles(
         bundles,
