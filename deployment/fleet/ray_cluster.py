@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -46,6 +48,19 @@ def _knock(address: str) -> None:
         raise BadInput(f"no Ray cluster: {error}", where=f"--ray {address}", fix="ray start --head") from None
 
 
+_AUTH, _TOKEN = "RAY_AUTH_MODE", ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_FIX = f"ray start --head; for one that asks for a token: export {_AUTH}=token {_TOKEN[1]}=FILE"
+
+
+def _show_token() -> None:
+    """Have Ray show the token that it finds where it looks for one. ``ray start`` makes a cluster that asks for it
+    (from 2.60 on), and ``ray.init`` shows none to a cluster that is there unless this variable says so; one that asks
+    for none takes no notice. Ray reads the variable when it is imported."""
+    kept = Path.home() / ".ray" / "auth_token"
+    if kept.is_file() or any(os.environ.get(name) for name in _TOKEN):
+        os.environ.setdefault(_AUTH, "token")
+
+
 class RayCluster:
     """A connection to Ray: ``address`` as ``ray.init`` takes it (``auto``, ``HOST:PORT``, ``ray://…``), or ``local``
     for a cluster of this machine's cores. A context manager.
@@ -56,6 +71,8 @@ class RayCluster:
     def __init__(self, address: str) -> None:
         self.address, self._ours, self._ended = address, False, False
         self._before: Any = None
+        if address != "local":
+            _show_token()
         self._ray = optional("ray", "fleet", "building on a cluster")
 
     def __enter__(self) -> RayCluster:
@@ -72,7 +89,7 @@ class RayCluster:
             )
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BadInput(f"no Ray cluster: {first}", where=f"--ray {self.address}", fix="ray start --head") from None
+            raise BadInput(f"no Ray cluster: {first}", where=f"--ray {self.address}", fix=_FIX) from None
         except BaseException as error:  # SIGTERM, which Ray takes for itself from here on, or Ctrl-C
             self._ours, self._ended = True, isinstance(error, SystemExit)
             self._leave()

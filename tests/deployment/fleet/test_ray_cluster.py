@@ -143,6 +143,25 @@ def test_a_cluster_that_is_not_there(address: str, monkeypatch: pytest.MonkeyPat
         pass
 
 
+@pytest.mark.parametrize(("address", "shown"), [("127.0.0.1:1", "token"), ("local", None)])
+def test_a_token_that_ray_keeps_is_shown_to_a_cluster_that_is_there(
+    address: str, shown: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    RayCluster(address)
+    assert "RAY_AUTH_MODE" not in os.environ  # there is none
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    RayCluster(address)
+    assert os.environ.get("RAY_AUTH_MODE") == shown
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    RayCluster(address)
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
 def test_what_a_worker_raises_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise ValueError("the disk is full")
