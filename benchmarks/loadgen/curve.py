@@ -36,10 +36,19 @@ class ServedRate:
 
 
 @dataclass(frozen=True)
+class WaitedRate:
+    """The same where an engine that is free waits ``wait_ms`` for more samples than it has; None where that bore no
+    more than to wait less."""
+
+    wait_ms: float
+    qps: float | None
+
+
+@dataclass(frozen=True)
 class SearchSummary:
     """How a search came to its value. ``curve`` is Server's (ascending rates: chart data), ``settings`` Offline's (best
-    first), ``servers`` Server's by engine instances; ``offline_qps`` is the Offline throughput, with as many instances,
-    that Server's rate is a share of.
+    first), ``servers`` Server's by engine instances, ``waits`` by how long a free one waits; ``offline_qps`` is the
+    Offline throughput, with as many instances, that Server's rate is a share of.
     """
 
     offline_qps: float | None = None
@@ -47,3 +56,4 @@ class SearchSummary:
     curve: list[LoadPoint] = field(default_factory=list)
     settings: list[SettingPoint] = field(default_factory=list)
     servers: list[ServedRate] = field(default_factory=list)
+    waits: list[WaitedRate] = field(default_factory=list)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.loadgen.curve import LoadPoint, SearchSummary, ServedRate
+from benchmarks.loadgen.curve import LoadPoint, SearchSummary, ServedRate, WaitedRate
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenRequest, LoadgenResult, LoadgenSettings, Scenario
 
@@ -19,7 +19,10 @@ GROW, SHRINK, BACK_OFF = 1.2, 0.75, 0.94
 confirm. Chosen.
 """
 MORE_ENGINES = 1.08
-"""Another number of engine instances is searched where it reaches 8 % more in a probe. Chosen."""
+"""Another number of engine instances, or a longer wait, is searched where it reaches 8 % more in a probe. Chosen."""
+WAITS = (0.02, 0.05, 0.1)
+"""Shares of the bound on p99 that a free engine is tried to wait for more samples, each as long as it bears more than
+the one before: a server's queue delay. Longer ones leave little of the bound for what follows. Chosen."""
 CONFIRMATIONS = 4
 """Full runs that may fail before the search gives up; four of them lower the rate by a fifth. Chosen."""
 LIGHT_LOADS = (0.25, 0.5, 0.75)
@@ -31,7 +34,8 @@ LIGHT_PROBES = 10
 @dataclass(frozen=True)
 class ServerSearch:
     """``qps`` is the confirmed rate (0 where none was), ``offline_qps`` the Offline throughput of the same number of
-    engine instances, ``curve`` theirs, and ``rates`` what each number of them bore in the short runs.
+    engine instances, ``curve`` theirs, and ``rates`` what each number of them bore in the short runs; ``waits`` what
+    they bore when a free one waits for more samples.
     """
 
     qps: float
@@ -39,13 +43,14 @@ class ServerSearch:
     confirmed: LoadgenResult
     curve: list[LoadPoint] = field(default_factory=list)
     rates: list[ServedRate] = field(default_factory=list)
+    waits: list[WaitedRate] = field(default_factory=list)
 
     @property
     def share_of_offline(self) -> float:
         return self.qps / self.offline_qps if self.offline_qps else 0.0
 
     def summary(self) -> SearchSummary:
-        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve, servers=self.rates)
+        return SearchSummary(self.offline_qps, self.share_of_offline, self.curve, servers=self.rates, waits=self.waits)
 
 
 @dataclass
@@ -79,6 +84,17 @@ class _Engines:
     def climb(self, start: float, precision: float, max_probes: int, known: float = 0.0) -> None:
         self.best = bisect(self.valid, start, precision, max_probes, known)
 
+    def waiting(self, wait_ms: float) -> _Engines:
+        """The same instances, which wait so long for more samples."""
+        settings = replace(self.request.settings, max_wait_ms=wait_ms)
+        return _Engines(replace(self.request, settings=settings), self.probe_s, self.run, self.offline)
+
+    def beats(self, other: _Engines, precision: float, max_probes: int) -> bool:
+        """Whether these bear clearly more than ``other``; if so how much."""
+        if self.valid(known := MORE_ENGINES * other.best):
+            self.climb(GROW * known, precision, max_probes, known)
+        return self.best > other.best
+
     def light_loads(self) -> None:
         for share in LIGHT_LOADS:
             if self.best and MIN_QUERIES[Scenario.SERVER] / (share * self.best) < LIGHT_PROBES * self.probe_s:
@@ -100,7 +116,7 @@ def search_server(
     off where a confirming run fails.
 
     ``workers`` are the numbers of engine instances to try (default: those of the request); each is searched as long as
-    it serves more than the one before.
+    it serves more than the one before, and so is how long a free one waits for more samples.
     """
     best: _Engines | None = None
     rates: list[ServedRate] = []
@@ -110,17 +126,35 @@ def search_server(
             return ServerSearch(0.0, 0.0, engines.offline)
         if best is None or not best.best:
             engines.climb(FIRST * engines.offline_qps, precision, max_probes)
-        elif engines.valid(known := MORE_ENGINES * best.best):
-            engines.climb(GROW * known, precision, max_probes, known)
+            found = True
+        else:
+            found = engines.beats(best, precision, max_probes)
         rates.append(ServedRate(count, engines.best or None))
-        if best is not None and best.best and engines.best <= best.best:
+        if not found:
             break
         best = engines
     assert best is not None
+    best, waits = _longer_waits(best, precision, max_probes)
     best.light_loads()
     confirmed = _confirm(best.request, best.best or 0.4 * best.offline_qps, run)
     qps = (confirmed.target_qps or 0.0) if confirmed.valid else 0.0
-    return ServerSearch(qps, best.offline_qps, confirmed, best.curve, rates)
+    return ServerSearch(qps, best.offline_qps, confirmed, best.curve, rates, waits)
+
+
+def _longer_waits(best: _Engines, precision: float, max_probes: int) -> tuple[_Engines, list[WaitedRate]]:
+    """Of waits longer and longer the best, and what each bore; none is tried where the request says how long, or no
+    sample is joined with another."""
+    if not best.best or best.request.settings.max_wait_ms or best.offline.batch == 1:
+        return best, []
+    waits = [WaitedRate(0.0, best.best)]
+    for share in WAITS:
+        longer = best.waiting(round(share * best.request.settings.latency_bound_ms, 3))
+        found = longer.beats(best, precision, max_probes)
+        waits.append(WaitedRate(longer.request.settings.max_wait_ms, longer.best or None))
+        if not found:
+            break
+        best = longer
+    return best, waits
 
 
 def bisect(

@@ -28,7 +28,7 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 2.0
 """For which the rest of a refused body is read, so that the client sees the answer. Chosen."""
 STOP_SECONDS = 3 * LINGER_SECONDS
-"""What ``Server.stop`` may take beyond the time to drain: for the last refusals, for gRPC's and for the engines' end."""
+"""What ``Server.stop`` may take beyond the time to drain: for the last refusals, gRPC's end and the engines'."""
 FRAME_BYTES = 1 << 14
 """Room in a gRPC message around its tensors: names, shapes, parameters. Chosen."""
 

@@ -27,11 +27,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Searched:
-    """Of one engine: how many ``instances`` at once served most, and the ``batch`` that they took; None where no search
-    tells."""
+    """Of one engine: how many ``instances`` at once served most, the ``batch`` that they took, and the microseconds
+    that a free one waits for more requests (``delay``); None where no search tells."""
 
     instances: Found | None = None
     batch: Found | None = None
+    delay: Found | None = None
 
 
 def searches(bundle: Path, files: Sequence[Path]) -> dict[str, Searched]:
@@ -69,7 +70,7 @@ def _searched(runs: Mapping[str, LoadgenSummary]) -> Searched:
     """Server looks at instances as a server does, requests that come one by one; Offline at batches."""
     server, offline = runs.get(Scenario.SERVER.value), runs.get(Scenario.OFFLINE.value)
     instances = _instances(server) or _instances(offline)
-    return Searched(instances, _batch(offline) or _batch(server))
+    return Searched(instances, _batch(offline) or _batch(server), _delay(server))
 
 
 def _instances(run: LoadgenSummary | None) -> Found | None:
@@ -89,6 +90,15 @@ def _batch(run: LoadgenSummary | None) -> Found | None:
     rates = {each.batch: each.samples_per_s for each in run.search.settings if each.workers == run.workers}
     told = ", ".join(f"{batch}: {rate:,.0f} samples/s" for batch, rate in sorted(rates.items()) if rate)
     return Found(run.batch, f"LoadGen's search, {_name(run)}, by batch: {told or 'the largest within the bound'}")
+
+
+def _delay(run: LoadgenSummary | None) -> Found | None:
+    """The last wait that bore more than those before."""
+    if run is None or run.search is None or not run.search.waits:
+        return None
+    rates = {round(each.wait_ms * 1000): each.qps for each in run.search.waits}
+    told = ", ".join(f"{wait} us: {f'{rate:,.0f} queries/s' if rate else 'no more'}" for wait, rate in rates.items())
+    return Found(max(wait for wait, rate in rates.items() if rate), f"LoadGen's search, {_name(run)}, by wait: {told}")
 
 
 def _name(run: LoadgenSummary) -> str:

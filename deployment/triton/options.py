@@ -18,11 +18,11 @@ BACKENDS = (AUTO, PYTHON)
 class TritonOptions:
     """What the user decides of a model's configuration.
 
-    ``max_batch`` None takes the engine's own. ``instances`` None and ``preferred`` None take what LoadGen's searches
-    found, in ``bench`` (files that ``optimize bench --search --json`` printed), else one instance, and the batch a plan
-    is tuned for. ``queue_delay_us`` is how long a request may wait for company while an instance is free; None is 0,
-    Triton's own default, which joins what is waiting anyway. ``container`` is the Triton that will serve, None where
-    nobody said. ``threads`` are ONNX Runtime's in the Python backend, None a share of the cores.
+    ``max_batch`` None takes the engine's own. ``instances``, ``preferred`` and ``queue_delay_us`` None take what
+    LoadGen's searches found, in ``bench`` (files that ``optimize bench --search --json`` printed), else one instance,
+    the batch a plan is tuned for, and 0. ``queue_delay_us`` is how long a request may wait for company while an
+    instance is free; 0 is Triton's own default, which joins what is waiting anyway. ``container`` is the Triton that
+    will serve, None where nobody said. ``threads`` are ONNX Runtime's in the Python backend, None a share of the cores.
     """
 
     max_batch: int | None = None

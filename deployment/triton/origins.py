@@ -30,6 +30,9 @@ def with_origins(
     largest = config.max_batch_size
     if largest > 1:
         origins["max_queue_delay_microseconds"] = _NO_DELAY if options.queue_delay_us is None else _GIVEN
+        if searched.delay and options.queue_delay_us is None:
+            config = replace(config, queue_delay_us=searched.delay.value)
+            origins["max_queue_delay_microseconds"] = searched.delay.why
         sizes = config.preferred_batch_sizes
         tuned = "what the plan is tuned for, and the largest"
         origins["preferred_batch_size"] = tuned if sizes else f"none; {untold}offline)"

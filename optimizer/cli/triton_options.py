@@ -42,13 +42,18 @@ Instances = Annotated[
 ]
 QueueDelay = Annotated[
     int | None,
-    Option(metavar="US", help="Microseconds that a request may wait for company. Default: 0.", rich_help_panel=PANEL),
+    Option(
+        metavar="US",
+        help="Microseconds that a request may wait for company. Default: what --bench found, else 0.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Bench = Annotated[
     list[Path] | None,
     Option(
         metavar="FILE.json",
-        help="What optimize bench BUNDLE --search --json printed: its instances and batch are taken. Repeatable.",
+        help="What optimize bench BUNDLE --search --json printed: its instances, batch and queue delay are taken. "
+        "Repeatable.",
         rich_help_panel=PANEL,
     ),
 ]

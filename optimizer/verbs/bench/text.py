@@ -51,6 +51,9 @@ def _search(search: SearchSummary, console: Console) -> None:
     for server in search.servers:
         rate = f"{server.qps:,.1f} queries/s in short runs" if server.qps else "no better"
         console.print(f"  {_engines(server.workers)}: {rate}")
+    for wait in search.waits:
+        rate = f"{wait.qps:,.1f} queries/s in short runs" if wait.qps else "no better"
+        console.print(f"  a free engine waits {wait.wait_ms:g} ms: {rate}")
     for setting in search.settings[:SHOWN_SETTINGS]:
         rate = f"{setting.samples_per_s:,.1f} samples/s" if setting.samples_per_s else "invalid"
         console.print(f"  {_engines(setting.workers)}, batch {setting.batch}: {rate}")

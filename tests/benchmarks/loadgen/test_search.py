@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +66,27 @@ def test_more_engines_are_taken_while_they_bear_more() -> None:
     assert math.isclose(search.offline_qps, 840)
     assert [(rate.workers, rate.qps is None) for rate in search.rates] == [(1, False), (2, False), (4, True)]
     assert max(point.qps for point in search.curve) < 1000
+
+
+def test_a_wait_is_taken_while_it_bears_more() -> None:
+    bears = {0.0: 400.0, 2.0: 600.0, 5.0: 610.0}
+    tried: list[float] = []
+
+    def run(request: LoadgenRequest) -> LoadgenResult:
+        settings = request.settings
+        tried.append(settings.max_wait_ms)
+        qps = settings.target_qps or 0.0
+        offline = settings.scenario is Scenario.OFFLINE
+        return LoadgenResult(
+            settings.scenario, Mode.PERFORMANCE, offline or qps <= bears[settings.max_wait_ms], "",
+            500.0 if offline else qps, "", p99=1.0, target_qps=qps, batch=batch,
+        )  # fmt: skip
+
+    batch = 8
+    asked = LoadgenSettings(Scenario.SERVER, duration_s=10.0, latency_bound_ms=100.0)
+    search = search_server(LoadgenRequest("engine", (), asked, "logs"), run=run)
+    assert [(wait.wait_ms, wait.qps is None) for wait in search.waits] == [(0.0, False), (2.0, False), (5.0, True)]
+    assert 550 < search.qps <= 600 and tried[-1] == 2.0  # confirmed with it
+    batch, bears[1.0] = 1, 400.0
+    for settings in (asked, replace(asked, max_wait_ms=1.0)):  # nothing to join; the user says how long
+        assert not search_server(LoadgenRequest("engine", (), settings, "logs"), run=run).waits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.loadgen.curve import SearchSummary, ServedRate, SettingPoint
+from benchmarks.loadgen.curve import SearchSummary, ServedRate, SettingPoint, WaitedRate
 from benchmarks.report.model import LoadgenSummary, Report
 from deployment.triton.measured import Searched, searches
 from deployment.triton.options import TritonOptions
@@ -22,7 +22,10 @@ from tests.deployment.triton.triton_proto import parse
 AddEngine = Callable[..., Path]
 SERVER = LoadgenSummary(
     True, "completed queries", 900.0, unit="queries/s", batch=16, workers=2,
-    search=SearchSummary(servers=[ServedRate(1, 600.0), ServedRate(2, 900.0), ServedRate(4, None)]),
+    search=SearchSummary(
+        servers=[ServedRate(1, 600.0), ServedRate(2, 900.0), ServedRate(4, None)],
+        waits=[WaitedRate(0.0, 900.0), WaitedRate(0.3, 1000.0), WaitedRate(0.75, None)],
+    ),
 )  # fmt: skip
 OFFLINE = LoadgenSummary(
     True, "throughput", 1500.0, unit="samples/s", batch=8, workers=1,
@@ -49,8 +52,10 @@ def test_a_configuration_starts_from_what_was_searched(
     config = parse(tmp_path / "out/net/config.pbtxt")
     assert config.instance_group[0].count == 2
     assert list(config.dynamic_batching.preferred_batch_size) == [8, 32]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 300
     text = " ".join(line.strip("# ") for line in (tmp_path / "out/net/config.pbtxt").read_text().splitlines())
     assert "count: LoadGen's search, Server, by instances: 1: 600 queries/s, 2: 900 queries/s" in text
+    assert "by wait: 0 us: 900 queries/s, 300 us: 1,000 queries/s, 750 us: no more" in text
     assert "size: LoadGen's search, Offline, by batch: 8: 1,500 samples/s, 16: 1,400 samples/s; and the largest" in text
 
 
