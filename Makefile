@@ -8,6 +8,9 @@ TRITON := 'nvidia-pytriton>=0.7,<0.8'
 # KServe's own types, which its manifests must fit (0.6 MB): read as they lie, so without what they import (400 MB).
 KSERVE := 'kserve>=0.14,<1'
 
+# Where it is set, every process that the tests start compiles all it imports anew, and pytest all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check suite gpu-check clean
 
 demo: $(VENV)/.installed
