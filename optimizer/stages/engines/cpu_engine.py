@@ -13,6 +13,7 @@ from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from optimizer.attempt import attempt
 from optimizer.settings import Precision
+from optimizer.stages.engines.as_before import cpu_as_before
 from optimizer.stages.engines.build import BuildOutcome, outcome
 from optimizer.stages.engines.cpu import choose_cpu_form
 from optimizer.stages.engines.record import EngineRecord
@@ -41,7 +42,7 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
             not_finite=(*forms.not_finite, *job.inputs.not_finite),
         )
     )
-    if ships_as_before(job, forms):
+    if cpu_as_before(job, forms):
         describe_cpu(forms, choice, bundle)
         return replace(choice, no_memory="weights do not change it")
     with ThreadPoolExecutor(1) as pool:  # a child opens the engine meanwhile: that is about bytes, not about time
@@ -52,16 +53,11 @@ def make_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, bundle: Path)
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
-def ships_as_before(job: Job, forms: TypedForms) -> bool:
-    """Whether this is an update whose CPU engine has the form that won in the bundle before: it was not chosen anew."""
-    return job.kept is not None and job.kept.knows_cpu_form and len(forms.on_cpu()) < 2
-
-
 def _why_alone(job: Job, forms: TypedForms) -> str:
     """Why there is one form to choose from, where there is."""
     precision = job.settings.precision
-    if job.kept is not None and ships_as_before(job, forms):
-        return f"as in {job.kept.name}" + (f": {job.kept.cpu_why}" if job.kept.cpu_why else "")
+    if before := cpu_as_before(job, forms):
+        return before
     if cpu_scheme(precision) is not None and precision.quantized:
         return (
             f"nothing could be quantized to {Precision.INT8.value if precision is Precision.AUTO else precision.value}"

@@ -18,6 +18,7 @@ from engines.targets.target import Target
 from optimizer.attempt import attempt
 from optimizer.events import Detail, Events
 from optimizer.stages.engines import keys
+from optimizer.stages.engines.as_before import gpu_as_before
 from optimizer.stages.engines.baseline import BASELINE, build_baseline
 from optimizer.stages.engines.build import BuildOutcome, Terms, outcome
 from optimizer.stages.engines.candidates import Built, Candidate, Candidates, build_siblings, candidates
@@ -99,7 +100,7 @@ class NativeEngines:
 
     def _candidates(self, target: Target, built: BuildOutcome, typed: TypedForm, engine: Path) -> Candidates:
         alone = self._job.settings.asked_gpu_form == "asked" or built.failure is BuildFailure.MISSING_LIBRARY
-        alone = alone or ships_as_before(self._job, typed)
+        alone = alone or bool(gpu_as_before(self._job, typed))
         graphs = {} if alone else self._maker.siblings(typed.plan.computes_in)
         if not graphs:
             return candidates(built, typed, engine, {}, Built([], {}), engine)
@@ -157,18 +158,11 @@ class NativeEngines:
             feed = next(iter(self._job.inputs.held_back.samples()))
             asked_only = self._job.settings.asked_gpu_form == "asked"
             measured = measure(found, checked, feed, self._cleaned.profile, asked_only, out)
-            kept, record = self._job.kept, measured.record
-            if kept is not None and ships_as_before(self._job, typed) and record is not None and not record.why:
-                measured = replace(measured, record=replace(record, why=f"as in {kept.name}"))
+            before, record = gpu_as_before(self._job, typed), measured.record
+            if before and record is not None and not record.why:
+                measured = replace(measured, record=replace(record, why=before))
             for note in measured.record.notes if measured.record is not None else ():
                 self._events.warn(name, f"{target.name}: {note}")
             return measured
 
         return self._runner.run(stage, work)
-
-
-def ships_as_before(job: Job, typed: TypedForm) -> bool:
-    """Whether this is an update whose GPU engines need no more precise siblings: the form asked for won in the bundle
-    before, and what was kept of it fits the new weights.
-    """
-    return job.kept is not None and job.kept.unchanged and (typed.before is None or typed.before.kept)

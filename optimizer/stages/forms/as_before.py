@@ -10,7 +10,6 @@ from threading import Event
 from benchmarks.report.updated import CalibrationCheck
 from optimizer.asked_plan import AskedPlan
 from optimizer.events import Detail, Events
-from optimizer.kept import Kept
 from optimizer.quantization.again import Again, Known, prepare_again
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance
@@ -37,11 +36,30 @@ class Checked:
 
 
 class AsBefore:
-    """``kept`` of the job, for its forms; ``checks`` are what was found, by scheme."""
+    """What the job's ``kept`` says of its forms: all that making them knows of an update. In a job that is none it says
+    nothing of any. ``checks`` are what was found of the kept calibrations, by scheme.
+    """
 
-    def __init__(self, job: Job, cleaned: Cleaned, kept: Kept, runner: StageRunner, events: Events) -> None:
-        self._job, self._cleaned, self._kept, self._runner, self._events = job, cleaned, kept, runner, events
+    def __init__(self, job: Job, cleaned: Cleaned, runner: StageRunner, events: Events) -> None:
+        self._job, self._cleaned, self._kept, self._runner, self._events = job, cleaned, job.kept, runner, events
         self.checks: dict[str, CalibrationCheck] = {}
+
+    @property
+    def knows_cpu_form(self) -> bool:
+        """Whether the form that won on the CPU is the one that wins here."""
+        return self._kept is not None and self._kept.knows_cpu_form
+
+    @property
+    def why_float(self) -> str:
+        """Why nothing is quantized for TensorRT where that was asked for; empty where it was not."""
+        return f"as in {self._kept.name}" if self._kept is not None and self._kept.typed_is_float else ""
+
+    def scheme(self, asked: Scheme | None) -> Scheme | None:
+        """``asked``; None where the form that it is for is to ship unquantized, as it did."""
+        if asked is None or self._kept is None:
+            return asked
+        is_float = self._kept.cpu_is_float if asked.on_cpu else self._kept.typed_is_float
+        return None if is_float else asked
 
     def prepared(self, graph: FloatGraph, scheme: Scheme, stop: Event) -> Prepared | None:
         """The graph as it was prepared before, where that still fits; None where it does not, which a warning says."""
@@ -69,10 +87,8 @@ class AsBefore:
         self.checks[scheme.name] = CalibrationCheck(True, found.again)
         return found
 
-    def form(self, prepared: Prepared | None, make: Callable[[QuantizedModel], TypedForm]) -> TypedForm | None:
+    def form(self, prepared: Prepared, make: Callable[[QuantizedModel], TypedForm]) -> TypedForm | None:
         """The form of what was prepared as before; None where that is over the budget, which a warning says."""
-        if prepared is None or not prepared.again:
-            return None
         form, scheme = make(prepared.quantized(Allowance())), prepared.settings.scheme
         if form.check.ok:
             return form
@@ -89,6 +105,8 @@ class AsBefore:
         self._events.warn(STAGE, f"calibrated anew for {scheme.title}: {why}")
 
     def _known(self, scheme: Scheme) -> Known | None:
+        if self._kept is None:
+            return None
         form = self._kept.cpu if scheme.on_cpu else self._kept.typed
         return form.known if form is not None and scheme.calibrated else None
 

@@ -81,10 +81,9 @@ class FormMaker:
         self._job, self._cleaned, self._runner, self._events = job, cleaned, runner, events
         self._settings, self._dense = job.settings, FloatGraph(job, cleaned)
         self._graph = self._dense  # until it is pruned
-        precision, kept = job.settings.precision, job.kept
-        self._scheme = tensorrt_scheme(precision) if kept is None or not kept.typed_is_float else None
-        self._cpu_scheme = cpu_scheme(precision) if kept is None or not kept.cpu_is_float else None
-        self._before = AsBefore(job, cleaned, kept, runner, events) if kept is not None else None
+        self._before = AsBefore(job, cleaned, runner, events)
+        self._scheme = self._before.scheme(tensorrt_scheme(job.settings.precision))
+        self._cpu_scheme = self._before.scheme(cpu_scheme(job.settings.precision))
         self._as_given = AsGiven(self._dense, job) if job.keeps_quantization else None
         self._prepared: dict[str, Prepared] = {}
         self._stack, self._observing = ExitStack(), Lock()
@@ -165,8 +164,7 @@ class FormMaker:
         return not from_files(held_back) and not _in_memory(self._job.inputs.held_back)
 
     def _calibrate(self, scheme: Scheme, stop: Event) -> tuple[str, Prepared]:
-        found = self._before.prepared(self._graph, scheme, stop) if self._before is not None else None
-        return scheme.name, found or self._calibrated(scheme, stop)
+        return scheme.name, self._before.prepared(self._graph, scheme, stop) or self._calibrated(scheme, stop)
 
     def _calibrated(self, scheme: Scheme, stop: Event) -> Prepared:
         return calibrated(self._job, self._cleaned, self._graph, scheme, self._runner, self._events, stop)
@@ -257,14 +255,14 @@ class FormMaker:
             form = (
                 within_budget(prepared, make, self._describe.say)
                 if prepared is not None
-                else make(None, self._why_float)
+                else make(None, self._before.why_float)
             )
             if not form.check.ok and self._settings.precision is Precision.AUTO and self._settings.plan is None:
                 form = make(None)
             files.keep(form.path)
         for finding in lint(ir.load(form.path)):
             self._events.warn(STAGE, f"{finding.where}: {finding.message} ({finding.rule.value})")
-        form = self._told(self._describe.drifted(form, prepared), self._scheme)
+        form = self._before.told(self._describe.drifted(form, prepared), self._scheme)
         self._describe.warn_of_the_plan(form)
         plain = form.table is not None and not has_block_quantizers(ir.load(form.path))  # those TensorRT alone runs
         if plain and (differs := self.checker.plain_difference(form.path)):
@@ -283,20 +281,11 @@ class FormMaker:
         """Of an update the form by what its bundle keeps; where that is over the budget none, and what is prepared anew
         in place of ``prepared``.
         """
-        if self._before is None or prepared is None or not prepared.again:
+        if prepared is None or not prepared.again:
             return prepared, None
         if (form := self._before.form(prepared, make)) is not None:
             return prepared, form
         return self._following(self._calibrated(prepared.settings.scheme, stop)), None
-
-    def _told(self, form: TypedForm, scheme: Scheme | None) -> TypedForm:
-        return self._before.told(form, scheme) if self._before is not None else form
-
-    @property
-    def _why_float(self) -> str:
-        """Why nothing is quantized for TensorRT where that was asked for; empty where it was not."""
-        kept = self._job.kept
-        return f"as in {kept.name}" if kept is not None and kept.typed_is_float else ""
 
     def _cpu_int8(self, typer: GraphTyper, files: FormFiles, quantized: QuantizedModel) -> TypedForm:
         return self._describe.checked(typer.typed(quantized), files, cpu=True)
@@ -319,8 +308,8 @@ class FormMaker:
             if not needs_typed(self._job.targets, self._settings.precision):  # the graph that the bundle is about
                 int8 = self._describe.drifted(int8, prepared)
             self._describe.warn_of_the_plan(int8)
-            int8 = self._told(int8, self._cpu_scheme)
-            if before is not None and self._job.kept is not None and self._job.kept.knows_cpu_form:
+            int8 = self._before.told(int8, self._cpu_scheme)
+            if before is not None and self._before.knows_cpu_form:
                 return CpuForms(int8, None, as_cleaned=False)  # which form is faster is known
         elif self._as_given is not None:
             int8 = self._as_given.for_cpu(lambda given: self._describe.checked(TypedGraph(*given), files, cpu=True))

@@ -18,8 +18,8 @@ from engines.targets.target import CPU, Target
 from optimizer.bundle import MODEL, Workspace
 from optimizer.events import Events
 from optimizer.machine import cpu_name
+from optimizer.stages.engines.as_before import cpu_as_before
 from optimizer.stages.engines.build import BuildOutcome
-from optimizer.stages.engines.cpu_engine import ships_as_before
 from optimizer.stages.engines.record import EngineRecord, TargetEngine
 from optimizer.stages.forms.typed_forms import TypedForm, TypedForms
 from optimizer.stages.job import Cleaned, Job
@@ -127,7 +127,7 @@ def _update(job: Job, forms: TypedForms) -> UpdateSummary | None:
         return None
     of = {MODEL: forms.typed, CPU.name: forms.int8}
     calibration = {name: form.before for name, form in of.items() if form is not None and form.before is not None}
-    why = kept.cpu_why if ships_as_before(job, forms) else ""
+    why = kept.cpu_why if cpu_as_before(job, forms) else ""
     return UpdateSummary(kept.name, kept.model_digest, round(kept.seconds, 3), kept.here, calibration, why)
 
 

@@ -19,10 +19,10 @@ from engines.profile import ShapeProfile
 from engines.targets.gpus_here import Gpu
 from engines.targets.target import TARGETS
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
+from optimizer.stages.engines.as_before import gpu_as_before
 from optimizer.stages.engines.candidates import Candidate, Candidates
 from optimizer.stages.engines.checking import EngineChecks, unlike
 from optimizer.stages.engines.measuring import Measured, _choice, shipped_form
-from optimizer.stages.engines.native import ships_as_before
 from optimizer.stages.engines.record import EngineRecord, choose_form
 from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
@@ -127,9 +127,12 @@ def test_what_was_asked_for_in_any_case_ships_if_it_runs() -> None:
 def test_an_update_builds_no_siblings_where_what_won_before_fits(
     unchanged: bool, before: CalibrationCheck | None, alone: bool
 ) -> None:
-    job, typed = SimpleNamespace(kept=SimpleNamespace(unchanged=unchanged)), SimpleNamespace(before=before)
-    assert ships_as_before(job, typed) is alone  # type: ignore[arg-type]
-    assert not ships_as_before(SimpleNamespace(kept=None), typed)  # type: ignore[arg-type]
+    job, typed = (
+        SimpleNamespace(kept=SimpleNamespace(unchanged=unchanged, name="before")),
+        SimpleNamespace(before=before),
+    )
+    assert bool(gpu_as_before(job, typed)) is alone  # type: ignore[arg-type]
+    assert not gpu_as_before(SimpleNamespace(kept=None), typed)  # type: ignore[arg-type]
 
 
 def test_the_plan_of_a_sibling_says_why_at_every_node_that_differs() -> None:
