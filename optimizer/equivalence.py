@@ -67,6 +67,12 @@ class Answers:
         random = tuple(name for name in again if not _identical(outputs[0][name], again[name]))
         return cls(tuple(feeds), tuple(outputs), random)
 
+    @property
+    def without_numbers(self) -> list[str]:
+        """Outputs of which every value is NaN: with them nothing can be compared."""
+        names = self.outputs[0] if self.outputs else ()
+        return [name for name in names if _all_nan([_comparable(answer[name]) for answer in self.outputs])]
+
     def compare(self, graph: Graph, *, fuse_qdq: bool = True) -> Equivalence:
         """Compare ``graph`` with these answers; one that cannot be run is not the same."""
         try:
@@ -153,6 +159,12 @@ def _difference(name: str, kind: str, measured: OutputAccuracy) -> str:
 def _comparable(array: Array) -> Array:
     """numpy's own float types as they are; bfloat16 and the 8-bit floats, which are none, in float32."""
     return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def _all_nan(values: Sequence[Array]) -> bool:
+    return any(value.size for value in values) and all(
+        value.dtype.kind == "f" and bool(np.isnan(value).all()) for value in values
+    )
 
 
 def _identical(first: Array, second: Array) -> bool:

@@ -73,6 +73,10 @@ class Moments:
         return np.ascontiguousarray(solution.swapaxes(1, 2), np.float32)
 
 
+_MAY_OVERFLOW = np.errstate(over="ignore", invalid="ignore")
+"""Of huge inputs: whoever takes the moments looks whether they are numbers."""
+
+
 class MomentSums:
     """Moments of one matrix product's rows, [rows, reduction], added up as they come: memory does not grow with rows.
 
@@ -85,6 +89,7 @@ class MomentSums:
         self._sums = np.zeros((2, reduction), np.float64)
         self._hessian, self._cross = np.zeros((2, reduction, reduction), np.float32)
 
+    @_MAY_OVERFLOW
     def add(self, plain: Floats, noisy: Floats) -> None:
         """Rows of the float model, and those in their place."""
         if not len(plain):
@@ -97,6 +102,7 @@ class MomentSums:
         self._hessian += noisy.T @ noisy
         self._cross += noisy.T @ plain
 
+    @_MAY_OVERFLOW
     def taken(self, centred: bool) -> tuple[Moments, Means]:
         """The damped moments, about their means where ``centred``, and the means; the sums are gone then."""
         assert self._about is not None

@@ -73,13 +73,21 @@ def clean(job: Job, folder: Path, events: Events) -> Cleaned:
 
 def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
     """Clean the imported graph and verify it. Raises ``EnginewrightError`` where importing changed what it computes,
-    ``BadInput`` where ONNX Runtime runs neither the file nor what was imported, and where weights hold NaN.
+    ``BadInput`` where ONNX Runtime runs neither the file nor what was imported, and where weights hold NaN or answers
+    nothing else.
     """
     given, imported = job.imported.path, job.imported.model
     check_weights(imported, str(given))
     feeds = list(islice(job.inputs.calibration.samples(), FEEDS_OF_LARGE if is_large(given) else FEEDS))
     reference = _reference(job, feeds, work, events)
     answers = reference.answers
+    if nothing := answers.without_numbers:
+        raise BadInput(
+            f"output {nothing[0]!r} of the model as given is NaN throughout the {len(feeds)} samples looked at",
+            where=str(given),
+            expected="numbers, to compare with",
+            fix="check that --data is scaled as the model was trained on, or leave the output out of the model",
+        )
     if answers.random:
         events.warn("clean", CHANCE.format(", ".join(map(repr, answers.random[:3]))))
     first: list[bool] = []

@@ -33,6 +33,8 @@ from optimizer.reconstruction.moments import Means, Moments
 
 MIN_ROWS = 64
 """Fewer rows than this tell nothing of an op. Chosen."""
+LARGEST = 1e17
+"""Magnitude of an input up to which sums over 10,000 squares are float32 numbers. Derived."""
 WORTH = 0.97
 """Squared error on unseen rows, relative to plain rounding's, below which least squares is taken. Chosen."""
 SOLVED_WORK = 3e11
@@ -156,7 +158,7 @@ def _work(op: WeightedOp, rows: Floats) -> float:
 def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, how: _How) -> Rounding | None:
     """Of rows [rows, groups, reduction]: plain rounding or, if allowed and better, least squares."""
     plain, numbers = rows(), how.numbers
-    if len(plain) < MIN_ROWS or not np.isfinite(plain).all():
+    if len(plain) < MIN_ROWS or not np.abs(plain).max() <= LARGEST:  # NaN is none either
         return None
     noisy = quantizer(plain)
     weight = as_rows(op, as_float32(op.tensor)).reshape(plain.shape[1], -1, plain.shape[2])

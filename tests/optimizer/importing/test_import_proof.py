@@ -68,6 +68,14 @@ def test_digits_that_float32_has_not_are_warned_of(tmp_path: Path) -> None:
     assert any("does not compute in FP32 what it does in its own float type" in note for note in notes)
 
 
+def test_a_model_that_answers_nothing_but_nan_is_bad_input(tmp_path: Path) -> None:
+    """It was taken for a fault of the import."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 3] x) => (float[N, 3] y, float[N, 3] z) {
+        a = Sqrt(x)  y = Neg(a)  z = Abs(x) }"""
+    with pytest.raises(BadInput, match=r"output 'y' of the model as given is NaN throughout the 4 samples"):
+        run(text, tmp_path, x=-1 - np.random.default_rng(0).random((8, 3), np.float32))
+
+
 @pytest.mark.parametrize("opset", [6, 17])
 def test_numbers_that_float32_has_not_are_bad_input(opset: int, tmp_path: Path) -> None:
     """ONNX Runtime runs no file of opset 6: what was imported is then run in float64 first."""

@@ -119,3 +119,7 @@ def test_moments_added_up_are_those_of_all_rows(centred: bool) -> None:
     expected = Moments.of(plain[None], noisy[None], means if centred else None)
     np.testing.assert_allclose(found.hessian, expected.hessian, rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(found.cross, expected.cross, rtol=2e-4, atol=2e-4)
+    huge = MomentSums(12)
+    with np.errstate(all="raise"):  # for whoever takes them to look at
+        huge.add(1e30 * plain, 1e30 * noisy)
+        assert not np.isfinite(huge.taken(centred)[0].hessian).all()

@@ -196,6 +196,10 @@ def test_gptq_removes_the_mean_error() -> None:
     bias = found["y"].weight.bias
     assert bias is not None and np.abs(bias).max() > 0.01
     assert found["y"].weight.codes.shape == (16, 32, 1, 1)
+    feeds[0]["x"] = np.full_like(feeds[0]["x"], 1e30)  # its squares are no float32 numbers
+    with np.errstate(all="raise"):
+        left = round_weights(InputRows(model, feeds), {"": variant}, feeds, WeightScales())[""]
+    assert not left
 
 
 def test_sensitivity_names_the_node_that_hurts_and_the_budget_is_kept() -> None:
