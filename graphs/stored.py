@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import onnx_ir as ir
 
@@ -94,13 +95,7 @@ class _Folder:
         """The file of ``model`` and, where it has any, that of weights it alone refers to."""
         self._forget()
         number = next(self._numbers)
-        values = [
-            value
-            for graph in model.graphs()
-            for value in graph.initializers.values()
-            if value.const_value is not None and _may_lie_apart(value.const_value)
-        ]
-        weights = [value.const_value for value in values if value.const_value is not None]
+        weights = [value.const_value for value in _values_apart(model) if value.const_value is not None]
         new = list({id(weight): weight for weight in weights if self._file_of(weight) is None}.values())
         again = [weight for weight in new if id(weight) in self._places]
         first = [weight for weight in new if id(weight) not in self._places]
@@ -111,15 +106,11 @@ class _Folder:
             self._places[id(weight)] = _Place(weakref.ref(weight), lasting, offset)
         mine = dict(zip(map(id, first), self._write(first, passing), strict=True))
         try:
-            for value, weight in zip(values, weights, strict=True):
-                value.const_value = self._reference(weight, passing, mine)
-            own[0].write_bytes(ir.to_proto(model).SerializeToString())
+            copy = _with_weights(model, [self._reference(weight, passing, mine) for weight in weights])
+            own[0].write_bytes(ir.to_proto(copy).SerializeToString())
         except BaseException:
             _remove(own)
             raise
-        finally:
-            for value, weight in zip(values, weights, strict=True):
-                value.const_value = weight
         self._places |= {id(weight): _Place(weakref.ref(weight)) for weight in first}
         return own
 
@@ -167,6 +158,52 @@ class _Folder:
 
 
 _kept: _Folder | None = None
+
+
+def _values_apart(model: ir.Model) -> list[ir.Value]:
+    """The values whose weights are not part of the message."""
+    values = (value for graph in model.graphs() for value in graph.initializers.values())
+    return [value for value in values if value.const_value is not None and _may_lie_apart(value.const_value)]
+
+
+def _with_weights(model: ir.Model, tensors: Sequence[ir.TensorProtocol]) -> ir.Model:
+    """``model`` with ``tensors`` in place of the weights of ``_values_apart``, to be serialized. The model itself stays
+    as it is: another thread may be reading or copying it.
+    """
+    values, graph = _values_apart(model), model.graph
+    if any(value.graph is not graph for value in values):  # weights of branches and loops: as rare as it is slow
+        copy = model.clone()
+        for value, tensor in zip(_values_apart(copy), tensors, strict=True):
+            value.const_value = tensor
+        return copy
+    placed = dict(zip(map(id, values), tensors, strict=True))
+    initializers = [
+        ir.Value(
+            name=value.name, type=value.type, shape=value.shape, const_value=placed.get(id(value), value.const_value)
+        )
+        for value in graph.initializers.values()
+    ]
+    view = ir.GraphView(
+        graph.inputs,
+        graph.outputs,
+        nodes=graph,
+        initializers=initializers,
+        doc_string=graph.doc_string,
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+        metadata_props=graph.metadata_props,
+    )
+    return ir.Model(
+        cast(ir.Graph, view),  # which is all that serializing asks of
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
+        functions=list(model.functions.values()),
+        metadata_props=model.metadata_props,
+    )
 
 
 def _may_lie_apart(weight: ir.TensorProtocol) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -153,3 +154,47 @@ def test_threads_may_store_one_model(monkeypatch: pytest.MonkeyPatch, kept: bool
         else:
             assert all(pool.map(read, range(16)))
     assert shared.graph.initializers["w"].const_value is weight
+
+
+BRANCHES = """<ir_version: 10, opset_import: ["" : 21]>
+g (bool c, float[N, 64] x) => (float[N, 64] y) {
+    y = If (c) <
+        then_branch = a () => (t) { w = Constant <value = float[1] {1}> () t = MatMul(x, w) },
+        else_branch = b () => (e) { e = Identity(x) }
+    >
+}"""
+
+
+def branching(weight: ir.TensorProtocol) -> ir.Model:
+    """y = x w, the weight that of a branch."""
+    model = ir.from_onnx_text(BRANCHES)
+    (branch, _) = (graph for graph in model.graphs() if graph is not model.graph)
+    constant, product = branch
+    value = ir.Value(
+        name="weight", const_value=weight, shape=ir.Shape(weight.shape.numpy()), type=product.outputs[0].type
+    )
+    product.replace_input_with(1, value)
+    branch.remove(constant)
+    branch.register_initializer(value)
+    return model
+
+
+@pytest.mark.parametrize("made", [product, branching])
+def test_the_graph_itself_stays_as_it_is_while_it_is_written(
+    made: Callable[[ir.TensorProtocol], ir.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may copy it meanwhile, and read the copy when the files are gone."""
+    model, copies, to_proto = made(tensor(3)), list[ir.Model](), ir.to_proto
+
+    def copying(written: ir.Model) -> onnx.ModelProto:
+        copies.append(model.clone())
+        found: onnx.ModelProto = to_proto(written)
+        return found
+
+    monkeypatch.setattr("graphs.stored.ir.to_proto", copying)
+    with stored(model) as path:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        feeds = {"x": np.ones((1, SIZE), np.float32), "c": np.array(True)}
+        assert session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})[0][0, 0] == 3 * SIZE
+    (weight,) = (value.const_value for graph in copies[0].graphs() for value in graph.initializers.values())
+    assert weight is not None and weight.numpy()[0, 0] == 3
