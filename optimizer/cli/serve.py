@@ -13,17 +13,17 @@ def serve(
         list[str],
         Argument(metavar="[NAME=]BUNDLE …", help="The same NAME twice is two versions of it.", show_default=False),
     ],
-    port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="For HTTP; 0 takes a free one.")] = 8000,
-    grpc_port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="For gRPC; 0 takes a free one.")] = 8001,
+    port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="HTTP port; 0 takes a free one.")] = 8000,
+    grpc_port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one.")] = 8001,
     host: Annotated[str, Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others in.")] = "127.0.0.1",
     token_file: Annotated[
-        Path | None, Option(metavar="FILE", help="Requests must bring the token in it.", show_default=False)
+        Path | None, Option(metavar="FILE", help="File with a token that requests must send.", show_default=False)
     ] = None,
     target: Annotated[str, Option(help="Which engine. Default: that of the GPU here, else the CPU's.")] = "",
     instances: Annotated[int, Option(metavar="N", help="Copies of each engine.")] = 1,
     threads: Annotated[
         int,
-        Option(metavar="N", help="Of each CPU engine. Default: its share of the cores.", show_default=False),
+        Option(metavar="N", help="Threads of each CPU engine. Default: its share of the cores.", show_default=False),
     ] = 0,
     max_batch: Annotated[
         int,
@@ -33,12 +33,16 @@ def serve(
     isolate: Annotated[
         bool, Option("--isolate", help="CPU engines in processes of their own, as GPU engines always are.")
     ] = False,
-    max_requests: Annotated[int, Option(metavar="N", help="Served at once; more are refused with 429.")] = 256,
-    max_request: Annotated[int, Option(metavar="MIB", help="The largest request.")] = 16,
-    max_memory: Annotated[int, Option(metavar="MIB", help="What requests may take together.")] = 1024,
-    max_connections: Annotated[int, Option(metavar="N", help="Of HTTP.")] = 1024,
-    client_timeout: Annotated[float, Option(metavar="SECONDS", help="For a client to send or take a body.")] = 30.0,
-    drain: Annotated[float, Option(metavar="SECONDS", help="For requests that have begun when it is to stop.")] = 30.0,
+    max_requests: Annotated[int, Option(metavar="N", help="Requests served at once; more are refused with 429.")] = 256,
+    max_request: Annotated[int, Option(metavar="MIB", help="Size of the largest request.")] = 16,
+    max_memory: Annotated[int, Option(metavar="MIB", help="Memory for all requests together.")] = 1024,
+    max_connections: Annotated[int, Option(metavar="N", help="HTTP connections at most.")] = 1024,
+    client_timeout: Annotated[
+        float, Option(metavar="SECONDS", help="How long a client may take to send or read a body.")
+    ] = 30.0,
+    drain: Annotated[
+        float, Option(metavar="SECONDS", help="How long begun requests may take when the server stops.")
+    ] = 30.0,
 ) -> int:
     """Serve bundles over HTTP and gRPC (Open Inference Protocol v2), with metrics at /metrics.
 
