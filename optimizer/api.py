@@ -12,7 +12,7 @@ from optimizer.updating import update
 
 if TYPE_CHECKING:
     from optimizer.verbs.compare import Comparison
-    from optimizer.verbs.deploy import Deployed
+    from optimizer.verbs.deploy.bundle import Deployed
     from optimizer.verbs.verify import Verification
 
 __all__ = ["Result", "compare", "deploy", "optimize", "update", "verify"]
@@ -50,8 +50,8 @@ def compare(
 def deploy(bundle: str | Path, system: str, out: str | Path, **options: Any) -> Deployed:
     """Lay a bundle out for ``system`` in the folder ``out``, as ``optimize deploy`` does: ``files`` are what was
     written, ``triton`` is what is known of a model repository (``triton.ok``: whether a check held), None for another
-    system. ``options`` are those of ``optimizer.verbs.deploy.deploy_bundle``. Raises ``BadInput``.
+    system. ``options`` are those of ``optimizer.verbs.deploy.bundle.deploy_bundle``. Raises ``BadInput``.
     """
-    from optimizer.verbs.deploy import deploy_bundle
+    from optimizer.verbs.deploy.bundle import deploy_bundle
 
     return deploy_bundle(Path(bundle), system, Path(out), **options)

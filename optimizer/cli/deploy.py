@@ -10,7 +10,7 @@ import typer
 from optimizer.cli import kubernetes_options as clusters
 from optimizer.cli import mig_options as slices
 from optimizer.cli import triton_options as tritons
-from optimizer.verbs.deploy_table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
+from optimizer.verbs.deploy.table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
 
 
 def deploy(
@@ -84,11 +84,11 @@ def deploy(
     from deployment.triton.options import TritonOptions
     from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
-    from optimizer.verbs.deploy import deploy_bundle
-    from optimizer.verbs.kubernetes import ClusterOptions
-    from optimizer.verbs.mig import MigRequest, mig_lines
-    from optimizer.verbs.triton.options import check_request, functions_around, parse_rate_limit, tune_request
-    from optimizer.verbs.triton.text import triton_lines
+    from optimizer.verbs.deploy.bundle import deploy_bundle
+    from optimizer.verbs.deploy.kubernetes import ClusterOptions
+    from optimizer.verbs.deploy.mig import MigRequest, mig_lines
+    from optimizer.verbs.deploy.triton.options import check_request, functions_around, parse_rate_limit, tune_request
+    from optimizer.verbs.deploy.triton.text import triton_lines
 
     for number in ENDING if check or optimize_for else ():
         PATIENCE.grant(

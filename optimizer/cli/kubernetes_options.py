@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from optimizer.verbs.deploy_table import panel
+from optimizer.verbs.deploy.table import panel
 
 PANEL = panel("namespace")
 StorageUri = Annotated[

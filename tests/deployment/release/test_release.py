@@ -31,7 +31,7 @@ from deployment.release.registry import log_to_mlflow, registry_entry
 from deployment.release.signature import check_signature, sign
 from graphs.errors import BadInput, EnginewrightError
 from optimizer.bundle import Bundle
-from optimizer.verbs.release import write_release
+from optimizer.verbs.deploy.release import write_release
 
 FILES = {"manifest.json": b"{}", "engines/cpu/model.onnx": b"graph", "copy.onnx": b"graph"}
 OUTPUT = OutputFidelity(cosine=0.999, sqnr_db=30.0, max_abs=0.1, agreement=0.98)

@@ -35,9 +35,9 @@ from engines.open import open_engine
 from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import BadInput
 from graphs.model_files import files_digest
-from optimizer.verbs.triton.checking import CheckRequest
-from optimizer.verbs.triton.deploy import deploy_triton
-from optimizer.verbs.triton.text import triton_lines
+from optimizer.verbs.deploy.triton.checking import CheckRequest
+from optimizer.verbs.deploy.triton.deploy import deploy_triton
+from optimizer.verbs.deploy.triton.text import triton_lines
 from tests.deployment.triton.real_server import has_server
 
 pytest.importorskip("tritonclient.grpc")

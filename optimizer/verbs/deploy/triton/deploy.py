@@ -20,9 +20,9 @@ from deployment.triton.server_options import server_options
 from deployment.triton.tuning import Tuning
 from engines.kserve import client_library
 from graphs.errors import BadInput
-from optimizer.verbs.triton.checking import Checked, CheckRequest, check_model
-from optimizer.verbs.triton.image_files import images_read
-from optimizer.verbs.triton.tune import TuneRequest, tune_model
+from optimizer.verbs.deploy.triton.checking import Checked, CheckRequest, check_model
+from optimizer.verbs.deploy.triton.image_files import images_read
+from optimizer.verbs.deploy.triton.tune import TuneRequest, tune_model
 
 _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 

@@ -13,9 +13,10 @@ from deployment.triton.models import ModelFolder
 from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
-from optimizer.verbs import deploy, kubernetes
-from optimizer.verbs.kubernetes import ClusterOptions
-from optimizer.verbs.triton import deploy as triton
+from optimizer.verbs.deploy import bundle as deploy
+from optimizer.verbs.deploy.bundle import kubernetes
+from optimizer.verbs.deploy.kubernetes import ClusterOptions
+from optimizer.verbs.deploy.triton import deploy as triton
 
 
 class Found(Bundle):

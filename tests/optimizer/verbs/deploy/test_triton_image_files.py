@@ -14,8 +14,8 @@ from deployment.triton.options import PYTHON, TritonOptions
 from engines.batching import Batching
 from engines.open import open_engine
 from graphs.errors import BadInput
-from optimizer.verbs.triton.deploy import deploy_triton
-from optimizer.verbs.triton.options import functions_around
+from optimizer.verbs.deploy.triton.deploy import deploy_triton
+from optimizer.verbs.deploy.triton.options import functions_around
 from tests.deployment.serving.conftest import HEAD, write_bundle
 from tests.deployment.triton.triton_proto import parse
 

@@ -12,9 +12,9 @@ from deployment.triton.tuning import Goal
 from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
 from optimizer.settings import choice
-from optimizer.verbs.triton.checking import RANDOM, CheckRequest
-from optimizer.verbs.triton.image_files import SUFFIX
-from optimizer.verbs.triton.tune import TuneRequest
+from optimizer.verbs.deploy.triton.checking import RANDOM, CheckRequest
+from optimizer.verbs.deploy.triton.image_files import SUFFIX
+from optimizer.verbs.deploy.triton.tune import TuneRequest
 
 
 def check_request(wanted: bool, server: str, data: str, evaluate: str) -> CheckRequest | None:

@@ -47,8 +47,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "mig": ("mig",),
     "key": ("sign",),
 }
-"""The arguments of ``verbs.deploy.deploy_bundle`` that are for some systems alone: options that each is made of, which
-between them are for the same systems as it."""
+"""The arguments of ``deploy_bundle`` that are for some systems alone: options that each is made of, which between them
+are for the same systems as it."""
 
 
 def panel(parameter: str) -> str:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from graphs.errors import BadInput
 from optimizer.cli.deploy import deploy
-from optimizer.verbs.deploy import deploy_bundle
-from optimizer.verbs.deploy_table import ARGUMENTS, SYSTEMS, USED_BY, WITH, check_arguments, check_given
+from optimizer.verbs.deploy.bundle import deploy_bundle
+from optimizer.verbs.deploy.table import ARGUMENTS, SYSTEMS, USED_BY, WITH, check_arguments, check_given
 
 FOR_ALL = {"bundle", "system", "out", "context", "help"}
 

@@ -19,9 +19,9 @@ from deployment.triton.tuning import Goal
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
-from optimizer.verbs.triton.checking import CheckRequest
-from optimizer.verbs.triton.deploy import deploy_triton
-from optimizer.verbs.triton.options import (
+from optimizer.verbs.deploy.triton.checking import CheckRequest
+from optimizer.verbs.deploy.triton.deploy import deploy_triton
+from optimizer.verbs.deploy.triton.options import (
     check_request,
     functions_around,
     parse_milliseconds,

@@ -11,14 +11,14 @@ from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.settings import listed
-from optimizer.verbs.deploy_table import RELEASES, check_arguments
-from optimizer.verbs.kubernetes import ClusterOptions, write_cluster_files
-from optimizer.verbs.mig import MigRequest, write_mig_plan
-from optimizer.verbs.release import write_release
-from optimizer.verbs.tensorrt8 import write_tensorrt8_folder
-from optimizer.verbs.triton.checking import CheckRequest
-from optimizer.verbs.triton.deploy import TritonDeployment, deploy_triton
-from optimizer.verbs.triton.tune import TuneRequest
+from optimizer.verbs.deploy.kubernetes import ClusterOptions, write_cluster_files
+from optimizer.verbs.deploy.mig import MigRequest, write_mig_plan
+from optimizer.verbs.deploy.release import write_release
+from optimizer.verbs.deploy.table import RELEASES, check_arguments
+from optimizer.verbs.deploy.tensorrt8 import write_tensorrt8_folder
+from optimizer.verbs.deploy.triton.checking import CheckRequest
+from optimizer.verbs.deploy.triton.deploy import TritonDeployment, deploy_triton
+from optimizer.verbs.deploy.triton.tune import TuneRequest
 
 
 @dataclass(frozen=True)

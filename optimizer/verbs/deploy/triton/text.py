@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from benchmarks.serving.closed_loop import LoadResult
 from deployment.triton.server_options import server_options
-from optimizer.verbs.triton.checking import Checked
-from optimizer.verbs.triton.deploy import TritonDeployment
-from optimizer.verbs.triton.tune import TRACE
+from optimizer.verbs.deploy.triton.checking import Checked
+from optimizer.verbs.deploy.triton.deploy import TritonDeployment
+from optimizer.verbs.deploy.triton.tune import TRACE
 
 
 def triton_lines(found: TritonDeployment) -> Iterator[str]:

@@ -16,7 +16,7 @@ from deployment.triton.tuned_config import limits_of, measured, tuned, values_of
 from deployment.triton.tuning import Goal, Tuning, tune
 from engines.errors import BuildError, EngineElsewhere
 from graphs.files import write_json
-from optimizer.verbs.triton.checking import CheckRequest, lacks_backend, open_here, sample_feeds
+from optimizer.verbs.deploy.triton.checking import CheckRequest, lacks_backend, open_here, sample_feeds
 
 TRACE = "tuning.json"
 """Beside ``config.pbtxt``: Triton reads folders of versions and that file, and leaves others alone."""

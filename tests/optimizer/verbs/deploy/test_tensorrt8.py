@@ -13,7 +13,7 @@ import pytest
 from engines.errors import BuildError
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
-from optimizer.verbs.deploy import deploy_bundle
+from optimizer.verbs.deploy.bundle import deploy_bundle
 from tests.optimizer.tensorrt8.lowering import model_of
 
 TYPED = """g (float[2, 3] x) => (float[2, 1] y) <int64[1] axes = {1}> {
