@@ -12,7 +12,7 @@ from optimizer.asked_plan import asked_plan
 from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list
+from optimizer.settings import Precision, Settings, Sparsity, choice, listed, model_path, option_list
 
 if TYPE_CHECKING:
     from engines.build import Builder
@@ -40,7 +40,7 @@ def optimize(
     """
     from optimizer.bundle import SUFFIX
 
-    path = Path(model)
+    path = model_path(model)
     chosen = apply_options(settings or Settings(), options)
     folder = Path(out or path.stem + SUFFIX).absolute()
     events = Events(*listeners)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.report.model import read_report
 from engines.build import Builder, build_engine
 from engines.errors import EngineError
@@ -44,6 +46,7 @@ UNJUDGED = (
 )
 
 
+@np.errstate(all="warn", under="ignore")  # numpy's defaults, whatever a notebook has set: what overflows is looked at
 def run(
     path: Path,
     settings: Settings,

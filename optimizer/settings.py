@@ -284,6 +284,18 @@ def _check_source(name: str, value: object) -> None:
     )
 
 
+def model_path(value: object) -> Path:
+    """The path of a model's file. Raises ``BadInput`` for anything else, such as a model in memory."""
+    if isinstance(value, (str, Path)):
+        return Path(value)
+    raise BadInput(
+        f"{type(value).__name__} is given",
+        where="model",
+        expected="the path of an .onnx file",
+        fix="hand over a path; a model in memory is written to a file by onnx.save",
+    )
+
+
 def listed(value: str | Iterable[str] | None) -> tuple[str, ...]:
     """``"t4, a100"`` or ``["t4", "a100"]`` -> ``("t4", "a100")``; None, ``""`` and ``"none"`` -> ``()``."""
     items = value.split(",") if isinstance(value, str) else value or ()

@@ -11,7 +11,7 @@ from graphs.errors import BadInput
 from optimizer.call import update_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import DataSpec, listed
+from optimizer.settings import DataSpec, listed, model_path
 
 if TYPE_CHECKING:
     from benchmarks.score import Evaluate
@@ -44,7 +44,7 @@ def update(
     from optimizer.kept import read_kept
     from optimizer.pipeline import run
 
-    path, old = Path(model), Path(bundle)
+    path, old = model_path(model), Path(bundle)
     folder = Path(out or path.stem + SUFFIX).absolute()
     if folder.resolve() == old.resolve():
         raise BadInput("is the bundle that is updated", where=str(folder), fix="name another folder with -o")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from graphs.errors import BadInput
+from optimizer import optimize, update
 from optimizer.main_job import apply_options
 from optimizer.settings import Settings
+
+
+def test_a_model_in_memory_is_told_how_to_be_handed_over() -> None:
+    for call in (optimize, partial(update, "bundle")):
+        with pytest.raises(BadInput, match="model: dict is given"):
+            call({})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
