@@ -14,7 +14,7 @@ from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.verbs.deploy import bundle as deploy
-from optimizer.verbs.deploy.bundle import kubernetes
+from optimizer.verbs.deploy import kubernetes
 from optimizer.verbs.deploy.kubernetes import ClusterOptions
 from optimizer.verbs.deploy.triton import deploy as triton
 
