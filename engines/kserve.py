@@ -34,6 +34,8 @@ class KserveEngine(EngineBase):
     the server's own words where a request fails or takes over ``timeout`` seconds.
 
     Over HTTP an engine is used by the thread that made it: its library switches between coroutines of one thread.
+
+    Text is taken with ``text`` only, as arrays of ``bytes``: no engine of ours has any, functions around one may.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class KserveEngine(EngineBase):
         *,
         timeout: float = TIMEOUT_SECONDS,
         protocol: Protocol = "grpc",
+        text: bool = False,
     ) -> None:
+        self._dtypes = {**_DTYPES, **({"BYTES": "object"} if text else {})}
         self._library = client_library(protocol)
         self._model, self._version, self._protocol = model, version, protocol
         self._where = f"{protocol}://{address}/{model}"
@@ -115,10 +119,10 @@ class KserveEngine(EngineBase):
             raise BadInput(what, where=self._where, expected=FORM, fix="correct the address") from error
 
     def _spec(self, name: str, datatype: str, axes: Sequence[int]) -> TensorSpec:
-        if datatype not in _DTYPES:
+        if datatype not in self._dtypes:
             raise BadInput(f"{name!r} has type {datatype}", where=self._where, expected="numbers")
         shape = [size if size != UNLIMITED else ("?" if axis else "batch") for axis, size in enumerate(axes)]
-        return TensorSpec(name, _DTYPES[datatype], tuple(shape))
+        return TensorSpec(name, self._dtypes[datatype], tuple(shape))
 
     def close(self) -> None:
         client, self._client = self._client, None

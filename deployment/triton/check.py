@@ -135,12 +135,15 @@ def _direct(engine: EngineBase, batch: int, feed: Feed, seconds: float) -> LoadR
 
 
 def _same(first: dict[str, Array], second: dict[str, Array]) -> bool:
-    return first.keys() == second.keys() and all(
-        first[name].dtype == second[name].dtype
-        and first[name].shape == second[name].shape
-        and np.ascontiguousarray(first[name]).tobytes() == np.ascontiguousarray(second[name]).tobytes()
-        for name in first
-    )
+    return first.keys() == second.keys() and all(_same_array(first[name], second[name]) for name in first)
+
+
+def _same_array(first: Array, second: Array) -> bool:
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    if first.dtype == object:  # text: its bytes lie elsewhere
+        return bool(np.array_equal(first, second))
+    return np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(second).tobytes()
 
 
 class _Replayed(EngineBase):

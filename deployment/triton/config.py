@@ -37,16 +37,14 @@ _TYPES = {
     "float64": "TYPE_FP64",
     "bfloat16": "TYPE_BF16",
     "object": "TYPE_STRING",
-    "str": "TYPE_STRING",
 }
 
 
 def data_type(dtype: str, tensor: str) -> Symbol:
     """Triton's name of a numpy dtype. Raises ``BadInput`` naming the tensor for one that Triton does not serve."""
-    name = "object" if dtype.startswith(("<U", "U", "S")) else dtype
-    if name not in _TYPES:
+    if dtype not in _TYPES:
         raise BadInput(f"Triton has no data type for {dtype}", where=tensor, expected=", ".join(_TYPES))
-    return Symbol(_TYPES[name])
+    return Symbol(_TYPES[dtype])
 
 
 @dataclass(frozen=True)

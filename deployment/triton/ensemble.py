@@ -1,7 +1,8 @@
 """A model with a user's own functions before and after it, as a Triton ensemble.
 
 Each function runs in Triton's Python backend as a model of its own. What it takes and gives is found out by running it
-on a sample of the raw inputs, on one row and on two.
+on samples of the raw inputs, on one row and on two: sizes in which samples differ are free. Text comes as Triton's
+Python backend gives it, as arrays of ``bytes``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deployment.triton import python_backend
 from deployment.triton.config import EnsembleStep, TritonModel
 from deployment.triton.engine_config import tensor_configs
 from deployment.triton.models import ModelFolder, Pipeline
+from deployment.triton.text import as_bytes, is_text
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
 from engines.feed_check import FeedCheck
@@ -32,13 +34,14 @@ _BEFORE, _BEHIND = "preprocessed/", "engine/"
 @dataclass(frozen=True)
 class Around:
     """``before`` and ``after`` are ``file.py:function`` from arrays by name to arrays by name, empty for none; ``raw``
-    a sample of what clients send: rows along axis 0 where the model batches, at least one. Sizes of
-    those ``free`` differ from request to request."""
+    a sample of what clients send: rows along axis 0 where the model batches, at least one; ``more`` are others, of
+    other sizes. Sizes of those ``free`` differ from request to request."""
 
     before: str
     after: str
     raw: Feed
     free: frozenset[str] = frozenset()
+    more: tuple[Feed, ...] = ()
 
 
 def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[ModelFolder]:
@@ -50,13 +53,17 @@ def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[Mode
     name, batch = model.config.name, model.config.max_batch_size
     inner = replace(model, config=replace(model.config, name=f"{name}_model"))
     before, after = _function(around.before), _function(around.after)
-    if batch:
-        _check_rows(around.raw)
-    fed = _applied(before, around.before, around.raw, batch) if before else around.raw
-    _check_inputs(run.inputs, fed, around.before or "--raw")
-    answers = _applied(run.infer, "the engine", fed, batch)
-    final = _applied(after, around.after, answers, batch) if after else answers
-    raw_specs, final_specs = _specs(around.raw, batch, around.free), _specs(final, batch)
+    raws = [_as_bytes(raw) for raw in (around.raw, *around.more)]
+    finals = []
+    for raw in raws:
+        if batch:
+            _check_rows(raw)
+        fed = _applied(before, around.before, raw, batch) if before else raw
+        _check_inputs(run.inputs, fed, around.before or "--raw")
+        answers = _applied(run.infer, "the engine", fed, batch)
+        finals.append(_applied(after, around.after, answers, batch) if after else answers)
+    raw_specs = _specs(raws, batch, "--raw", around.free) if before else run.inputs
+    final_specs = _specs(finals, batch, around.after) if after else run.outputs
     clash = {spec.name for spec in raw_specs} & {spec.name for spec in final_specs}
     if clash:
         raise BadInput(f"input and output are both called {sorted(clash)[0]!r}", where=around.after or around.before)
@@ -77,7 +84,8 @@ def with_functions(model: ModelFolder, around: Around, run: Engine) -> list[Mode
         filename="",
         steps=tuple(steps),
     )
-    pipeline = Pipeline(lambda engine: _Around(engine, before, after, raw_specs, final_specs), around.raw)
+    first, *more = raws
+    pipeline = Pipeline(lambda engine: _Around(engine, before, after, raw_specs, final_specs), first, tuple(more))
     return [*models, ModelFolder(config, {}, model.engine, pipeline=pipeline)]
 
 
@@ -98,7 +106,7 @@ class _Around(EngineBase):
     def infer(self, feed: Feed) -> dict[str, Array]:
         """See ``Engine.infer``."""
         answers = self._engine.infer(self._before(feed) if self._before else feed)
-        return self._after(answers) if self._after else answers
+        return _as_bytes(self._after(answers)) if self._after else answers
 
     def close(self) -> None:
         self._engine.close()
@@ -153,19 +161,38 @@ def _check_inputs(specs: Sequence[TensorSpec], feed: Feed, where: str) -> None:
         raise BadInput(f"{error.where}: {error.what}", where=where, expected=error.expected) from error
 
 
-def _specs(feed: Feed, batch: int, free: Collection[str] = ()) -> tuple[TensorSpec, ...]:
-    """Tensors of the shapes seen, but for those of ``free`` sizes; axis 0 is the batch where the model batches."""
+def _specs(feeds: Sequence[Feed], batch: int, where: str, free: Collection[str] = ()) -> tuple[TensorSpec, ...]:
+    """Tensors of the shapes seen, but for sizes in which ``feeds`` differ and those of ``free``; axis 0 is the batch
+    where the model batches. Raises ``BadInput`` where they differ in more."""
+    first = feeds[0]
+    for feed in feeds[1:]:
+        if _kinds(feed) != _kinds(first):
+            what = f"samples differ in more than sizes: {_kinds(first)} and {_kinds(feed)}"
+            raise BadInput(what, where=where, expected="names, types and numbers of axes that are the same in all")
     return tuple(
-        TensorSpec(name, array.dtype.name, _shape(name, array, batch, name in free), batch=bool(batch))
-        for name, array in feed.items()
+        TensorSpec(name, _dtype(array), _shape(name, [feed[name] for feed in feeds], batch, name in free), bool(batch))
+        for name, array in first.items()
     )
 
 
-def _shape(name: str, array: Array, batch: int, free: bool) -> tuple[int | str, ...]:
-    sizes: list[int | str] = list(array.shape[1:] if batch else array.shape)
-    if free:
-        sizes = [f"{name}_{axis}" for axis in range(len(sizes))]
-    return ("batch", *sizes) if batch else tuple(sizes)
+def _as_bytes(feed: Feed) -> dict[str, Array]:
+    return {name: as_bytes(array) for name, array in feed.items()}
+
+
+def _kinds(feed: Feed) -> str:
+    return "; ".join(f"{name!r} {_dtype(feed[name])} of {feed[name].ndim} axes" for name in sorted(feed))
+
+
+def _dtype(array: Array) -> str:
+    return "object" if is_text(array) else array.dtype.name
+
+
+def _shape(name: str, arrays: Sequence[Array], batch: int, free: bool) -> tuple[int | str, ...]:
+    seen = [set(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+    sizes: list[int | str] = [
+        min(found) if len(found) == 1 and not free else f"{name}_{axis}" for axis, found in enumerate(seen)
+    ]
+    return ("batch", *sizes[1:]) if batch else tuple(sizes)
 
 
 def _part(

@@ -40,10 +40,11 @@ _PYTHON_COMMENT = (
 @dataclass(frozen=True)
 class Pipeline:
     """What an ensemble does besides the engine: ``around`` puts its functions around the engine in this process;
-    ``raw`` is a sample of what clients send."""
+    ``raw`` is a sample of what clients send, ``more`` are others, of other sizes."""
 
     around: Callable[[EngineBase], EngineBase]
     raw: Feed
+    more: tuple[Feed, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def deploy(
         key=sign,
         triton=options if system in REPOSITORIES else None,
         check=check_request(check or bool(optimize_for), triton_server, data, evaluate),
-        around=functions_around(preprocess, postprocess, raw),
+        around=functions_around(preprocess, postprocess, raw or ()),
         tune=tune_request(optimize_for, latency_bound, clients, tune_seconds),
     )
     for path in deployed.files:

@@ -92,10 +92,11 @@ Postprocess = Annotated[
     ),
 ]
 Raw = Annotated[
-    Path | None,
+    list[Path] | None,
     Option(
         metavar="FILE.npz",
-        help="A few samples of what clients send: tells names, types and shapes.",
+        help="A few samples of what clients send: tells names, types and shapes. Repeatable: sizes in which they "
+        "differ are free.",
         rich_help_panel=ALONE,
     ),
 ]

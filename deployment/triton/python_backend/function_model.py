@@ -18,6 +18,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from deployment.triton.python_backend.joined import JoinedRequests  # noqa: E402
+from deployment.triton.python_backend.tensors import check_text  # noqa: E402
 from engines.user_code import load_callable  # noqa: E402
 
 
@@ -27,6 +28,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
+        check_text(config)
         file, function, scalars = (config["parameters"][key]["string_value"] for key in ("file", "function", "scalars"))
         folder = Path(args["model_repository"]) / args["model_version"]
         run = load_callable(f"{folder / file}:{function}")

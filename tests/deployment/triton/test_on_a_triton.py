@@ -85,6 +85,13 @@ def scale(feed):
 def best(outputs):
     return {"best": outputs["y"].argmax(1).astype(np.int32), "score": outputs["y"].max(1, keepdims=True)}
 
+def spelled(feed):
+    sizes = np.array([len(word) for word in feed["word"][:, 0]])
+    return {"x": np.stack([sizes, sizes], 1).astype(np.float32) / 4, "first": sizes % 3}
+
+def named(outputs):
+    return {"name": np.array([["high" if high else "low"] for high in outputs["high"]])}
+
 def fails(feed):
     return {"x": feed["pixels"].astype(np.float32)}
 
@@ -151,6 +158,9 @@ def server(bundle: Path, stateful: Path, tmp_path_factory: pytest.TempPathFactor
     write_triton_repository(
         stateful, repository, name="step", options=TritonOptions(backend=PYTHON), around=halving(stateful)
     )
+    write_triton_repository(
+        bundle, repository, name="words", options=TritonOptions(backend=PYTHON), around=spelling(bundle)
+    )
     (repository / "broken" / "1" / "engine" / "model.onnx").write_bytes(b"no graph")
     mark = f"test{os.getpid()}"  # other workers have servers, too
     with pytest.MonkeyPatch.context() as patched:
@@ -191,6 +201,30 @@ def test_scalars_and_a_state_that_clients_carry(server: ServerControl, stateful:
                     found = check_answers(own, served, feeds, protocol)
                     assert found.equal == 2, found.text
                     assert served.infer(feeds[0])["level"].shape == ()
+
+
+def spelling(bundle: Path) -> Around:
+    around(bundle)
+    file = bundle.parent / "functions.py"
+    return Around(f"{file}:spelled", f"{file}:named", {"word": np.array([["a"], ["seventeen"]])})
+
+
+def test_text_goes_through_functions_or_is_refused_when_they_are_loaded(
+    server: ServerControl, engine: EngineBase, bundle: Path, tmp_path: Path
+) -> None:
+    *_, ensemble = write_triton_repository(
+        bundle, tmp_path, name="words", options=TritonOptions(backend=PYTHON), around=spelling(bundle)
+    )
+    assert ensemble.pipeline is not None
+    own, raw = ensemble.pipeline.around(engine), ensemble.pipeline.raw
+    assert own.infer(raw)["name"].tolist() == [[b"low"], [b"high"]]
+    if not np.__version__.startswith("1."):  # this server's backend ends at text with numpy 2
+        with pytest.raises(EngineError, match="'word' holds text: with this Triton that needs numpy below 2"):
+            server.check_loaded("words_preprocess")
+        return
+    with served_engine(server.grpc, "words", own, 8) as served:
+        found = check_answers(own, served, [raw], "gRPC")
+        assert found.equal == 1, found.text
 
 
 def test_functions_of_the_users_run_before_and_after_the_engine(

@@ -82,6 +82,8 @@ def check_model(
         return Checked(name, skipped=lacking)
     try:
         with open_here(model) as engine:
+            for step in model.config.steps:  # an ensemble is not loaded because of one of these
+                control.check_loaded(step.model)
             control.check_loaded(name)
             return _check(bundle, model, engine, control, request)
     except EngineElsewhere as error:
@@ -148,8 +150,10 @@ def sample_feeds(
     """``samples`` requests of one sample, and the same joined: a few of them, and the model's largest batch last; none
     where the model does not batch. Raises ``BadInput``."""
     largest = model.config.max_batch_size
+    others: list[Feed] = []
     if model.pipeline is not None:
         singles = _rows(model.pipeline.raw, batched=bool(largest))
+        others = [row for raw in model.pipeline.more for row in _rows(raw, batched=bool(largest))]
     else:
         known = random_inputs(model.engine.folder, bundle / "model.onnx") if data == RANDOM else {}
         source = open_source(data, specs, samples=max(samples, largest), seed=0, **known)
@@ -158,4 +162,4 @@ def sample_feeds(
         singles += singles[: largest - len(singles)]
     sizes = [size for size in dict.fromkeys((min(3, largest), largest)) if size > 1]
     joined = [next(batches(singles, size, specs)) for size in sizes]
-    return [dict(sample) for sample in singles[:samples]], joined
+    return [dict(sample) for sample in (singles[:1] + others + singles[1:])[:samples]], joined

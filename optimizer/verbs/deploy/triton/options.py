@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.sources.rows import open_npz
@@ -52,16 +53,17 @@ def parse_milliseconds(text: str) -> float | None:
     return float(match["number"]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match["unit"] or "ms"]
 
 
-def functions_around(before: str, after: str, raw: Path | None) -> Around | None:
+def functions_around(before: str, after: str, raw: Sequence[Path]) -> Around | None:
     """From the options of the command; None where none is given. Raises ``BadInput``."""
     if not before and not after:
         return None
     if before.endswith(SUFFIX):
-        if raw is not None:
+        if raw:
             raise BadInput("changes nothing: clients send image files", where="--raw", fix="leave it out")
         return Around(before, after, {})
-    if raw is None:
+    if not raw:
         raise BadInput(
             "needs a sample of what clients send", where="--preprocess, --postprocess", fix="add --raw FILE.npz"
         )
-    return Around(before, after, {name: next(rows.blocks(None)) for name, rows in open_npz(raw).items()})
+    first, *more = ({name: next(rows.blocks(None)) for name, rows in open_npz(file).items()} for file in raw)
+    return Around(before, after, first, more=tuple(more))

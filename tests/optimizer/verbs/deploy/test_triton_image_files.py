@@ -38,7 +38,7 @@ def images(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("graph", "batching"), [(GRAPH, Batching(("x",), ("y",))), (PLAIN, None)])
 def test_a_file_is_answered_as_its_sample(graph: str, batching: Batching | None, images: Path, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "net", graph, batching)
-    around = functions_around(str(images / "preprocess.toml"), "", None)
+    around = functions_around(str(images / "preprocess.toml"), "", [])
     options = TritonOptions(backend=PYTHON)
     found = deploy_triton(bundle, tmp_path / "out", name="net", options=options, around=around)
     config = parse(tmp_path / "out/net/config.pbtxt")
@@ -75,5 +75,5 @@ def test_what_cannot_be_fed_from_images_is_told_before_anything_is_written(image
     with pytest.raises(BadInput, match="unknown setting 'size'"):
         deploy_triton(tmp_path / "one", tmp_path / "out", name="net", around=Around(str(tmp_path / "bad.toml"), "", {}))
     with pytest.raises(BadInput, match="clients send image files"):
-        functions_around("preprocess.toml", "", tmp_path / "raw.npz")
+        functions_around("preprocess.toml", "", [tmp_path / "raw.npz"])
     assert not (tmp_path / "out").exists()

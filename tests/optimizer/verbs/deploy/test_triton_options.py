@@ -169,13 +169,13 @@ def test_a_refusal_says_how_a_containers_tensorrt_is_known(container: str, told:
 
 def test_raw_samples_are_arrays_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "good.npz", pixels=np.ones((2, 3)))
-    around = functions_around("f.py:g", "", tmp_path / "good.npz")
+    around = functions_around("f.py:g", "", [tmp_path / "good.npz"])
     assert around is not None and around.raw["pixels"].shape == (2, 3)
     np.save(tmp_path / "one.npy", np.ones(3))
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and no more")
     for name in ("one.npy", "damaged.npz", "none.npz"):
         with pytest.raises(BadInput, match=name):
-            functions_around("f.py:g", "", tmp_path / name)
+            functions_around("f.py:g", "", [tmp_path / name])
 
 
 def test_without_a_client_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
