@@ -31,6 +31,10 @@ class _Sharing:
         with self._lock:
             self.working -= 1
 
+    def again(self) -> None:
+        with self._lock:
+            self.working += 1
+
 
 _SHARED_WITH: ContextVar[tuple[_Sharing, ...]] = ContextVar("whom the cores are shared with", default=())
 
@@ -41,6 +45,19 @@ def available_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores // prod(max(sharing.working, 1) for sharing in _SHARED_WITH.get()), 1)
+
+
+@contextmanager
+def lending_cores() -> Iterator[None]:
+    """Around a wait for work done ``side_by_side``: the others have this one's share meanwhile."""
+    waiting = _SHARED_WITH.get()
+    for sharing in waiting:
+        sharing.done()
+    try:
+        yield
+    finally:
+        for sharing in waiting:
+            sharing.again()
 
 
 class _SingleProducts:

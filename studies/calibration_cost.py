@@ -33,7 +33,7 @@ from graphs.macs import count_macs
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.codes.scheme import TENSORRT, for_this_cpu
-from optimizer.quantization.observing.calibrating import Calibrator, KnownEnds
+from optimizer.quantization.observing.calibrating import Calibrator, Known
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.stages.forms.calibrated import AUTO_METHODS
@@ -83,12 +83,14 @@ def statistics(model: Path, samples: Iterator[Feed]) -> dict[str, float]:
 
 def both_schemes(model: Path, samples: Iterator[Feed]) -> dict[str, float]:
     """Everything that the main job does with calibration data, for both of its INT8 graphs."""
-    feeds, known = list(samples), KnownEnds()
+    schemes = TENSORRT, for_this_cpu()
+    feeds, known = list(samples), Known()
+    known.expect(scheme.static for scheme in schemes)
     graph = import_model(model).model
     clean(graph)
     costs = count_macs(graph, {name: array.shape for name, array in feeds[0].items()})
     start = time.perf_counter()
-    for scheme in (TENSORRT, for_this_cpu()):
+    for scheme in schemes:
         calibrator = Calibrator(lambda: feeds, batchable=False, methods=AUTO_METHODS, known=known)
         settings = QuantizeSettings(scheme=scheme, costs={name: cost.macs for name, cost in costs.items() if cost.macs})
         prepare(graph, calibrator, settings, lambda _: None)

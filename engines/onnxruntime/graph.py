@@ -51,17 +51,17 @@ Run: TypeAlias = "Callable[[Iterable[Feed]], Iterator[dict[str, Array]]]"
 
 
 @contextmanager
-def running_many(model: ir.Model, count: int) -> Iterator[Run]:
-    """``model`` ready to run about ``count`` feeds, Q/DQ computed in float: several feeds at once, each on a core of
-    its own, which wastes least, where their activations together stay below ``SIDE_BY_SIDE_BYTES``.
+def running_many(model: ir.Model, count: int, *, fuse_qdq: bool = False) -> Iterator[Run]:
+    """``model`` ready to run about ``count`` feeds, Q/DQ computed in float unless ``fuse_qdq``: several feeds at once,
+    each on a core of its own, which wastes least, where their activations together stay below ``SIDE_BY_SIDE_BYTES``.
     """
     cores, activations = available_cores(), max(activation_bytes(model), 1)
     workers = max(min(cores, count, SIDE_BY_SIDE_BYTES // activations), 1)
-    with running(model, threads=max(cores // workers, 1), fuse_qdq=False) as engine:
+    with running(model, threads=max(cores // workers, 1), fuse_qdq=fuse_qdq) as engine:
         yield lambda feeds: in_turn(engine.infer, feeds, workers)
 
 
-def simulated_outputs(model: ir.Model, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    """The graph outputs for every feed, with Q/DQ computed in float."""
-    with running_many(model, len(feeds)) as run:
+def simulated_outputs(model: ir.Model, feeds: Sequence[Feed], *, fuse_qdq: bool = False) -> list[dict[str, Array]]:
+    """The graph outputs for every feed, with Q/DQ computed in float, or, with ``fuse_qdq``, as a CPU runs them."""
+    with running_many(model, len(feeds), fuse_qdq=fuse_qdq) as run:
         return list(run(feeds))

@@ -85,7 +85,7 @@ def prepare_again(
         return Again(None, why=_of_moved(moved, len(names)))
     on_step("rounding weights")
     asked = _kept_float(asked, work, known)
-    judge = Judge(work)
+    judge = Judge(work, on_cpu=settings.scheme.integer_results)
     chosen, said = _rounded(work, known, samples, asked, judge)
     noise, failed = judge.noise({"now": chosen.quantize}, samples.judged)
     if why := _of_noise(noise.get("now"), choices.noise, failed):

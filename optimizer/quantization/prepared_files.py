@@ -104,7 +104,7 @@ def load_prepared(folder: Path, judged: Sequence[Feed]) -> Prepared:
         found,
         notes,
         judged,
-        Judge(model),
+        Judge(model, on_cpu=settings.scheme.integer_results),
         rewrites=record.rewrites,
         again=record.again,
         calibrated_noise=record.calibrated_noise,

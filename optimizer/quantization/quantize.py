@@ -67,7 +67,7 @@ def prepare(
     tables, said, kept = _tables(work, calibrator, settings, samples)
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
-    judge = Judge(work)
+    judge = Judge(work, on_cpu=settings.scheme.integer_results)
     chosen, how = choose(work, tables, samples, settings, judge, kept)
     notes.extend(how)
     if settings.scheme.integer_results and Correction.FALLBACK in settings.corrections:
@@ -139,7 +139,10 @@ def _rewrite(
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
         codes = settings.scheme.static
-        found = EqualizeActivations(points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes)
+        deciding = calibrator.known.decisions
+        found = EqualizeActivations(
+            points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes, deciding=deciding
+        )
         transforms.append(found)
         return found
 

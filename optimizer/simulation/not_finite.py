@@ -21,6 +21,8 @@ def first_not_finite(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) ->
     """
     twin = typed.clone()
     float_twin(twin)
+    if not _any(twin.clone(), feeds):
+        return []
     expected, found = _counts(model.clone(), feeds), _counts(twin, feeds)
     bad = {name for name, count in found.items() if count > expected.get(name.removesuffix("_fp16"), 0.0)}
     nodes = {node.name for node in model.graph}
@@ -34,15 +36,31 @@ def first_not_finite(model: ir.Model, typed: ir.Model, feeds: Sequence[Feed]) ->
     return list(first)
 
 
+def _any(model: ir.Model, feeds: Sequence[Feed]) -> bool:
+    """Whether any value of a float tensor of the main graph is not finite: nothing times zero is zero of all others.
+    To count them takes four times as long (1.2 s of MobileNetV2, both graphs).
+    """
+    taps = ScalarTaps(model)
+    for name, wide in _wide(taps):
+        taps.keep(("sum", name), taps.do("ReduceSum", taps.do("Mul", wide, taps.number(0)), keepdims=0))
+    with opened(taps) as readings:
+        return any(total != 0 for feed in feeds for total in readings.of(feed).values())
+
+
+def _wide(taps: ScalarTaps) -> list[tuple[str, ir.Value]]:
+    """Every float tensor of the main graph, in float32, and its name."""
+    values = [v for node in taps.model.graph for v in node.outputs if v.name and v.dtype in _FLOATS]
+    float32 = ir.DataType.FLOAT
+    return [(str(v.name), v if v.dtype == float32 else taps.do("Cast", v, to=float32.value)) for v in values]
+
+
 def _counts(model: ir.Model, feeds: Sequence[Feed]) -> dict[str, float]:
     """How many values of each float tensor of the main graph are not finite, over all feeds."""
-    values = [v for node in model.graph for v in node.outputs if v.name and v.dtype in _FLOATS]
     taps = ScalarTaps(model)
-    for value in values:
-        wide = value if value.dtype == ir.DataType.FLOAT else taps.do("Cast", value, to=ir.DataType.FLOAT.value)
+    for name, wide in _wide(taps):
         finite = taps.test("Less", taps.do("Abs", wide), np.inf)
         wrong = taps.do("Cast", taps.do("Not", finite, dtype=ir.DataType.BOOL), to=ir.DataType.FLOAT.value)
-        taps.keep(("count", str(value.name)), taps.do("ReduceSum", wrong, keepdims=0))
+        taps.keep(("count", name), taps.do("ReduceSum", wrong, keepdims=0))
     total: dict[str, float] = {}
     with opened(taps) as readings:
         for feed in feeds:

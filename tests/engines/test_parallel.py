@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 from threadpoolctl import threadpool_info
 
-from engines.parallel import available_cores, in_parallel, side_by_side
+from engines.parallel import available_cores, in_parallel, lending_cores, side_by_side
 
 
 def blas_threads() -> set[int]:
@@ -43,6 +43,25 @@ def test_the_last_to_end_has_all_cores() -> None:
 
     before = available_cores()
     assert side_by_side([brief, long]) == [None, before]
+
+
+def test_one_that_waits_lends_its_share() -> None:
+    waiting, seen = threading.Barrier(2), threading.Event()
+
+    def waits(_: Event) -> int:
+        with lending_cores():
+            waiting.wait(timeout=30)
+            seen.wait(timeout=30)
+        return available_cores()
+
+    def works(_: Event) -> int:
+        waiting.wait(timeout=30)
+        found = available_cores()
+        seen.set()
+        return found
+
+    cores = available_cores()
+    assert side_by_side([waits, works])[1] == cores
 
 
 def test_one_piece_alone_has_all_cores() -> None:

@@ -18,7 +18,7 @@ from optimizer.quantization.corrections.input_rows import InputRows
 from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.rounding import Rounding, Variant, correct_biases, round_weights
 from optimizer.quantization.judging.judge import CLEARLY, Judge, close_to_best, in_db
-from optimizer.quantization.observing.sampling import Samples
+from optimizer.quantization.observing.sampling import FEW, Samples
 from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
 
@@ -79,8 +79,8 @@ def choose(
 ) -> tuple[Candidate, list[str]]:
     """The best of the given tables and a searched one by output error on judged samples; of two close ones, after
     rounding by least squares, taken where it clearly lessens the error of samples it has not seen (of its own, where
-    those are many and there are no others: it judges every weight on rows of its own). Ranges of
-    ``kept`` are not searched.
+    there are no others: it judges every weight on samples that it was not made from). Ranges of ``kept`` are not
+    searched. Of fewer than ``FEW`` samples weights are rounded plainly.
     """
     choice = _Choice(model, samples, settings, judge, kept)
     return choice.made(dict(tables)), choice.notes
@@ -97,7 +97,11 @@ class _Choice:
         self._rows = InputRows(model, samples.feeds, seed=settings.seed)
         self._scales = WeightScales()
         self._biased = Correction.BIAS in settings.corrections
+        self._solves = Correction.ROUNDING in settings.corrections and not samples.few
         self.notes: list[str] = []
+        if samples.few and Correction.ROUNDING in settings.corrections:
+            told = f"weights rounded plainly: least squares takes {FEW} samples to be told from chance"
+            self.notes.append(f"{told}, there are {len(samples.every)}")
 
     def made(self, tables: dict[str, CalibrationTable]) -> Candidate:
         samples, first = self._samples, next(iter(tables.values()))
@@ -108,14 +112,14 @@ class _Choice:
             self.notes.append(f"ranges by {next(iter(tables))}: too heavy to judge others")
             return self._rounded({"": first}, samples.feeds)[""]
         if (searched := self._searched(placement, first)) is not None:
-            tables[SEARCHED] = searched
+            tables = {SEARCHED: searched, **tables}  # often the best: others are left the sooner
         found = self._rounded(tables, samples.feeds, solve=False)
-        noise = self._noise(found, samples.judged)
+        noise = self._noise(found, samples.judged, racing=True)
         if not noise:
             return found[next(iter(found))]
         self.notes.append(f"ranges judged by output error: {in_db(noise)}")
         found, noise = self._without_biases(found, noise)
-        if Correction.ROUNDING in self._asked:
+        if self._solves:
             found, noise = self._solved(found, noise)
         best = next(iter(noise))
         self.notes.append(f"ranges chosen: {best}")
@@ -152,35 +156,28 @@ class _Choice:
         self, plain: dict[str, Candidate], noise: dict[str, float]
     ) -> tuple[dict[str, Candidate], dict[str, float]]:
         """The tables close to the best with weights rounded by least squares, and their noise on judged samples; what
-        is given where that does not clearly lessen the noise of unseen ones.
+        is given where that does not clearly lessen it.
         """
-        samples = self._samples
         close = {name: plain[name].table for name in close_to_best(noise)}
-        solved = self._rounded(close, samples.fit)
+        solved = self._rounded(close, self._samples.feeds)
         if not self._biased and Correction.BIAS in self._asked:  # what plain rounding's errors did not bear these may
-            again = self._rounded(close, samples.fit, biased=True)
+            again = self._rounded(close, self._samples.feeds, biased=True)
             solved |= {f"{name}, biases corrected": candidate for name, candidate in again.items()}
-        after, before, enough = self._noise(solved, samples.unseen), noise, CLEARLY
+        after = self._noise(solved, self._samples.judged)
         if after:
             self.notes.append(f"and after rounding by least squares: {in_db(after)}")
-        if samples.unseen is not samples.judged:
-            before = self._noise(self._rounded(close, samples.fit, solve=False), samples.unseen)
-            self.notes.append(f"without it, on the same samples: {in_db(before)}")
-            enough = 1.0  # it will be made from more samples than it was judged by
-        if not after or not before or min(after.values()) >= enough * min(before.values()):
+        if not after or min(after.values()) >= CLEARLY * min(noise.values()):
             self.notes.append(
                 "weights rounded plainly: least squares did not clearly lessen the error of judged samples"
             )
             return plain, noise
-        if samples.unseen is not samples.judged:
-            best = next(iter(after))
-            table = {best: solved[best].table}
-            solved = self._rounded(table, samples.feeds, biased=solved[best].biased)
-            after = self._noise(solved, samples.judged)
-        return (solved, after) if after else (plain, noise)
+        return solved, after
 
-    def _noise(self, found: Mapping[str, Candidate], feeds: Sequence[Feed]) -> dict[str, float]:
-        noise, failed = self._judge.noise({name: candidate.quantize for name, candidate in found.items()}, feeds)
+    def _noise(
+        self, found: Mapping[str, Candidate], feeds: Sequence[Feed], *, racing: bool = False
+    ) -> dict[str, float]:
+        variants = {name: candidate.quantize for name, candidate in found.items()}
+        noise, failed = self._judge.noise(variants, feeds, racing=racing)
         self.notes += failed
         return noise
 
@@ -207,7 +204,7 @@ class _Choice:
             variants,
             feeds,
             self._scales,
-            solve=solve and Correction.ROUNDING in self._asked,
+            solve=solve and self._solves,
             biased=self._biased if biased is None else biased,
             notes=self.notes,
         )
@@ -215,7 +212,7 @@ class _Choice:
         if variants:
             roundings, failed = attempt("rounding of weights and correction of biases", rounding, roundings)
             self.notes += failed
-        solved = solve and Correction.ROUNDING in self._asked
+        solved = solve and self._solves
         return {
             name: Candidate(tables[name], placements[name], self._scales, roundings.get(name, []), solved=solved)
             for name in tables

@@ -20,12 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from engines.parallel import in_parallel
 from graphs.edits import GraphEdits, values_by_name
 from graphs.number_types import CODE_MAX, Floats
 from graphs.weighted import WeightedOp
@@ -64,6 +66,12 @@ MIN_ROWS = 256
 """Fewer vectors say too little of where a channel ends; a transform made from them clips what comes later. Chosen."""
 Extremes: TypeAlias = Callable[[ir.Model, Mapping[str, int]], Mapping[str, tuple[Floats, Floats]]]
 """Names and channel axes of activations -> their channels' least and largest values."""
+Decisions: TypeAlias = "dict[str, tuple[Transform, str]]"
+"""Name of an activation -> what is done to it, and what is said of that."""
+Deciding: TypeAlias = (
+    "Callable[[ir.Model, ActivationScheme, Callable[[Sequence[ActivationScheme]], list[Decisions]]], Decisions]"
+)
+"""Of a graph and one way of rounding, and of what decides for several at once: the decisions for that one."""
 FINALISTS = 3
 """Candidates judged on all rows, the best by a quarter of them. Chosen."""
 
@@ -81,7 +89,9 @@ class EqualizeActivations:
 
     ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``codes`` tells how
     activations will be rounded (shifting pays where that is symmetric). ``extremes`` finds the ends of channels over
-    more samples than are looked at here. ``chosen`` are transforms decided on before: nothing is looked for then.
+    more samples than are looked at here. ``deciding`` gives the decisions for a graph, asking what it is called with
+    where they are not known: forms of one float graph share what is looked at. ``chosen`` are transforms decided on
+    before: nothing is looked for then.
     """
 
     def __init__(
@@ -92,10 +102,11 @@ class EqualizeActivations:
         codes: ActivationScheme = TENSORRT.static,
         seed: int = 0,
         extremes: Extremes | None = None,
+        deciding: Deciding | None = None,
         chosen: Mapping[str, Transform] | None = None,
     ) -> None:
         self._points, self._feeds, self._codes, self._seed = points, feeds, codes, seed
-        self._extremes = extremes
+        self._extremes, self._deciding = extremes, deciding or _each_for_itself
         self._known = chosen is not None
         self.chosen: dict[str, Transform] = dict(chosen or {})
         """By the name of the activation; filled by ``apply``."""
@@ -105,19 +116,31 @@ class EqualizeActivations:
         if self._known:
             self.redo(model, self.chosen)
             return {name: f"{name}: {transform.describe()}, as before" for name, transform in self.chosen.items()}
-        notes: dict[str, str] = {}
-        edits = GraphEdits(model.graph)
+        decided = self._deciding(model, self._codes, partial(self._decided, model))
+        self.chosen = {name: transform for name, (transform, _) in decided.items()}
+        self.redo(model, self.chosen)
+        return {name: note for name, (_, note) in decided.items()}
+
+    def _decided(self, model: ir.Model, several: Sequence[ActivationScheme]) -> list[Decisions]:
+        """What pays, for each of ``several`` ways of rounding; ``model`` is not changed: what is done at one tensor
+        changes neither the values of another nor the weights that these are multiplied with.
+        """
         found = list(_sites(model.graph, self._points))
         axes = {str(site.value.name): site.ops[0].data_axis for site in found}
         ends = self._extremes(model, axes) if self._extremes is not None else {}
+        decided: list[Decisions] = [{} for _ in several]
         for sites in in_chunks(found, _row_bytes, STORED_BYTES):
             axes = {str(site.value.name): site.ops[0].data_axis for site in sites}
             captured = capture_channels(model, axes, self._feeds, rows=ROWS, seed=self._seed)
-            for site in sites:
-                name = str(site.value.name)
-                if name in captured and (note := self._improve(edits, site, *captured.pop(name), ends.get(name))):
-                    notes[name] = note
-        return notes
+            seen = [
+                (site, *captured[name], ends.get(name)) for site in sites if (name := str(site.value.name)) in captured
+            ]
+            improved = in_parallel(lambda one: _improved(*one, several), seen)
+            for (site, *_), transforms in zip(seen, improved, strict=True):
+                for decisions, transform in zip(decided, transforms, strict=True):
+                    if transform is not None:
+                        decisions[str(site.value.name)] = transform
+        return decided
 
     def redo(self, model: ir.Model, places: Collection[str]) -> None:
         edits = GraphEdits(model.graph)
@@ -127,38 +150,49 @@ class EqualizeActivations:
                 transform = self.chosen[name]
                 site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
 
-    def _improve(
-        self, edits: GraphEdits, site: _Site, seen: Channels, unseen: Channels, ends: tuple[Floats, Floats] | None
-    ) -> str:
-        """Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
-        channels that reach further in every new sample are found out; the winner is made once more from all.
-        """
-        if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
-            return ""
-        trial = _Trial.of(site, seen, unseen, self._codes)
-        start = trial.error(identity(seen.rows.shape[1]))
-        if start <= FINE * trial.signal:
-            return ""
-        tried = list(candidates(seen, trial.weights, self._freedom(site)))
-        rough = trial.on_fewer_rows()
-        finalists = sorted(range(len(tried)), key=lambda index: rough.error(tried[index]))[:FINALISTS]
-        best, winner = min((trial.error(tried[index]), index) for index in finalists)
-        worth = WORTH_FREE if site.absorber.free else WORTH_NODE
-        if best > worth * start:
-            return ""
-        everything = seen.reaching(unseen.low, unseen.high)
-        everything = everything.reaching(*ends) if ends is not None else everything
-        made = list(candidates(everything, trial.weights, self._freedom(site)))
-        transform = made[winner] if len(made) == len(tried) else tried[winner]
-        site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
-        self.chosen[str(site.value.name)] = transform
-        gain = decibels(start) - decibels(best)
-        return f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 
-    def _freedom(self, site: _Site) -> Freedom:
-        absorber = site.absorber
-        shift = site.shiftable and self._codes.symmetric
-        return Freedom(shift, absorber.one_landing, absorber.scales, absorber.ceiling)
+def _each_for_itself(
+    _: ir.Model, codes: ActivationScheme, decide: Callable[[Sequence[ActivationScheme]], list[Decisions]]
+) -> Decisions:
+    return decide([codes])[0]
+
+
+def _improved(
+    site: _Site,
+    seen: Channels,
+    unseen: Channels,
+    ends: tuple[Floats, Floats] | None,
+    several: Sequence[ActivationScheme],
+) -> list[tuple[Transform, str] | None]:
+    """For each of ``several`` ways of rounding what pays, and what is said of it; None where nothing does.
+
+    Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
+    channels that reach further in every new sample are found out; the winner is made once more from all.
+    """
+    if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
+        return [None for _ in several]
+    trial = _Trial.of(site, seen, unseen)
+    everything = seen.reaching(unseen.low, unseen.high)
+    everything = everything.reaching(*ends) if ends is not None else everything
+    return [_best(site, replace(trial, rounding=codes.best), everything, codes.symmetric) for codes in several]
+
+
+def _best(site: _Site, trial: _Trial, everything: Channels, symmetric: bool) -> tuple[Transform, str] | None:
+    start = trial.error(identity(everything.rows.shape[1]))
+    if start <= FINE * trial.signal:
+        return None
+    absorber = site.absorber
+    freedom = Freedom(site.shiftable and symmetric, absorber.one_landing, absorber.scales, absorber.ceiling)
+    tried = list(candidates(trial.seen, trial.weights, freedom))
+    rough = trial.on_fewer_rows()
+    finalists = sorted(range(len(tried)), key=lambda index: rough.error(tried[index]))[:FINALISTS]
+    best, winner = min((trial.error(tried[index]), index) for index in finalists)
+    if best > (WORTH_FREE if absorber.free else WORTH_NODE) * start:
+        return None
+    made = list(candidates(everything, trial.weights, freedom))
+    transform = made[winner] if len(made) == len(tried) else tried[winner]
+    gain = decibels(start) - decibels(best)
+    return transform, f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
 
 
 @dataclass(frozen=True)
@@ -202,13 +236,13 @@ class _Trial:
     unseen: Floats
     readers: Sequence[_Reader]
     exact: Sequence[Floats]
-    rounding: Callable[[Floats, Floats], Affine]
+    rounding: Callable[[Floats, Floats], Affine] = TENSORRT.static.best
 
     @classmethod
-    def of(cls, site: _Site, seen: Channels, unseen: Channels, codes: ActivationScheme) -> _Trial:
+    def of(cls, site: _Site, seen: Channels, unseen: Channels) -> _Trial:
         readers = [_Reader.of(op) for op in site.ops]
         judged = unseen.rows[: max(int(JUDGING_MACS / sum(reader.weight.size for reader in readers)), MIN_ROWS // 2)]
-        return cls(seen, judged, readers, [reader.products(judged) for reader in readers], codes.best)
+        return cls(seen, judged, readers, [reader.products(judged) for reader in readers])
 
     @property
     def weights(self) -> list[Floats]:

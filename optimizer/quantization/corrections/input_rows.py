@@ -23,8 +23,8 @@ MAX_REDUCTION = 4608
 """Longest dot product solved: the Hessian is reduction² floats and its factorization cubic. Chosen."""
 ROWS = 2048
 """Rows captured of an op, of all feeds together: some more than most reductions are long. Chosen."""
-CHUNK_BYTES = 192 << 20
-"""Rows captured in one run over the feeds, their quantized twins counted in. Chosen."""
+CHUNK_BYTES = 96 << 20
+"""Rows captured in one run over the feeds. Chosen."""
 KEPT_BYTES = 192 << 20
 """Rows that stay in memory for the corrections to come; those of further ops are captured again. Chosen."""
 
@@ -36,9 +36,19 @@ class Rows:
     values: Floats
     feed: NDArray[np.intp]
 
-    def of_feeds(self, kept: NDArray[np.bool_]) -> Floats:
+    def of_feeds(self, kept: NDArray[np.bool_]) -> Rows:
         """The rows of the feeds marked in ``kept`` [feeds]."""
-        return self.values if kept.all() else self.values[kept[self.feed]]
+        if kept.all():
+            return self
+        wanted = kept[self.feed]
+        return Rows(self.values[wanted], self.feed[wanted])
+
+    @property
+    def halves(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows of every other feed, and those of the feeds between; every other row where there is one feed."""
+        number = np.searchsorted(np.unique(self.feed), self.feed)
+        first = (number if number.any() else np.arange(len(number))) % 2 == 0
+        return first, ~first
 
 
 class InputRows:
@@ -72,22 +82,36 @@ class InputRows:
         readers: dict[str, list[WeightedOp]] = {}
         for op in ops:
             readers.setdefault(str(_data(op.node).name), []).append(op)
-        parts: dict[str, list[tuple[Floats, int]]] = {str(op.node.name): [] for op in ops}
+        found = {str(op.node.name): _Filling(_rows_wanted(op), len(self.feeds)) for op in ops}
 
         def visit(name: str, value: Array, index: int) -> None:
             for op in readers[name]:
                 rng = np.random.default_rng((self._seed, index))
-                count = max(_rows_wanted(op) // len(self.feeds), 1)
-                parts[str(op.node.name)].append((sample_rows(op, value, count, rng), index))
+                filling = found[str(op.node.name)]
+                filling.add(sample_rows(op, value, filling.each, rng), index)
 
         observe(self.model, list(readers), self.feeds, visit)
-        return {
-            name: Rows(
-                np.concatenate([rows for rows, _ in found]),
-                np.concatenate([np.full(len(rows), index, np.intp) for rows, index in found]),
-            )
-            for name, found in parts.items()
-        }
+        return {name: filling.rows() for name, filling in found.items()}
+
+
+class _Filling:
+    """Rows of one op as they come, ``each`` of a feed at most: put where they stay, for to join them takes as much
+    memory again.
+    """
+
+    def __init__(self, wanted: int, feeds: int) -> None:
+        self.each = max(wanted // feeds, 1)
+        self._most, self._values, self._feed = self.each * feeds, np.zeros((0, 0, 0), np.float32), list[int]()
+
+    def add(self, rows: Floats, feed: int) -> None:
+        """``rows`` [rows, groups, reduction]."""
+        if not self._values.size:
+            self._values = np.empty((self._most, *rows.shape[1:]), np.float32)
+        self._values[len(self._feed) : len(self._feed) + len(rows)] = rows
+        self._feed += [feed] * len(rows)
+
+    def rows(self) -> Rows:
+        return Rows(self._values[: len(self._feed)], np.array(self._feed, np.intp))
 
 
 def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
@@ -111,8 +135,8 @@ def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
 
 
 def _row_bytes(op: WeightedOp) -> int:
-    """Bytes of the rows captured for an op, in float32, held twice while they are joined."""
-    return 2 * 4 * _rows_wanted(op) * op.reduction * group(op.node)
+    """Bytes of the rows captured for an op, in float32."""
+    return 4 * _rows_wanted(op) * op.reduction * group(op.node)
 
 
 def _rows_wanted(op: WeightedOp) -> int:

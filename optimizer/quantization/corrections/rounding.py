@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from engines.engine import Feed
 from engines.parallel import in_parallel
@@ -24,7 +25,7 @@ from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.codes.affine import Quantizer
 from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales, as_float32, mse_scales
 from optimizer.quantization.corrections.gptq import RoundedWeight, gptq, rounded_plainly
-from optimizer.quantization.corrections.input_rows import InputRows, solvable
+from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
 from optimizer.quantization.judging.noise import decibels
 from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
@@ -119,7 +120,7 @@ class _Task:
 
     variants: Sequence[str]
     op: WeightedOp
-    rows: Callable[[], Floats]
+    rows: Callable[[], Rows]
     quantizer: Quantizer
     how: _How
 
@@ -155,9 +156,10 @@ def _work(op: WeightedOp, rows: Floats) -> float:
     return float(groups * reduction**2 * (count + reduction) + 2 * op.channels * reduction**2)
 
 
-def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, how: _How) -> Rounding | None:
+def _rounding(op: WeightedOp, rows: Callable[[], Rows], quantizer: Quantizer, how: _How) -> Rounding | None:
     """Of rows [rows, groups, reduction]: plain rounding or, if allowed and better, least squares."""
-    plain, numbers = rows(), how.numbers
+    captured, numbers = rows(), how.numbers
+    plain = captured.values
     if len(plain) < MIN_ROWS or not np.abs(plain).max() <= LARGEST:  # NaN is none either
         return None
     noisy = quantizer(plain)
@@ -166,23 +168,30 @@ def _rounding(op: WeightedOp, rows: Callable[[], Floats], quantizer: Quantizer, 
     plain, noisy = plain.swapaxes(0, 1), noisy.swapaxes(0, 1)
     biased = how.biased and can_add_bias(op)
     if how.solve:
-        best, gain = _solved(weight, scale, plain, noisy, biased, numbers)
+        best, gain = _solved(weight, scale, plain, noisy, captured.halves, biased, numbers)
     else:
         best, gain = rounded_plainly(weight, scale, numbers), 0.0
-        best = best.unbiased(weight, Means.of(plain, noisy)) if biased else best
+    if biased:  # by all rows, whatever part of them it was chosen on
+        best = best.unbiased(weight, Means.of(plain, noisy))
     codes = as_tensor(op, best.codes.reshape(op.channels, -1))
     settled = QuantizedWeight(codes, best.scale.ravel(), best.bias.ravel() if biased else None)
     return Rounding(str(op.node.name), str(op.weight.name), settled, gain)
 
 
 def _solved(
-    weight: Floats, scale: Floats, plain: Floats, noisy: Floats, biased: bool, numbers: NumberType
+    weight: Floats,
+    scale: Floats,
+    plain: Floats,
+    noisy: Floats,
+    halves: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    biased: bool,
+    numbers: NumberType,
 ) -> tuple[RoundedWeight, float]:
-    """Least squares on every other row, where the rows between gain by it (and how much, in dB); else plain rounding.
+    """Least squares on one of ``halves``, where the other gains by it (and how much, in dB); else plain rounding.
 
     Rows are [groups, rows, reduction], ``weight`` [groups, outputs, reduction].
     """
-    fit, check = slice(None, None, 2), slice(1, None, 2)
+    fit, check = halves
     means = Means.of(plain[:, fit], noisy[:, fit])
     moments = Moments.of(plain[:, fit], noisy[:, fit], means if biased else None)
     target = moments.compensated(weight)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import TypeAlias
+from threading import RLock
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -17,29 +18,66 @@ from calibration.statistics import ChannelStatistics, StatisticNeeds
 from calibration.summary import Observation
 from calibration.table import CalibrationTable
 from engines.engine import Feed
+from engines.parallel import lending_cores
 from graphs.number_types import Floats
+from optimizer.quantization.codes.scheme import ActivationScheme
 from optimizer.quantization.observing.capture import Reach
 
+_Decisions = TypeVar("_Decisions")
 Ends: TypeAlias = "dict[str, tuple[Floats, Floats]]"
 """Least and largest value of every channel of activations, by name: two [channels]."""
 
 
-class KnownEnds:
-    """Ends of channels that are known of a graph: what the form made first found out serves the next."""
+class Known:
+    """What is known of a float graph that several forms are made of: the ends of its channels, and what is done to
+    them. The form made first finds it out for the next.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Hashable, str, int], tuple[Floats, Floats]] = {}
+        self._ends: dict[tuple[Hashable, str, int], tuple[Floats, Floats]] = {}
+        self._decided: dict[tuple[Hashable, ActivationScheme], Any] = {}
         self._graphs: list[ir.Model] = []  # as long as they are held, their weights' ids are their own
-        self._looking = Lock()
+        self._expected: tuple[ActivationScheme, ...] = ()
+        self._looking = RLock()
 
-    def of(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
+    def expect(self, schemes: Iterable[ActivationScheme]) -> None:
+        """These will round its activations: what pays is looked for by all of them while the values are at hand."""
+        self._expected = tuple(schemes)
+
+    def ends(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
         """The ends along ``axes``, name -> axis; ``find`` looks for those not known of this graph or an equal copy."""
         graph = _contents(model)
-        with self._looking:  # forms are made side by side: what one looks for the other waits for
-            if new := [item for item in axes.items() if (graph, *item) not in self._found]:
-                self._found |= {(graph, name, axes[name]): ends for name, ends in find(new).items()}
+        with self._one_at_a_time():
+            if new := [item for item in axes.items() if (graph, *item) not in self._ends]:
+                self._ends |= {(graph, name, axes[name]): ends for name, ends in find(new).items()}
                 self._graphs.append(model)
-        return {name: self._found[graph, name, axis] for name, axis in axes.items()}
+        return {name: self._ends[graph, name, axis] for name, axis in axes.items()}
+
+    def decisions(
+        self,
+        model: ir.Model,
+        scheme: ActivationScheme,
+        decide: Callable[[Sequence[ActivationScheme]], Sequence[_Decisions]],
+    ) -> _Decisions:
+        """What pays at the channels of ``model`` where ``scheme`` rounds them; ``decide`` finds it out for several."""
+        graph = _contents(model)
+        with self._one_at_a_time():
+            if (graph, scheme) not in self._decided:
+                wanted = list(dict.fromkeys((scheme, *self._expected)))
+                self._decided |= {(graph, one): made for one, made in zip(wanted, decide(wanted), strict=True)}
+                self._graphs.append(model)
+        found: _Decisions = self._decided[graph, scheme]
+        return found
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Forms are made side by side: what one looks for the other waits for, and lends its share of the cores."""
+        with lending_cores():
+            self._looking.acquire()
+        try:
+            yield
+        finally:
+            self._looking.release()
 
 
 def _contents(model: ir.Model) -> Hashable:
@@ -69,7 +107,7 @@ class Calibrator:
     data_digest: str = ""
     on_plan: Callable[[CollectionPlan], None] | None = None
     on_progress: Callable[[int], None] | None = None
-    known: KnownEnds = field(default_factory=KnownEnds)
+    known: Known = field(default_factory=Known)
 
     def tables(
         self, model: ir.Model, tensors: Sequence[str], *, reaching: bool = False
@@ -111,7 +149,7 @@ class Calibrator:
             found = collect(model, needs, self.samples(), batchable=self.batchable, on_progress=self.on_progress)
             return {name: _extremes(found[name].channels.values()) for name, _ in new}
 
-        return self.known.of(model, axes, find)
+        return self.known.ends(model, axes, find)
 
 
 def _extremes(by_axis: Iterable[ChannelStatistics]) -> tuple[Floats, Floats]:

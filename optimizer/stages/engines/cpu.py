@@ -22,8 +22,9 @@ from optimizer.stages.engines.record import LEAST_GAIN, EngineRecord, choose_for
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.typed_forms import CPU_FP32
 
-SECONDS = 1.0
-"""How long each engine is timed, for latency and for throughput. Chosen."""
+SECONDS = 0.5
+"""How long each engine is timed at most, for latency and for throughput: 17 bursts, of which medians that vary by 5 %,
+as much as a timing that is trusted may, give theirs to 3 % (``bursts.KNOWN_WITHIN``)."""
 ALONE = 0.5
 """The part of it for an engine beside which there is none to choose: nothing hangs on its figures. Chosen."""
 PROFILE_MS, PROFILED_RUNS = 2000.0, 20

@@ -97,5 +97,5 @@ def calibrator_of(job: Job, graph: FloatGraph, stage: str, events: Events, stop:
         data_digest=inputs.calibration.digest,
         on_plan=lambda plan: events.note(stage, f"a pass over samples takes at most {plan.memory_bound / 1e6:.0f} MB"),
         on_progress=lambda done: say(Progress(stage, done, total, "calibration samples")),
-        known=graph.known_ends,
+        known=graph.known,
     )

@@ -12,7 +12,7 @@ from engines.engine import Feed
 from graphs.macs import count_macs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.floats import WithoutQuantization
-from optimizer.quantization.observing.calibrating import KnownEnds
+from optimizer.quantization.observing.calibrating import Known
 from optimizer.sparsity.eligible import survey
 from optimizer.sparsity.record import NodeSparsity, recorded
 from optimizer.stages.forms.sparse import SparseGraph
@@ -27,7 +27,7 @@ class FloatGraph:
 
     def __init__(self, job: Job, cleaned: Cleaned, sparse: SparseGraph | None = None) -> None:
         self._job, self._cleaned, self._sparse = job, cleaned, sparse
-        self.known_ends = KnownEnds()
+        self.known = Known()
 
     @cached_property
     def _float(self) -> tuple[ir.Model, list[str]]:

@@ -112,6 +112,9 @@ class FormMaker:
         if for_gpus:
             works.append(partial(self._for_tensorrt, tensorrt))
         kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
+        schemes = [scheme for scheme in (self._cpu_scheme, self._scheme) if scheme is not None and scheme.calibrated]
+        if not kept and self._calibrates and self._job.kept is None:
+            self._graph.known.expect([scheme.static for scheme in schemes])
         at_once = not kept and self._may_share_the_cores()
         if at_once and self._asks_the_user():
             at_once = False

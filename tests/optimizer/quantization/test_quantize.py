@@ -203,3 +203,13 @@ def test_what_is_exactly_zero_stays_so_where_a_norm_reads_it() -> None:
     found = quantize(model, Calibrator(lambda: feeds, batchable=False, methods=("mse", "minmax")))
     assert sqnr(wanted, run(found.model, feeds[0])) > 30
     assert any("biases left as they are" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("count", "solves"), [(31, False), (32, True)])
+def test_weights_are_rounded_by_least_squares_where_samples_can_tell(count: int, solves: bool) -> None:
+    feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(count)]
+    several = replace(calibrator(feeds), methods=("mse", "minmax"))
+    notes = prepare(normed(), several, QuantizeSettings(), lambda _: None).notes
+    assert any(note.startswith("and after rounding by least squares") for note in notes) is solves
+    why = f"weights rounded plainly: least squares takes 32 samples to be told from chance, there are {count}"
+    assert (why in notes) is not solves
