@@ -6,7 +6,7 @@ Sources: He et al. 2016 with the stride in the 3x3 convolution (v1.5, torchvisio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 17  # the first with LayerNormalization
 BATCH = "batch"
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY, POSITIONS = 768, 12, 12, 3072, 30522, 512
+RESNET50_FEATURES = 2048
+"""Channels behind the last bottleneck."""
 _MASKED = -10000.0  # added to the scores of padding, as in the original implementation
 
 
@@ -58,19 +60,24 @@ class _Graph:
         onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8), path)
 
 
+def resnet50_blocks() -> Iterator[tuple[int, int, int, int, int]]:
+    """Of every bottleneck of ResNet-50 in order: stage from 1, block in it from 0, channels in, width, stride."""
+    channels = 64
+    for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
+        for block in range(blocks):
+            yield stage, block, channels, width, 2 if block == 0 and stage > 1 else 1
+            channels = 4 * width
+
+
 def save_resnet50(path: Path, seed: int = 0) -> None:
     """``input`` [batch, 3, 224, 224] -> ``logits`` [batch, 1000]; 25.6 M parameters, 4.1 GMACs per image."""
     graph = _Graph(np.random.default_rng(seed))
     data = _conv(graph, "input", "conv1", 3, 64, kernel=7, stride=2)
     data = graph.op("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    channels = 64
-    for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
-        for block in range(blocks):
-            stride = 2 if block == 0 and stage > 1 else 1
-            data = _bottleneck(graph, data, f"layer{stage}.{block}", channels, width, stride)
-            channels = 4 * width
+    for stage, block, channels, width, stride in resnet50_blocks():
+        data = _bottleneck(graph, data, f"layer{stage}.{block}", channels, width, stride)
     pooled = graph.op("Flatten", [graph.op("GlobalAveragePool", [data], "avgpool")], "flatten", axis=1)
-    weight = graph.weight("fc.weight", 1000, channels, scale=0.01)
+    weight = graph.weight("fc.weight", 1000, RESNET50_FEATURES, scale=0.01)
     bias = graph.constant("fc.bias", np.zeros(1000, np.float32))
     graph.op("Gemm", [pooled, weight, bias], "logits", transB=1)
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [BATCH, 3, 224, 224])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from studies.builds.networks import RESNET50_FEATURES, resnet50_blocks
 from studies.roofline.models.graph import GraphWriter
 
 
@@ -19,15 +20,11 @@ def resnet50(precision: str) -> ir.Model:
     graph = GraphWriter("resnet50", precision)
     data = _conv(graph, graph.input("input", (3, 224, 224)), "conv1", 3, 64, kernel=7, stride=2)
     data = _max_pool(graph, data, "pool1", kernel=3, stride=2, pads=1)
-    channels = 64
-    for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
-        for block in range(blocks):
-            stride = 2 if block == 0 and stage > 1 else 1
-            data = _bottleneck(graph, data, f"stage{stage}.{block}", channels, width, stride)
-            channels = 4 * width
+    for stage, block, channels, width, stride in resnet50_blocks():
+        data = _bottleneck(graph, data, f"stage{stage}.{block}", channels, width, stride)
     pooled = graph.op("GlobalAveragePool", [graph.quantized(data)], "average")
     flat = graph.op("Flatten", [pooled], "flat")
-    return graph.model([_dense(graph, flat, "logits", channels, 1001)])
+    return graph.model([_dense(graph, flat, "logits", RESNET50_FEATURES, 1001)])
 
 
 def ssd_resnet34(precision: str) -> ir.Model:
