@@ -20,8 +20,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(MAKE) --jobs 2 check suite
 
+# Three processes on two cores: some two minutes of the tests are spent waiting for what hangs, is paced or times out.
 suite: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
+	$(BIN)/python -m pytest -n 3 --dist worksteal -rs
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

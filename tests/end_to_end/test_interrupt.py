@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import Command, command, environment
 
-ARGUMENTS = ("cnn.onnx", "--data", "data.npz", "--target", "cpu,a100", "--duration", "2")
+ARGUMENTS = ("cnn.onnx", "--data", "data.npz", "--target", "cpu,a100", "--duration", "0.3")
 
 
 @pytest.mark.parametrize("after", ["clean the graph", "check its accuracy", "build engines", "measure the CPU"])

@@ -22,7 +22,7 @@ from engines.engine import TensorSpec
 def images():
     rng = np.random.default_rng(0)
     for _ in range(int(sys.argv[1])):
-        yield {"input": rng.standard_normal((3, 224, 224), dtype=np.float32)}
+        yield {"input": rng.standard_normal((3, 112, 112), dtype=np.float32)}
 
 spec = TensorSpec("input", "float32", ("batch", 3, "height", "width"))
 source = open_source(images, [spec])

@@ -49,7 +49,7 @@ def user(tmp_path: Path) -> Path:
 
 def test_the_page(user: Path) -> None:
     words = documented("deploy demo.optimized triton -o repository")
-    words += ["--optimize-for", "throughput", "--tune-seconds", "3"]
+    words += ["--optimize-for", "throughput", "--tune-seconds", "1"]
     done = run(*words, cwd=user)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("every answer equal to the engine's, bit for bit") >= 2
