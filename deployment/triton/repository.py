@@ -69,10 +69,11 @@ def write_triton_repository(
     models = describe_models(name, bundle, engines, asked, found)
     if around is not None:
         models = _with_functions(bundle, models, around)
-    version = options.version if options else 1
-    added = [check_version(out / model.config.name, model, version) for model in models]
+    version = asked.version
+    added = [check_version(out / model.config.name, model, version, asked) for model in models]
+    models = [model for _, model in added]
     with _repository(out) as beside, ExitStack() as all_complete:
-        for model, place in zip(models, added, strict=True):
+        for place, model in added:
             folder = out / model.config.name
             if place is Place.SAME:
                 continue

@@ -18,6 +18,7 @@ from deployment.triton.containers import parse_container
 from deployment.triton.ensemble import Around
 from deployment.triton.options import TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
+from deployment.triton.server_options import server_options
 from engines.engine import TensorSpec
 from engines.manifest import BackendName
 from engines.profile import ShapeProfile, ShapeRange
@@ -310,6 +311,29 @@ def test_a_version_is_added_to_a_model_that_it_fits(bundle: Path, add_engine: Ad
     with pytest.raises(BadInput, match="another max_batch_size"):
         write_triton_repository(bundle, repo, name="net", options=TritonOptions(version=3, max_batch=8))
     assert not (repo / "net/3").exists()
+
+
+def test_a_version_beside_others_is_served_as_they_are(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    plan = add_engine("t4", "tensorrt") / "engine.plan"
+    asked = TritonOptions(instances=2, response_cache=True, rate_limit=RateLimit({"memory": 3}, 2), queue_delay_us=70)
+    [first] = write_triton_repository(bundle, tmp_path, name="net", options=asked)
+    plan.unlink()
+    plan.write_bytes(b"engine of t4, anew")
+    [second] = write_triton_repository(bundle, tmp_path, name="net", options=TritonOptions(version=2))
+    assert second.config == replace(first.config, origins={})
+    assert server_options([second.config]) == server_options([first.config])  # it is started as for the first
+    again = replace(asked, version=3)
+    write_triton_repository(bundle, tmp_path, name="net", options=again)  # what is so already may be said
+    for option, other in {
+        "--instances": TritonOptions(version=4, instances=4),
+        "--queue-delay": TritonOptions(version=4, queue_delay_us=5),
+        "--keep-versions": TritonOptions(version=4, keep_versions=2),
+        "--cuda-graphs": TritonOptions(version=4, cuda_graphs=True),
+        "--rate-limit": TritonOptions(version=4, rate_limit=RateLimit({"memory": 4})),
+    }.items():
+        with pytest.raises(BadInput, match=f"{option}: changes nothing: a version beside others keeps"):
+            write_triton_repository(bundle, tmp_path, name="net", options=other)
+    assert not (tmp_path / "net/4").exists()
 
 
 def test_a_model_already_there_is_kept(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
