@@ -86,6 +86,9 @@ class Repository:
             self._retire(version for key, version in before.items() if key not in opened)
         if set(before) != set(opened):
             self._say(f"model {name!r}: version {', '.join(opened)}, {_engines(opened)}")
+        old, new = next(reversed(before.values()), None), model.current
+        if old is not None and new is not None and old.signature != new.signature:
+            self._say(f"warning: model {name!r} has other inputs or outputs than before: clients may have to change")
 
     async def _opened(self, name: str, bundle: Path, known: Mapping[str, ServedVersion]) -> ServedVersion:
         """What ``bundle`` holds now, opened where it is not one of those ``known``."""

@@ -80,6 +80,12 @@ class ServedVersion:
         self._left: list[Engine] = []
 
     @property
+    def signature(self) -> list[tuple[str, str, list[int | None]]]:
+        """Name, dtype and shape of every tensor, a dynamic axis as None: what clients must fit."""
+        specs = (*self.inputs, *self.outputs)
+        return [(s.name, s.dtype, [size if isinstance(size, int) else None for size in s.shape]) for s in specs]
+
+    @property
     def joining(self) -> Joining:
         return self._batcher.joining
 

@@ -24,6 +24,8 @@ from graphs.errors import BadInput
 from tests.deployment.serving.conftest import HEAD, Running, serving, times, write_bundle
 from tests.deployment.serving.test_wrong_requests import asked, post
 
+INTEGERS = HEAD + "g (int64[n, 4] x) => (int64[n, 4] y) { y = Identity(x) }"
+
 
 def exchange(bundle: Path, new: Path) -> None:
     """Put ``new`` where ``bundle`` is, as the main job does: by renaming."""
@@ -105,6 +107,16 @@ def test_a_bundle_that_changes_while_it_is_opened_is_not_served_under_the_wrong_
         monkeypatch.undo()
         assert post(running, "/v2/repository/models/m/load", b"")[0] == 200
         assert post(running, "/v2/models/m/infer", body)[1]["outputs"][0]["data"] == [4, 4, 4, 4]
+
+
+def test_a_bundle_that_clients_do_not_fit_is_told_of(tmp_path: Path) -> None:
+    said: list[str] = []
+    bundle = write_bundle(tmp_path / "m", times(2))
+    with serving({"m": [bundle]}, said=said.append) as running:
+        for graph, warned in ((times(3), 0), (times(4).replace("[n, 4] x", "[rows, 4] x"), 0), (INTEGERS, 1)):
+            exchange(bundle, write_bundle(tmp_path / "new", graph))
+            assert post(running, "/v2/repository/models/m/load", b"")[0] == 200
+            assert sum("other inputs or outputs than before" in line for line in said) == warned
 
 
 def test_equal_bundles_of_a_name_are_one_version_that_is_opened_once(
