@@ -45,6 +45,10 @@ class AsBefore:
         self.checks: dict[str, CalibrationCheck] = {}
 
     @property
+    def is_update(self) -> bool:
+        return self._kept is not None
+
+    @property
     def knows_cpu_form(self) -> bool:
         """Whether the form that won on the CPU is the one that wins here."""
         return self._kept is not None and self._kept.knows_cpu_form
