@@ -82,13 +82,13 @@ Preprocess = Annotated[
         metavar="FILE.py:FUNCTION|FILE.toml",
         help="Run before the model, as an ensemble: from arrays by name to the model's inputs; with a preprocess.toml "
         "(as beside images that are data) from image files.",
-        rich_help_panel=ALONE,
+        rich_help_panel=PANEL,
     ),
 ]
 Postprocess = Annotated[
     str,
     Option(
-        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=ALONE
+        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=PANEL
     ),
 ]
 Raw = Annotated[
@@ -97,7 +97,7 @@ Raw = Annotated[
         metavar="FILE.npz",
         help="A few samples of what clients send: tells names, types and shapes. Repeatable: sizes in which they "
         "differ are free.",
-        rich_help_panel=ALONE,
+        rich_help_panel=PANEL,
     ),
 ]
 Check = Annotated[

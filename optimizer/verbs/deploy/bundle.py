@@ -83,4 +83,4 @@ def deploy_bundle(
         )
         return Deployed(found.files, found)
     given = cluster or ClusterOptions()
-    return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given))
+    return Deployed(write_cluster_files(system, bundle.path, out, model, chosen, triton, given, around))

@@ -13,6 +13,7 @@ from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, disruption_budget, service
 from deployment.kubernetes.yaml_text import to_yaml
 from deployment.triton.containers import CONTAINERS
+from deployment.triton.ensemble import Around
 from deployment.triton.models import ModelFolder
 from deployment.triton.options import PYTHON, TritonOptions
 from deployment.triton.repository import repository_files, write_triton_repository
@@ -21,6 +22,7 @@ from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_atomically
+from optimizer.verbs.deploy.triton.image_files import images_read
 from optimizer.version import version as installed
 
 REPOSITORY, SERVICE, IMAGE = "repository", "inference-service.yaml", "Dockerfile"
@@ -65,28 +67,39 @@ def write_cluster_files(
     targets: Sequence[str],
     triton: TritonOptions | None,
     options: ClusterOptions,
+    around: Around | None = None,
 ) -> list[Path]:
     """Write ``out`` and return its files. Raises ``BadInput`` for what cannot be served, before anything is written."""
     service_name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     gpu = _gpu(targets, options)
     least, most = _replicas(options.replicas or _USUAL_REPLICAS.get(system, "1"))
-    python = triton is not None and triton.backend == PYTHON
-    if python and system != "docker" and not options.image:
-        fix = "build an image with it (optimize deploy BUNDLE docker --backend python), and name it: kubernetes --image"
-        raise BadInput("NVIDIA's image has no enginewright, which runs the engine", where="--backend python", fix=fix)
+    why = _python(triton, around)
+    if why and system != "docker" and not options.image:
+        fix = f"build an image with it (optimize deploy BUNDLE docker {why} …), and name it: kubernetes --image"
+        raise BadInput("NVIDIA's image has no enginewright, which Triton's Python backend runs", where=why, fix=fix)
     texts: Callable[[_Told], dict[str, str]]
     if system == "docker":
-        texts = partial(_docker, _base(triton, options), _package() if python else "")
+        texts = partial(_docker, _base(triton, options), _package() if why else "")
     elif system == "kserve":
         texts = partial(_kserve, service_name, _service(options, triton, gpu, least, most))
     else:
         texts = partial(_kubernetes, service_name, _pods(options, triton, gpu, least, most))
     texts(_Told())  # what is wrong is said before models are written
-    models = write_triton_repository(bundle, out / REPOSITORY, name=name, targets=targets, options=triton)
+    with images_read(around, bundle, targets) as functions:
+        models = write_triton_repository(
+            bundle, out / REPOSITORY, name=name, targets=targets, options=triton, around=functions
+        )
     found = texts(_Told(server_options(model.config for model in models), _capabilities(models)))
     for file, text in found.items():
         write_atomically(out / file, text.encode())
     return [*repository_files(out / REPOSITORY, models), *(out / file for file in found)]
+
+
+def _python(triton: TritonOptions | None, around: Around | None) -> str:
+    """The option by which Triton's Python backend runs code of this package; empty without one."""
+    if triton is not None and triton.backend == PYTHON:
+        return "--backend python"
+    return ("--preprocess" if around.before else "--postprocess") if around is not None else ""
 
 
 def _package() -> str:

@@ -22,7 +22,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "sign": SIGNED,
     **dict.fromkeys(("backend", "triton", "max_batch", "instances", "queue_delay", "bench"), REPOSITORIES),
     **dict.fromkeys(("cuda_graphs", "keep_versions", "model_version", "response_cache", "rate_limit"), REPOSITORIES),
-    **dict.fromkeys(("preprocess", "postprocess", "raw"), _TRITON),
+    **dict.fromkeys(("preprocess", "postprocess", "raw"), REPOSITORIES),
     **dict.fromkeys(("check", "triton_server", "data", "evaluate"), _TRITON),
     **dict.fromkeys(("optimize_for", "latency_bound", "clients", "tune_seconds"), _TRITON),
     "image": ("kubernetes", "docker"),

@@ -24,7 +24,7 @@ def test_options_stand_with_what_they_are_for() -> None:
     assert titles[:2] == ["Arguments", "Options"]
     assert {triton_options.PANEL, triton_options.ALONE, mig_options.PANEL} < set(titles[2:])
     assert text.index("--out") < text.index(f"{triton_options.PANEL}:") < text.index("--instances")
-    assert text.index(f"{triton_options.ALONE}:") < text.index("--preprocess") < text.index(f"{mig_options.PANEL}:")
+    assert text.index(f"{triton_options.ALONE}:") < text.index("--check") < text.index(f"{mig_options.PANEL}:")
 
 
 def test_every_option_says_what_it_is() -> None:

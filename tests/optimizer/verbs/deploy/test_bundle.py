@@ -91,6 +91,22 @@ def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
             deploy.deploy_bundle(tmp_path / "net", system, tmp_path / "out", triton=python, cluster=cluster)
 
 
+def test_functions_around_a_model_go_into_its_image_and_what_runs_them(
+    tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]
+) -> None:
+    options, around = TritonOptions(container=CONTAINERS["25.06"]), Around("f.py:before", "", {})
+    deployed = deploy.deploy_bundle(tmp_path / "net", "docker", tmp_path / "image", triton=options, around=around)
+    assert "pip install --no-cache-dir 'enginewright" in deployed.files[-1].read_text()
+    pods = ClusterOptions(image="r.io/net:1")
+    deploy.deploy_bundle(tmp_path / "net", "kubernetes", tmp_path / "pods", triton=options, cluster=pods, around=around)
+    assert [given["around"] for _, given in written] == [around, around]
+    pods = ClusterOptions("pvc://models/net")
+    with pytest.raises(BadInput, match="--preprocess: NVIDIA's image has no enginewright"):
+        deploy.deploy_bundle(
+            tmp_path / "net", "kubernetes", tmp_path / "no", triton=options, cluster=pods, around=around
+        )
+
+
 def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="KServe must know where the models lie"):
         deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out")
@@ -98,9 +114,7 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> N
         deploy.deploy_bundle(tmp_path / "net", "podman", tmp_path / "out")
     around = Around("f.py:before", "", {})
     with pytest.raises(BadInput, match="around"):
-        deploy.deploy_bundle(
-            tmp_path / "net", "kubernetes", tmp_path / "out", cluster=ClusterOptions("pvc://models/net"), around=around
-        )
+        deploy.deploy_bundle(tmp_path / "net", "mig", tmp_path / "out", around=around)
     assert not (tmp_path / "out").exists()
 
 
@@ -114,7 +128,7 @@ def test_nothing_is_written_into_the_bundle_itself(system: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("system", "option", "words"),
     [
-        ("kserve", {"around": Around("f.py:g", "", {})}, "around"),
+        ("card", {"around": Around("f.py:g", "", {})}, "around"),
         ("card", {"key": Path("key.pem")}, "key"),
         ("tensorrt8", {"name": "net"}, "name"),
         ("mig", {"targets": "cpu"}, "targets"),
