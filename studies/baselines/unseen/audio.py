@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from engines.engine import Array, Feed
 from studies.baselines.packages import Packages, one
@@ -60,6 +59,8 @@ def recordings(packages: Packages, calibration: bool) -> list[Path]:
 
 
 def _read(file: Path) -> Array:
+    from scipy.signal import resample_poly  # a second, of everything that lists the models
+
     with wave.open(str(file)) as reader:
         rate = reader.getframerate()
         samples = np.frombuffer(reader.readframes(reader.getnframes()), np.int16)

@@ -50,7 +50,7 @@ def _variant(name: str, speed: float, metric: float) -> Variant:
     return Variant(name, NAMES[name], dtype, f"{NAMES[name]} here", plaster, latency, 60 * speed, 8, outputs, task)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study() -> Study:
     speeds = {"fp32": (1.0, 0.7646), "fp16": (1.6, 0.7645), "int8": (3.1, 0.7601), "int8-2:4": (3.2, 0.7433)}
     spreads = {name: Spread(0.02, 40, 12, 1, [Outlier(0.8, 31.0, 4.1)]) for name in NAMES}
@@ -75,51 +75,54 @@ def study() -> Study:
     )
 
 
+@pytest.fixture(scope="module")
+def drawn(study: Study) -> str:
+    """Its page."""
+    return render_study(study)
+
+
 def test_a_study_comes_back_equal(study: Study, tmp_path: Path) -> None:
     write_json(tmp_path / STUDY_FILE, study)
     assert read_json(tmp_path / STUDY_FILE, Study) == study
 
 
-def test_the_picture_compares_every_variant_on_every_axis(study: Study) -> None:
+def test_the_picture_compares_every_variant_on_every_axis(study: Study, drawn: str) -> None:
     found = panels(study.variants)
     assert [bar.name for bar in found[0].bars] == list(NAMES.values())
     assert "top-1 (more is better)" in found[0].title
-    page = render_study(study)
-    assert page.count('<svg class="chart"') == 3
+    assert drawn.count('<svg class="chart"') == 3
     for text in ("FP16", "INT8 + 2:4", "0.7601"):
-        assert text in page
+        assert text in drawn
 
 
-def test_published_results_are_lines_of_the_same_task_only(study: Study) -> None:
-    page = " ".join(outline(render_study(study)).text)
+def test_published_results_are_lines_of_the_same_task_only(study: Study, drawn: str) -> None:
+    page = " ".join(outline(drawn).text)
     for text in ("A100-SXM-80GB", "T4", "A30", "Xavier NX", "39,830", "v0.7", "no MLPerf result"):
         assert text in page
     alone = " ".join(outline(render_study(dataclasses.replace(study, task="", published=[]))).text)
     assert "A100" not in alone and "Beside published results" not in alone
 
 
-def test_all_that_are_best_are_marked_and_the_rest_not(study: Study) -> None:
-    page = render_study(study)
-    row = page[page.index(">A</b>ccuracy") : page.index(">S</b>ize")]
+def test_all_that_are_best_are_marked_and_the_rest_not(drawn: str) -> None:
+    row = drawn[drawn.index(">A</b>ccuracy") : drawn.index(">S</b>ize")]
     assert row.count('<td class="n"><b>') == 1
-    native = page[page.index(">P</b>rogrammability") : page.index(">L</b>atency")]
+    native = drawn[drawn.index(">P</b>rogrammability") : drawn.index(">L</b>atency")]
     assert '<td class="n"><b>' not in native, "all are equal"
 
 
-def test_noisy_timings_have_no_best(study: Study) -> None:
+def test_noisy_timings_have_no_best(study: Study, drawn: str) -> None:
     noisy = dataclasses.replace(study.steadiness["latency"], trusted=False, reasons=["bursts vary by 31.0% (int8)"])
     page = render_study(dataclasses.replace(study, steadiness={**study.steadiness, "latency": noisy}))
     timed = page[page.index(">T</b>hroughput") : page.index(">E</b>nergy")]
     assert '<td class="n"><b>' not in timed
-    steady = render_study(study)
-    assert '<td class="n"><b>' in steady[steady.index(">T</b>hroughput") : steady.index(">E</b>nergy")]
+    assert '<td class="n"><b>' in drawn[drawn.index(">T</b>hroughput") : drawn.index(">E</b>nergy")]
 
 
-def test_noise_is_said_in_the_header(study: Study) -> None:
+def test_noise_is_said_in_the_header(study: Study, drawn: str) -> None:
     noisy = dataclasses.replace(study.steadiness["latency"], trusted=False, reasons=["bursts vary by 31.0% (int8)"])
     page = render_study(dataclasses.replace(study, steadiness={"latency": noisy}))
     assert "Timings too noisy to trust" in page and "bursts vary by 31.0% (int8)" in page
-    assert "too noisy" not in render_study(study)
+    assert "too noisy" not in drawn
 
 
 def test_names_are_text_and_nothing_runs(study: Study) -> None:
@@ -139,8 +142,8 @@ def test_the_terminal_shows_the_seven_and_the_interval(study: Study) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("width", [400, 1280])
-def test_the_study_fits_and_its_charts_are_readable(study: Study, tmp_path: Path, width: int) -> None:
-    seen = opened(render_study(study), tmp_path, width)
+def test_the_study_fits_and_its_charts_are_readable(drawn: str, tmp_path: Path, width: int) -> None:
+    seen = opened(drawn, tmp_path, width)
     assert seen["content"] <= seen["width"]
     assert len(seen["charts"]) == 3
     assert min(seen["charts"]) >= 340

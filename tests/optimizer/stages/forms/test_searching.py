@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import optimizer.stages.chain as chain
-from benchmarks.report.model import Report
+from benchmarks.report.model import Report, read_report
 from graphs.errors import BadInput
 from optimizer import optimize
 from optimizer.events import Event, Progress
@@ -44,20 +45,37 @@ def deep() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with that model and data; nothing is built of it."""
+def no_plans(_: Path, targets: list, *__: object, **___: object) -> list[BuildOutcome]:
+    return [BuildOutcome(target.name, f"engines/{target.name}/engine.plan", 1, 1.0, "trt") for target in targets]
 
-    def no_plans(_: Path, targets: list, *__: object, **___: object) -> list[BuildOutcome]:
-        return [BuildOutcome(target.name, f"engines/{target.name}/engine.plan", 1, 1.0, "trt") for target in targets]
 
-    monkeypatch.setattr(chain, "build_targets", no_plans)
-    onnx.save(deep(), tmp_path / "deep.onnx")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with that model and data, the bundle of a job without a budget (``out``) and what it cached."""
+    folder = tmp_path_factory.mktemp("made")
+    onnx.save(deep(), folder / "deep.onnx")
     rng = np.random.default_rng(1)
     for name, count in (("data", 32), ("held", 200), ("few", 7)):
         images = rng.standard_normal((count, WIDTH, 6, 6)).astype(np.float32)
-        np.savez(tmp_path / f"{name}.npz", input=images)
+        np.savez(folder / f"{name}.npz", input=images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINEWRIGHT_CACHE", str(folder / "cache"))
+        patch.setattr(chain, "build_targets", no_plans)
+        run(folder)
+    return folder
+
+
+@pytest.fixture
+def job(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; nothing is built of the model."""
+    monkeypatch.setattr(chain, "build_targets", no_plans)
+    monkeypatch.setenv("ENGINEWRIGHT_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+def without_budget(job: Path) -> Report:
+    return read_report(job / "out" / "report.json")
 
 
 def run(job: Path, out: str = "out", **options: Any) -> Report:
@@ -89,7 +107,7 @@ def test_on_the_same_samples_less_stays_in_float_than_after_three_steps(
 
 
 def test_the_budget_comes_true_where_three_steps_miss_it(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = 0.25 * drop(run(job))
+    budget = 0.25 * drop(without_budget(job))
     found = run(job, max_drop=budget, optimize_for="size")
     assert found.status == "ok" and 0 < share(found) < 0.5
     assert found.accuracy is not None and found.accuracy.budget is not None
@@ -101,7 +119,7 @@ def test_the_budget_comes_true_where_three_steps_miss_it(job: Path, monkeypatch:
 
 
 def test_a_plan_of_another_point_builds_that(job: Path) -> None:
-    found = run(job, max_drop=0.6 * drop(run(job))).search["tensorrt"]
+    found = run(job, max_drop=0.6 * drop(without_budget(job))).search["tensorrt"]
     other = next(point for point in found.points if point.plan and not point.chosen)
     again = run(job, "again", plan=str(job / "out" / other.plan))
     assert share(again) == pytest.approx(other.int8_mac_share, abs=1e-5)
@@ -109,7 +127,7 @@ def test_a_plan_of_another_point_builds_that(job: Path) -> None:
 
 
 def test_where_no_mix_with_int8_will_do_the_graph_is_in_float_and_says_why(job: Path) -> None:
-    report = run(job, max_drop=drop(run(job)) / 1000)
+    report = run(job, max_drop=drop(without_budget(job)) / 1000)
     assert report.status == "ok" and share(report) == 0
     plan = json.loads((job / "out" / "precision.json").read_text())["nodes"]
     assert "no mix with int8 is within the budget" in plan["conv3"]["reason"]
@@ -122,7 +140,7 @@ def test_what_is_within_the_budget_at_once_is_not_searched_for(job: Path) -> Non
 
 
 def test_an_interrupted_search_takes_back_what_it_measured(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = 0.5 * drop(run(job))
+    budget = 0.5 * drop(without_budget(job))
     checked: list[Path] = []
     check = AccuracyChecker.check
     monkeypatch.setattr(AccuracyChecker, "check", lambda self, form: (checked.append(form.path), check(self, form))[1])
