@@ -29,7 +29,7 @@ from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranch
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.transforms import Transform
 from optimizer.quantization.judging.judge import Judge, in_db
-from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.judging.rewriting import REWRITE_FEEDS, Step, rewritten
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.observing.sampling import Samples, divided, spread
 from optimizer.quantization.placement.place import place
@@ -126,7 +126,7 @@ def _rewritten(
     }
     steps = [Step(Correction.BRANCHES.what, branches)] if rewrites.branches else []
     steps += [Step(Correction.CHANNELS.what, channels)] if transforms else []
-    return rewritten(model, steps, spread(samples.feeds, PROOF_FEEDS))
+    return rewritten(model, steps, spread(samples.feeds, REWRITE_FEEDS))
 
 
 def _ratios(

@@ -22,7 +22,7 @@ from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranch
 from optimizer.quantization.corrections.equalization import EqualizeActivations
 from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.judging.judge import Judge
-from optimizer.quantization.judging.rewriting import PROOF_FEEDS, ExactRewrite, Step, rewritten
+from optimizer.quantization.judging.rewriting import REWRITE_FEEDS, ExactRewrite, Step, rewritten
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.observing.capture import rough_table
 from optimizer.quantization.observing.headroom import ends, growth, mirrored, raw_inputs, roomier, sparse, unclipped
@@ -151,7 +151,7 @@ def _rewrite(
         Correction.CHANNELS: channels,
     }
     steps = [Step(item.what, make) for item, make in made.items() if item in settings.corrections]
-    changed, notes = rewritten(model, steps, spread(feeds, PROOF_FEEDS))
+    changed, notes = rewritten(model, steps, spread(feeds, REWRITE_FEEDS))
     channels_of = {name: transform for found in transforms for name, transform in found.chosen.items()}
     kept = {name: ChannelTransform(t.shift.tolist(), t.scale.tolist()) for name, t in channels_of.items()}
     return changed, notes, Rewrites(ranges, kept)

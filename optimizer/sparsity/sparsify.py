@@ -14,7 +14,7 @@ from engines.engine import Array, Feed
 from graphs.number_types import Floats
 from optimizer.attempt import attempt
 from optimizer.quantization.judging.judge import Judge, in_db
-from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.judging.rewriting import REWRITE_FEEDS, Step, rewritten
 from optimizer.quantization.observing.capture import observe
 from optimizer.quantization.observing.sampling import spread
 from optimizer.sparsity.eligible import PRUNED, SparseWeight, survey
@@ -99,7 +99,7 @@ def _reordered(
     look = partial(_power, model, places, spread(feeds, POWER_FEEDS))
     power, failed = attempt("mean squares of channels", look, unknown)
     step = Step("order of channels", lambda _: PermuteChannels(power))
-    changed, notes = rewritten(model, [step], spread(feeds, PROOF_FEEDS))
+    changed, notes = rewritten(model, [step], spread(feeds, REWRITE_FEEDS))
     fixed = [f"{place.name}: input channels keep their order: {place.fixed}" for place in places if place.fixed]
     return changed, [*failed, *notes, *fixed]
 

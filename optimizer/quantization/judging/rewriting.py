@@ -18,7 +18,7 @@ from engines.engine import Feed
 from optimizer.attempt import attempt
 from optimizer.equivalence import Answers, Equivalence
 
-PROOF_FEEDS = 4
+REWRITE_FEEDS = 4
 """Feeds the graphs are compared on; what differs by structure differs on the first. Chosen."""
 
 

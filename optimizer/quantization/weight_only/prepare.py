@@ -19,7 +19,7 @@ from optimizer.quantization.codes.weights import WeightScales, as_float32
 from optimizer.quantization.corrections.rounding import Rounding
 from optimizer.quantization.judging.judge import Judge, in_db
 from optimizer.quantization.judging.noise import decibels
-from optimizer.quantization.judging.rewriting import PROOF_FEEDS, Step, rewritten
+from optimizer.quantization.judging.rewriting import REWRITE_FEEDS, Step, rewritten
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.observing.sampling import Samples, spread
 from optimizer.quantization.placement.insertion_points import Placement
@@ -69,7 +69,7 @@ def prepare_weights(
     if settings.scheme.weight_only and _few(settings) and Correction.CHANNELS in settings.corrections:
         on_step("scaling inputs")
         step = Step(Correction.CHANNELS.what, lambda graph: ScaleInputs(placed(graph, settings, None), feeds))
-        model, notes = rewritten(model, [step], spread(samples.feeds, PROOF_FEEDS))
+        model, notes = rewritten(model, [step], spread(samples.feeds, REWRITE_FEEDS))
     on_step("rounding weights")
     table = _table(model, calibrator, settings)
     placement = placed(model, settings, table)

@@ -147,7 +147,7 @@ def test_what_is_two_four_as_it_comes_keeps_its_order() -> None:
     assert np.array_equal(np.sort(weights_of(model)["u"], axis=0), np.sort(weights["u"], axis=0))
 
 
-def test_the_proof_undoes_an_order_that_is_not_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_that_is_not_exact_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = graph(f"{START} {FREE['batch norm']} {END}")
     right = channel_sets
     wrong = lambda *given: [replace(place, constants=place.constants[:-1]) for place in right(*given)]  # noqa: E731

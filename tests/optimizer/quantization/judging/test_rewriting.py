@@ -1,4 +1,4 @@
-"""A rewrite called exact is proved on the graph at hand, and undone where it is not."""
+"""A rewrite called exact is verified on the graph at hand, and undone where it is not."""
 # ruff: noqa: E501 (models as text)
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A build for a library without strong typing gets the lowered graph, proved, and what its nodes compute in."""
+"""A build for a library without strong typing gets the lowered graph, verified, and what its nodes compute in."""
 
 from __future__ import annotations
 

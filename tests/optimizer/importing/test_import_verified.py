@@ -1,4 +1,4 @@
-"""What is imported is proved against the file as given before anything else is done."""
+"""What is imported is verified against the file as given before anything else is done."""
 
 from __future__ import annotations
 
