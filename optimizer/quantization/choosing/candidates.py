@@ -14,7 +14,7 @@ from optimizer.attempt import attempt
 from optimizer.corrections import Correction
 from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales
 from optimizer.quantization.corrections.fallback import RUINED
-from optimizer.quantization.corrections.input_rows import InputRows
+from optimizer.quantization.corrections.input_rows import InputRows, solvable
 from optimizer.quantization.corrections.range_search import refine_ranges
 from optimizer.quantization.corrections.rounding import Rounding, Variant, correct_biases, round_weights
 from optimizer.quantization.judging.judge import CLEARLY, Judge, close_to_best, in_db
@@ -111,6 +111,9 @@ class _Choice:
         if sum(self._settings.costs.values()) > JUDGED_MACS:
             self.notes.append(f"ranges by {next(iter(tables))}: too heavy to judge others")
             return self._rounded({"": first}, samples.feeds)[""]
+        if self._asked & {Correction.RANGES, Correction.ROUNDING, Correction.BIAS}:
+            _, failed = attempt("capture of ops' inputs", partial(self._keep_rows, placement), None)
+            self.notes += failed
         if (searched := self._searched(placement, first)) is not None:
             tables = {SEARCHED: searched, **tables}  # often the best: others are left the sooner
         found = self._rounded(tables, samples.feeds, solve=False)
@@ -125,6 +128,9 @@ class _Choice:
         self.notes.append(f"ranges chosen: {best}")
         table = replace(found[best].table, method=f"auto: {best}")
         return replace(found[best], table=table, noise=noise[best])
+
+    def _keep_rows(self, placement: Placement) -> None:
+        self._rows.keep(list(solvable(self._model.graph, placement)))
 
     def _searched(self, placement: Placement, first: CalibrationTable) -> CalibrationTable | None:
         """``first`` with ranges moved to where ops' outputs have the least error; None where none moves."""

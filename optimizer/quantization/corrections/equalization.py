@@ -55,7 +55,7 @@ MOST_WEIGHTS = 1 << 20
 JUDGING_MACS = 1e9
 """Multiply-accumulates that judging one transform at one tensor may take, some hundredths of a second: rows are fewer
 where weights are large. Chosen."""
-STORED_BYTES = 96 << 20
+STORED_BYTES = 192 << 20
 """Channel vectors captured in one run over the feeds. Chosen."""
 WORTH_FREE, WORTH_NODE = 0.95, 0.8
 """A transform is kept when it leaves at most this part of the error: a free one, and one that costs a node. Chosen."""

@@ -23,7 +23,7 @@ MAX_REDUCTION = 4608
 """Longest dot product solved: the Hessian is reduction² floats and its factorization cubic. Chosen."""
 ROWS = 2048
 """Rows captured of an op, of all feeds together: some more than most reductions are long. Chosen."""
-CHUNK_BYTES = 96 << 20
+CHUNK_BYTES = 192 << 20
 """Rows captured in one run over the feeds. Chosen."""
 KEPT_BYTES = 192 << 20
 """Rows that stay in memory for the corrections to come; those of further ops are captured again. Chosen."""
@@ -59,6 +59,15 @@ class InputRows:
         self._seed = seed
         self._kept: dict[str, Rows] = {}
         self._room = KEPT_BYTES
+
+    def keep(self, ops: Sequence[WeightedOp]) -> None:
+        """Capture the rows of all ``ops`` in one go, where all can stay: in place of a run over the feeds for each
+        correction that comes upon an op no other has asked for.
+        """
+        missing = [op for op in ops if op.node.name not in self._kept]
+        if missing and sum(map(_row_bytes, missing)) <= self._room:
+            for _ in self.of(missing):
+                pass
 
     def of(self, ops: Sequence[WeightedOp]) -> Iterator[list[tuple[WeightedOp, Rows]]]:
         """Every op with its rows, as many ops at a time as ``CHUNK_BYTES`` allows."""

@@ -23,6 +23,7 @@ from optimizer.quantization.codes.scheme import ActivationScheme
 from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable
 from optimizer.quantization.placement.insertion_points import Placement
+from optimizer.reconstruction.moments import mean_of_rows
 
 Errors: TypeAlias = "dict[float, float]"
 """Squared error at ops' outputs by the fraction of the calibrated threshold."""
@@ -134,7 +135,7 @@ class _Part:
         if ends not in self.known:  # beyond the observed extreme all thresholds are one
             noise = self.codes.quantizer(self.value, tried)(self.rows)
             noise -= self.rows
-            noise -= noise.mean(axis=1, keepdims=True)
+            noise -= mean_of_rows(noise)[:, None]
             products = noise @ self.factor
             self.known[ends] = float(np.vdot(products, noise if self.squared else products))
         return self.known[ends]
