@@ -6,7 +6,7 @@ observed. NaN and infinities in a model's own activations (masks of -inf, the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ import onnx_ir as ir
 from engines.engine import Feed
 from graphs.constants import constant_tensor, input_at
 from optimizer.simulation.composites import expand_composites
+from optimizer.simulation.hiding import only_hides
 from optimizer.simulation.readings import ScalarTaps, opened
 
 LARGEST = 65504.0
@@ -70,7 +71,8 @@ def observe_extremes(model: ir.Model, feeds: Iterable[Feed]) -> Extremes:
             taps.keep(("least", name), taps.least(taps.where(taps.test("Greater", size, 0.0), size, np.inf)))
     largest, least, count = _run(taps, _remembering(feeds, first))
     strange = {name: values[name] for name, found in largest.items() if not found < LARGEST}
-    numbers, fills = _look_closely(work, strange, first) if strange else ({}, frozenset())
+    may_hide = _hiding(model, strange, inside)
+    numbers, fills = _look_closely(work, strange, first, may_hide) if strange else ({}, frozenset())
     largest |= numbers
     within: dict[str, float] = {}
     for name, node in inside.items():
@@ -113,10 +115,18 @@ def _run(taps: ScalarTaps, feeds: Iterable[Feed]) -> tuple[dict[str, float], dic
     return largest, least, count
 
 
+def _hiding(model: ir.Model, strange: Collection[str], inside: Mapping[str, str]) -> set[str]:
+    """Which ``strange`` tensors may hold fills: steps of composite operators, and what only hides in ``model``."""
+    own = _activations(model.graph, {})
+    return {name for name in strange if inside.get(name) or (name in own and only_hides(own[name]))}
+
+
 def _look_closely(
-    model: ir.Model, values: Mapping[str, ir.Value], feeds: Sequence[Feed]
+    model: ir.Model, values: Mapping[str, ir.Value], feeds: Sequence[Feed], hiding: Collection[str]
 ) -> tuple[dict[str, float], frozenset[str]]:
-    """The largest magnitude of tensors that leave FP16, fills and infinities left aside; and which hold fills."""
+    """The largest magnitude of tensors that leave FP16, fills and infinities left aside; and which hold fills: none but
+    those named in ``hiding``, whose huge values are no operand of any arithmetic.
+    """
     taps = ScalarTaps(model)
     for name, value in values.items():
         size = taps.do("Abs", value)
@@ -131,7 +141,7 @@ def _look_closely(
     for name in values:
         lowest, below = least.get(name, np.inf), largest[f"{name}{_BELOW}"]
         alike = lowest >= _ALIKE * largest[name] and lowest >= _APART * below
-        if alike and (lowest >= FILL or least.get(f"{name}{_BELOW}", np.inf) * _APART <= lowest):
+        if alike and name in hiding and (lowest >= FILL or least.get(f"{name}{_BELOW}", np.inf) * _APART <= lowest):
             fills.add(name)
         numbers[name] = below if name in fills else largest[name]
     return numbers, frozenset(fills)

@@ -41,6 +41,24 @@ def test_masks_are_no_numbers(fill: float) -> None:
     assert found.largest["w"] == 9 and ("w" in found.fills or np.isinf(fill))
 
 
+@pytest.mark.parametrize(
+    ("read", "hides"),
+    [
+        ("p = Softmax(w)", True),
+        ("e = Unsqueeze(w, axis) d = Div(e, k) u = Add(d, k) p = Softmax(u)", True),
+        ("p = Identity(w)", False),
+        ("q = Softmax(w) u = Add(w, k) p = Mul(u, q)", False),
+        ("p = MatMul(w, s)", False),
+    ],
+)
+def test_what_arithmetic_or_a_user_reads_is_a_number(read: str, hides: bool) -> None:
+    """A masked logit that is given out, or a pressure in pascals beside fractions."""
+    text = f"""g (float[N] s, bool[N] m) => (p) <float f = {{-1e6}}, float k = {{2}}, int64[1] axis = {{0}}> {{
+        w = Where(m, s, f) {read} }}"""
+    found = observe(text, {"s": np.array([7, 8, 9], np.float32), "m": np.array([True, False, True])})
+    assert ("w" in found.fills) == hides and found.largest["w"] == (9 if hides else 1e6)
+
+
 def test_a_sum_that_is_always_large_is_no_fill() -> None:
     text = "g (float[N, M] x) => (float[N] y) <int64[1] last = {-1}> { y = ReduceSum<keepdims = 0>(x, last) }"
     found = observe(text, {"x": np.full((4, 500), 200.0, np.float32)})
