@@ -16,7 +16,7 @@ from calibration.statistics import JoinedNeeds
 from calibration.summary import sampling_step
 from engines.engine import Feed
 from graphs.edits import values_by_name
-from graphs.errors import BadInput
+from graphs.errors import BadInput, first_few
 from graphs.saving import weight_bytes
 from graphs.shapes import static_shape, with_shapes
 
@@ -24,6 +24,8 @@ REDUCIBLE_OPSET = 13
 """The opset from which on the taps' operators are what they are today (ONNX's changelog)."""
 GROUP = 4
 """Samples whose histogram values are counted together. Chosen."""
+_NAMED = 3
+"""Activations that the sentence on memory names. Chosen."""
 _FETCH_LIMIT = 128 << 20  # bytes of activations one running sample may hand to numpy
 _ACTIVATION_LIMIT = 512 << 20  # bytes of activations of all running samples, when more than one runs
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
@@ -56,6 +58,14 @@ class CollectionPlan:
     reduced: Mapping[str, TensorKind]
     memory_bound: int
     unsized: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What a pass takes in memory, in words."""
+        known = f"a pass over samples takes at most {self.memory_bound / 1e6:.0f} MB"
+        if not self.unsized:
+            return known
+        return f"{known}, without {first_few(self.unsized, _NAMED)}, whose shape is not known before it runs"
 
 
 def plan_collection(model: ir.Model, needs: list[JoinedNeeds], sample: Feed, threads: int) -> CollectionPlan:

@@ -95,7 +95,7 @@ def calibrator_of(job: Job, graph: FloatGraph, stage: str, events: Events, stop:
         calibrated=inputs.calibrated,
         model_digest=job.imported.digest,
         data_digest=inputs.calibration.digest,
-        on_plan=lambda plan: events.note(stage, f"a pass over samples takes at most {plan.memory_bound / 1e6:.0f} MB"),
+        on_plan=lambda plan: events.note(stage, plan.sentence),
         on_progress=lambda done: say(Progress(stage, done, total, "calibration samples")),
         known=graph.known,
     )

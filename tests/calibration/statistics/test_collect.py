@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -214,4 +215,7 @@ def test_shapes_that_the_graph_computes_are_in_the_plan():
     )
     plans = []
     collect(model, ["gate", "y"], [{"x": np.ones((1, 5, 2), np.float32)}], batchable=True, on_plan=plans.append)
-    assert plans[0].unsized == ()
+    assert plans[0].unsized == () and plans[0].sentence.endswith(" MB")
+    assert replace(plans[0], unsized=("a",) * 5).sentence.endswith(
+        "MB, without a, a, a and 2 more, whose shape is not known before it runs"
+    )
