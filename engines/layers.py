@@ -130,7 +130,7 @@ def layer_notes(layers: Sequence[LayerInfo]) -> tuple[str, ...]:
     notes = []
     if unfused:
         names = [name for layer in unfused for name in layer.onnx_nodes]
-        notes.append(f"kernels that only quantize or dequantize: {len(unfused)} ({first_few(names, 3)})")
+        notes.append(f"kernels that only quantize or dequantize: {len(unfused)} (nodes {first_few(names, 3)})")
     if reformats:
         notes.append(f"reformats, kernels that only change a layout or type: {reformats}")
     return tuple(notes)

@@ -31,7 +31,7 @@ def test_counts_leave_synchronisation_out() -> None:
 def test_what_an_engine_could_do_without_is_flagged() -> None:
     assert [flag(found) for found in TABLE] == ["", "unfused Q/DQ: quantize", "", "", "reformat"]
     quantize, reformat = layer_notes(TABLE)
-    assert quantize == "kernels that only quantize or dequantize: 1 (q)"
+    assert quantize == "kernels that only quantize or dequantize: 1 (nodes q)"
     assert "reformats" in reformat
 
 
