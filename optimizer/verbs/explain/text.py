@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from benchmarks.accuracy.compare import SQNR_CAP_DB
@@ -59,9 +59,17 @@ def render(found: Explanation, console: Console, sort: str = "error", top: int =
     console.print(table, markup=False)
     if len(shown) < len(names):
         console.print(f"and {len(names) - len(shown)} nodes more: --top 0 prints all, --json has all", highlight=False)
-    for line in _told(found):
+    told = list(_told(found))
+    for line in [told[0], *rules([found.nodes[name].reason for name in shown]), *told[1:]]:
         console.print(line, markup=False, highlight=False)
     _warn(found, console)
+
+
+def rules(reasons: Iterable[str]) -> list[str]:
+    """What the rules say whose titles ``short`` leaves out of ``reasons``, by number."""
+    found = [match for reason in reasons if (match := _RULE.match(reason)) and match["detail"]]
+    titles = {int(match["rule"].split()[1]): match["title"] for match in found}
+    return [f"rule {number}: {title}" for number, title in sorted(titles.items())]
 
 
 def short(reason: str) -> str:

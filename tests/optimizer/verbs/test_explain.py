@@ -22,7 +22,7 @@ from optimizer.cli.main import main
 from optimizer.precision import Dtype, ErrorOrigin, NodePrecision, PrecisionPlan
 from optimizer.verbs.explain import bundle as explaining
 from optimizer.verbs.explain.bundle import Explanation, _neighbours, explain_bundle
-from optimizer.verbs.explain.text import orders, render, render_node, short
+from optimizer.verbs.explain.text import orders, render, render_node, rules, short
 from tests.end_to_end.conftest import cnn
 
 ORIGIN = ErrorOrigin("logits", 31.0, "second", "Conv", 30.0, 50.0, True, 4, 8, 8)
@@ -146,5 +146,8 @@ def test_the_command_prints_json_and_refuses_an_unknown_order(
 
 def test_a_rule_is_shortened_to_what_it_says_of_the_node() -> None:
     assert short("rule 11 (a title): N is 1") == "rule 11: N is 1"
+    assert rules(["rule 11 (a title): N is 1", "rule 3 (another)", "rule 11 (a title): N is 2", "measured"]) == [
+        "rule 11: a title"
+    ]
     assert short("rule 3 (quantize data and weight)") == "rule 3: quantize data and weight"
     assert short("asked for by the plan") == "asked for by the plan"

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,11 @@ def test_every_rule_has_a_number_a_title_and_a_reason() -> None:
     numbers = [rule.number for rule in Rule]
     assert numbers == sorted(set(numbers)) and all(rule.title and rule.why for rule in Rule)
     assert Rule.SMALL_OPS.reason("N is 1") == f"rule 11 ({Rule.SMALL_OPS.title}): N is 1"
+
+
+def test_the_page_lists_every_rule() -> None:
+    page = (Path(__file__).parents[4] / "docs/plan.md").read_text()
+    assert all(f"| {rule.number} | {rule.title} | {rule.why} |" in page for rule in Rule)
 
 
 def test_rule_3_data_and_weight_of_a_conv_are_quantized() -> None:
