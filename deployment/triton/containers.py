@@ -34,12 +34,13 @@ class Source(str, Enum):
     NOTES = "by NVIDIA's release notes"
     UNCONFIRMED = "by our table, in which this release is not confirmed"
     GIVEN = "as given"
+    NOWHERE = "not listed here"
 
 
 @dataclass(frozen=True)
 class Container:
-    """An image by its release (``"24.05"``): TensorRT's version and ONNX Runtime's, empty where the source does not
-    tell, and how TensorRT's is known."""
+    """An image by its release (``"24.05"``): TensorRT's version, empty where it is known from ``NOWHERE``, and ONNX
+    Runtime's, empty where the source does not tell."""
 
     release: str
     tensorrt: str
@@ -102,7 +103,8 @@ _FORM = "a release, YY.MM (24.05), or one with its TensorRT, YY.MM=VERSION (25.0
 
 
 def parse_container(text: str) -> Container:
-    """``--triton``: a release of the table, or any with the version of TensorRT that it holds. Raises ``BadInput``."""
+    """``--triton``: a release of the table, any with the version of TensorRT that it holds, or one since the table's
+    first of which that is not known. Raises ``BadInput``."""
     match = re.fullmatch(r"(?P<release>\d\d\.\d\d)(?:-py3)?(?:=(?P<tensorrt>\d+(?:\.\d+)+))?", text.strip())
     if match is None:
         raise BadInput(f"{text!r} is no Triton container", where="--triton", expected=_FORM)
@@ -110,19 +112,27 @@ def parse_container(text: str) -> Container:
     known = CONTAINERS.get(release)
     if tensorrt:
         return Container(release, tensorrt, Source.GIVEN, known.onnxruntime if known else "")
+    if known is None and release > min(CONTAINERS) and 1 <= int(release[3:]) <= 12:
+        return Container(release, "", Source.NOWHERE)  # enough for what is no plan
     if known is None:
-        raise BadInput(
-            f"which TensorRT Triton {release} holds is not listed here",
-            where="--triton",
-            expected=f"one of {', '.join(CONTAINERS)}",
-            fix=f"look it up in NVIDIA's Frameworks Support Matrix and give it: --triton {release}=VERSION",
-        )
+        raise _not_listed(release, "--triton")
     return known
+
+
+def _not_listed(release: str, where: str) -> BadInput:
+    return BadInput(
+        f"which TensorRT Triton {release} holds is not listed here",
+        where=where,
+        expected=f"one of {', '.join(CONTAINERS)}",
+        fix=f"look it up in NVIDIA's Frameworks Support Matrix and give it: --triton {release}=VERSION",
+    )
 
 
 def check_plan(manifest: EngineManifest, container: Container, where: str) -> None:
     """Raise ``BadInput`` where ``container``'s TensorRT does not load this plan: another version than built it, and
-    for a version-compatible plan an older one or another major version."""
+    for a version-compatible plan an older one or another major version; and where nobody knows which it has."""
+    if container.source is Source.NOWHERE:
+        raise _not_listed(container.release, where)
     built, there = manifest.backend_version, container.tensorrt
     if manifest.has("version_compatible") and _major(built) == _major(there) and _parts(there) >= _parts(built):
         return

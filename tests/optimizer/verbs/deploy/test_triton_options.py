@@ -55,6 +55,7 @@ def test_times_and_limits_are_read() -> None:
         (lambda: tune_request("speed", "", 16, 60.0), "speed"),
         (lambda: tune_request("latency", "", 0, 60.0), "clients"),
         (lambda: parse_container("19.01"), "is not listed here"),
+        (lambda: parse_container("25.13"), "is not listed here"),
         (lambda: parse_container("newest"), "is no Triton container"),
         (lambda: TritonOptions(backend="tensorflow"), "is no backend"),
         (lambda: TritonOptions(instances=0), "is 0"),
@@ -165,6 +166,16 @@ def test_what_the_table_says_can_be_overruled() -> None:
 def test_a_refusal_says_how_a_containers_tensorrt_is_known(container: str, told: str) -> None:
     with pytest.raises(BadInput, match=re.escape(f"({told})")):
         check_plan(plan("10.14.1"), parse_container(container), "engine.plan")
+
+
+@pytest.mark.parametrize("release", ["25.07", "27.01"])
+def test_a_release_that_is_not_listed_is_refused_for_plans_alone(release: str) -> None:
+    container = parse_container(release)
+    assert container.image == f"nvcr.io/nvidia/tritonserver:{release}-py3"
+    with pytest.raises(BadInput, match="is not listed here") as error:
+        check_plan(plan("10.14.1"), container, "engine.plan")
+    assert f"--triton {release}=VERSION" in error.value.fix
+    check_plan(plan("10.14.1"), parse_container(f"{release}=10.14.1"), "engine.plan")
 
 
 def test_raw_samples_are_arrays_by_name(tmp_path: Path) -> None:
