@@ -20,6 +20,8 @@ MODELS = "/models"
 PENDING = "nv_inference_pending_request_count"
 """Triton's gauge of requests that wait for an instance (docs/user_guide/metrics.md; from 23.12 on). What a pod has too
 much to do shows there first; utilization of the GPU does not tell, as a full one may be keeping up."""
+PENDING_SINCE = "23.12"
+"""The first release of Triton with it."""
 LOCKED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,

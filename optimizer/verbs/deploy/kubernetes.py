@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployment.kubernetes.image import dockerfile
 from deployment.kubernetes.kserve import ServiceOptions, inference_service
-from deployment.kubernetes.workload import PodOptions, autoscaler, deployment, disruption_budget, service
+from deployment.kubernetes.workload import PENDING_SINCE, PodOptions, autoscaler, deployment, disruption_budget, service
 from deployment.kubernetes.yaml_text import to_yaml
 from deployment.triton.containers import CONTAINERS
 from deployment.triton.ensemble import Around
@@ -163,6 +163,11 @@ def _pods(options: ClusterOptions, triton: TritonOptions | None, gpu: str, least
     elif not options.image:
         fix = "name their claim (--storage-uri pvc://CLAIM/PATH), or an image that holds them (--image)"
         raise BadInput("the pods must know where the models lie", where="optimize deploy BUNDLE kubernetes", fix=fix)
+    container = triton.container if triton is not None else None
+    if container is not None and container.release < PENDING_SINCE and least < most:
+        what = f"Triton {container.release} has no gauge of waiting requests, which pods are started by"
+        fix = f"say how many pods: --replicas {most}:{most}"
+        raise BadInput(what, where="--triton", expected=f"{PENDING_SINCE} or later", fix=fix)
     image = options.image or _base(triton, options)
     return PodOptions(
         image, claim, path, options.namespace, gpu, 1, options.gpu_product, least, most, options.cpu, options.memory

@@ -80,6 +80,17 @@ def test_no_gpu_is_taken_for_engines_that_use_none(option: dict[str, str], tmp_p
         deploy.deploy_bundle(tmp_path / "net", "kserve", tmp_path / "out", targets=("cpu",), cluster=cluster)
 
 
+def test_pods_are_not_scaled_by_what_their_server_does_not_tell(tmp_path: Path) -> None:
+    old = TritonOptions(container=CONTAINERS["23.05"])
+    with pytest.raises(BadInput, match=r"--triton: Triton 23.05 has no gauge .*\n.*23.12 or later\n.*--replicas 4:4"):
+        deploy.deploy_bundle(
+            tmp_path / "net", "kubernetes", tmp_path / "no", triton=old, cluster=ClusterOptions("pvc://models/net")
+        )
+    fixed = ClusterOptions("pvc://models/net", replicas="2")
+    deployed = deploy.deploy_bundle(tmp_path / "net", "kubernetes", tmp_path / "out", triton=old, cluster=fixed)
+    assert "maxReplicas: 2" in deployed.files[2].read_text()
+
+
 def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
     """NVIDIA's has Triton's own backends, and not this package."""
     python = TritonOptions(container=CONTAINERS["25.06"], backend="python")
