@@ -27,6 +27,10 @@ MARGIN = 1.1
 """Channels are brought this far under the bound: unseen data reach a little beyond what calibration saw. Chosen."""
 _MOST = 64.0
 """Largest factor of a channel, and of one against another: float16 keeps its normal numbers within it. Chosen."""
+_WIDEST = 2048.0
+"""The same where ``_MOST`` cuts off what SmoothQuant asks for: channels up to 4 million apart come together. Chosen."""
+_WIDE_ALPHA = 0.5
+"""The one strength that this is tried with, half to each side: a candidate more costs time. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,10 @@ def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats]) -> Iterato
         return
     for alpha in ALPHAS:
         log = (1 - alpha) * np.log(np.where(live, weight, 1)) - alpha * np.log(np.where(live, activation, 1))
-        log = np.where(live, log - log[live].mean(), 0)
-        yield np.clip(np.exp(log), 1 / _MOST, _MOST).astype(np.float32)
+        wanted = np.exp(np.where(live, log - log[live].mean(), 0))
+        yield np.clip(wanted, 1 / _MOST, _MOST).astype(np.float32)
+        if alpha == _WIDE_ALPHA and max(wanted.max(), 1 / wanted.min()) > _MOST:
+            yield np.clip(wanted, 1 / _WIDEST, _WIDEST).astype(np.float32)
     for threshold in np.quantile(activation[live], THRESHOLDS, method="lower"):
         yield np.maximum(threshold / np.maximum(activation, threshold), 1 / _MOST).astype(np.float32)
 

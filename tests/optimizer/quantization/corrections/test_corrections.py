@@ -269,3 +269,13 @@ def test_one_massive_channel_is_brought_down_and_the_others_are_left() -> None:
     found = list(candidates(seen, [normal(64, 32)], Freedom(scale=True)))
     narrowest = [t for t in found if 0 < (t.scale != 1).sum() <= 2]
     assert narrowest and all(t.scale[7] < 0.1 for t in narrowest)
+
+
+def test_channels_a_million_apart_are_brought_together() -> None:
+    rng = np.random.default_rng(0)
+    apart = np.logspace(-3, 3, 64).astype(np.float32)
+    rows = rng.normal(size=(512, 64)).astype(np.float32) * apart
+    seen = Channels(rows, rows.min(axis=0), rows.max(axis=0))
+    found = list(candidates(seen, [normal(64, 32) / apart[:, None]], Freedom(scale=True)))
+    reaches = [np.abs(rows * t.scale).max(axis=0) for t in found]
+    assert min(reach.max() / reach.min() for reach in reaches) < 5
