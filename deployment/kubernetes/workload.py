@@ -78,7 +78,7 @@ def check_name(name: str) -> None:
     """Raise ``BadInput`` for a name that Kubernetes refuses."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
         what = f"{name!r} is no Kubernetes name"
-        raise BadInput(what, expected="at most 63 of a-z, 0-9 and -, a letter first, not - last")
+        raise BadInput(what, where="--name", expected="at most 63 of a-z, 0-9 and -, a letter first, not - last")
 
 
 def deployment(name: str, options: PodOptions) -> dict[str, Any]:
