@@ -83,10 +83,10 @@ def _difference(first: EngineManifest, second: EngineManifest) -> EngineDifferen
 
 
 def counts_line(counts: LayerCounts) -> str:
-    """``39 kernels, 16 really int8, 1 reformat, 12 unfused Q/DQ``."""
+    """``kernels: 39, in int8: 16, reformats: 1, unfused Q/DQ: 12``."""
     return (
-        f"{counts.kernels} kernels, {counts.int8} really int8, {counts.reformats} reformats, "
-        f"{counts.unfused} unfused Q/DQ"
+        f"kernels: {counts.kernels}, in int8: {counts.int8}, reformats: {counts.reformats}, "
+        f"unfused Q/DQ: {counts.unfused}"
     )
 
 

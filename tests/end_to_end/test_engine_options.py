@@ -45,7 +45,7 @@ def test_options_reach_the_engine_and_the_verbs_show_it(folder: Path, optimize: 
     plan = json.loads((folder / "int8" / "precision.json").read_text())["nodes"]
     node = next(name for layer in table for name in layer["onnx_nodes"] if name in plan)
     explained = optimize("explain", "int8", "--node", node).stdout
-    assert "engine a100" in explained and "kernels run it" in explained
+    assert "engine a100" in explained and "kernels that run it" in explained
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,15 @@ def render_node(found: Explanation, console: Console) -> None:
         *(f"  {line}" for line in _figures(found, name, node, total)),
         *(f"  reads {_neighbour(other, of)}" for other, of in found.reads.items()),
         *(f"  read by {_neighbour(other, of)}" for other, of in found.read_by.items()),
-        *(f"  - {note}" for note in found.notes),
+        *(f"  - {note}" for note in found.notes if note != f"{name}: {node.reason}"),
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     _warn(found, console)
     for target, layers in found.layers.items():
-        console.print(f"engine {target}: {len(layers)} kernels run it" if layers else f"engine {target}: folded away")
+        console.print(
+            f"engine {target}: kernels that run it: {len(layers)}" if layers else f"engine {target}: folded away"
+        )
         render_layers(tuple(layers), console)
 
 
