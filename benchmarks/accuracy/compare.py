@@ -5,6 +5,8 @@ Definitions, per output, over all elements of all samples (r reference, c candid
 - SQNR = 10 log10(sum r^2 / sum (r - c)^2) dB (signal to quantization noise ratio; capped at +-200 dB);
 - cosine = sum r c / sqrt(sum r^2 sum c^2), the outputs of all samples taken as one vector;
 - max_abs = max |r - c|;
+- all three without floats beyond 1e8 that are the same in both: fills of masked scores, beside whose squares no error
+  would be seen;
 - agreement = the share of equal decisions, see ``agreement.py``.
 """
 
@@ -28,6 +30,9 @@ SQNR_CAP_DB = 200.0
 KEPT_BYTES = 16 << 20
 """Outputs that may depend on the data in length are kept up to this size, to be compared anew when they do. Chosen."""
 
+FILL = 1e8
+"""Magnitude from which a float that both give alike is a fill (of masked scores), whose square would drown every other
+error. Chosen: as the simulation's."""
 LEAST_FILL = 65504.0
 """The last number of float16, the smallest of what any type may hold in place of infinity."""
 
@@ -177,7 +182,7 @@ class OutputNoise:
         if reference.dtype.kind not in "fiub":  # strings and the like: decisions only
             self._agreement.add(reference, candidate)
             return
-        self._add_sums(*self._finite_pairs(reference, candidate, sample))
+        self._add_sums(*self._without_fills(*self._finite_pairs(reference, candidate, sample)))
         self._agreement.add(reference, candidate)
 
     def _keep(self, feed: _Kept) -> None:
@@ -199,7 +204,8 @@ class OutputNoise:
             rows = find_rows(feed.reference, feed.candidate, axis)
             if rows is None:
                 return None
-            found._add_sums(*found._finite_pairs(rows.reference, rows.candidate, feed.sample))
+            pairs = found._finite_pairs(rows.reference, rows.candidate, feed.sample)
+            found._add_sums(*found._without_fills(*pairs))
             found._agreement.add_rows(rows.found, len(rows.reference))
         return found
 
@@ -220,6 +226,12 @@ class OutputNoise:
         self._not_finite, self._unlike = self._not_finite + bad, self._unlike + unlike
         both = finite & np.isfinite(c)
         return r[both], c[both]
+
+    def _without_fills(self, r: Array, c: Array) -> tuple[Array, Array]:
+        if not self._floats or not r.size or max(float(r.max()), -float(r.min())) < FILL:
+            return r, c
+        counts = (np.abs(r) < FILL) | (r != c)
+        return r[counts], c[counts]
 
     def _add_sums(self, r: Array, c: Array) -> None:
         if not r.size:
