@@ -22,7 +22,7 @@ from engines.kserve import client_library
 from graphs.errors import BadInput
 from optimizer.verbs.deploy.triton.checking import Checked, CheckRequest, check_model
 from optimizer.verbs.deploy.triton.image_files import images_read
-from optimizer.verbs.deploy.triton.tune import TuneRequest, tune_model
+from optimizer.verbs.deploy.triton.tune import TuneRequest, tune_model, within_its_steps
 
 _REMOTE = re.compile(r"[\w.\-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 
@@ -79,7 +79,8 @@ def deploy_triton(
         version, tunings = control.version(), dict[str, Tuning]()
         if tune is not None:
             pairs = [tune_model(bundle, out, model, control, request, tune, backends) for model in models]
-            models = [model for model, _ in pairs]
+            tuned = [model for model, _ in pairs]
+            models = [within_its_steps(out, model, tuned, control) for model in tuned]
             tunings = {model.config.name: found for model, found in pairs if found}
         checks = [check_model(bundle, model, control, request, backends) for model in models if not model.part]
     return TritonDeployment(out, repository_files(out, models), models, checks, tunings, version)

@@ -79,3 +79,18 @@ def tune_model(
     write_json(repository / name / TRACE, found)
     control.load(name)
     return chosen, found
+
+
+def within_its_steps(
+    repository: Path, model: ModelFolder, models: Sequence[ModelFolder], control: ServerControl
+) -> ModelFolder:
+    """``model``; an ensemble taking no more samples at once than each of ``models`` that are its steps, written and
+    loaded: Triton loads no other, and a search may have chosen smaller batches for its engine."""
+    largest = {each.config.name: each.config.max_batch_size for each in models}
+    most = min((largest[step.model] for step in model.config.steps), default=model.config.max_batch_size)
+    if model.config.max_batch_size <= most:
+        return model
+    smaller = replace(model, config=replace(model.config, max_batch_size=most))
+    write_config(repository / model.config.name, smaller)
+    control.load(model.config.name)
+    return smaller
