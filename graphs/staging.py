@@ -46,9 +46,11 @@ def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
         raise BadInput("is a file", where=str(final), expected="a folder, or a place for one")
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent, final.name)
-    if beside is not None:
-        remove_leftovers(beside, final.name)
-    staging = _beside((beside or final.parent) / final.name, "partial")
+    place = final
+    if beside is not None:  # folders of one name from several places may grow there at once
+        place = beside / f"{final.resolve().parent.name}.{final.name}"
+        remove_leftovers(beside, place.name)
+    staging = _beside(place, "partial")
     staging.mkdir()
     try:
         yield staging

@@ -336,6 +336,19 @@ def test_a_version_beside_others_is_served_as_they_are(bundle: Path, add_engine:
     assert not (tmp_path / "net/4").exists()
 
 
+def test_a_version_of_several_models_is_that_of_each(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    folders = [add_engine("t4", "tensorrt"), add_engine("cpu", "onnxruntime")]
+    write_triton_repository(bundle, repo, name="net")
+    for folder, file in zip(folders, ("engine.plan", "model.onnx"), strict=True):
+        (folder / file).unlink()
+        (folder / file).write_bytes(f"{file}, anew".encode())
+    write_triton_repository(bundle, repo, name="net", options=TritonOptions(version=2))
+    assert tree(repo / "net/2") == ["model.plan"] and tree(repo / "net_cpu/2") == ["model.onnx"]
+    assert (repo / "net/2/model.plan").read_bytes() == b"engine.plan, anew"
+    assert (repo / "net_cpu/2/model.onnx").read_bytes() == b"model.onnx, anew"
+
+
 def test_a_model_already_there_is_kept(bundle: Path, add_engine: AddEngine, tmp_path: Path) -> None:
     add_engine("cpu", "onnxruntime")
     repo = tmp_path / "repo"
