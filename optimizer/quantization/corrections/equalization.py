@@ -17,30 +17,26 @@ only where they gain. The mean error counts as gone where the reader has a bias:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
-import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
 from engines.parallel import in_parallel
 from graphs.edits import GraphEdits, values_by_name
-from graphs.number_types import CODE_MAX, Floats
+from graphs.number_types import Floats
 from graphs.weighted import WeightedOp
 from optimizer.quantization.channels import (
     can_add_bias,
-    contraction,
     contraction_inputs,
     unpadded,
 )
-from optimizer.quantization.codes.affine import Affine
 from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme
-from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
+from optimizer.quantization.corrections.transform_trial import MIN_ROWS, Trial
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
 from optimizer.quantization.judging.noise import decibels
 from optimizer.quantization.observing.capture import Channels, capture_channels
@@ -50,20 +46,13 @@ from optimizer.quantization.rules.weighted import weighted_op
 
 ROWS = 4096
 """Channel vectors captured per tensor: enough to meet the rare tokens that carry a transformer's outliers. Chosen."""
-MOST_WEIGHTS = 1 << 20
-"""Elements of a weight that transforms are judged on. Chosen."""
-JUDGING_MACS = 1e9
-"""Multiply-accumulates that judging one transform at one tensor may take, some hundredths of a second: rows are fewer
-where weights are large. Chosen."""
-STORED_BYTES = 192 << 20
+STORED_BYTES = 96 << 20
 """Channel vectors captured in one run over the feeds. Chosen."""
 WORTH_FREE, WORTH_NODE = 0.95, 0.8
 """A transform is kept when it leaves at most this part of the error: a free one, and one that costs a node. Chosen."""
 FINE = 1e-4
 """Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data.
 Chosen."""
-MIN_ROWS = 256
-"""Fewer vectors say too little of where a channel ends; a transform made from them clips what comes later. Chosen."""
 Extremes: TypeAlias = Callable[[ir.Model, Mapping[str, int]], Mapping[str, tuple[Floats, Floats]]]
 """Names and channel axes of activations -> their channels' least and largest values."""
 Decisions: TypeAlias = "dict[str, tuple[Transform, str]]"
@@ -171,13 +160,13 @@ def _improved(
     """
     if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
         return [None for _ in several]
-    trial = _Trial.of(site, seen, unseen)
+    trial = Trial.of(site.ops, seen, unseen)
     everything = seen.reaching(unseen.low, unseen.high)
     everything = everything.reaching(*ends) if ends is not None else everything
     return [_best(site, replace(trial, rounding=codes.best), everything, codes.symmetric) for codes in several]
 
 
-def _best(site: _Site, trial: _Trial, everything: Channels, symmetric: bool) -> tuple[Transform, str] | None:
+def _best(site: _Site, trial: Trial, everything: Channels, symmetric: bool) -> tuple[Transform, str] | None:
     start = trial.error(identity(everything.rows.shape[1]))
     if start <= FINE * trial.signal:
         return None
@@ -193,88 +182,6 @@ def _best(site: _Site, trial: _Trial, everything: Channels, symmetric: bool) -> 
     transform = made[winner] if len(made) == len(tried) else tried[winner]
     gain = decibels(start) - decibels(best)
     return transform, f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """What an op that reads the tensor makes of its errors: ``weight`` [channels, outputs * taps].
-
-    A ``depthwise`` one mixes no channels and has a scale for each, so that its weight's rounding is no matter: its
-    ``weight`` is a factor for each channel, [channels, 1].
-    """
-
-    weight: Floats
-    taps: int
-    depthwise: bool
-
-    @classmethod
-    def of(cls, op: WeightedOp) -> _Reader:
-        """Evenly spaced outputs of a large one."""
-        if op.depthwise:
-            norms = np.linalg.norm(as_float32(op.tensor).reshape(op.channels, -1), axis=1)
-            return cls(norms[:, None].astype(np.float32), 1, True)
-        matrix, taps = contraction(op, as_float32(op.tensor)), math.prod(op.tensor.shape.numpy()[2:])
-        if matrix.shape[1] == op.channels:
-            matrix = np.ascontiguousarray(matrix[:, :: max(matrix.size // MOST_WEIGHTS, 1)])
-        return cls(matrix, taps, False)
-
-    def products(self, rows: Floats) -> Floats:
-        """Of the float op: [rows, outputs * taps]."""
-        return rows * self.weight[:, 0] if self.depthwise else rows @ self.weight
-
-    def rounded_products(self, rows: Floats, scale: Floats) -> Floats:
-        """Of ``rows`` whose channels are larger by ``scale``, the weight made smaller for it and rounded."""
-        smaller = self.weight / scale[:, None]
-        return rows * smaller[:, 0] if self.depthwise else rows @ _round_weight(smaller, self.taps)
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """What it takes to judge a transform at one site: rows to choose the step on, rows to judge on, the readers."""
-
-    seen: Channels
-    unseen: Floats
-    readers: Sequence[_Reader]
-    exact: Sequence[Floats]
-    rounding: Callable[[Floats, Floats], Affine] = TENSORRT.static.best
-
-    @classmethod
-    def of(cls, site: _Site, seen: Channels, unseen: Channels) -> _Trial:
-        readers = [_Reader.of(op) for op in site.ops]
-        judged = unseen.rows[: max(int(JUDGING_MACS / sum(reader.weight.size for reader in readers)), MIN_ROWS // 2)]
-        return cls(seen, judged, readers, [reader.products(judged) for reader in readers])
-
-    @property
-    def weights(self) -> list[Floats]:
-        return [reader.weight for reader in self.readers]
-
-    @property
-    def signal(self) -> float:
-        return sum(float(np.vdot(wanted, wanted)) for wanted in self.exact)
-
-    def on_fewer_rows(self) -> _Trial:
-        """The same on a quarter of the rows: enough to tell the good from the bad."""
-        step = 4
-        exact = [wanted[::step] for wanted in self.exact]
-        fewer = replace(self.seen, rows=self.seen.rows[::step])
-        return replace(self, seen=fewer, unseen=self.unseen[::step], exact=exact)
-
-    def error(self, transform: Transform) -> float:
-        """Squared error at the readers' outputs when both operands are quantized after ``transform``; the mean of each
-        output counts as gone, and with it what a shift adds to all rows alike.
-        """
-        ends = np.stack([transform.apply(self.seen.low), transform.apply(self.seen.high)])
-        quantize = self.rounding(transform.apply(self.seen.rows), ends)
-        if transform.anchor and not quantize.zero:
-            quantize = quantize.through(float(transform.anchor))
-        rounded = quantize(transform.apply(self.unseen))
-        total = 0.0
-        for reader, wanted in zip(self.readers, self.exact, strict=True):
-            error = reader.rounded_products(rounded, transform.scale)
-            error -= wanted
-            error -= error.mean(axis=0)
-            total += float(np.vdot(error, error))
-        return total
 
 
 def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site]:
@@ -296,10 +203,3 @@ def _sites(graph: ir.Graph, points: Sequence[ActivationPoint]) -> Iterator[_Site
 def _row_bytes(site: _Site) -> int:
     """Bytes of a site's captured rows, in float32."""
     return 4 * ROWS * contraction_inputs(site.ops[0])
-
-
-def _round_weight(matrix: Floats, taps: int) -> Floats:
-    """[inputs, outputs * taps] through int8, one scale per output."""
-    folded = matrix.reshape(matrix.shape[0], -1, taps)
-    scale = np.maximum(np.abs(folded).max(axis=(0, 2), keepdims=True) / CODE_MAX, 1e-12)
-    return np.asarray(np.rint(folded / scale) * scale, np.float32).reshape(matrix.shape)
