@@ -40,3 +40,11 @@ def test_it_is_refused_and_named(name: str, value: float, told: str) -> None:
 @pytest.mark.parametrize("spoilt", [{}, {"c": -np.inf}, {"w": 3e38}])
 def test_numbers_and_a_bias_that_rules_out_are_taken(spoilt: dict[str, float]) -> None:
     check_weights(model(**spoilt), "m.onnx")
+
+
+def test_a_variance_without_a_root_is_refused() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[N, 2] x) => (float[N, 2] y)
+    <float[2] s = {1, 1}, float[2] v = {-1e-6, 0}> { [norm] y = BatchNormalization(x, s, s, s, v) }"""
+    check_weights(ir.from_onnx_text(text), "m.onnx")  # the epsilon makes up for it
+    with pytest.raises(BadInput, match="variance 'v' of BatchNormalization 'norm': 1 of 2 are negative"):
+        check_weights(ir.from_onnx_text(text.replace("-1e-6", "-1.0")), "m.onnx")
