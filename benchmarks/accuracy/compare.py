@@ -5,8 +5,8 @@ Definitions, per output, over all elements of all samples (r reference, c candid
 - SQNR = 10 log10(sum r^2 / sum (r - c)^2) dB (signal to quantization noise ratio; capped at +-200 dB);
 - cosine = sum r c / sqrt(sum r^2 sum c^2), the outputs of all samples taken as one vector;
 - max_abs = max |r - c|;
-- all three without floats beyond 1e8 that are the same in both: fills of masked scores, beside whose squares no error
-  would be seen;
+- all three without floats beyond float16 that are the same in both: fills of masked scores, beside whose squares no
+  error would be seen;
 - agreement = the share of equal decisions, see ``agreement.py``.
 """
 
@@ -30,11 +30,9 @@ SQNR_CAP_DB = 200.0
 KEPT_BYTES = 16 << 20
 """Outputs that may depend on the data in length are kept up to this size, to be compared anew when they do. Chosen."""
 
-FILL = 1e8
-"""Magnitude from which a float that both give alike is a fill (of masked scores), whose square would drown every other
-error. Chosen: as the simulation's."""
 LEAST_FILL = 65504.0
-"""The last number of float16, the smallest of what any type may hold in place of infinity."""
+"""The last number of float16, the smallest of what any type may hold in place of infinity. A float from here on that
+both give alike is a fill, whose square would drown every other error."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +226,9 @@ class OutputNoise:
         return r[both], c[both]
 
     def _without_fills(self, r: Array, c: Array) -> tuple[Array, Array]:
-        if not self._floats or not r.size or max(float(r.max()), -float(r.min())) < FILL:
+        if not self._floats or not r.size or max(float(r.max()), -float(r.min())) < LEAST_FILL:
             return r, c
-        counts = (np.abs(r) < FILL) | (r != c)
+        counts = (np.abs(r) < LEAST_FILL) | (r != c)
         return r[counts], c[counts]
 
     def _add_sums(self, r: Array, c: Array) -> None:
