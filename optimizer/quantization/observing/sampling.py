@@ -17,9 +17,8 @@ FEW, HELD = 32, 4
 """Of fewer samples than ``FEW`` weights are not rounded by least squares against quantized inputs: 15 of
 MobileNetV2's 20 images, drawn four times, two tables of both forms: the outputs for the other 5 and crops of them
 gained -1.1 to 0.8 dB by it, -0.2 on average, and a quarter kept back for a trial told the good from the bad by chance.
-Where weights alone are rounded, and
-there are no more samples than that, one of ``HELD`` is kept back; of 64 samples 16 told less than all did: mtcnn_onet
-lost 0.7 dB."""
+Where weights alone are rounded, and there are no more samples than that, one of ``HELD`` is kept back; of 64 samples 16
+told less than all did: mtcnn_onet lost 0.7 dB."""
 
 
 @dataclass(frozen=True)
