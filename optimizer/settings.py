@@ -286,7 +286,7 @@ def _check_source(name: str, value: object) -> None:
 
 def model_path(value: object) -> Path:
     """The path of a model's file. Raises ``BadInput`` for anything else, such as a model in memory."""
-    if isinstance(value, (str, Path)):
+    if isinstance(value, (str, os.PathLike)):
         return Path(value)
     raise BadInput(
         f"{type(value).__name__} is given",

@@ -8,7 +8,6 @@ files lie in one folder that the parent removes, however it ended, and what it s
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import mmap
 import os
@@ -181,11 +180,11 @@ def _run(work: Callable[[], int], log: TextIO) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        from graphs.files import NO_SPACE, at_fault  # numpy, which a command that only looks does without
+
+        if error.errno not in NO_SPACE:
             return _internal(error, log)
-        return _say(
-            f"{error.filename2 or error.filename or 'the output'}: no space left on the disk", "free some space"
-        )
+        return _say(f"{at_fault(error, Path('the output'))}: no space left on the disk", "free some space")
     except (Exception, SystemExit) as error:  # whatever nobody foresaw must still reach the user as one message
         return _internal(error, log)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from graphs.errors import BadInput
 from optimizer import optimize, update
 from optimizer.main_job import apply_options
-from optimizer.settings import Settings
+from optimizer.settings import Settings, model_path
 
 
 def test_a_model_in_memory_is_told_how_to_be_handed_over() -> None:
@@ -41,3 +43,11 @@ def test_a_model_in_memory_is_told_how_to_be_handed_over() -> None:
 def test_what_cannot_be_used_is_one_message(options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         apply_options(Settings(), options)
+
+
+def test_a_models_path_may_be_of_any_kind_of_path() -> None:
+    class Elsewhere(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return "folder/net.onnx"
+
+    assert model_path(Elsewhere()) == model_path("folder/net.onnx") == Path("folder/net.onnx")
