@@ -83,8 +83,8 @@ class Judge:
         """The noise of ``variant``, under ``name``, where it is clearly less than what was found for that before, on
         the same feeds; it is left on the way where it is far from that.
         """
-        reference, ahead = self._reference(feeds), self._found.get(name, [])
-        seen, _ = attempt(f"judging {name}", partial(self._powers, variant, feeds, reference, ahead), None)
+        ahead = self._found.get(name, [])
+        seen, _ = attempt(f"judging {name}", lambda: self._powers(variant, feeds, self._reference(feeds), ahead), None)
         if seen is None or len(seen) < len(feeds) or noise_of(seen) >= CLEARLY * noise[name]:
             return None
         self._found[name] = seen

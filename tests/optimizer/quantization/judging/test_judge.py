@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
+from engines.errors import EngineError
+from optimizer.attempt import STRICT
 from optimizer.quantization.judging.judge import Judge, Variant
 from tests.optimizer.quantization.models import normal, parse
 
@@ -47,3 +49,14 @@ def test_what_is_clearly_less_is_told_on_all_samples(judge: Judge) -> None:
     assert less is not None and less["a"] == pytest.approx(noise["a"] / 4, rel=0.1)
     assert judge.clearly_less("a", off_by(0.02), less, FEEDS) is None
     assert judge.clearly_less("a", off_by(0.00499), less, FEEDS) is None
+
+
+def test_a_float_model_that_no_longer_runs_ends_no_job(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise, _ = judge.noise({"a": off_by(0.01)}, FEEDS)
+
+    def refused(_: object) -> None:
+        raise EngineError("ran out of threads", where="serialized model")
+
+    monkeypatch.delenv(STRICT, raising=False)
+    monkeypatch.setattr(judge, "_reference", refused)
+    assert judge.clearly_less("a", off_by(0.005), noise, FEEDS) is None
