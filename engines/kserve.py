@@ -1,7 +1,8 @@
 """A model on a server that speaks the Open Inference Protocol over gRPC or HTTP (Triton, KServe v2), as an engine.
 
-Every value goes over the network as raw bytes (``raw_input_contents``, the binary data extension); one connection per
-engine, so that several engines give the server several requests to batch.
+Every value goes over the network as raw bytes (``raw_input_contents``, the binary data extension). Over HTTP each
+engine has a connection of its own. Over gRPC those of one process that ask one server share a connection, as its
+library keeps them: what ends it ends the request that each of them has in flight.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class KserveEngine(EngineBase):
         text: bool = False,
     ) -> None:
         self._dtypes = {**_DTYPES, **({"BYTES": "object"} if text else {})}
+        self._timeout = timeout
         self._library = client_library(protocol)
         self._model, self._version, self._protocol = model, version, protocol
         self._where = f"{protocol}://{address}/{model}"
@@ -91,7 +93,9 @@ class KserveEngine(EngineBase):
             )
             return {spec.name: self._output(answer, spec.name) for spec in self._outputs}
         except (self._library.InferenceServerException, OSError, HTTPException) as error:
-            raise EngineError(_words(error), where=self._where) from error
+            late = isinstance(error, TimeoutError) or _is(error, "DEADLINE_EXCEEDED")
+            words = f"no answer within {self._timeout:g} s" if late else _words(error)
+            raise EngineError(words, where=self._where) from error
 
     def _input(self, name: str, array: Array) -> Any:
         tensor = self._library.InferInput(name, list(array.shape), self._types[name])
@@ -147,9 +151,13 @@ def client_library(protocol: Protocol) -> Any:
 
 
 def _unreachable(error: Any) -> bool:
-    if isinstance(error, OSError):
-        return True
-    return any(word in str(error.status()) for word in ("UNAVAILABLE", "DEADLINE"))
+    return isinstance(error, OSError) or _is(error, "UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+
+def _is(error: Any, *codes: str) -> bool:
+    """Whether gRPC ended the call with one of these codes."""
+    status = getattr(error, "status", None)
+    return status is not None and str(status()).removeprefix("StatusCode.") in codes
 
 
 def _words(error: Any) -> str:

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from engines.targets.gpus_here import name_of_target, native_target
 from engines.targets.target import CPU
 from graphs.digests import sha256_file
-from graphs.errors import BadInput, EnginewrightError
+from graphs.errors import BadInput, EnginewrightError, first_few
 from graphs.files import read_json, unwritable, write_atomically, write_json
 from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
@@ -35,6 +36,7 @@ WORK = ".work"
 LOCK = "lock"
 SHARED, OWN = "shared", "own"
 """Folders of stages whose results depend on content alone, and of those that are this job's: measured, or placed."""
+_NAMED = 3  # damaged files in an error: enough to see what kind they are
 JOB = "job"
 """Holds the key of the job that the folder belongs to."""
 
@@ -103,10 +105,21 @@ class Bundle:
         own = self.path / PLAN if target is None else self.engine_directory(target) / PLAN
         return read_json(own if own.is_file() else self.path / PLAN, PrecisionPlan)
 
-    def damaged_files(self, suffix: str = "") -> list[str]:
-        """Files that are missing, or whose content is not what the manifest says; of those that end with ``suffix``."""
-        files = self.manifest.files
-        return [name for name, digest in files.items() if name.endswith(suffix) and not self._intact(name, digest)]
+    def damaged_files(self, *patterns: str) -> list[str]:
+        """Files that are missing, or whose content is not what the manifest says; of those that fit one of ``patterns``
+        (as a shell's, ``*`` goes for ``/``, too), all where none is given."""
+        wanted = {n: d for n, d in self.manifest.files.items() if any(fnmatchcase(n, p) for p in patterns or ("*",))}
+        return [name for name, digest in wanted.items() if not self._intact(name, digest)]
+
+    def check_intact(self, *patterns: str) -> None:
+        """Raise ``BadInput`` naming the ``damaged_files``: for whoever is about to hand them over."""
+        if damaged := self.damaged_files(*patterns):
+            raise BadInput(
+                f"changed or missing since the bundle was made: {first_few(damaged, _NAMED)}",
+                where=str(self.path),
+                expected=f"the files that its {MANIFEST} names",
+                fix="copy the bundle again, or make it anew (optimize MODEL.onnx --force); `optimize verify` lists all",
+            )
 
     def _intact(self, name: str, digest: str) -> bool:
         path = self.path / name

@@ -90,7 +90,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
     recorded = bundle.manifest.settings
     if recorded is None or not (bundle.path / STRUCTURE).is_file():
         raise BadInput("comes from a version that kept nothing for an update", where=str(path), fix=_ANEW)
-    if damaged := bundle.damaged_files(".json"):
+    if damaged := bundle.damaged_files("*.json"):
         raise BadInput(f"{damaged[0]} is missing, or not what the manifest says", where=str(path), fix=_ANEW)
     settings = recorded.settings(str(path), given)
     _check_sources(settings, given, str(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +25,8 @@ Chosen."""
 @dataclass(frozen=True)
 class LoadResult:
     """What ``clients`` got in ``seconds``: answered and failed requests of ``samples`` samples each; milliseconds
-    per answered request, None where none was. ``error`` is the first failure's text. Where none was answered in the
-    seconds asked for, ``seconds`` are those until the last client had its answer."""
+    per answered request, None where none was. ``errors`` are the failures' texts and how many had each. Where none was
+    answered in the seconds asked for, ``seconds`` are those until the last client had its answer."""
 
     clients: int
     samples: int
@@ -33,7 +34,14 @@ class LoadResult:
     requests: int
     failed: int
     latency_ms: Latency | None
-    error: str = ""
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def error(self) -> str:
+        """Why requests failed, the commonest reason first, with how many failed so where there are several; empty where
+        none did."""
+        common = Counter(self.errors).most_common()
+        return "; ".join(f"{count} × {why}" if len(common) > 1 else why for why, count in common)
 
     @property
     def rate(self) -> float:
@@ -47,11 +55,11 @@ class LoadResult:
 
 @dataclass
 class _Client:
-    """One client's own record; ``done`` holds when each answer came and what it took, in seconds."""
+    """One client's own record; ``done`` holds when each answer came and what it took, in seconds, ``failures`` when
+    each was told and why."""
 
     done: list[tuple[float, float]] = field(default_factory=list)
-    failures: list[float] = field(default_factory=list)
-    error: str = ""
+    failures: list[tuple[float, str]] = field(default_factory=list)
 
 
 def closed_loop(
@@ -116,8 +124,7 @@ def _ask(engine: Engine, feeds: Sequence[Feed], number: int, record: _Client, un
         try:
             engine.infer(feeds[number % len(feeds)])
         except EnginewrightError as error:
-            record.error = record.error or in_a_line(error)
-            record.failures.append(time.perf_counter())
+            record.failures.append((time.perf_counter(), in_a_line(error)))
             failed_in_a_row += 1
         else:
             now = time.perf_counter()
@@ -134,13 +141,14 @@ def _summary(
     counted = [took for when, took in done if start <= when <= start + seconds]
     if done and not counted:  # requests longer than that: all of them, from the first one's begin to the last one's end
         counted, seconds = [took for _, took in done], max(when for when, _ in done) - (start - warmup)
-    failed = sum(when >= start for record in records for when in record.failures)
+    failures = [failure for record in records for failure in record.failures]
+    errors = Counter(why for when, why in failures if when >= start or not done)  # all gave up in the warm-up
     return LoadResult(
         clients=len(records),
         samples=samples,
         seconds=seconds,
         requests=len(counted),
-        failed=failed,
+        failed=errors.total(),
         latency_ms=summarize_latency(list(np.asarray(counted))) if counted else None,
-        error=next((record.error for record in records if record.error), ""),
+        errors=dict(errors),
     )

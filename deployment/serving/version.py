@@ -22,6 +22,7 @@ from engines.datatypes import NAMES
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineError
 from engines.feed_check import FeedCheck
+from engines.integrity import check_io
 from engines.manifest import MANIFEST_NAME, check_digest, check_loadable
 from engines.open import open_engine, runtime_here
 from engines.parallel import available_cores
@@ -174,9 +175,14 @@ async def open_version(
         joining = _joining(served, options)
         opened = [loop.run_in_executor(pool, _open, served, options, joining) for _ in range(options.instances)]
         engines = await _all_or_none(opened)
-        if version_of(served) != version:
+        try:
+            if version_of(served) != version:
+                what = "the bundle changed while it was opened"
+                raise EngineError(what, where=str(served.folder), fix="load it again")
+            check_io(served.manifest, served.folder, {s.name for s in (*engines[0].inputs, *engines[0].outputs)})
+        except EngineError:
             await asyncio.gather(*(loop.run_in_executor(pool, engine.close) for engine in engines))
-            raise EngineError("the bundle changed while it was opened", where=str(served.folder), fix="load it again")
+            raise
     except BaseException:
         pool.shutdown(wait=False)
         raise

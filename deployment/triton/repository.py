@@ -106,7 +106,10 @@ def _with_functions(bundle: Path, models: Sequence[ModelFolder], around: Around)
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise BadInput(f"{name!r} is no model name", where="--name", expected="letters, digits, _ . -")
+        legal = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-") or "model"
+        raise BadInput(
+            f"{name!r} is no model name", where="--name", expected="letters, digits, _ . -", fix=f"--name {legal}"
+        )
 
 
 def _write_version(version: Path, model: ModelFolder) -> None:

@@ -36,6 +36,11 @@ class Cell:
     def rate(self) -> float:
         return statistics.median(result.rate for result in self.rounds)
 
+    @property
+    def failures(self) -> list[str]:
+        """A line for each round in which requests failed."""
+        return [f"{result.failed} failed in one round: {result.error}" for result in self.rounds if result.failed]
+
     def text(self, beside: float | None) -> str:
         latency = [result.latency_ms for result in self.rounds if result.latency_ms is not None]
         p50, p99 = (statistics.median(getattr(each, name) for each in latency) for name in ("p50", "p99"))
@@ -70,24 +75,22 @@ def measure(bundle: Path, seconds: float, rounds: int, say: Callable[[str], None
             say(f"round {number + 1} of {rounds}")
             for subject in subjects:
                 for clients in CLIENTS:
-                    result = _one(subject, cells[subject.who, clients], feed, clients, seconds)
-                    if result.failed:
-                        say(f"{subject.who}, {clients} clients: {result.failed} failed: {result.error}")
+                    _one(subject, cells[subject.who, clients], feed, clients, seconds)
     yield "| what answers | clients | requests/s | p50 ms | p99 ms | its CPU µs per request | of Triton's | failed |"
     yield "|---|---|---|---|---|---|---|---|"
     for (who, clients), cell in cells.items():
         beside = cells.get((who.replace("optimize serve", "Triton"), clients)) if "serve" in who else None
         yield cell.text(beside.rate if beside else None)
+    yield from (f"{who}, {clients} clients: {told}" for (who, clients), cell in cells.items() for told in cell.failures)
 
 
-def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float) -> LoadResult:
+def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float) -> None:
     before = subject.process.cpu_seconds() if subject.process else 0.0
     result = closed_loop(subject.open, [feed], clients=clients, seconds=seconds)
     cell.rounds.append(result)
     if subject.process and result.requests:  # those of the warm-up cost as much
         counted = result.requests * (seconds + WARMUP_SECONDS) / seconds
         cell.cpu_us.append((subject.process.cpu_seconds() - before) / counted * 1e6)
-    return result
 
 
 def _triton(bundle: Path, stack: ExitStack, say: Callable[[str], None]) -> list[_Subject]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from deployment.triton.ensemble import Around
 from deployment.triton.options import TritonOptions
 from graphs.errors import BadInput
-from optimizer.bundle import Bundle
+from optimizer.bundle import MODEL, Bundle
 from optimizer.settings import listed
 from optimizer.verbs.deploy.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.deploy.mig import MigRequest, write_mig_plan
@@ -77,6 +77,7 @@ def deploy_bundle(
     if system == "mig":
         return Deployed(write_mig_plan(bundle, out, model, mig or MigRequest()))
     chosen = listed(targets) or tuple(bundle.targets())
+    bundle.check_intact(f"{MODEL}*", *(f"engines/{target}/*" for target in (chosen if targets else "*")))
     if system == "triton":
         found = deploy_triton(
             bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune, around=around

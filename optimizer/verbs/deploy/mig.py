@@ -12,7 +12,7 @@ from engines.manifest import EngineManifest
 from engines.targets.mig import MIG_GPUS, MigGpu
 from graphs.errors import BadInput
 from graphs.files import read_json, unwritable, write_atomically, write_json
-from optimizer.bundle import Bundle
+from optimizer.bundle import REPORT, Bundle
 
 PLAN, PARTITION, SERVE = "plan.json", "partition.sh", "serve.sh"
 
@@ -74,8 +74,10 @@ def _other(text: str, gpu: MigGpu) -> Demand:
 def _demand(bundle: Bundle, name: str, load: float, gpu: MigGpu) -> Demand:
     if not load > 0:
         raise BadInput("how many samples per second must it answer?", where="--load", expected="more than 0")
-    manifest = EngineManifest.load(bundle.engine_directory(gpu.target))
-    found = read_report(bundle.path / "report.json").targets.get(gpu.target)
+    directory = bundle.engine_directory(gpu.target)
+    bundle.check_intact(f"engines/{gpu.target}/*", REPORT)
+    manifest = EngineManifest.load(directory)
+    found = read_report(bundle.path / REPORT).targets.get(gpu.target)
     if found is not None and found.throughput:
         rate, how = found.throughput, f"measured {found.throughput:,.0f} on a whole {gpu.title}"
     elif found is not None and found.prediction is not None:

@@ -9,7 +9,7 @@ from deployment.release.artifact import Content, write_archive, write_oci_layout
 from deployment.release.card import model_card
 from deployment.release.registry import registry_entry
 from deployment.release.signature import SIGNATURE, sign
-from graphs.errors import BadInput, EnginewrightError
+from graphs.errors import BadInput
 from graphs.files import to_json, unwritable, write_atomically
 from optimizer.bundle import MANIFEST, REPORT, Bundle
 
@@ -20,19 +20,18 @@ def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | N
     """Write ``kind`` of ``bundle`` into the folder ``out`` and return the files. An archive and an OCI layout hold the
     model card, too, and with ``key`` a signature.
 
-    Raises ``BadInput`` for a bundle without a report, a key that is none, and a name that is a path;
-    ``EnginewrightError`` for a bundle whose files are not what its manifest says.
+    Raises ``BadInput`` for a bundle without a report, or whose files are not what its manifest says, a key that is
+    none, and a name that is a path.
     """
     if Path(name).name != name or name in ("", ".."):
         raise BadInput(f"{name!r} is no name of a file", where="--name")
+    bundle.check_intact(*([REPORT] if kind in ("card", "registry") else []))
     report = _report(bundle)
     if kind == "card":
         return [_written(out / CARD, model_card(report, name).encode())]
     if kind == "registry":
         return [_written(out / ENTRY, to_json(registry_entry(report, name)))]
     manifest = bundle.manifest
-    if damaged := bundle.damaged_files():
-        raise EnginewrightError(f"changed or missing: {', '.join(damaged)}", where=str(bundle.path))
     files: dict[str, Content] = {file: bundle.path / file for file in (*manifest.files, MANIFEST)}
     files[CARD] = model_card(report, name).encode()
     if key is not None:

@@ -35,6 +35,7 @@ def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:
     Raises ``BuildError`` for a graph that TensorRT 8 cannot take, ``BadInput`` for a bundle without one for GPUs.
     """
     targets = [name for name in bundle.targets() if name != CPU.name]
+    bundle.check_intact(f"{MODEL}*", "engines/*/engine.json")
     typed = read_graph(bundle.path / MODEL)
     _check_is_for_gpus(bundle, typed, targets)
     engine = bundle.path / "engines" / (targets or [CPU.name])[0]

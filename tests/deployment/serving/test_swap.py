@@ -80,6 +80,10 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(tmp_path: Path) -> None:
         (bundle / "engines/cpu/engine.json").write_text((bundle / "engines/cpu/engine.json").read_text() + " ")
         status, answer = post(running, "/v2/repository/models/m/load", b"")
         assert status == 400 and "changed since it was built" in answer["error"]
+        described = write_bundle(bundle, times(3)) / "engines/cpu/engine.json"
+        described.write_text(described.read_text().replace('"name": "y"', '"name": "z"'))
+        status, answer = post(running, "/v2/repository/models/m/load", b"")
+        assert status == 400 and "inputs and outputs are not the graph's: 'y', 'z'" in answer["error"]
         shutil.rmtree(bundle)
         assert post(running, "/v2/repository/models/m/load", b"")[0] == 400
         body = asked({"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]})

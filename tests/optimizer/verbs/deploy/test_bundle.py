@@ -27,6 +27,8 @@ class Found(Bundle):
     def targets(self) -> list[str]:
         return ["cpu", "t4"]
 
+    def check_intact(self, *patterns: str) -> None: ...
+
 
 @pytest.fixture(autouse=True)
 def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
