@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.batching import batched_names
 from engines.engine import Array, Feed, TensorSpec
+from engines.feeds.batching import batched_names
 from engines.manifest import EngineManifest
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.samples.files import read_npz, write_npz
-from engines.child_process import run_child
 from engines.engine import Feed
 from engines.errors import EngineError
+from engines.processes.child_process import run_child
 from engines.source import open_source
 from engines.targets.gpus_here import used_gpu
 from engines.targets.nvml import opened

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.source import place_of
-from engines.batching import Batching, join, row
 from engines.engine import UNNAMED, Array, Engine, Feed, TensorSpec
 from engines.errors import EngineError
+from engines.feeds.batching import Batching, join, row
 from graphs.errors import BadInput
 
 PEEKED_ROWS = 16

@@ -15,10 +15,10 @@ from calibration.histogram import BITS_PER_SIDE
 from calibration.statistics import JoinedNeeds
 from calibration.summary import sampling_step
 from engines.engine import Feed
-from graphs.edits import values_by_name
 from graphs.errors import BadInput, first_few
-from graphs.saving import weight_bytes
-from graphs.shapes import static_shape, with_shapes
+from graphs.reading.shapes import static_shape, with_shapes
+from graphs.storage.saving import weight_bytes
+from graphs.writing.edits import values_by_name
 
 REDUCIBLE_OPSET = 13
 """The opset from which on the taps' operators are what they are today (ONNX's changelog)."""

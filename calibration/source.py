@@ -1,7 +1,7 @@
 """Sample sources: where calibration and evaluation inputs come from.
 
-A *sample* is one feed of the model. Where axis 0 counts independent samples (``engines.batching``), a sample has one
-row of it and samples can be joined into batches; otherwise a sample has exactly the model's shapes and is run alone.
+A *sample* is one feed of the model. Where axis 0 counts independent samples (``engines.feeds.batching``), a sample has
+one row of it and samples can be joined into batches; otherwise a sample has exactly the model's shapes and runs alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from engines.batching import batched_names, join, may_join
 from engines.engine import Array, Feed, TensorSpec
+from engines.feeds.batching import batched_names, join, may_join
 from graphs.digests import digest_of
 
 

@@ -16,8 +16,8 @@ from calibration.plan import TensorKind
 from calibration.statistics import ChannelStatistics, JoinedNeeds
 from calibration.summary import STEP_SHIFT, STEPS, NonFinite, Observation, check_finite, observe
 from engines.engine import Array
-from graphs.edits import values_by_name
-from graphs.taps import Taps
+from graphs.cutting.taps import Taps
+from graphs.writing.edits import values_by_name
 
 _EVERY_AXIS = -1  # key of the reductions over the whole tensor
 _END = int(np.iinfo(np.int64).max)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from engines.build_request import BuildRequest
-from engines.cache import EngineCache
+from engines.cache.plans import EngineCache
 from engines.engine import TensorSpec
 from engines.manifest import EngineManifest
 from engines.onnxruntime.build import build_onnxruntime

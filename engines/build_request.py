@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.batching import Batching
+from engines.feeds.batching import Batching
 from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName, Target
 

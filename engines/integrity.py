@@ -14,7 +14,7 @@ from engines.tensorrt.library import installed, load_library
 from engines.tensorrt.options import plugin_libraries
 from engines.tensorrt.plan_header import PlanHeader, read_header
 from engines.tensorrt.runtime.trial import try_plan
-from graphs.model_io import declared_types
+from graphs.storage.model_io import declared_types
 
 
 def check_engine(manifest: EngineManifest, directory: Path, graph: Path) -> list[str]:

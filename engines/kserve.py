@@ -16,7 +16,7 @@ import numpy as np
 from engines.datatypes import DATATYPES, UNLIMITED
 from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
-from engines.feed_check import FeedCheck
+from engines.feeds.feed_check import FeedCheck
 from graphs.errors import BadInput
 from graphs.optional_packages import optional
 

@@ -14,7 +14,7 @@ from engines.layers import BuildMemory, LayerInfo, SparseTactics
 from engines.profile import Shape, ShapeProfile
 from engines.targets.target import NATIVE, TARGETS
 from graphs.files import read_json, write_json
-from graphs.model_files import files_digest
+from graphs.storage.model_files import files_digest
 
 BackendName: TypeAlias = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 
@@ -28,8 +28,8 @@ class EngineManifest:
     """An engine directory's description.
 
     ``file`` is relative to the directory, as are the ``data_files`` beside it; ``file_digest`` is the digest and
-    ``bytes`` the size of all of them (``graphs.model_files``). ``backend_version`` is exact: TensorRT plans run only
-    under the version that built them, version-compatible ones under its major version. ``more_profiles`` are
+    ``bytes`` the size of all of them (``graphs.storage.model_files``). ``backend_version`` is exact: TensorRT plans run
+    only under the version that built them, version-compatible ones under its major version. ``more_profiles`` are
     optimization profiles besides ``profile``. ``compute_capability`` is (major, minor), None on the CPU. ``layers`` is
     empty where the backend tells nothing about its layers. ``ignored`` says what was asked for and is not so, ``notes``
     what else is worth knowing, ``warnings`` are the library's own words. ``threads`` applies to ONNX Runtime, None for

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from engines.history import Estimate
+from engines.cache.history import Estimate
 
 
 @dataclass(frozen=True)

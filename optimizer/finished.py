@@ -14,7 +14,7 @@ from benchmarks.report.model import read_report
 from engines.targets.gpus_here import detect_gpus
 from graphs.digests import digest_of, sha256_file
 from graphs.errors import BadInput
-from graphs.model_files import model_digest
+from graphs.storage.model_files import model_digest
 from optimizer.bundle import finished_bundle
 from optimizer.events import Events
 from optimizer.result import Result

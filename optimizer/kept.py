@@ -14,7 +14,7 @@ from engines.targets.target import CPU
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import read_json
-from graphs.structure import Structure
+from graphs.reading.structure import Structure
 from optimizer.bundle import CHOICES, MANIFEST, PLAN, REPORT, STRUCTURE, TABLE, Bundle
 from optimizer.machine import cpu_name
 from optimizer.precision import PrecisionPlan

@@ -19,7 +19,7 @@ from engines.targets.formats import check_precision
 from engines.targets.gpus_here import targets_named
 from graphs.errors import BadInput
 from graphs.files import at_fault, unwritable
-from graphs.structure import check_inputs
+from graphs.reading.structure import check_inputs
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.default_targets import default_targets
 from optimizer.events import Events

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.errors import BuildError, BuildFailure
-from graphs.operators import is_standard
-from graphs.shapes import infer_shapes
+from graphs.reading.operators import is_standard
+from graphs.reading.shapes import infer_shapes
 from optimizer.tensorrt8.rewriting import Rule, Spot, rewrite
 from optimizer.tensorrt8.rules import equations, moved, normalizing, shaping
 

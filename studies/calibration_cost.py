@@ -29,7 +29,7 @@ from calibration.ranges import METHODS, choose_ranges
 from calibration.sources.open import open_source
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.codes.scheme import TENSORRT, for_this_cpu

@@ -36,7 +36,7 @@ from pathlib import Path
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.passes.half_precision import HalfPrecision
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 source = Path(sys.argv[1])
 model = import_model(source).model
 clean(model)

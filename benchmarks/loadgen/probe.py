@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.samples.execute import Executor
-from engines.portions import largest_batch
+from engines.feeds.portions import largest_batch
 
 BATCHES = (2, 4, 8, 16, 32, 64)
 """Batch sizes that are timed besides 1. Chosen."""

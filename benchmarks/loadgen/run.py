@@ -13,7 +13,7 @@ from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenResult, LoadgenSettings, Mode, Scenario
 from benchmarks.loadgen.verdict import ended_early, explain
 from benchmarks.loadgen.watch import Ending, watch
-from engines.child_process import Child
+from engines.processes.child_process import Child
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
 

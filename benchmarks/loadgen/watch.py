@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.samples.execute import Activity
-from engines.child_process import Child, how_it_ended
+from engines.processes.child_process import Child, how_it_ended
 
 LOAD_SECONDS = 300.0
 """Longest time that opening engines and samples may take. Chosen."""

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from benchmarks.roofline.grouping import Group, Grouping
 from benchmarks.roofline.kernels import Kernel
-from graphs.shapes import static_shape, with_shapes
+from graphs.reading.shapes import static_shape, with_shapes
 
 _STORED_BEHIND = ("DequantizeLinear", "Transpose", "Reshape", "Identity")
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from benchmarks.roofline.kernels import Product
 from benchmarks.roofline.products import product
-from graphs.macs import NodeCost, graph_costs
+from graphs.reading.macs import NodeCost, graph_costs
 
 VIEWS = {
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Slice", "Split", "Concat", "Expand"),

@@ -7,9 +7,9 @@ import math
 import onnx_ir as ir
 
 from benchmarks.roofline.kernels import Product
-from graphs.macs import NodeCost, is_int8
-from graphs.shapes import static_shape
-from graphs.weighted import operands
+from graphs.reading.macs import NodeCost, is_int8
+from graphs.reading.shapes import static_shape
+from graphs.reading.weighted import operands
 
 _FLOAT8 = {ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2}
 _HALF = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}

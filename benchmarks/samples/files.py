@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.batching import batched_names
 from engines.engine import Array, Feed, TensorSpec
+from engines.feeds.batching import batched_names
 from graphs.errors import BadInput
 
 

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.samples.files import FileStore, write_npz
-from engines.batching import batched_names, join, row
 from engines.engine import Array, Feed, TensorSpec
+from engines.feeds.batching import batched_names, join, row
 from graphs.errors import BadInput
 
 FILE_BYTES = 64 << 20

@@ -16,8 +16,8 @@ from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.batching import sample_count
 from benchmarks.samples.library import FILE_BYTES, save_samples
 from benchmarks.score import Score
-from engines.batching import batched_names, row
 from engines.engine import Array, Engine, Feed, TensorSpec, batchable
+from engines.feeds.batching import batched_names, row
 from graphs.errors import BadInput
 
 

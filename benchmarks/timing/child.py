@@ -21,10 +21,10 @@ from benchmarks.measurement import Latency, Throughput
 from benchmarks.samples.files import read_npz, write_npz
 from benchmarks.timing.forms import time_forms
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
-from engines.child_process import run_child
 from engines.engine import Engine, EngineBase, Feed
 from engines.errors import EngineError
 from engines.open import open_engine
+from engines.processes.child_process import run_child
 from engines.profile import ShapeProfile
 from engines.tensorrt.runtime.engine import GpuSettings
 from graphs.errors import EnginewrightError, in_a_line

@@ -10,8 +10,8 @@ from benchmarks.in_flight import kept_busy
 from benchmarks.measurement import Latency, Throughput
 from benchmarks.timing.latency import LATENCY_RUNS, measure_latency
 from benchmarks.timing.steady import Steadiness, measure_steady
-from engines.batching import batched_names
 from engines.engine import Engine, Feed, TensorSpec
+from engines.feeds.batching import batched_names
 from engines.profile import ShapeProfile
 
 LONGEST_BATCH_MS = 250.0

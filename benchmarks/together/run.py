@@ -25,9 +25,9 @@ from benchmarks.timing.bursts import variation
 from benchmarks.timing.conditions import Conditions, read_conditions
 from benchmarks.together.placement import Placement
 from benchmarks.together.worker import Window, WorkerJob
-from engines.child_process import Child, last_line
 from engines.engine import Feed
 from engines.errors import EngineError
+from engines.processes.child_process import Child, last_line
 from graphs.files import write_json
 
 LEAD_SECONDS = 0.1

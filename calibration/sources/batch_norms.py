@@ -23,8 +23,8 @@ from calibration.sources.synthetic import Affine, SyntheticSource
 from engines.engine import Array
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
-from graphs.constants import constant_tensor
-from graphs.taps import cut_at
+from graphs.cutting.taps import cut_at
+from graphs.reading.constants import constant_tensor
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from calibration.source import Sample
-from engines.batching import batched_names
 from engines.engine import UNNAMED, Array, Feed, TensorSpec
+from engines.feeds.batching import batched_names
 from graphs.errors import BadInput
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.sources.inputs import shape_fits, shape_text, spec_text
-from engines.batching import batched_names
 from engines.engine import Array, TensorSpec
+from engines.feeds.batching import batched_names
 from graphs.errors import BadInput
 
 Shape = tuple[int, ...]

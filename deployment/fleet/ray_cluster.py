@@ -15,15 +15,15 @@ from typing import Any
 from deployment.fleet.building_there import MODEL, Built, Refused, build_there, installed_version
 from deployment.fleet.placement import check_places, resources_for
 from engines.build import BuildProgress, BuildRequest
-from engines.child_process import last_line
 from engines.errors import BuildError, BuildFailure
 from engines.manifest import EngineManifest
+from engines.processes.child_process import last_line
 from engines.progress import OnProgress
 from engines.targets.target import Target
 from graphs.errors import BadInput
-from graphs.model_files import external_files
 from graphs.optional_packages import optional
 from graphs.staging import staged
+from graphs.storage.model_files import external_files
 
 RETRIES = 3
 """Times a build is started again when its worker or node is lost; Ray's own default."""

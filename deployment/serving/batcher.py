@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
-from engines.batching import join, may_join
 from engines.engine import Array, Engine, Feed
 from engines.errors import EngineError
+from engines.feeds.batching import join, may_join
 from graphs.errors import EnginewrightError
 
 _QUIET_TURNS = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.child_engine import ChildEngine
+from engines.apart.child_engine import ChildEngine
 from engines.engine import Array, EngineBase, Feed
 from engines.manifest import EngineManifest
 
@@ -13,7 +13,7 @@ from engines.manifest import EngineManifest
 class RevivedEngine(EngineBase):
     """The engine in ``directory``. ``infer`` raises ``EngineError`` with the child's last words where it crashed, and
     opens another one for the next call. The threads that call it must outlive it: the kernel ends a child with the
-    thread that started it (``engines.lifetime``).
+    thread that started it (``engines.processes.lifetime``).
     """
 
     def __init__(self, directory: Path, manifest: EngineManifest) -> None:

@@ -1,6 +1,6 @@
 """Tensors on the wire: raw little-endian bytes or JSON lists to numpy arrays and back, checked by name.
 
-What is said of a wrong tensor is said in the words of ``engines.feed_check``.
+What is said of a wrong tensor is said in the words of ``engines.feeds.feed_check``.
 """
 
 from __future__ import annotations

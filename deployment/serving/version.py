@@ -17,11 +17,11 @@ from deployment.serving.batcher import Batcher, Joining
 from deployment.serving.figures import VersionRecorder
 from deployment.serving.revived import RevivedEngine
 from deployment.serving.tensors import Inputs
-from engines.batching import batched_names
 from engines.datatypes import NAMES
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineError
-from engines.feed_check import FeedCheck
+from engines.feeds.batching import batched_names
+from engines.feeds.feed_check import FeedCheck
 from engines.integrity import check_io
 from engines.manifest import MANIFEST_NAME, check_digest, check_loadable
 from engines.open import open_engine, runtime_here

@@ -21,7 +21,7 @@ from deployment.triton.models import ModelFolder, Pipeline
 from deployment.triton.text import as_bytes, is_text
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
-from engines.feed_check import FeedCheck
+from engines.feeds.feed_check import FeedCheck
 from engines.user_code import RAISED, describe, load_callable
 from graphs.errors import BadInput
 

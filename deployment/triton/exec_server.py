@@ -1,6 +1,7 @@
 """Becomes a tritonserver: ``python -m deployment.triton.exec_server BINARY OPTION...``.
 
-Run as a child (``engines.child_process``), whose session and whose death with its parent outlive the ``exec``.
+Run as a child (``engines.processes.child_process``), whose session and whose death with its parent outlive the
+``exec``.
 """
 
 from __future__ import annotations

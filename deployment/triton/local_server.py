@@ -15,8 +15,8 @@ from pathlib import Path
 
 from deployment.triton.control import ServerControl
 from deployment.triton.server_files import ServerFiles
-from engines.child_process import Child
 from engines.errors import EngineError
+from engines.processes.child_process import Child
 
 START_SECONDS = 120.0
 """For the server to answer. It took 5 s on one core; a busy machine takes many times that. Chosen."""

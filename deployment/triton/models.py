@@ -17,7 +17,7 @@ from deployment.triton.origins import with_origins
 from engines.engine import EngineBase, Feed
 from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
-from graphs.model_files import external_files
+from graphs.storage.model_files import external_files
 
 _ENGINE_CACHE = "/tmp/trt_engine_cache"
 """Where ONNX Runtime keeps engines that TensorRT built: its own choice is the server's working folder, which nobody but

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engines.engine import Array, Engine, EngineBase, Feed, TensorSpec
+from engines.feeds.portions import InPortions
 from engines.kserve import KserveEngine, Protocol
-from engines.portions import InPortions
 from engines.profile import ShapeProfile, ShapeRange
 
 

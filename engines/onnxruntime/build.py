@@ -10,7 +10,7 @@ from engines.manifest import EngineManifest
 from engines.onnxruntime.reasons import missing_operator
 from engines.profile import ShapeProfile
 from engines.progress import BuildProgress, OnProgress
-from graphs.model_files import model_bytes, model_digest, place_model
+from graphs.storage.model_files import model_bytes, model_digest, place_model
 
 MODEL_NAME = "model.onnx"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engines.batching import batched_names, rows_of
 from engines.engine import Array, EngineBase, Feed
+from engines.feeds.batching import batched_names, rows_of
+from engines.feeds.portions import InPortions
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.parallel import available_cores
-from engines.portions import InPortions
 from engines.profile import ShapeProfile, ShapeRange
 
 AT_ONCE = 32

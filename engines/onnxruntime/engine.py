@@ -13,11 +13,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from engines.engine import Array, EngineBase, Feed, TensorSpec
 from engines.errors import EngineError
-from engines.feed_check import FeedCheck
+from engines.feeds.feed_check import FeedCheck
 from engines.onnxruntime.reasons import reason_of, refusal_of
 from engines.onnxruntime.run import run_session
 from engines.parallel import available_cores
-from graphs.model_files import model_bytes
+from graphs.storage.model_files import model_bytes
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _FATAL = 4  # ONNX Runtime logs an error and raises it too; once is enough

@@ -12,10 +12,10 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.engine import LARGE_BYTES, OnnxRuntimeEngine
 from engines.parallel import available_cores, in_turn
-from graphs.block_quantizers import expand_block_quantizers, has_block_quantizers
-from graphs.saving import weight_bytes
-from graphs.shapes import activation_bytes
-from graphs.stored import stored
+from graphs.reading.shapes import activation_bytes
+from graphs.storage.saving import weight_bytes
+from graphs.storage.stored import stored
+from graphs.tensorrt.block_quantizers import expand_block_quantizers, has_block_quantizers
 
 Graph: TypeAlias = "ir.Model | Path | bytes"
 """In memory, in a file, or serialized."""

@@ -101,7 +101,7 @@ def bench(
     if json:
         sys.stdout.buffer.write(to_json(report))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         render(report, console())
     valid = all(run.valid for runs in report.loadgen.values() for run in runs.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from engines.cache import EngineCache
+    from engines.cache.plans import EngineCache
 
 ACTIONS = ("list", "evict", "clear")
 
@@ -23,7 +23,7 @@ def cache(
     """
     import sys
 
-    from engines.cache import EngineCache
+    from engines.cache.plans import EngineCache
     from graphs.errors import BadInput
     from graphs.files import to_json
 
@@ -58,7 +58,7 @@ def _print(kept: EngineCache, action: str, removed: int) -> None:
     from rich.table import Table
 
     from benchmarks.report.formats import size
-    from optimizer.cli.printing import console
+    from optimizer.cli.output.printing import console
 
     out, entries = console(), kept.entries()
     if action != "list":

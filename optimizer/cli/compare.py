@@ -45,7 +45,7 @@ def compare(
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         render(found, console())
     return 0 if found.ok else 3

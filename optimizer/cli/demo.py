@@ -27,7 +27,7 @@ def demo(
     A Fashion-MNIST ResNet with 10,000 labelled test images: engines for CPU, T4 and A100, and for the GPU that is here.
     """
     from engines.targets.target import CPU
-    from optimizer.cli.running import run_job
+    from optimizer.cli.process.running import run_job
     from optimizer.default_targets import default_targets
     from optimizer.demo import fashion
     from optimizer.settings import Settings, listed

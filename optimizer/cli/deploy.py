@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli import kubernetes_options as clusters
-from optimizer.cli import mig_options as slices
-from optimizer.cli import triton_options as tritons
+from optimizer.cli.options import kubernetes as clusters
+from optimizer.cli.options import mig as slices
+from optimizer.cli.options import triton as tritons
 from optimizer.verbs.deploy.table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
 
 
@@ -82,7 +82,7 @@ def deploy(
     from deployment.triton.containers import parse_container
     from deployment.triton.local_server import COME_UP_SECONDS, STOP_SECONDS
     from deployment.triton.options import TritonOptions
-    from optimizer.cli.endings import ENDING, PATIENCE, PATIENCE_S
+    from optimizer.cli.process.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
     from optimizer.verbs.deploy.bundle import deploy_bundle
     from optimizer.verbs.deploy.kubernetes import ClusterOptions

@@ -22,7 +22,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     from rich.table import Table
     from rich.text import Text
 
-    from optimizer.cli.printing import console
+    from optimizer.cli.output.printing import console
 
     out = console()
     machine = f", {found.cores} cores, {found.memory_gb:.0f} GB, Python {found.python}"

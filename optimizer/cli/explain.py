@@ -42,7 +42,7 @@ def explain(
     if json:
         sys.stdout.buffer.write(to_json(found))
         return 0
-    from optimizer.cli.printing import console
+    from optimizer.cli.output.printing import console
 
     if node:
         render_node(found, console())

@@ -42,12 +42,12 @@ def fleet(
     import sys
 
     from graphs.files import to_json
-    from optimizer.cli.config import read_config
-    from optimizer.cli.endings import PATIENCE
-    from optimizer.cli.isolated import WHEREABOUTS
-    from optimizer.cli.options import settings_of
-    from optimizer.cli.printing import console
-    from optimizer.cli.progress import ProgressLines
+    from optimizer.cli.options.config import read_config
+    from optimizer.cli.options.shared import settings_of
+    from optimizer.cli.output.printing import console
+    from optimizer.cli.output.progress import ProgressLines
+    from optimizer.cli.process.endings import PATIENCE
+    from optimizer.cli.process.isolated import WHEREABOUTS
     from optimizer.events import Event, Listener, Note
     from optimizer.settings import Settings
     from optimizer.verbs.fleet import render, run_fleet

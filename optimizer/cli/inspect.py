@@ -51,7 +51,7 @@ def inspect(
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         render(found, console(), top, sparsity=sparsity)
     return 0
@@ -69,7 +69,7 @@ def _layers(bundle: Path, target: str, json: bool) -> int:
     if json:
         sys.stdout.buffer.write(to_json(table))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         render_layers(table, console())
     return 0

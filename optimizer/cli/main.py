@@ -27,10 +27,10 @@ from optimizer.cli import (
     update,
     verify,
 )
-from optimizer.cli.endings import Terminated
-from optimizer.cli.invoked import remember
-from optimizer.cli.isolated import run_isolated
-from optimizer.cli.panels import Grouped
+from optimizer.cli.options.panels import Grouped
+from optimizer.cli.process.endings import Terminated
+from optimizer.cli.process.invoked import remember
+from optimizer.cli.process.isolated import run_isolated
 
 MAIN_JOB = "model"
 INTERRUPTED = 130

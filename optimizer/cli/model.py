@@ -111,9 +111,9 @@ def main_job(
     all of it to a folder, the bundle. `optimize MODEL.onnx` is short for `optimize model MODEL.onnx`.
     """
     given = {name: value for name, value in locals().items() if value is not None and value is not False}
-    from optimizer.cli.config import read_config
-    from optimizer.cli.options import settings_of
-    from optimizer.cli.running import run_job
+    from optimizer.cli.options.config import read_config
+    from optimizer.cli.options.shared import settings_of
+    from optimizer.cli.process.running import run_job
     from optimizer.settings import Settings
 
     from_file = read_config(config, main_job) if config else {}

@@ -47,9 +47,9 @@ def plaster(
     from benchmarks.plaster.measure import StudySettings
     from benchmarks.plaster.text import show_study
     from graphs.files import to_json
-    from optimizer.cli.invoked import command_line
-    from optimizer.cli.isolated import WHEREABOUTS
-    from optimizer.cli.progress import ProgressLines
+    from optimizer.cli.output.progress import ProgressLines
+    from optimizer.cli.process.invoked import command_line
+    from optimizer.cli.process.isolated import WHEREABOUTS
     from optimizer.settings import Settings, listed
     from optimizer.verbs.plaster import plaster_study
 
@@ -78,7 +78,7 @@ def plaster(
     if json:
         sys.stdout.buffer.write(to_json(study))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         show_study(study, console(), folder)
     return 0

@@ -52,7 +52,7 @@ def submission(
     from benchmarks.submission.checker import check_submission
     from graphs.errors import BadInput
     from graphs.files import to_json
-    from optimizer.cli.printing import console
+    from optimizer.cli.output.printing import console
     from optimizer.settings import listed
     from optimizer.verbs.submission import SubmissionOptions, make_submission, render_check, render_outcome
 

@@ -47,7 +47,7 @@ def together(
     if json:
         sys.stdout.buffer.write(to_json(found))
     else:
-        from optimizer.cli.printing import console
+        from optimizer.cli.output.printing import console
 
         render(found, console())
     return 0

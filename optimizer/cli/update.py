@@ -34,8 +34,8 @@ def update(
     Settings, precision of every node, ranges and what calibration decided are taken over from BUNDLE; the ranges are
     checked on samples, and found anew where they do not fit. Accuracy is checked anew against the new model's own FP32.
     """
-    from optimizer.cli.invoked import command_line
-    from optimizer.cli.running import run_and_print
+    from optimizer.cli.process.invoked import command_line
+    from optimizer.cli.process.running import run_and_print
     from optimizer.updating import update as update_bundle
 
     return run_and_print(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import input_at
-from graphs.edits import GraphEdits, dtype_of
-from graphs.operators import is_standard
+from graphs.reading.constants import input_at
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, dtype_of
 
 _SAMPLES_OF_INPUT = {0: (1, 0, 2), 5: (1, 0, 2), 6: (1, 0, 2)}
 """Which inputs have samples first, and how they become [steps, samples, size] and [directions, samples, hidden]."""

@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from graphs.constants import constant_tensor
 from graphs.errors import BadInput
-from graphs.operators import is_standard
+from graphs.reading.constants import constant_tensor
+from graphs.reading.operators import is_standard
 from optimizer.passes.dialects.integer_operators import spells_out
 
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}

@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from graphs.float_types import cast_tensor, float32_attributes, float32_type, holds_type, names_type
-from graphs.free_names import FreeNames
+from graphs.writing.float_types import cast_tensor, float32_attributes, float32_type, holds_type, names_type
+from graphs.writing.free_names import FreeNames
 
 FLOAT = ir.DataType.FLOAT
 NAMES = {ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}

@@ -14,10 +14,10 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from graphs.errors import BadInput
-from graphs.external_data import check_external_data
-from graphs.mapped_weights import load_small, settle_constants
-from graphs.model_files import model_bytes, model_digest, read_message
-from graphs.node_names import name_nodes
+from graphs.storage.external_data import check_external_data
+from graphs.storage.mapped_weights import load_small, settle_constants
+from graphs.storage.model_files import model_bytes, model_digest, read_message
+from graphs.writing.node_names import name_nodes
 from optimizer.importing.batchwise import count_steps_first
 from optimizer.importing.checks import check_graph, check_with_onnx, notes_on
 from optimizer.importing.equations import normalize_equations

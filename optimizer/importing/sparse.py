@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from graphs.errors import BadInput
-from graphs.walk import graphs_of, nodes_of
+from graphs.reading.walk import graphs_of, nodes_of
 
 MOST_ELEMENTS = 1 << 28
 """A dense tensor of more elements (1 GiB in float32) was sparse for a reason. Chosen."""

@@ -10,12 +10,12 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor, input_at
 from graphs.errors import BadInput
-from graphs.number_types import MIDDLE
-from graphs.operators import is_standard
-from graphs.quantizers import DQ, EIGHT_BITS, Q, type_without_zero
-from graphs.weighted import operands
+from graphs.reading.constants import Array, constant_array, constant_tensor, input_at
+from graphs.reading.number_types import MIDDLE
+from graphs.reading.operators import is_standard
+from graphs.reading.quantizers import DQ, EIGHT_BITS, Q, type_without_zero
+from graphs.reading.weighted import operands
 
 INTEGER_OPERATORS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm"})
 DYNAMIC_OPERATORS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})

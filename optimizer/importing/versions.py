@@ -13,8 +13,8 @@ import onnx
 import onnx_ir as ir
 
 from graphs.errors import BadInput
-from graphs.free_names import FreeNames
-from graphs.shapes import infer_shapes
+from graphs.reading.shapes import infer_shapes
+from graphs.writing.free_names import FreeNames
 from optimizer.importing.adapters import CannotConvert, adapt_node
 
 OPSET = 21

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
 from optimizer.passes.base import PassResult
 
 _FUSED = frozenset({"Relu", "Clip", "LeakyRelu"})

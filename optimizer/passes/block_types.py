@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnxscript import version_converter
 
-from graphs.block_quantizers import MX_DEQUANTIZER, QUANTIZERS
+from graphs.tensorrt.block_quantizers import MX_DEQUANTIZER, QUANTIZERS
 from optimizer.passes.base import PassResult
 
 FP4_OPSET = 23

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.attempt import attempt, attempt_on
 from optimizer.equivalence import Equivalence
 from optimizer.passes.activation_first import ActivationFirst

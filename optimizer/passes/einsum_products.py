@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, dtype_of
-from graphs.operators import is_standard
+from graphs.reading.constants import constant_tensor
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, dtype_of
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import InferShapes
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor, only_consumer
-from graphs.edits import GraphEdits, bypass
-from graphs.operators import is_standard
+from graphs.reading.constants import Array, constant_array, constant_tensor, only_consumer
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
 

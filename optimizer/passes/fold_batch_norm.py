@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, only_consumer
-from graphs.edits import GraphEdits, bypass
+from graphs.reading.constants import Array, constant_array, only_consumer
+from graphs.writing.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 from optimizer.passes.output_affine import absorb, absorbing_channels
 

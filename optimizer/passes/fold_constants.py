@@ -7,7 +7,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.optimizer import fold_constants
 
-from graphs.shapes import fold_small_fills
+from graphs.reading.shapes import fold_small_fills
 from optimizer.passes.base import PassResult
 from optimizer.passes.fold_several import LARGEST, fold_several_outputs
 

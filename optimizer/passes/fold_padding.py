@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import constant_array
-from graphs.edits import bypass
-from graphs.operators import is_standard
+from graphs.reading.constants import constant_array
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import bypass
 from optimizer.passes.base import PassResult
 
 

@@ -13,8 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from graphs.constants import Array, constant_array, constant_tensor
-from graphs.operators import is_standard
+from graphs.reading.constants import Array, constant_array, constant_tensor
+from graphs.reading.operators import is_standard
 
 KEPT = {"DynamicQuantizeLinear", "Dropout"}
 """Quantization is kept as it is, and what draws random numbers says so only when it runs."""

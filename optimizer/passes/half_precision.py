@@ -15,10 +15,10 @@ import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 from onnxscript import version_converter
 
-from graphs.constants import Array
-from graphs.edits import GraphEdits, drop_unused_initializers
-from graphs.lazy_tensors import EAGER_ELEMENTS, small_at_once
-from graphs.operators import is_standard
+from graphs.reading.constants import Array
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, drop_unused_initializers
+from graphs.writing.lazy_tensors import EAGER_ELEMENTS, small_at_once
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_islands import IslandRules, choose_islands
 from optimizer.passes.half_types import half_slots

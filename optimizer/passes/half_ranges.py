@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array
-from graphs.number_types import CODE_MAX, SMALLEST_SCALE
+from graphs.reading.constants import constant_array
+from graphs.reading.number_types import CODE_MAX, SMALLEST_SCALE
 from optimizer.simulation.extremes import FILL, LARGEST, Extremes, relative_operand
 
 SMALLEST_NORMAL = 2.0**-14

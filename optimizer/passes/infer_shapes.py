@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.shapes import infer_shapes
+from graphs.reading.shapes import infer_shapes
 from optimizer.passes.base import PassResult
 
 

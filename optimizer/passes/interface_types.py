@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits, bypass
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)

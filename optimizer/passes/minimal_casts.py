@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.edits import bypass
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import bypass
 from optimizer.passes.base import PassResult
 
 _WIDER = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, constant_tensor
-from graphs.edits import GraphEdits, set_constant_input
-from graphs.weighted import group, is_weighted, output_axis, output_channels
+from graphs.reading.constants import Array, constant_array, constant_tensor
+from graphs.reading.weighted import group, is_weighted, output_axis, output_channels
+from graphs.writing.edits import GraphEdits, set_constant_input
 
 
 def absorbing_channels(node: ir.Node) -> int | None:

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from engines.engine import TensorSpec
 from engines.errors import EngineError
 from engines.onnxruntime.graph import running
-from graphs.operators import is_standard
-from graphs.shapes import infer_shapes
-from graphs.taps import cut_at
+from graphs.cutting.taps import cut_at
+from graphs.reading.operators import is_standard
+from graphs.reading.shapes import infer_shapes
 from optimizer.passes.base import PassResult
 
 

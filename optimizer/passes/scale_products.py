@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor, input_at
-from graphs.edits import GraphEdits, dtype_of
-from graphs.lazy_tensors import lazily
-from graphs.weighted import is_weighted
+from graphs.reading.constants import constant_tensor, input_at
+from graphs.reading.weighted import is_weighted
+from graphs.writing.edits import GraphEdits, dtype_of
+from graphs.writing.lazy_tensors import lazily
 from optimizer.passes.base import PassResult
 from optimizer.passes.half_ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes

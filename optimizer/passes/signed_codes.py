@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor
-from graphs.edits import GraphEdits, set_constant_input
-from graphs.number_types import MIDDLE
-from graphs.operators import MOVING, is_standard
+from graphs.reading.constants import constant_array, constant_tensor
+from graphs.reading.number_types import MIDDLE
+from graphs.reading.operators import MOVING, is_standard
+from graphs.writing.edits import GraphEdits, set_constant_input
 from optimizer.passes.base import PassResult
 
 

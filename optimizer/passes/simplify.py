@@ -16,9 +16,9 @@ from onnxscript.rewriter.rules.common import (
     unsqueeze_unsqueeze_rule,
 )
 
-from graphs.constants import constant_array
-from graphs.edits import bypass, drop_unused_initializers
-from graphs.operators import is_standard
+from graphs.reading.constants import constant_array
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import bypass, drop_unused_initializers
 from optimizer.passes.base import PassResult
 
 

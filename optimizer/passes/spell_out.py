@@ -14,8 +14,8 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from graphs.operators import is_standard
-from graphs.shapes import infer_shapes
+from graphs.reading.operators import is_standard
+from graphs.reading.shapes import infer_shapes
 from optimizer.passes.affine_grid import affine_grid_body
 from optimizer.passes.base import PassResult
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array, constant_tensor
-from graphs.edits import GraphEdits
-from graphs.operators import is_standard
+from graphs.reading.constants import constant_array, constant_tensor
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits
 from optimizer.passes.base import PassResult
 from optimizer.passes.infer_shapes import InferShapes
 

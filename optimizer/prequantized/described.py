@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from calibration.table import FROM_SOURCE, CalibrationTable, TensorRange
-from graphs.quantizers import DQ, Q, pairs
+from graphs.reading.quantizers import DQ, Q, pairs
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.prequantized.fusable import dequantized, is_integer_conv, is_integer_product
 from optimizer.quantization.rules.catalogue import Rule

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array
-from graphs.edits import GraphEdits, after, bypass
 from graphs.errors import first_few
-from graphs.operators import MOVING
-from graphs.quantizers import DQ, Pair, pair_of
+from graphs.reading.constants import constant_array
+from graphs.reading.operators import MOVING
+from graphs.reading.quantizers import DQ, Pair, pair_of
+from graphs.writing.edits import GraphEdits, after, bypass
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt", "HardSigmoid", "Softplus"})
 _KEEPS_SIGN = MOVING | {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Resize"}

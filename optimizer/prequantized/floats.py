@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits, drop_unused_initializers
-from graphs.quantizers import pairs, weights
+from graphs.reading.quantizers import pairs, weights
+from graphs.writing.edits import GraphEdits, drop_unused_initializers
 from optimizer.passes.base import PassResult
 from optimizer.prequantized.edges import bypass_pair, removable
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders

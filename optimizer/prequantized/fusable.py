@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.operators import is_standard
-from graphs.quantizers import DQ, Pair, pairs
-from graphs.weighted import is_weighted
+from graphs.reading.operators import is_standard
+from graphs.reading.quantizers import DQ, Pair, pairs
+from graphs.reading.weighted import is_weighted
 from optimizer.quantization.rules.commuting import AVERAGING, moves_values
 from optimizer.quantization.rules.floats import EPILOGUES
 from optimizer.quantization.rules.residual import depths, skip_input

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.edits import drop_unused_initializers
+from graphs.writing.edits import drop_unused_initializers
 from optimizer.attempt import attempt
 from optimizer.passes.clean import clean
 from optimizer.passes.signed_codes import SignedCodes

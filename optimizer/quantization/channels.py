@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor, input_at
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.constants import constant_tensor, input_at
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 from optimizer.quantization.codes.weights import as_float32, per_channel
 
 Edit = Callable[[Floats], Floats]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from graphs.files import read_record, write_record
-from graphs.number_types import Codes
-from graphs.saving import save_model
+from graphs.reading.number_types import Codes
+from graphs.storage.saving import save_model
 from optimizer.quantization.choices import Rewrites
 from optimizer.quantization.choosing.candidates import Candidate
 from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales

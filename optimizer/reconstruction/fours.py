@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 from optimizer.reconstruction.grid import Grid
 
 KEPT = np.array(list(combinations(range(4), 2)))

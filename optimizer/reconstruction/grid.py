@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import Floats, NumberType
+from graphs.reading.number_types import Floats, NumberType
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
 
 
 def as_rows(op: WeightedOp, weight: Floats) -> Floats:

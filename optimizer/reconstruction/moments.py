@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 
 RIDGE, _RIDGE_OF_FEW = 0.01, 10
 """Added to the Hessian's diagonal, relative to its mean: GPTQ's damping (Frantar et al. 2023); and how many times as

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 from optimizer.reconstruction.fours import Fours
 from optimizer.reconstruction.grid import Grid
 

@@ -22,7 +22,7 @@ from benchmarks.timing.op_times import profile_kernels
 from engines.engine import Feed
 from engines.targets.boards import GpuRates
 from engines.targets.target import Target
-from graphs.weighted import is_weighted
+from graphs.reading.weighted import is_weighted
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import SCHEMES

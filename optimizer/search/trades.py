@@ -14,7 +14,7 @@ from benchmarks.timing.latency import measure_latency
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.targets.target import CPU, Target
-from graphs.model_files import external_files
+from graphs.storage.model_files import external_files
 from optimizer.attempt import attempt
 
 SECONDS, RUNS = 0.4, 5

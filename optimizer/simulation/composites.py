@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
-from graphs.free_names import FreeNames
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
+from graphs.writing.free_names import FreeNames
 from optimizer.simulation.expansions import EXPANSIONS
 from optimizer.simulation.steps import Steps
 

@@ -17,9 +17,9 @@ import onnx_ir as ir
 from benchmarks.accuracy.compare import SQNR_CAP_DB, sqnr_db
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running
-from graphs.bisection import Bisection, FirstBad, spread
-from graphs.shapes import nominal_bytes
-from graphs.taps import cut_at
+from graphs.cutting.bisection import Bisection, FirstBad, spread
+from graphs.cutting.taps import cut_at
+from graphs.reading.shapes import nominal_bytes
 from optimizer.simulation.float_twin import HALF_TYPES, float_twin
 
 HELD_BYTES = 256 << 20

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
-from graphs.constants import constant_tensor, input_at
+from graphs.reading.constants import constant_tensor, input_at
 from optimizer.simulation.composites import expand_composites
 from optimizer.simulation.hiding import only_hides
 from optimizer.simulation.readings import ScalarTaps, opened

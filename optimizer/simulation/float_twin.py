@@ -12,10 +12,10 @@ from collections import defaultdict
 
 import onnx_ir as ir
 
-from graphs.float_types import cast_tensor, float32_attributes, float32_type
-from graphs.free_names import FreeNames
-from graphs.lazy_tensors import EAGER_ELEMENTS
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
+from graphs.writing.float_types import cast_tensor, float32_attributes, float32_type
+from graphs.writing.free_names import FreeNames
+from graphs.writing.lazy_tensors import EAGER_ELEMENTS
 from optimizer.simulation.composites import expand_composites
 
 HALF_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.operators import MOVING, is_standard
+from graphs.reading.operators import MOVING, is_standard
 
 _HANDS_ON = MOVING | {
     *("Add", "Sub", "Mul", "Div", "Neg", "Where", "Cast", "QuantizeLinear", "DequantizeLinear"),

@@ -14,9 +14,9 @@ import onnx_ir as ir
 
 from benchmarks.accuracy.compare import sqnr_db
 from engines.engine import Feed
-from graphs.edits import GraphEdits
-from graphs.operators import is_standard
-from graphs.weighted import FLOAT_PRODUCTS, INTEGER_PRODUCTS
+from graphs.reading.operators import is_standard
+from graphs.reading.weighted import FLOAT_PRODUCTS, INTEGER_PRODUCTS
+from graphs.writing.edits import GraphEdits
 from optimizer.simulation.extremes import FILL, LARGEST
 from optimizer.simulation.float_twin import EXACT, HALF_TYPES, float_twin
 from optimizer.simulation.readings import ScalarTaps, opened

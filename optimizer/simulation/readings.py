@@ -9,7 +9,7 @@ from typing import TypeAlias
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
-from graphs.taps import Taps
+from graphs.cutting.taps import Taps
 
 ScalarTaps: TypeAlias = Taps[tuple[str, str]]
 """Known by what is measured and of which tensor or node."""

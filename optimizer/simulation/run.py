@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import running
-from graphs.block_quantizers import expand_block_quantizers
-from graphs.model_files import external_files
+from graphs.storage.model_files import external_files
+from graphs.tensorrt.block_quantizers import expand_block_quantizers
 from optimizer.simulation.float_twin import float_twin
 
 

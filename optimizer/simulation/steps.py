@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import input_at
-from graphs.free_names import FreeNames
+from graphs.reading.constants import input_at
+from graphs.writing.free_names import FreeNames
 
 _INT64, _FLOAT = ir.DataType.INT64, ir.DataType.FLOAT
 

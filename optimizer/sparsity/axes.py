@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
+from graphs.reading.constants import constant_tensor
 
 Axis: TypeAlias = "tuple[ir.Value, int]"
 """A tensor and one of its axes, counted from the front."""

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.constants import constant_array, input_at
-from graphs.weighted import group
+from graphs.reading.constants import constant_array, input_at
+from graphs.reading.weighted import group
 from optimizer.sparsity.axes import Axes, rank_of, same_run, size_of
 
 Rule: TypeAlias = "Callable[[Axes, ir.Node], None]"

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from graphs.two_four import is_two_four, weight_of
-from graphs.weighted import is_weighted, reduction_axis
+from graphs.reading.two_four import is_two_four, weight_of
+from graphs.reading.weighted import is_weighted, reduction_axis
 from optimizer.precision import NodePrecision
 from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.sparsity.record import DENSE, NodeSparsity

@@ -9,9 +9,9 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.two_four import SPARSE_OPS, is_two_four
-from graphs.weighted import WEIGHTED, group, is_weighted, output_axis, reduction_axis
+from graphs.reading.constants import constant_tensor
+from graphs.reading.two_four import SPARSE_OPS, is_two_four
+from graphs.reading.weighted import WEIGHTED, group, is_weighted, output_axis, reduction_axis
 from optimizer.sparsity.pattern import TWO_FOUR
 
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}

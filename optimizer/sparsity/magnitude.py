@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
+from graphs.reading.constants import constant_tensor
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 from optimizer.passes.base import PassResult
 from optimizer.sparsity.eligible import SparseWeight, survey
 from optimizer.sparsity.pattern import Array, prune_two_four

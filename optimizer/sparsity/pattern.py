@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.two_four import in_fours
+from graphs.reading.two_four import in_fours
 
 Array = NDArray[Any]
 TWO_FOUR = "2:4"

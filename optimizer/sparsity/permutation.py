@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 
 ROWS = 2048
 """Rows of a weight's importance looked at, evenly spaced: the sums change little with more. Chosen."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_tensor
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
-from graphs.number_types import Floats
+from graphs.reading.constants import Array, constant_tensor
+from graphs.reading.number_types import Floats
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 from optimizer.quantization.codes.weights import as_float32
 from optimizer.sparsity.axes import Axis, size_of
 from optimizer.sparsity.eligible import SparseWeight, survey

@@ -20,12 +20,12 @@ import onnx_ir as ir
 
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
-from graphs.edits import GraphEdits
-from graphs.number_types import Floats
-from graphs.saving import weight_bytes
-from graphs.shapes import nominal_bytes
-from graphs.taps import exposed
-from graphs.weighted import WeightedOp, output_axis
+from graphs.cutting.taps import exposed
+from graphs.reading.number_types import Floats
+from graphs.reading.shapes import nominal_bytes
+from graphs.reading.weighted import WeightedOp, output_axis
+from graphs.storage.saving import weight_bytes
+from graphs.writing.edits import GraphEdits
 from optimizer.attempt import attempt
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.codes.weights import as_float32

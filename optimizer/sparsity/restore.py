@@ -7,10 +7,10 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, set_constant_input
-from graphs.float_types import cast_tensor
-from graphs.weighted import output_channels
+from graphs.reading.constants import constant_tensor
+from graphs.reading.weighted import output_channels
+from graphs.writing.edits import GraphEdits, set_constant_input
+from graphs.writing.float_types import cast_tensor
 from optimizer.quantization.channels import bias_add
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 from optimizer.attempt import attempt
 from optimizer.quantization.judging.judge import Judge, in_db
 from optimizer.quantization.judging.rewriting import REWRITE_FEEDS, Step, rewritten

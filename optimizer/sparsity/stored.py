@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array
-from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
+from graphs.storage.saving import SINGLE_FILE_BYTES, weight_bytes
 
 
 class SolvedWeights:

@@ -12,13 +12,13 @@ import onnx_ir as ir
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import Report
 from benchmarks.roofline.prediction import Prediction
-from engines.stage_cache import StageCache
+from engines.cache.stages import StageCache
 from engines.targets.gpus_here import used_gpu
 from engines.targets.target import CPU, Backend
 from graphs.files import write_json
-from graphs.model_files import model_digest
-from graphs.saving import save_model
-from graphs.structure import Structure, matched
+from graphs.reading.structure import Structure, matched
+from graphs.storage.model_files import model_digest
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL, STRUCTURE, Workspace
 from optimizer.events import Events
 from optimizer.kept import Kept

@@ -20,9 +20,9 @@ from engines.engine import Feed
 from engines.errors import EngineError
 from engines.onnxruntime.engine import is_large
 from graphs.errors import BadInput, EnginewrightError
-from graphs.macs import count_macs, total_macs
-from graphs.model_files import model_digest
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs, total_macs
+from graphs.storage.model_files import model_digest
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.equivalence import Answers, Equivalence
 from optimizer.events import Events

@@ -16,8 +16,8 @@ from calibration.source import Sample, SampleSource, Wrapping, place_of
 from calibration.sources.inputs import convert
 from engines.engine import Feed, TensorSpec
 from graphs.digests import digest_of
-from graphs.model_files import model_digest
-from graphs.saving import save_model
+from graphs.storage.model_files import model_digest
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.importing import import_model
 from optimizer.passes.interface_types import InterfaceTypes

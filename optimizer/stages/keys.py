@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from graphs.digests import digest_of
 from graphs.files import to_json
-from graphs.model_files import model_digest
+from graphs.storage.model_files import model_digest
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.stages.job import Cleaned, Job
 from optimizer.typed.schemes import planned_formats

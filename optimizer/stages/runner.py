@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event
 from typing import Generic, TypeVar
 
-from engines.stage_cache import StageCache
+from engines.cache.stages import StageCache
 from graphs.errors import BadInput
 from graphs.files import read_record, write_record
 from optimizer.bundle import Workspace

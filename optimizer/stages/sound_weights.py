@@ -7,10 +7,10 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor, input_at
 from graphs.errors import BadInput
-from graphs.operators import is_standard
-from graphs.weighted import FLOAT_PRODUCTS
+from graphs.reading.constants import constant_tensor, input_at
+from graphs.reading.operators import is_standard
+from graphs.reading.weighted import FLOAT_PRODUCTS
 
 _NORMALIZATIONS = frozenset(
     {"BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits
-from graphs.float_types import cast_tensor
-from graphs.free_names import FreeNames
-from graphs.operators import is_standard
-from graphs.tensorrt8.operators import OPSET
+from graphs.reading.constants import constant_tensor
+from graphs.reading.operators import is_standard
+from graphs.tensorrt.tensorrt8.operators import OPSET
+from graphs.writing.edits import GraphEdits
+from graphs.writing.float_types import cast_tensor
+from graphs.writing.free_names import FreeNames
 from optimizer.importing.versions import convert_to_current
 from optimizer.passes.half_types import half_slots
 from optimizer.tensorrt8.lowering import Lowered

@@ -3,7 +3,7 @@
 TensorRT 8 has no strong typing: half precision is asked for layer by layer beside the graph (``Lowered.precisions``),
 INT8 by Q/DQ in FP32. Its parser knows opset 17 and does not look at what operators gained since. So types become FP32,
 operators take their older form or are written out as those they consist of, and what is then still not right there is
-refused, with the node's name. Facts: ``graphs.tensorrt8``.
+refused, with the node's name. Facts: ``graphs.tensorrt.tensorrt8``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from engines.errors import BuildError, BuildFailure
-from graphs.edits import drop_unused_initializers
-from graphs.lint import LintFinding, Rule
-from graphs.shapes import infer_shapes
-from graphs.tensorrt8.lint import lint_tensorrt8
-from graphs.tensorrt8.operators import IR_VERSION, OPSET
+from graphs.reading.shapes import infer_shapes
+from graphs.tensorrt.lint import LintFinding, Rule
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
+from graphs.tensorrt.tensorrt8.operators import IR_VERSION, OPSET
+from graphs.writing.edits import drop_unused_initializers
 from optimizer.precision import Dtype
 from optimizer.tensorrt8.opset import drop_defaults
 from optimizer.tensorrt8.precisions import node_precisions, rounded_nodes

@@ -11,9 +11,9 @@ from benchmarks.accuracy.compare import OutputNoise
 from engines.engine import Array, Feed
 from engines.errors import BuildError, BuildFailure, EngineError
 from engines.onnxruntime.graph import simulated_outputs
-from graphs.bisection import Bisection
+from graphs.cutting.bisection import Bisection
+from graphs.cutting.taps import cut_at
 from graphs.errors import in_a_line
-from graphs.taps import cut_at
 from optimizer.equivalence import NEAR_DB, Equivalence, compare_graphs
 from optimizer.tensorrt8.lowering import Lowered
 from optimizer.tensorrt8.unquantized import other_scale, unquantized

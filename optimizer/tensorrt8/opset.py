@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from graphs.operators import is_standard
-from graphs.tensorrt8.operators import OPSET
+from graphs.reading.operators import is_standard
+from graphs.tensorrt.tensorrt8.operators import OPSET
 from optimizer.importing.newer import is_default
 
 

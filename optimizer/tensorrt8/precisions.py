@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.macs import is_int8
+from graphs.reading.macs import is_int8
 from optimizer.precision import Dtype
 
 _DTYPES = {

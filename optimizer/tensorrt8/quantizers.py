@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, along, constant_array, constant_tensor, input_at
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
-from graphs.operators import is_standard
+from graphs.reading.constants import Array, along, constant_array, constant_tensor, input_at
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 
 _FLOAT, _INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 _GAINED = ("saturate", "output_dtype", "precision", "block_size")

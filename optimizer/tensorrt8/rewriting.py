@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array
-from graphs.free_names import FreeNames
-from graphs.operators import is_standard
+from graphs.reading.constants import Array
+from graphs.reading.operators import is_standard
+from graphs.writing.free_names import FreeNames
 from optimizer.importing.adapters.site import Site
 
 _FLOAT, _INT64, _BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL

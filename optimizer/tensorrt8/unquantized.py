@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array
-from graphs.operators import MOVING, is_standard
+from graphs.reading.constants import constant_array
+from graphs.reading.operators import MOVING, is_standard
 
 _FLOAT = ir.DataType.FLOAT
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")

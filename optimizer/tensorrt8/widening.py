@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.edits import bypass
-from graphs.float_types import cast_tensor
-from graphs.free_names import FreeNames
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import bypass
+from graphs.writing.float_types import cast_tensor
+from graphs.writing.free_names import FreeNames
 from optimizer.simulation.float_twin import HALF_TYPES, widen_attributes, widen_type
 
 _FLOAT = ir.DataType.FLOAT

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
-from graphs.shapes import activation_bytes
+from graphs.reading.shapes import activation_bytes
 from optimizer.asked_plan import BY_THE_PLAN, AskedPlan
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan

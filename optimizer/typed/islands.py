@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
-from graphs.operators import is_standard
+from graphs.reading.operators import is_standard
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from graphs.macs import is_int8
+from graphs.reading.macs import is_int8
 from optimizer.precision import Dtype, PrecisionPlan
 
 GIVEN = "as in the source"

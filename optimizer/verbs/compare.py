@@ -16,17 +16,17 @@ from benchmarks.timing.child import steady_in_child
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from calibration.source import batches
 from calibration.sources.open import open_source
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec, told
-from engines.in_types import InTypesOf
+from engines.feeds.in_types import InTypesOf
+from engines.feeds.portions import InPortions
 from engines.manifest import EngineManifest
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
-from engines.portions import InPortions
 from engines.targets.gpus_here import native_target
 from engines.targets.target import CPU
 from graphs.errors import BadInput
-from graphs.model_files import model_bytes
+from graphs.storage.model_files import model_bytes
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.data.batching import found_batching, has_open_axis, whole_samples

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.report.model import read_report
 from deployment.release.signature import SIGNATURE, check_signature
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import BuildError, BuildFailure, EngineElsewhere, EngineError
 from engines.integrity import check_engine, check_io

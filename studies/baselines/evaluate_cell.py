@@ -17,7 +17,7 @@ from engines.engine import Engine, Feed, batchable
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.files import read_json, write_json
-from graphs.macs import int8_mac_share
+from graphs.reading.macs import int8_mac_share
 from studies.baselines.results import Evaluation, Quality
 from studies.baselines.task import Task, joined, load_task
 

@@ -22,7 +22,7 @@ from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.synthetic import DEFAULT_SAMPLES, SyntheticSource
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 from optimizer.corrections import ALL, LEARNING, Correction
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

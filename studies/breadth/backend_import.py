@@ -20,7 +20,7 @@ import onnx_ir as ir
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput, in_a_line
-from graphs.saving import serialized
+from graphs.storage.saving import serialized
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

@@ -22,9 +22,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from engines.child_process import run_child
 from engines.engine import Feed
-from graphs.macs import int8_mac_share
+from engines.processes.child_process import run_child
+from graphs.reading.macs import int8_mac_share
 from optimizer.equivalence import Answers
 from studies.baselines.tool import Request, cells, load_tool
 from studies.breadth.row import Row, read

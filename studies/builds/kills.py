@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.cache import EngineCache
+from engines.cache.plans import EngineCache
 from engines.manifest import EngineManifest, check_digest
 from graphs.errors import EnginewrightError
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.report.model import read_report
 from engines.build import BuildRequest, build_engine
-from engines.cache import EngineCache
+from engines.cache.plans import EngineCache
 from engines.layers import LayerCounts, count_layers
 from engines.manifest import EngineManifest
 from engines.targets.target import TARGETS

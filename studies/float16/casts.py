@@ -27,7 +27,7 @@ from onnx.reference import ReferenceEvaluator
 from benchmarks.accuracy.compare import sqnr_db
 from calibration.source import batches
 from engines.engine import Feed
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.importing.load import import_model
 from optimizer.passes.clean import clean
 from optimizer.settings import Precision

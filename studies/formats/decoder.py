@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from engines.engine import Feed
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 from optimizer.passes.infer_shapes import InferShapes
 
 OUTLIERS, LARGE = 0.02, 6.0

@@ -16,9 +16,9 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.formats import refusal
 from engines.targets.target import TARGETS
-from graphs.lint import lint
-from graphs.macs import count_macs
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs
+from graphs.storage.saving import save_model
+from graphs.tensorrt.lint import lint
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.corrections.fallback import Allowance

@@ -19,8 +19,8 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.onnxruntime.graph import simulated_outputs
-from graphs.macs import count_macs
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs
+from graphs.storage.saving import save_model
 from optimizer.corrections import ALL, Correction
 from optimizer.passes.clean import clean
 from optimizer.quantization.codes.scheme import INT4_WEIGHTS, INT8_WEIGHTS, Scheme

@@ -14,7 +14,7 @@ from engines.targets.gpus_here import Gpu, used_gpu
 from engines.targets.target import NATIVE
 from graphs.errors import EnginewrightError, in_a_line
 from graphs.files import unwritable, write_atomically
-from optimizer.cli.progress import ProgressLines
+from optimizer.cli.output.progress import ProgressLines
 from optimizer.main_job import optimize
 from optimizer.settings import SCENARIOS, Precision, Settings, Sparsity, choice
 from studies.gpu_check.models import NAMES, Subject, subject

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.accuracy.compare import compare
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.build import build_engine
 from engines.build_request import BuildRequest
 from engines.engine import Feed, TensorSpec
@@ -26,8 +26,8 @@ from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.gpus_here import native_target
 from engines.targets.target import Target
 from graphs.errors import BadInput, in_a_line
-from graphs.macs import count_macs
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs
+from graphs.storage.saving import save_model
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks.loadgen.run import run_loadgen
 from benchmarks.loadgen.settings import LoadgenRequest, LoadgenSettings, Scenario
 from benchmarks.samples.library import save_samples
-from engines.child_process import run_child
 from engines.engine import Array, Engine, TensorSpec
 from engines.errors import EngineError
+from engines.processes.child_process import run_child
 from engines.source import open_source
 
 SAMPLES = 64  # in the library

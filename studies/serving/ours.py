@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.child_process import Child
+from engines.processes.child_process import Child
 
 NAME = "model"
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -21,8 +21,8 @@ import numpy as np
 
 from engines.engine import Feed
 from engines.parallel import available_cores
-from graphs.macs import count_macs, total_macs
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs, total_macs
+from graphs.storage.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.sparsity.magnitude import PruneTwoFour

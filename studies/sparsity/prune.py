@@ -16,9 +16,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from calibration.sources.open import open_source
-from graphs.macs import count_macs, total_macs
-from graphs.saving import save_model
-from graphs.two_four import two_four_products
+from graphs.reading.macs import count_macs, total_macs
+from graphs.reading.two_four import two_four_products
+from graphs.storage.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.sparsity.sparsify import How, sparsify

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from engines.engine import Feed, batchable
 from engines.onnxruntime.graph import running
-from graphs.macs import count_macs
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs
+from graphs.storage.saving import save_model
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.quantization.codes.scheme import TENSORRT

@@ -11,8 +11,8 @@ from pathlib import Path
 from engines.engine import Feed
 from engines.errors import EngineError
 from graphs.errors import BadInput, in_a_line
-from graphs.macs import count_macs
-from graphs.tensorrt8.lint import lint_tensorrt8
+from graphs.reading.macs import count_macs
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
 from optimizer.settings import Precision

@@ -24,8 +24,8 @@ import onnx_ir as ir
 from benchmarks.accuracy.compare import Accuracy, compare
 from engines.engine import Engine, Feed, batchable
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import save_model
-from graphs.tensorrt8.lint import lint_tensorrt8
+from graphs.storage.saving import save_model
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
 from optimizer.demo import fashion
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean

@@ -22,7 +22,7 @@ from engines.errors import EngineError
 from graphs.errors import BadInput
 from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
-from optimizer.cli.running import EXIT_CODES
+from optimizer.cli.process.running import EXIT_CODES
 from optimizer.settings import Settings
 from optimizer.verbs.compare import compare_sides
 from optimizer.verbs.explain.bundle import explain_bundle

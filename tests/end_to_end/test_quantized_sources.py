@@ -15,7 +15,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from benchmarks.report.model import Report
 from engines.tensorrt.library import installed
 from graphs.errors import BadInput
-from graphs.lint import lint
+from graphs.tensorrt.lint import lint
 from optimizer import optimize as optimize_model
 from optimizer.importing.survey import Dialect
 from optimizer.verbs.inspect.model import inspect_model

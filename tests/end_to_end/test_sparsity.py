@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from graphs.two_four import is_two_four, two_four_products
+from graphs.reading.two_four import is_two_four, two_four_products
 from tests.end_to_end.conftest import Command
 from tests.gpu_machine import environment, in_this_process
 

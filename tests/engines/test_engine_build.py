@@ -154,7 +154,7 @@ def test_a_full_disk_is_bad_input_and_leaves_nothing(
         Path(destination).write_bytes(b"part")
         raise OSError(28, "No space left on device", str(source), None, str(destination))
 
-    monkeypatch.setattr("graphs.model_files.shutil.copyfile", full)
+    monkeypatch.setattr("graphs.storage.model_files.shutil.copyfile", full)
     with pytest.raises(BadInput, match="no space left on the disk") as caught:
         build_cpu(matmul_model, tmp_path / "engines" / "cpu")
     assert caught.value.where.startswith(str(tmp_path / "engines")), "not what was copied"

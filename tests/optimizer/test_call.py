@@ -9,8 +9,8 @@ import pytest
 
 from optimizer import main_job, pipeline
 from optimizer.call import call_text, update_text
-from optimizer.cli import running
 from optimizer.cli.main import main
+from optimizer.cli.process import running
 from optimizer.settings import Precision, Settings
 
 M, OUT = Path("m.onnx"), Path("/there")

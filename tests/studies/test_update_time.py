@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from graphs.structure import Structure
+from graphs.reading.structure import Structure
 from optimizer.demo import fashion
 from optimizer.importing import import_model
 from studies.update_time import retrained, run

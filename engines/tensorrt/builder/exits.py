@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.child_process import how_it_ended
 from engines.errors import BuildError, BuildFailure
+from engines.processes.child_process import how_it_ended
 from engines.tensorrt.builder.node_layers import ends_of
 
 RAW_LOG_NAME = "build.log"

@@ -9,10 +9,10 @@ from pathlib import Path
 from time import perf_counter
 
 from engines.build_request import BuildRequest
-from engines.cache import CacheKey, EngineCache
+from engines.cache.history import BuildHistory, BuildRecord, Estimate
+from engines.cache.plans import CacheKey, EngineCache
 from engines.engine import TensorSpec
 from engines.errors import BuildError, BuildFailure
-from engines.history import BuildHistory, BuildRecord, Estimate
 from engines.layers import layer_notes
 from engines.manifest import EngineManifest
 from engines.progress import BuildProgress, OnProgress
@@ -23,8 +23,8 @@ from engines.tensorrt.builder.request import PlanBuilt, PlanRequest
 from engines.tensorrt.library import Library, choose_library, load_library, require_builder
 from engines.tensorrt.options import check_options, options_with_digests, target_options
 from graphs.digests import sha256_file
-from graphs.model_files import model_bytes, model_digest
-from graphs.model_io import declared_types
+from graphs.storage.model_files import model_bytes, model_digest
+from graphs.storage.model_io import declared_types
 
 PLAN_NAME = "engine.plan"
 _WARNINGS_KEPT = 20  # of the library's, in engine.json

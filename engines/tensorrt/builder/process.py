@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from engines.child_process import Child, how_it_ended
 from engines.errors import BuildError, BuildFailure
-from engines.lifetime import kernel_kills
+from engines.processes.child_process import Child, how_it_ended
+from engines.processes.lifetime import kernel_kills
 from engines.progress import BuildProgress, OnProgress
 from engines.tensorrt.builder.child import RESULT_NAME
 from engines.tensorrt.builder.exits import INSPECTING, Ending, ending_error, last_node, read_tail

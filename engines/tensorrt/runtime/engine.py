@@ -16,7 +16,7 @@ from engines.cuda.open import open_runtime
 from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
-from engines.feed_check import FeedCheck
+from engines.feeds.feed_check import FeedCheck
 from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName
 from engines.tensorrt.io_names import own_name

@@ -15,8 +15,8 @@ from typing import cast
 
 import msgspec
 
-from engines.child_process import run_child
 from engines.errors import EngineError
+from engines.processes.child_process import run_child
 from engines.targets.target import LibraryName
 from engines.tensorrt.library import errors_heard, load_library
 from engines.tensorrt.plugins import load_plugins

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from graphs.free_names import FreeNames
+from graphs.writing.free_names import FreeNames
 from optimizer.importing.adapters import broadcasting, moved, normalizing, resizing, scanning
 from optimizer.importing.adapters.site import NotYet, Site
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, input_at
-from graphs.free_names import FreeNames
+from graphs.reading.constants import Array, constant_array, input_at
+from graphs.writing.free_names import FreeNames
 
 
 class CannotConvert(Exception):

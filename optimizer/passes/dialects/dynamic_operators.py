@@ -12,9 +12,9 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from graphs.constants import Array, along, constant_array, only_consumer
-from graphs.edits import GraphEdits, drop_unused_initializers
-from graphs.operators import is_standard
+from graphs.reading.constants import Array, along, constant_array, only_consumer
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, drop_unused_initializers
 from optimizer.passes.base import PassResult
 
 _FLOAT_PRODUCT = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, constant_array, input_at
-from graphs.edits import GraphEdits, drop_unused_initializers
-from graphs.operators import is_standard
+from graphs.reading.constants import Array, constant_array, input_at
+from graphs.reading.operators import is_standard
+from graphs.writing.edits import GraphEdits, drop_unused_initializers
 from optimizer.passes.base import PassResult
 
 _MICROSOFT = "com.microsoft"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import Array, along, constant_array, constant_tensor
-from graphs.edits import GraphEdits, drop_if_unread, drop_unused_initializers
-from graphs.lazy_tensors import lazily, small_at_once
-from graphs.operators import MOVING, is_standard
-from graphs.quantizers import DQ, EIGHT_BITS, Q, parameters, weight_of
+from graphs.reading.constants import Array, along, constant_array, constant_tensor
+from graphs.reading.operators import MOVING, is_standard
+from graphs.reading.quantizers import DQ, EIGHT_BITS, Q, parameters, weight_of
+from graphs.writing.edits import GraphEdits, drop_if_unread, drop_unused_initializers
+from graphs.writing.lazy_tensors import lazily, small_at_once
 from optimizer.passes.base import PassResult
 
 

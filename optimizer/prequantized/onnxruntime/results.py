@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits, after
-from graphs.quantizers import DQ, Pair, Q, pairs
+from graphs.reading.quantizers import DQ, Pair, Q, pairs
+from graphs.writing.edits import GraphEdits, after
 from optimizer.prequantized.edges import listed
 from optimizer.prequantized.fusable import is_integer_conv
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.onnxruntime.integer_products import largest_weight_code
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.number_types import MIDDLE
-from graphs.quantizers import EIGHT_BITS, Weight, weights
+from graphs.reading.number_types import MIDDLE
+from graphs.reading.quantizers import EIGHT_BITS, Weight, weights
+from graphs.writing.edits import GraphEdits, drop_if_unread
 
 
 def signed_weights(model: ir.Model) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits
-from graphs.number_types import CODE_MAX, MIDDLE
-from graphs.quantizers import Pair, pairs
+from graphs.reading.number_types import CODE_MAX, MIDDLE
+from graphs.reading.quantizers import Pair, pairs
+from graphs.writing.edits import GraphEdits
 from optimizer.prequantized.edges import set_codes
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits
-from graphs.operators import is_standard
-from graphs.quantizers import DQ, EIGHT_BITS, Q, parameters
+from graphs.reading.operators import is_standard
+from graphs.reading.quantizers import DQ, EIGHT_BITS, Q, parameters
+from graphs.writing.edits import GraphEdits
 
 _FLOAT = ir.DataType.FLOAT
 

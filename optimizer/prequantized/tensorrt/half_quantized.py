@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
-from graphs.quantizers import Weight, weights
-from graphs.weighted import is_weighted
+from graphs.reading.quantizers import Weight, weights
+from graphs.reading.weighted import is_weighted
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 from optimizer.prequantized.edges import listed
 from optimizer.prequantized.fusable import is_integer_product
 from optimizer.quantization.rules.commuting import moves_values

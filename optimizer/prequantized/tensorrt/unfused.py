@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.edits import GraphEdits
+from graphs.writing.edits import GraphEdits
 from optimizer.prequantized.edges import bypass_pair, listed, removable
 from optimizer.prequantized.fusable import Fusable
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import along
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.number_types import CODE_MAX
-from graphs.quantizers import Pair, Weight, pairs, weights
-from graphs.weighted import is_weighted, output_axis
+from graphs.reading.constants import along
+from graphs.reading.number_types import CODE_MAX
+from graphs.reading.quantizers import Pair, Weight, pairs, weights
+from graphs.reading.weighted import is_weighted, output_axis
+from graphs.writing.edits import GraphEdits, drop_if_unread
 from optimizer.prequantized.edges import (
     bypass_pair,
     clipped,

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from graphs.edits import GraphEdits, after, values_by_name
+from graphs.writing.edits import GraphEdits, after, values_by_name
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype
 from optimizer.quantization.choosing.candidates import Candidate

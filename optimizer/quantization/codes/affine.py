@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphs.number_types import Floats, NumberType
+from graphs.reading.number_types import Floats, NumberType
 
 Quantizer: TypeAlias = Callable[[Floats], Floats]
 """Sends values through the quantizer of an activation and back."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import E4M3, Codes, Floats
+from graphs.reading.number_types import E4M3, Codes, Floats
 from optimizer.quantization.codes.scheme import Scales, WeightScheme
 from optimizer.quantization.codes.weights import fp16_representable
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from calibration.table import TensorRange
 from engines.onnxruntime.integer_products import largest_weight_code
-from graphs.constants import constant_tensor
-from graphs.number_types import E2M1, E4M3, INT4, INT8, Floats, NumberType
+from graphs.reading.constants import constant_tensor
+from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, Floats, NumberType
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.affine import FRACTIONS, Affine, best
 from optimizer.quantization.codes.weights import anchored, fp16_representable

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import along
-from graphs.lazy_tensors import lazily
-from graphs.number_types import INT8, SMALLEST_SCALE, Codes, Floats, NumberType
+from graphs.reading.constants import along
+from graphs.reading.number_types import INT8, SMALLEST_SCALE, Codes, Floats, NumberType
+from graphs.writing.lazy_tensors import lazily
 
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""

@@ -9,10 +9,10 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, after, dtype_of
-from graphs.number_types import Floats
-from graphs.weighted import WEIGHTED, WeightedOp
+from graphs.reading.constants import constant_tensor
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WEIGHTED, WeightedOp
+from graphs.writing.edits import GraphEdits, after, dtype_of
 from optimizer.quantization.channels import (
     add_to_bias,
     can_add_bias,

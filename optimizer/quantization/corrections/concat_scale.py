@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.edits import GraphEdits, dtype_of
-from graphs.weighted import WEIGHTED, WeightedOp
+from graphs.reading.weighted import WEIGHTED, WeightedOp
+from graphs.writing.edits import GraphEdits, dtype_of
 from optimizer.quantization.channels import (
     can_scale_outputs,
     scale_inputs,

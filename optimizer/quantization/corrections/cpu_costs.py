@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from graphs.weighted import WeightedOp, group
+from graphs.reading.weighted import WeightedOp, group
 from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
 

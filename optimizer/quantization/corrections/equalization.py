@@ -26,9 +26,9 @@ import onnx_ir as ir
 
 from engines.engine import Feed
 from engines.parallel import in_parallel
-from graphs.edits import GraphEdits, values_by_name
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
+from graphs.writing.edits import GraphEdits, values_by_name
 from optimizer.quantization.channels import (
     can_add_bias,
     contraction_inputs,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from graphs.number_types import INT8, Codes, Floats, NumberType
+from graphs.reading.number_types import INT8, Codes, Floats, NumberType
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Means
 from optimizer.reconstruction.solver import solve

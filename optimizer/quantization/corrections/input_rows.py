@@ -11,8 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from engines.engine import Array, Feed
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp, group
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp, group
 from optimizer.quantization.observing.capture import observe
 from optimizer.quantization.observing.chunks import in_chunks
 from optimizer.quantization.observing.patches import geometry, sample_rows

@@ -16,9 +16,9 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.parallel import in_parallel
-from graphs.edits import values_by_name
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
+from graphs.writing.edits import values_by_name
 from optimizer.quantization.codes.scheme import ActivationScheme
 from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.input_rows import InputRows, Rows, solvable

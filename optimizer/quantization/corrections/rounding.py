@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from engines.engine import Feed
 from engines.parallel import in_parallel
-from graphs.edits import GraphEdits
-from graphs.number_types import Floats, NumberType
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats, NumberType
+from graphs.reading.weighted import WeightedOp
+from graphs.writing.edits import GraphEdits
 from optimizer.attempt import attempt
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.codes.affine import Quantizer

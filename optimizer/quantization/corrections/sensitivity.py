@@ -17,10 +17,10 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import Run, running_many
-from graphs.edits import values_by_name
-from graphs.segments import tail
-from graphs.shapes import nominal_bytes
-from graphs.taps import exposed
+from graphs.cutting.segments import tail
+from graphs.cutting.taps import exposed
+from graphs.reading.shapes import nominal_bytes
+from graphs.writing.edits import values_by_name
 from optimizer.quantization.codes.weights import QuantizedWeight, ScaleSearch, WeightScales
 from optimizer.quantization.corrections.switches import with_switches
 from optimizer.quantization.judging.noise import Powers, decibels, noise_of, powers

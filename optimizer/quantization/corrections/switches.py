@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.edits import GraphEdits, dtype_of, values_by_name
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
+from graphs.writing.edits import GraphEdits, dtype_of, values_by_name
 from optimizer.quantization.codes.scheme import FP8, ActivationScheme, Parameters
 from optimizer.quantization.codes.weights import QuantizedWeight, ScaleSearch, as_float32, quantize
 from optimizer.quantization.insertion.block_weights import quantized_in_blocks, rounded_in_blocks, weight_values

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphs.number_types import CODE_MAX, Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import CODE_MAX, Floats
+from graphs.reading.weighted import WeightedOp
 from optimizer.quantization.channels import contraction
 from optimizer.quantization.codes.affine import Affine
 from optimizer.quantization.codes.scheme import TENSORRT

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphs.number_types import CODE_MAX, Floats
+from graphs.reading.number_types import CODE_MAX, Floats
 from optimizer.quantization.codes.affine import FRACTIONS
 from optimizer.quantization.observing.capture import Channels
 

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from graphs.constants import constant_tensor, input_at
-from graphs.edits import GraphEdits, drop_if_unread
+from graphs.reading.constants import constant_tensor, input_at
+from graphs.writing.edits import GraphEdits, drop_if_unread
 from optimizer.quantization.codes.weights import as_float32
 
 _REWRITTEN = frozenset({"Conv", "ConvTranspose", "Gemm"})

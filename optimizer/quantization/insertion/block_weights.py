@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, drop_if_unread, dtype_of
-from graphs.number_types import E4M3, Floats
+from graphs.reading.constants import constant_tensor
+from graphs.reading.number_types import E4M3, Floats
+from graphs.writing.edits import GraphEdits, drop_if_unread, dtype_of
 from optimizer.quantization.codes.blocks import codes_of, exponents_of, level_of, search_scales, values_of
 from optimizer.quantization.codes.scheme import ActivationScheme, Scales
 from optimizer.quantization.codes.weights import QuantizedWeight, as_float32, per_channel

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import input_at
-from graphs.edits import GraphEdits, drop_if_unread
-from graphs.lazy_tensors import lazily
-from graphs.number_types import MIDDLE
+from graphs.reading.constants import input_at
+from graphs.reading.number_types import MIDDLE
+from graphs.writing.edits import GraphEdits, drop_if_unread
+from graphs.writing.lazy_tensors import lazily
 
 
 def write_integer_convolution(edits: GraphEdits, node: ir.Node) -> None:

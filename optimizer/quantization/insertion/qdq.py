@@ -13,10 +13,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable
-from graphs.constants import constant_tensor
-from graphs.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from graphs.errors import BadInput
-from graphs.number_types import INT8, Floats, NumberType
+from graphs.reading.constants import constant_tensor
+from graphs.reading.number_types import INT8, Floats, NumberType
+from graphs.writing.edits import GraphEdits, after, drop_if_unread, dtype_of, values_by_name
 from optimizer.quantization.channels import bias_add
 from optimizer.quantization.codes.scheme import Parameters
 from optimizer.quantization.codes.weights import (

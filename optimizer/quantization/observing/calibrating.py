@@ -19,7 +19,7 @@ from calibration.summary import Observation
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.parallel import lending_cores
-from graphs.number_types import Floats
+from graphs.reading.number_types import Floats
 from optimizer.quantization.codes.scheme import ActivationScheme
 from optimizer.quantization.observing.capture import Reach
 

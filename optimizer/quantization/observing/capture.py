@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import running_many
-from graphs.edits import values_by_name
-from graphs.number_types import Floats
-from graphs.shapes import nominal_bytes
-from graphs.taps import exposed
+from graphs.cutting.taps import exposed
+from graphs.reading.number_types import Floats
+from graphs.reading.shapes import nominal_bytes
+from graphs.writing.edits import values_by_name
 from optimizer.quantization.observing.chunks import in_chunks
 
 CHUNK_BYTES = 192 << 20

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
-from graphs.edits import values_by_name
+from graphs.writing.edits import values_by_name
 from optimizer.quantization.observing.capture import Reach
 from optimizer.quantization.rules.commuting import origin
 

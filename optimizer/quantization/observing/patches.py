@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Array
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp, group
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp, group
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from engines.targets.formats import refusal
 from engines.targets.target import Target
-from graphs.weighted import is_weighted
+from graphs.reading.weighted import is_weighted
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import SCHEMES
 from optimizer.quantization.rules.catalogue import Rule

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.edits import values_by_name
+from graphs.writing.edits import values_by_name
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.codes.affine import Affine
 from optimizer.quantization.codes.scheme import ActivationScheme, Scheme, WeightScheme

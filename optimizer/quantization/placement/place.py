@@ -12,7 +12,7 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.weighted import WeightedOp, is_weighted
+from graphs.reading.weighted import WeightedOp, is_weighted
 from optimizer.passes.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme, Scheme, WeightScheme

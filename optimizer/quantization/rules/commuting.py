@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from graphs.operators import MOVING, is_standard
+from graphs.reading.operators import MOVING, is_standard
 
 COMMUTING = MOVING | {"Concat"}
 AVERAGING = frozenset({"AveragePool", "GlobalAveragePool"})

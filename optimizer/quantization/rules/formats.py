@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphs.weighted import WeightedOp
+from graphs.reading.weighted import WeightedOp
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.rules.catalogue import Rule
 

@@ -7,7 +7,7 @@ import math
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.constants import constant_tensor
+from graphs.reading.constants import constant_tensor
 from optimizer.quantization.rules.catalogue import Rule
 from optimizer.quantization.rules.commuting import concat_branches, origin
 

@@ -6,8 +6,8 @@ import math
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor, input_at
-from graphs.weighted import WeightedOp, group, output_axis
+from graphs.reading.constants import constant_tensor, input_at
+from graphs.reading.weighted import WeightedOp, group, output_axis
 from optimizer.quantization.rules.catalogue import Rule
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Array, Feed
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
 from optimizer.quantization.observing.capture import observe
 from optimizer.quantization.observing.chunks import in_chunks
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from graphs.weighted import WeightedOp
+from graphs.reading.weighted import WeightedOp
 from optimizer.attempt import attempt
 from optimizer.corrections import Correction
 from optimizer.quantization.choosing.candidates import JUDGED_MACS, Candidate

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphs.number_types import Codes, Floats
-from graphs.weighted import WeightedOp, reduction_axis
+from graphs.reading.number_types import Codes, Floats
+from graphs.reading.weighted import WeightedOp, reduction_axis
 from optimizer.quantization.codes.blocks import codes_of, expanded, plain_scales, search_scales, values_of
 from optimizer.quantization.codes.scheme import WeightScheme
 from optimizer.quantization.codes.weights import QuantizedWeight

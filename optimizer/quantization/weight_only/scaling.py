@@ -15,9 +15,9 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
-from graphs.edits import GraphEdits, values_by_name
-from graphs.number_types import Floats
-from graphs.weighted import WeightedOp
+from graphs.reading.number_types import Floats
+from graphs.reading.weighted import WeightedOp
+from graphs.writing.edits import GraphEdits, values_by_name
 from optimizer.quantization.codes.blocks import codes_of, search_scales, values_of
 from optimizer.quantization.codes.scheme import WeightScheme
 from optimizer.quantization.codes.weights import as_float32

@@ -12,11 +12,11 @@ import onnx_ir as ir
 
 from calibration.batch_probe import PEEKED_ROWS, ROUNDING, probe_batching
 from calibration.source import OpenedSource
-from engines.batching import Batching, assumed
 from engines.engine import TensorSpec
 from engines.errors import EngineError
+from engines.feeds.batching import Batching, assumed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 
 _ROUNDING_OF_DYNAMIC_SCALES = 0.05
 """Where activations are quantized while the model runs, their scale is the batch's: 13 dB of noise are no sign that

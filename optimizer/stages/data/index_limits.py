@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from graphs.mapped_weights import read_graph
+from graphs.storage.mapped_weights import read_graph
 
 _KEEPING = {"Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Transpose", "Expand", "Tile"}
 """Operators that hand every element of their first input on as it is."""

@@ -13,8 +13,8 @@ from calibration.sources.batch_norms import match_batch_norms
 from calibration.sources.kept import KeptSource
 from calibration.sources.open import open_source
 from calibration.sources.synthetic import SyntheticSource
-from engines.batching import Batching
 from engines.engine import TensorSpec
+from engines.feeds.batching import Batching
 from engines.profile import ShapeRange
 from graphs.errors import BadInput
 from optimizer.importing import ImportedModel

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from graphs.operators import MOVING
+from graphs.reading.operators import MOVING
 
 _READERS = {
     ("", "IsNaN"),

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Event
 
 from calibration.source import SampleSource
-from engines.batching import Batching
 from engines.build import Builder, BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
+from engines.feeds.batching import Batching
 from engines.layers import SparseTactics
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile

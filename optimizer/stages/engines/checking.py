@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.accuracy.compare import Accuracy
 from benchmarks.accuracy.first_difference import FirstDifference
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.errors import BuildError, EngineError
 from optimizer.stages.forms.accuracy_check import ALIKE_DB, AccuracyCheck, AccuracyChecker
 

@@ -20,15 +20,15 @@ import onnx_ir.passes.common as common
 
 from benchmarks.accuracy.compare import SQNR_CAP_DB, Accuracy, OutputNoise, compare
 from benchmarks.accuracy.first_difference import FirstDifference
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.build import build_engine
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import BuildError, BuildFailure, EngineError
 from engines.targets.target import Target
-from graphs.bisection import WIDTH, spread
-from graphs.saving import save_model
-from graphs.stretches import Stretch, stretch
-from graphs.taps import cut_at
+from graphs.cutting.bisection import WIDTH, spread
+from graphs.cutting.stretches import Stretch, stretch
+from graphs.cutting.taps import cut_at
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.events import Events
 from optimizer.precision import PrecisionPlan
@@ -39,8 +39,8 @@ from optimizer.stages.forms.lowering import readable
 
 SEARCH_S = 300.0
 """Seconds after which no further engine is built; a build under way ends then, an engine that hangs by limits of its
-own (``engines.child_engine``). Chosen: a plan is built in 1 to 60 s (the measured builds of docs/engines.md), and few
-engines need more than four of them.
+own (``engines.apart.child_engine``). Chosen: a plan is built in 1 to 60 s (the measured builds of docs/engines.md), and
+few engines need more than four of them.
 """
 ROUNDS = 10
 """Engines built at most. Chosen: 1,000 nodes in a row take four, and each stretch that turns out harmless one more."""

@@ -9,7 +9,7 @@ from engines.manifest import MANIFEST_NAME
 from engines.targets.gpus_here import detect_gpus, used_gpu
 from graphs.digests import sha256_file
 from graphs.files import to_json
-from graphs.model_files import model_digest
+from graphs.storage.model_files import model_digest
 from optimizer.machine import cpu_name
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job

@@ -12,7 +12,7 @@ from pathlib import Path
 from calibration.table import CalibrationTable
 from engines.targets.target import CPU
 from graphs.files import write_json
-from graphs.model_files import external_files, place_model
+from graphs.storage.model_files import external_files, place_model
 from optimizer.bundle import CHOICES, MODEL, PLAN, TABLE
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.choices import Choices

@@ -17,13 +17,13 @@ from benchmarks.accuracy.swapping import Answers, Scored, doubt, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
 from benchmarks.score import Evaluate
 from calibration.source import SampleSource, batches
-from engines.batching import Batching
 from engines.engine import Engine, EngineBase, Feed
 from engines.errors import EngineError
+from engines.feeds.batching import Batching
 from engines.onnxruntime.divided import DividedEngine
 from engines.onnxruntime.engine import OnnxRuntimeEngine, is_large
 from graphs.errors import in_a_line
-from graphs.model_files import model_bytes
+from graphs.storage.model_files import model_bytes
 from optimizer.simulation.run import simulated
 from optimizer.stages.forms.recorded import KEPT_BYTES, RecordedEngine
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
-from graphs.quantizers import pairs
+from graphs.reading.quantizers import pairs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.described import plan_of, table_of
 from optimizer.prequantized.repair_check import RepairCheck

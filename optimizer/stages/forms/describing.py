@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from graphs.macs import int8_share
+from graphs.reading.macs import int8_share
 from optimizer.bundle import MODEL
 from optimizer.events import Detail, Events
 from optimizer.quantization.prepared import Prepared

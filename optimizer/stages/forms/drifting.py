@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from benchmarks.batching import sample_count
 from calibration.source import SampleSource, batches
-from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
-from graphs.shapes import activation_bytes
+from graphs.reading.shapes import activation_bytes
+from graphs.storage.saving import SINGLE_FILE_BYTES, weight_bytes
 from optimizer.attempt import attempt, omitted
 from optimizer.precision import ErrorOrigin, PrecisionPlan
 from optimizer.simulation.drift import Drift, measure_drift

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from calibration.source import batches
 from engines.engine import Feed
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.prequantized.floats import WithoutQuantization
 from optimizer.quantization.observing.calibrating import Known

@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from graphs.files import link_or_copy
-from graphs.model_files import external_files
-from graphs.saving import save_model
+from graphs.storage.model_files import external_files
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.stages.forms.typed_forms import TypedForm
 

@@ -23,7 +23,7 @@ from engines.targets.gpus_here import native_target
 from engines.tensorrt.capabilities import Capabilities
 from engines.tensorrt.library import choose_library, load_library
 from graphs.errors import in_a_line
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.equivalence import compare_graphs
 from optimizer.events import Events

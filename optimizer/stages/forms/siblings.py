@@ -12,8 +12,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from graphs.macs import int8_share
-from graphs.saving import save_model
+from graphs.reading.macs import int8_share
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.precision import PrecisionPlan
 from optimizer.settings import Precision

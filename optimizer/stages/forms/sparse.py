@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from graphs.macs import count_macs, total_macs
-from graphs.model_files import model_digest
-from graphs.saving import save_model
+from graphs.reading.macs import count_macs, total_macs
+from graphs.storage.model_files import model_digest
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.corrections import Correction
 from optimizer.events import Detail, Events, Progress

@@ -7,8 +7,8 @@ from threading import Event
 
 import onnx_ir as ir
 
-from graphs.block_quantizers import has_block_quantizers
-from graphs.lint import lint
+from graphs.tensorrt.block_quantizers import has_block_quantizers
+from graphs.tensorrt.lint import lint
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.settings import Precision

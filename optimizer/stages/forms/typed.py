@@ -22,8 +22,8 @@ from calibration.sources.open import from_files
 from engines.parallel import side_by_side
 from graphs.digests import digest_of
 from graphs.files import to_json
-from graphs.saving import SINGLE_FILE_BYTES, weight_bytes
-from graphs.stored import keeping_weights
+from graphs.storage.saving import SINGLE_FILE_BYTES, weight_bytes
+from graphs.storage.stored import keeping_weights
 from optimizer.events import Events
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import Scheme

@@ -13,7 +13,7 @@ from benchmarks.roofline.prediction import Prediction, predict
 from engines.engine import TensorSpec, batchable
 from engines.profile import Shape
 from engines.targets.target import Target
-from graphs.two_four import two_four_products
+from graphs.reading.two_four import two_four_products
 from optimizer.attempt import attempt
 
 

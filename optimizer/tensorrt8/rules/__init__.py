@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphs.tensorrt8.operators import REDUCTIONS
+from graphs.tensorrt.tensorrt8.operators import REDUCTIONS
 from optimizer.tensorrt8.rewriting import Rule
 from optimizer.tensorrt8.rules import activations, equations, moved, normalizing, products, shaping
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array
+from graphs.reading.constants import constant_array
 from optimizer.tensorrt8.rewriting import Spot
 
 _FLOAT, _BOOL, _INT32 = ir.DataType.FLOAT, ir.DataType.BOOL, ir.DataType.INT32

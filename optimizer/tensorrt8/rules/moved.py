@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import constant_array
+from graphs.reading.constants import constant_array
 from optimizer.tensorrt8.rewriting import Spot
 
 _KEEPS = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"})

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.constants import constant_tensor
-from graphs.shapes import static_shape
+from graphs.reading.constants import constant_tensor
+from graphs.reading.shapes import static_shape
 from optimizer.tensorrt8.rewriting import Spot
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from graphs.constants import constant_array
-from graphs.shapes import static_shape
+from graphs.reading.constants import constant_array
+from graphs.reading.shapes import static_shape
 from optimizer.tensorrt8.rewriting import Spot
 
 _INT64 = ir.DataType.INT64

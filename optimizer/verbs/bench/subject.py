@@ -12,8 +12,8 @@ from calibration.table import FROM_SOURCE
 from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from graphs.errors import BadInput
-from graphs.mapped_weights import read_graph
-from graphs.model_files import model_bytes, model_digest
+from graphs.storage.mapped_weights import read_graph
+from graphs.storage.model_files import model_bytes, model_digest
 from optimizer.bundle import MANIFEST, MODEL, Bundle
 from optimizer.importing.load import count_parameters
 from optimizer.precision import Dtype

@@ -13,9 +13,9 @@ from engines.profile import ShapeProfile
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_json
-from graphs.mapped_weights import read_graph
-from graphs.saving import save_model
 from graphs.staging import refuse_foreign, staged
+from graphs.storage.mapped_weights import read_graph
+from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL, PLAN, Bundle
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.tensorrt8.lowering import lower_for_tensorrt8

@@ -19,7 +19,7 @@ from engines.profile import Shape
 from engines.targets.boards import GpuRates
 from engines.targets.target import TARGETS, Backend
 from graphs.errors import BadInput
-from graphs.mapped_weights import read_graph
+from graphs.storage.mapped_weights import read_graph
 from optimizer.attempt import attempt
 from optimizer.bundle import MODEL, REPORT, Bundle
 from optimizer.precision import ErrorOrigin, NodePrecision, PrecisionPlan

@@ -15,7 +15,7 @@ from benchmarks.roofline.predict import LayerTime, layer_times
 from benchmarks.roofline.prediction import Prediction, calibration, predict
 from engines.profile import Shape
 from engines.targets.boards import GpuRates
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.passes.clean import clean
 from optimizer.settings import Precision
 from optimizer.typed.graph import type_by_structure

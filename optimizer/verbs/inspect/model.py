@@ -18,8 +18,8 @@ from engines.engine import TensorSpec, batchable, told
 from engines.targets.boards import GpuRates
 from engines.targets.target import rates_of
 from graphs.errors import BadInput
-from graphs.macs import count_macs, int8_mac_share, total_macs
-from graphs.operators import is_standard
+from graphs.reading.macs import count_macs, int8_mac_share, total_macs
+from graphs.reading.operators import is_standard
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.importing.survey import Survey

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from graphs.two_four import two_four_products, weight_of
+from graphs.reading.two_four import two_four_products, weight_of
 from optimizer.sparsity.eligible import GAINING_CHANNELS, SparseWeight, survey
 from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.sparsity.record import DENSE

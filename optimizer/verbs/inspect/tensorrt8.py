@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from graphs.tensorrt8.lint import lint_tensorrt8
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
 from optimizer.passes.clean import clean
 from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
 

@@ -34,7 +34,7 @@ class Enginewright:
             importlib.import_module(module)
 
     def quantize(self, request: Request) -> None:
-        from graphs.saving import save_model
+        from graphs.storage.saving import save_model
         from optimizer.importing import import_model
         from optimizer.passes.clean import clean
         from optimizer.quantization.observing.calibrating import Calibrator
@@ -52,7 +52,7 @@ class Enginewright:
 
     def settings(self, model: ir.Model, feed: Feed, configuration: str) -> QuantizeSettings:
         """``feed`` tells the shapes that MACs are counted at."""
-        from graphs.macs import count_macs
+        from graphs.reading.macs import count_macs
         from optimizer.quantization.codes.scheme import TENSORRT, for_this_cpu
         from optimizer.quantization.settings import QuantizeSettings
 

@@ -14,7 +14,7 @@ from benchmarks.score import Score
 from engines.errors import EngineError
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 
 RELU = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 2] x) => (float[n, 2] y) { y = Relu(x) }'
 

@@ -14,8 +14,8 @@ import pytest
 from deployment.serving.limits import Limits
 from deployment.serving.server import Endpoint, Server
 from deployment.serving.version import ServingOptions
-from engines.batching import Batching
 from engines.build import BuildRequest, build_engine
+from engines.feeds.batching import Batching
 from engines.profile import ShapeProfile
 from engines.targets.target import CPU
 

@@ -14,7 +14,7 @@ import tritonclient.grpc
 import tritonclient.http
 
 from deployment.serving.version import ServingOptions
-from engines.batching import Batching
+from engines.feeds.batching import Batching
 from engines.kserve import KserveEngine
 from engines.open import open_engine
 from tests.deployment.serving.conftest import HEAD, Running, serving, times, write_bundle

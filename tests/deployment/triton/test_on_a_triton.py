@@ -34,7 +34,7 @@ from engines.manifest import EngineManifest
 from engines.open import open_engine
 from engines.profile import ShapeProfile, ShapeRange
 from graphs.errors import BadInput
-from graphs.model_files import files_digest
+from graphs.storage.model_files import files_digest
 from optimizer.verbs.deploy.triton.checking import CheckRequest
 from optimizer.verbs.deploy.triton.deploy import deploy_triton
 from optimizer.verbs.deploy.triton.text import triton_lines

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import BuildFailure
-from engines.lifetime import kernel_kills
+from engines.processes.lifetime import kernel_kills
 from engines.tensorrt.builder.exits import RAW_LOG_NAME, Ending, ending_error, last_node, read_tail
 
 LOG = (

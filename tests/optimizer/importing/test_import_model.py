@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphs.errors import BadInput
-from graphs.saving import save_model
-from graphs.stored import stored
+from graphs.storage.saving import save_model
+from graphs.storage.stored import stored
 from optimizer.importing import import_model
 
 

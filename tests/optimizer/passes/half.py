@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from graphs.lint import Rule, lint
-from graphs.node_names import name_nodes
+from graphs.tensorrt.lint import Rule, lint
+from graphs.writing.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 
 FLOAT, HALF, BRAIN = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16

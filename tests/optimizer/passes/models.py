@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from tests.drawing import seeded
 

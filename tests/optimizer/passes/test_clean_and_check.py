@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 import optimizer.passes.clean as cleaning
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.attempt import STRICT
 from optimizer.equivalence import Answers
 from optimizer.passes.base import GraphPass, PassResult

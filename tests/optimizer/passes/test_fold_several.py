@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.equivalence import compare_graphs
 from optimizer.passes.fold_constants import FoldConstants
 

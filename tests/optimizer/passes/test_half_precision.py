@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs.lint import lint
+from graphs.tensorrt.lint import lint
 from optimizer.passes.half_precision import HalfPrecision
 from tests.optimizer.passes.half import BRAIN, FLOAT, HALF, casts, check, parse, run, type_of
 

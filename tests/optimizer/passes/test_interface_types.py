@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs.shapes import infer_shapes
+from graphs.reading.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
 from optimizer.passes.interface_types import InterfaceTypes
 from optimizer.passes.minimal_casts import MinimalCasts

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from graphs.lint import Rule, lint
+from graphs.tensorrt.lint import Rule, lint
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.scale_products import ScaleProducts

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from graphs.shapes import infer_shapes
+from graphs.reading.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
 from optimizer.prequantized.onnxruntime import signed_weights as signed
 from optimizer.prequantized.onnxruntime.results import quantized_before_pools, quantized_sums

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs.lint import lint
-from graphs.quantizers import pairs
-from graphs.shapes import infer_shapes
+from graphs.reading.quantizers import pairs
+from graphs.reading.shapes import infer_shapes
+from graphs.tensorrt.lint import lint
 from optimizer.equivalence import Equivalence, compare_graphs
 from optimizer.prequantized.tensorrt.borders import numbers_at_borders
 from optimizer.prequantized.tensorrt.half_quantized import float_constants, float_weights

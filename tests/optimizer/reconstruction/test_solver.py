@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs.number_types import INT8
-from graphs.two_four import is_two_four
+from graphs.reading.number_types import INT8
+from graphs.reading.two_four import is_two_four
 from optimizer.reconstruction.grid import Grid
 from optimizer.reconstruction.moments import Moments, MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped

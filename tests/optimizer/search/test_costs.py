@@ -10,7 +10,7 @@ import pytest
 
 import optimizer.search.costs as costs
 from engines.targets.target import resolve_targets
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.demo.fashion import MODEL
 from optimizer.importing import import_model
 from optimizer.search.costs import cpu_costs, gpu_costs

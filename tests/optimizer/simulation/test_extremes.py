@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes, observe_extremes
 

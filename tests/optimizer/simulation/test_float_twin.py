@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from benchmarks.accuracy.compare import sqnr_db
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.passes.half_precision import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.float_twin import float_twin

@@ -11,8 +11,8 @@ import pytest
 
 from engines.targets.target import resolve_targets
 from graphs.errors import BadInput
-from graphs.saving import save_model
-from graphs.two_four import is_two_four, two_four_products, weight_of
+from graphs.reading.two_four import is_two_four, two_four_products, weight_of
+from graphs.storage.saving import save_model
 from optimizer.equivalence import Answers
 from optimizer.quantization.judging.judge import Judge
 from optimizer.settings import Sparsity

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from graphs.node_names import name_nodes
-from graphs.two_four import is_two_four
+from graphs.reading.two_four import is_two_four
+from graphs.writing.node_names import name_nodes
 from optimizer.sparsity.magnitude import PruneTwoFour
 from optimizer.sparsity.pattern import prune_two_four
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engines.batching import Batching
+from engines.feeds.batching import Batching
 from engines.profile import ShapeProfile
 from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.settings import Precision, Settings, Sparsity

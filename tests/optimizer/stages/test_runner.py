@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.cache.stages import StageCache
 from engines.parallel import side_by_side
-from engines.stage_cache import StageCache
 from optimizer.bundle import Workspace
 from optimizer.events import Event, Events, Note, StageResumed
 from optimizer.stages.runner import Stage, StageRunner
@@ -229,7 +229,7 @@ def test_a_job_that_was_killed_keeps_nobody_waiting(
 def test_the_wait_has_an_end(
     place: Callable[[str], Place], elsewhere: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.stage_cache.LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr("engines.cache.stages.LONGEST_WAIT_S", 0.0)
     job = place("out")
     job.run(STAGE)
     assert job.ran == 1 and elsewhere.poll() is None

@@ -11,10 +11,10 @@ import onnx
 import onnx_ir as ir
 
 from engines.onnxruntime.graph import running
-from graphs.lint import Rule
-from graphs.node_names import name_nodes
-from graphs.shapes import infer_shapes
-from graphs.tensorrt8.lint import lint_tensorrt8
+from graphs.reading.shapes import infer_shapes
+from graphs.tensorrt.lint import Rule
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
+from graphs.writing.node_names import name_nodes
 from optimizer.tensorrt8.lowering import Lowered, lowered_as_far_as_possible
 
 

@@ -8,9 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from engines.errors import BuildError, BuildFailure
-from graphs.constants import constant_array
-from graphs.lint import Rule
-from graphs.tensorrt8.lint import lint_tensorrt8
+from graphs.reading.constants import constant_array
+from graphs.tensorrt.lint import Rule
+from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
 from optimizer.precision import Dtype
 from optimizer.simulation.float_twin import float_twin
 from optimizer.tensorrt8.half_again import half_again

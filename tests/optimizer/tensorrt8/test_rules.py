@@ -7,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs.constants import constant_array
-from graphs.lint import Rule
+from graphs.reading.constants import constant_array
+from graphs.tensorrt.lint import Rule
 from optimizer.precision import Dtype
 from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
 from tests.optimizer.tensorrt8.lowering import lowered, model_of, node_of, normal, operators, refusals, same

@@ -15,8 +15,8 @@ from engines.onnxruntime.graph import simulated_outputs
 from engines.profile import ShapeProfile, ShapeRange
 from engines.targets.target import TARGETS
 from engines.tensorrt.library import installed
-from graphs.lint import lint
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
+from graphs.tensorrt.lint import lint
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
 from optimizer.settings import Precision

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from engines.onnxruntime.graph import simulated_outputs
-from graphs.node_names import name_nodes
+from graphs.writing.node_names import name_nodes
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.extremes import Extremes, observe_extremes
 from optimizer.simulation.run import simulated

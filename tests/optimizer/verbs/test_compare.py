@@ -11,7 +11,7 @@ import pytest
 from graphs.errors import BadInput
 from optimizer import optimize
 from optimizer.cli.main import main
-from optimizer.cli.printing import console
+from optimizer.cli.output.printing import console
 from optimizer.verbs.compare import Comparison, compare_sides, render
 from optimizer.verbs.gates import gate, judge
 

@@ -140,7 +140,7 @@ def test_an_engine_that_does_not_open_on_its_own_gpu_fails(bundle: Path, monkeyp
         raise EngineError("TensorRT-RTX could not load the plan", where="engine.plan")
 
     monkeypatch.setattr("engines.open.used_gpu", lambda: A100)
-    monkeypatch.setattr("engines.apart.ChildEngine", refuse)
+    monkeypatch.setattr("engines.apart.opening.ChildEngine", refuse)
     ok, detail = check_of(bundle, "a100")
     assert not ok and "could not load the plan" in detail
 

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from graphs.macs import count_macs, int8_mac_share, total_macs
-from graphs.shapes import static_shape, with_shapes
+from graphs.reading.macs import count_macs, int8_mac_share, total_macs
+from graphs.reading.shapes import static_shape, with_shapes
 from studies.roofline.models.__main__ import MODELS, main
 from studies.roofline.models.bert import bert_large
 from studies.roofline.published import WORKLOADS

@@ -22,11 +22,11 @@ from deployment.triton.control import ServerControl
 from deployment.triton.models import ModelFolder
 from deployment.triton.options import PYTHON
 from deployment.triton.served import served_engine
-from engines.apart import open_apart
+from engines.apart.opening import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineElsewhere, EngineError
+from engines.feeds.portions import InPortions
 from engines.open import open_engine
-from engines.portions import InPortions
 from graphs.errors import in_a_line
 from optimizer.verbs.usual_inputs import random_inputs
 

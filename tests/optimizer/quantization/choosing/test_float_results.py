@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from calibration.table import CalibrationTable, TensorRange
-from graphs.macs import int8_mac_share
+from graphs.reading.macs import int8_mac_share
 from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.choosing.float_results import chosen_results

@@ -11,7 +11,7 @@ import pytest
 
 from calibration.table import CalibrationTable
 from engines.onnxruntime.graph import running, simulated_outputs
-from graphs.lint import Rule, lint
+from graphs.tensorrt.lint import Rule, lint
 from optimizer.quantization.codes.blocks import (
     blocked,
     codes_of,

@@ -11,7 +11,7 @@ from engines.onnxruntime.graph import simulated_outputs
 from engines.targets.formats import check_precision, refusal
 from engines.targets.target import TARGETS
 from graphs.errors import BadInput
-from graphs.lint import lint
+from graphs.tensorrt.lint import lint
 from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import FP8, INT8_WEIGHTS, ONNXRUNTIME, SCHEMES, TENSORRT

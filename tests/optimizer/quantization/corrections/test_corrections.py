@@ -9,8 +9,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from graphs.two_four import is_two_four
-from graphs.weighted import WeightedOp
+from graphs.reading.two_four import is_two_four
+from graphs.reading.weighted import WeightedOp
 from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.quantization.codes.weights import WeightScales, mse_scales, quantize
 from optimizer.quantization.corrections.concat_scale import EqualizeConcatBranches

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from calibration.table import CalibrationTable, TensorRange
-from graphs.segments import tail
+from graphs.cutting.segments import tail
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.corrections import sensitivity
 from optimizer.quantization.corrections.sensitivity import measure

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from engines.targets.target import resolve_targets
-from graphs.macs import count_macs
+from graphs.reading.macs import count_macs
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import FP8
 from optimizer.quantization.observing.calibrating import Calibrator

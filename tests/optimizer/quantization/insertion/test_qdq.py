@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from calibration.table import CalibrationTable, TensorRange
 from graphs.errors import BadInput
-from graphs.number_types import CODE_MAX
+from graphs.reading.number_types import CODE_MAX
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.codes.weights import anchored, fp16_representable, mse_scales, quantize
 from optimizer.quantization.insertion.qdq import insert

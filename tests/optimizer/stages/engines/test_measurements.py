@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 
 from benchmarks.samples.execute import output_problem
-from engines.batching import Batching
 from engines.build import BuildRequest, build_engine
 from engines.engine import TensorSpec
 from engines.errors import EngineError
+from engines.feeds.batching import Batching
 from engines.open import open_engine
 from engines.profile import ShapeProfile
 from engines.targets.target import CPU

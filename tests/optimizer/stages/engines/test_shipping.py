@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.accuracy.compare import Accuracy
 from calibration.table import CalibrationTable, TensorRange
-from graphs.saving import save_model
+from graphs.storage.saving import save_model
 from optimizer.bundle import Bundle, BundleManifest, Workspace
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.stages.engines.record import EngineRecord

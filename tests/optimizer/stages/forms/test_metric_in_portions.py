@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from engines.batching import Batching
 from engines.engine import Array, Feed, TensorSpec
+from engines.feeds.batching import Batching
 from engines.onnxruntime.divided import AT_ONCE
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.parallel import available_cores

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs.saving import save_model
-from graphs.two_four import two_four_products
+from graphs.reading.two_four import two_four_products
+from graphs.storage.saving import save_model
 from optimizer.events import Events
 from optimizer.sparsity.sparsify import How, sparsify
 from optimizer.stages.forms import sparse

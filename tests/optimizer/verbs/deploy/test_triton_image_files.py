@@ -11,7 +11,7 @@ from PIL import Image
 from calibration.sources.open import open_source
 from deployment.triton.ensemble import Around
 from deployment.triton.options import PYTHON, TritonOptions
-from engines.batching import Batching
+from engines.feeds.batching import Batching
 from engines.open import open_engine
 from graphs.errors import BadInput
 from optimizer.verbs.deploy.triton.deploy import deploy_triton

@@ -1,0 +1,1 @@
+"""What is kept between runs: plans, stages, how long builds took."""

@@ -1,0 +1,1 @@
+"""Feeds: checked, batched, cut in portions, in another's float types."""

@@ -1,0 +1,1 @@
+"""What a graph says: nodes, operators, constants, quantizers, shapes, costs."""

@@ -1,0 +1,142 @@
+"""Concrete shapes: what every tensor of a model measures once its inputs have fixed sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript.optimizer import fold_constants
+
+from graphs.reading.operators import is_standard
+
+_UNKNOWN_DIMENSION = 128
+"""What a dimension counts as where memory is estimated and it is not known; chosen."""
+_UNKNOWN_BYTES = 24 << 20
+"""And a tensor of which not even the rank is known; chosen."""
+
+
+def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
+    """A copy of ``model`` (weights shared) with input shapes fixed and every shape inferred from them.
+
+    ``shapes`` maps input names to sizes; a symbol seen there has the same size in inputs left out, any other dynamic
+    dimension becomes 1. Shape arithmetic (Shape, Gather, Concat, Range) is evaluated, so Reshape, Expand and Resize get
+    concrete shapes as well. Nodes that compute on data keep their names.
+    """
+    copy = model.clone()
+    symbols = _symbol_sizes(copy, shapes)
+    for value in copy.graph.inputs:
+        if value.shape is not None:
+            given = shapes.get(str(value.name))
+            sizes = given if given is not None else [_size(dim, symbols) for dim in value.shape]
+            value.shape = ir.Shape([int(size) for size in sizes])
+    for node in copy.graph.all_nodes():
+        for output in node.outputs:
+            output.shape = None
+    infer_shapes(copy)
+    for _ in range(2):  # what the first round makes constant tells the second the shapes behind it
+        if _settled(copy):
+            break
+        fold_constants(
+            copy,
+            onnx_shape_inference=True,
+            input_size_limit=1 << 14,
+            output_size_limit=1 << 16,
+            should_fold=fold_small_fills,
+        )
+        infer_shapes(copy)
+    return copy
+
+
+def _settled(model: ir.Model) -> bool:
+    """Whether every shape is known and nothing is left that computes one."""
+    nodes = list(model.graph.all_nodes())
+    if any(node.op_type in ("Shape", "Size") for node in nodes):
+        return False
+    return all(static_shape(value) is not None for node in nodes for value in node.outputs if value.name)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Infer types and shapes, in place; what is not known stays so."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _forget_containers(model)
+
+
+def _forget_containers(model: ir.Model) -> None:
+    """The pass notes the type of a sequence's elements as that of the sequence; no type is better than a wrong one."""
+    opset = model.opset_imports.get("", 1)
+    for graph in model.graphs():
+        for node in graph:
+            if is_standard(node) and "Sequence" in node.op_type and deals_in_containers(node.op_type, opset):
+                for value in node.outputs:
+                    if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
+                        value.type = value.shape = None
+
+
+_CONTAINERS = {"Optional", "OptionalGetElement", "OptionalHasElement"}
+
+
+@lru_cache(maxsize=1024)
+def deals_in_containers(op_type: str, opset: int) -> bool:
+    """Whether a standard operator takes or makes sequences or optionals by its nature (Identity and If only may)."""
+    try:
+        schema = onnx.defs.get_schema(op_type, opset)
+    except onnx.defs.SchemaError:
+        return False
+    of = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+    slots = [of.get(slot.type_str, [slot.type_str]) for slot in (*schema.inputs, *schema.outputs)]
+    return op_type in _CONTAINERS or any(all(kind.startswith("seq(") for kind in slot) for slot in slots if slot)
+
+
+def fold_small_fills(node: ir.Node) -> bool | None:
+    """A ``should_fold`` rule for onnxscript: ConstantOfShape, which its folder keeps, folds up to 1024 elements.
+
+    Exporters build the ``pads`` of Pad with it. Source: torch.onnx, symbolic_opset11 ``_prepare_onnx_paddings``.
+    """
+    if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
+        return None
+    shape = node.inputs[0].const_value
+    return True if shape is not None and math.prod(shape.numpy().tolist()) <= 1024 else None
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape of a value when every dimension is known."""
+    if value is None:
+        return None
+    shape = value.shape if value.shape is not None else getattr(value.const_value, "shape", None)
+    if shape is None or not all(isinstance(dim, int) for dim in shape):
+        return None
+    return tuple(dim for dim in shape if isinstance(dim, int))
+
+
+def _symbol_sizes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    symbols: dict[str, int] = {}
+    for value in model.graph.inputs:
+        for dim, size in zip(value.shape or (), shapes.get(str(value.name), ()), strict=False):
+            if isinstance(dim, ir.SymbolicDim) and dim.value is not None:
+                symbols[str(dim.value)] = int(size)
+    return symbols
+
+
+def _size(dim: int | ir.SymbolicDim, symbols: Mapping[str, int]) -> int:
+    return dim if isinstance(dim, int) else symbols.get(str(dim.value), 1)
+
+
+def activation_bytes(model: ir.Model) -> int:
+    """About what all activations of the main graph take together for one sample, none in another's place."""
+    return sum(nominal_bytes(value) for node in model.graph for value in node.outputs)
+
+
+def nominal_bytes(value: ir.Value) -> int:
+    """About what one sample's ``value`` takes, as float32: a first axis of unknown length counts one, others 128; one
+    without a shape 24 MiB.
+    """
+    if value.shape is None:
+        return _UNKNOWN_BYTES
+    known = [
+        d if isinstance(d, int) else (1 if axis == 0 else _UNKNOWN_DIMENSION) for axis, d in enumerate(value.shape)
+    ]
+    return 4 * math.prod(known)

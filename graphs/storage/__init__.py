@@ -1,0 +1,1 @@
+"""A model on disk: its files and the data beside it, read, written, and mapped."""

@@ -1,0 +1,1 @@
+"""What TensorRT takes of a graph, and what it leaves unfused."""

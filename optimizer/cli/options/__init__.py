@@ -1,0 +1,1 @@
+"""Options that several verbs share, those of one system each, and files of options."""

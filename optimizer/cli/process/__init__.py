@@ -1,0 +1,1 @@
+"""The command as a process: forked, unwound when ended, how a job ends."""
