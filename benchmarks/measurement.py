@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import numpy as np
 
@@ -11,6 +12,11 @@ OUTLIER_MADS = 8.0
 """Median absolute deviations above the median from which a timing is an outlier. Iglewicz and Hoaglin (1993) take 3.5 /
 0.6745 = 5.2 for normal data; timings have longer tails. Chosen.
 """
+
+
+def utc_now() -> str:
+    """The time, to a second, in ISO 8601: as reports give it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,18 @@
-"""The processor of this machine, as reports name it."""
+"""This machine: its processor as reports name it, and what tells it from others."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
+
+from engines.parallel import available_cores
+
+
+def this_machine() -> str:
+    """What a time measured here holds for: the processor, the cores that may be used, and the host's name, for a cache
+    may lie where several machines reach it.
+    """
+    return f"{cpu_name()}, {available_cores()} cores, {platform.node()}"
 
 
 def cpu_name() -> str:

@@ -189,7 +189,8 @@ class TargetSummary:
     ``quantized_costs`` says which nodes and conversions made the quantized form slow, where it was no faster than FP32.
     ``prediction`` is a roofline model's of a GPU, in place of a measurement or beside it. ``int8_native`` is the share
     of the nodes planned in int8 that the engine's layer table shows in int8, None where it shows none of them;
-    ``forms`` are those that a GPU's engine was chosen from, by precision.
+    ``forms`` are those that a GPU's engine was chosen from, by precision. ``timed_earlier`` is when an earlier run on
+    this machine took the times, in ISO 8601; empty where this run did.
     """
 
     backend: str
@@ -218,6 +219,7 @@ class TargetSummary:
     int8_native: float | None = None
     quantized_costs: QuantizedCosts | None = None
     forms: dict[str, FormSummary] = field(default_factory=dict)
+    timed_earlier: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def page_environment() -> Environment:
         budget=view.budget,
         searched=view.search,
         update_lines=view.update_lines,
+        timed_earlier=view.timed_earlier,
         percentage=view.percentage,
         layer_counts=view.layer_counts,
         target_accuracy=_target_accuracy,

@@ -96,6 +96,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield from _accuracy(report)
     if report.update is not None:
         yield from (("update", line) for line in view.update_lines(report.update, report.run_seconds))
+    yield from ((name, said) for name, target in report.targets.items() if (said := view.timed_earlier(target)))
     for target, scenarios in report.loadgen.items():
         for scenario, run in scenarios.items():
             yield "LoadGen", f"{target} {scenario}: {_loadgen(run)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from benchmarks.accuracy.compare import SQNR_CAP_DB
 from benchmarks.accuracy.task_metric import TaskAccuracy
@@ -31,6 +32,14 @@ def uncalibrated(report: Report) -> bool:
     """Whether ranges were needed and come from no data, nor from the model itself."""
     from_source = report.calibration.get("method") == FROM_SOURCE
     return not report.calibrated and not from_source and report.precision.requested in CALIBRATED_PRECISIONS
+
+
+def timed_earlier(target: TargetSummary) -> str:
+    """Where the times of an engine are an earlier run's; empty where this run took them."""
+    if not target.timed_earlier:
+        return ""
+    when = datetime.fromisoformat(target.timed_earlier).strftime("%Y-%m-%d %H:%M")
+    return f"timed at {when} UTC by an earlier run on this machine; --force times it again"
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from optimizer.stages.data.data_check import check_data
 from optimizer.stages.engines import keys as engine_keys
 from optimizer.stages.engines.baseline import BASELINE, baseline_here
 from optimizer.stages.engines.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
-from optimizer.stages.engines.cpu_engine import built_cpu, make_cpu_engine
+from optimizer.stages.engines.cpu_engine import LASTS_S, build_cpu_engine, complete, measure_cpu_engine
 from optimizer.stages.engines.loadgen import measure_scenarios
 from optimizer.stages.engines.native import NativeEngines
-from optimizer.stages.engines.record import EngineRecord, TargetEngine
+from optimizer.stages.engines.record import EngineRecord, TargetEngine, measuring
 from optimizer.stages.engines.runnable import runnable
 from optimizer.stages.engines.shipping import ship, shipped_on_cpu
 from optimizer.stages.forms.typed import FormMaker
@@ -176,16 +176,22 @@ def _predicted(
 def _for_cpu(
     job: Job, cleaned: Cleaned, forms: TypedForms, runner: StageRunner, bundle: Path, events: Events
 ) -> TargetEngine:
-    title, key, folder = (
+    timing = Stage(
+        measuring(CPU),
         "measure the CPU engine against FP32",
-        engine_keys.cpu_key(job, cleaned, forms),
-        bundle / "engines",
+        EngineRecord,
+        engine_keys.cpu_times_key(job, cleaned, forms),
+        shared=True,
+        lasts_s=LASTS_S,
+        worth_sharing=complete,
     )
-    stage = Stage("cpu", title, EngineRecord, key, leaves=(folder / CPU.name,))
-    record = runner.run(stage, lambda _: make_cpu_engine(job, cleaned, forms, bundle))
+    record = runner.run(timing, lambda _: measure_cpu_engine(job, cleaned, forms))
     for note in record.notes:
         events.warn("cpu", note)
-    return TargetEngine(built_cpu(bundle), record, shipped_on_cpu(forms, record), folder=folder / CPU.name)
+    folder, key = bundle / "engines" / CPU.name, engine_keys.cpu_key(job, cleaned, forms, record)
+    stage = Stage("build-cpu", "place the CPU engine", BuildOutcome, key, leaves=(folder,))
+    built = runner.run(stage, lambda _: build_cpu_engine(job, cleaned, forms, record, bundle))
+    return TargetEngine(built, record, shipped_on_cpu(forms, record), folder=folder)
 
 
 def _under_load(

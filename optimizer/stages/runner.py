@@ -2,13 +2,16 @@
 
 A stage's key is a digest of all it reads, and of nothing else. Its result is JSON in a folder of its own, with the
 files it made beside it and the warnings it gave. What depends on content alone is ``shared``: it is kept in the cache
-too, and a job into any other folder takes it from there. What was measured is its own job's alone.
+too, and a job into any other folder takes it from there. What was measured is its own job's, unless its stage says how
+long it may stand for a measurement of others.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +34,8 @@ class Stage(Generic[T]):
     """One step; ``kind`` is the dataclass of its result, in which paths of its own files may stand.
 
     ``leaves`` are folders outside its own that it fills (engines of the bundle): it is not done when a file is gone
-    there. A stage with such folders is not ``shared``.
+    there. A stage with such folders is not ``shared``. A result is taken again for
+    ``lasts_s`` seconds; ``worth_sharing`` says of one whether other jobs may take it at all.
     """
 
     name: str
@@ -40,16 +44,19 @@ class Stage(Generic[T]):
     key: str
     shared: bool = False
     leaves: tuple[Path, ...] = ()
+    lasts_s: float = math.inf
+    worth_sharing: Callable[[T], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
 class Finished:
     """The status of a stage that ended well: ``seconds`` it took when it ran, ``files`` it left in its folder, the
-    ``warnings`` it gave then.
+    ``warnings`` it gave then; ``ended`` in seconds since 1970.
     """
 
     key: str
     seconds: float
+    ended: float
     files: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -131,8 +138,9 @@ class StageRunner:
             write_record(folder / _RESULT, result)
             places = (folder, *stage.leaves)
             files = sorted(os.path.relpath(p, folder) for place in places for p in place.rglob("*") if p.is_file())
-            write_record(folder / _FINISHED, Finished(stage.key, elapsed(), files, warnings))
-        self._keep(stage, folder)
+            write_record(folder / _FINISHED, Finished(stage.key, elapsed(), time.time(), files, warnings))
+        if stage.worth_sharing(result):
+            self._keep(stage, folder)
         return result
 
     def available(self, stage: Stage[T]) -> bool:
@@ -144,12 +152,14 @@ class StageRunner:
         return self._cache.fetch(stage.key, self.folder(stage)) and self._done(stage)
 
     def _done(self, stage: Stage[T]) -> bool:
+        """Whether its result is here, and not too old."""
         folder = self.folder(stage)
         try:
             finished = read_record(folder / _FINISHED, Finished)
         except BadInput:
             return False
-        return finished.key == stage.key and all((folder / name).is_file() for name in finished.files)
+        fresh = finished.key == stage.key and time.time() - finished.ended <= stage.lasts_s
+        return fresh and all((folder / name).is_file() for name in finished.files)
 
     def _keep(self, stage: Stage[T], folder: Path) -> None:
         if self._cache is None or not stage.shared:

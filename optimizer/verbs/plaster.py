@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.plaster.figures import Learning, NativeOps
@@ -111,7 +110,7 @@ def plaster_study(
         published=published,
         machine={"cpu": cpu_name(), **{f"gpu {gpu.index}": gpu.name for gpu in detect_gpus()}},
         versions=tool_versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=utc_now(),
         command=command,
     )
     write_json(out / STUDY_FILE, study)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from benchmarks.energy.counters import counter_for
 from benchmarks.energy.measure import measure_energy
+from benchmarks.measurement import utc_now
 from benchmarks.timing.forms import TimedForms, time_forms, untimed
 from benchmarks.timing.node_times import times_of_nodes
 from benchmarks.timing.op_times import KernelTime, by_operator, profile_kernels
@@ -76,6 +77,7 @@ def choose_cpu_form(
         notes=[*notes, *failed, *unprofiled, *uncounted],
         node_times=node_times,
         quantized_costs=costs,
+        measured_at=utc_now(),
     )
 
 

@@ -10,7 +10,8 @@ from engines.targets.gpus_here import detect_gpus, used_gpu
 from graphs.digests import sha256_file
 from graphs.files import to_json
 from graphs.storage.model_files import model_digest
-from optimizer.machine import cpu_name
+from optimizer.machine import this_machine
+from optimizer.stages.engines.record import EngineRecord
 from optimizer.stages.forms.typed_forms import TypedForms
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import stage_key, updated
@@ -66,18 +67,31 @@ def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     return stage_key(job, typed, to_json([cleaned.sample_shapes, job.specs]), *(target.name for target in job.targets))
 
 
-def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
-    """The CPU's forms and checks, the first held-back sample, profile, and this machine."""
+def cpu_times_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
+    """The CPU's forms and checks, the precision and form asked for, the first held-back sample, profile, this machine."""
     digests = [f"{name}={model_digest(form.path)}" for name, form in forms.on_cpu().items()]
     checks = [[form.check.ok, form.check.reasons] for form in forms.on_cpu().values()]
     return stage_key(
         job,
         *digests,
-        to_json([checks, cleaned.profile, forms.not_finite, forms.typed is None]),
+        to_json([checks, cleaned.profile]),
         job.inputs.held_back.digest,
         repr(job.inputs.batching),
         job.settings.asked_cpu_form,
-        cpu_name(),
+        job.settings.digest("precision"),
+        this_machine(),
+        updated(job),
+    )
+
+
+def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms, record: EngineRecord) -> str:
+    """What was measured of the form that ships, its graph, profile, and what else its manifest says."""
+    shipped = forms.on_cpu()[record.form]
+    return stage_key(
+        job,
+        to_json([record, cleaned.profile, forms.not_finite, job.inputs.not_finite]),
+        model_digest(shipped.path),
+        repr(job.inputs.batching),
         updated(job),
     )
 
@@ -89,5 +103,5 @@ def loadgen_key(job: Job, engines: Sequence[Path]) -> str:
         *((engine / MANIFEST_NAME).read_bytes() for engine in engines),
         job.inputs.held_back.digest,
         job.settings.digest("loadgen", "duration"),
-        cpu_name(),
+        this_machine(),
     )

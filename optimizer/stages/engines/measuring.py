@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.batching import smallest_feed
-from benchmarks.measurement import Throughput
+from benchmarks.measurement import Throughput, utc_now
 from benchmarks.memory import engine_memory
 from benchmarks.timing.child import FormTimes, time_in_child
 from benchmarks.timing.engine_costs import engine_costs
@@ -74,6 +74,7 @@ def measure(
         [*notes, *times.notes],
         {name: _form_record(name, found, checked, times) for name in (*found.built, *found.refused)},
         quantized_costs=_quantized_costs(found, times, form),
+        measured_at=utc_now(),
     )
     return Measured(form, record)
 

@@ -25,7 +25,7 @@ from optimizer.stages.engines.candidates import Built, Candidate, Candidates, bu
 from optimizer.stages.engines.checking import EngineChecks, check_engines, unlike
 from optimizer.stages.engines.first_difference import SAMPLES, LayerSearch
 from optimizer.stages.engines.measuring import Measured, measure, shipped_form
-from optimizer.stages.engines.record import TargetEngine
+from optimizer.stages.engines.record import TargetEngine, measuring
 from optimizer.stages.engines.shipping import describe_engine
 from optimizer.stages.forms.siblings import SiblingGraph
 from optimizer.stages.forms.typed import FormMaker
@@ -147,7 +147,7 @@ class NativeEngines:
     def _measured(
         self, target: Target, found: Candidates, checked: EngineChecks, typed: TypedForm, out: Path | None
     ) -> Measured:
-        name = f"measure-{target.name}"
+        name = measuring(target)
         engines = {form: made.engine for form, made in found.built.items()}
         key = keys.measuring_key(self._job, self._cleaned, keys.checking_key(self._job, engines), found.refused)
         stage = Stage(

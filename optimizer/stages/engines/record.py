@@ -59,7 +59,7 @@ class EngineRecord:
     ``form`` is the name of a precision (``"int8"``, ``"fp32"``); ``latency`` and ``throughput`` are by form;
     ``op_times`` where the shipped form spends one inference. ``steadiness`` judges the throughput runs; ``energy`` and
     ``memory`` are the shipped form's. ``notes`` name measurements that failed: their figures are empty;
-    ``no_memory`` is why memory was left out on purpose.
+    ``no_memory`` is why memory was left out on purpose; ``measured_at`` the time, in ISO 8601.
 
     ``forms`` is empty for the CPU, whose forms were judged before they were timed. ``node_times`` are milliseconds of
     the shipped form by node of its graph, and by kernel where no node is behind one. ``quantized_costs`` says, where
@@ -80,6 +80,7 @@ class EngineRecord:
     node_times: dict[str, float] = field(default_factory=dict)
     quantized_costs: QuantizedCosts | None = None
     no_memory: str = ""
+    measured_at: str = ""
 
     @property
     def timed(self) -> bool:
@@ -107,6 +108,11 @@ class TargetEngine:
     reason: str = ""
     folder: Path | None = None
     target: Target | None = None
+
+
+def measuring(target: Target) -> str:
+    """The name of the stage in which a target's engine is measured."""
+    return f"measure-{target.name}"
 
 
 def choose_form(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.loadgen.settings import LoadgenResult
+from benchmarks.measurement import utc_now
 from benchmarks.report.model import ModelSummary
 from benchmarks.report.updated import UpdateSummary
 from benchmarks.roofline.prediction import Prediction
@@ -110,7 +110,7 @@ def gathered(
         warnings=events.warnings,
         bundle=str(workspace.out),
         command=job.command,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=utc_now(),
         calibration=_calibration(job, forms),
         machine={"cpu": cpu_name()},
         versions=job.tools,

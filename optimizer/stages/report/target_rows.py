@@ -10,7 +10,7 @@ from engines.targets.target import CPU, Target
 from optimizer.precision import Dtype
 from optimizer.settings import Precision
 from optimizer.stages.engines.build import BuildOutcome
-from optimizer.stages.engines.record import EngineRecord, int8_native
+from optimizer.stages.engines.record import EngineRecord, int8_native, measuring
 from optimizer.stages.forms.typed_forms import CPU_FP32
 from optimizer.stages.report.findings import Findings
 from optimizer.typed.high_precision import HIGH_DTYPE
@@ -102,6 +102,7 @@ def _measured_row(target: Target, build: BuildOutcome, record: EngineRecord, fou
         notes=[A_BASELINE] if target in found.baselines else list(build.notes) if target is not CPU else [],
         int8_native=int8_native(found.shipped[target.name].plan, found.layers.get(target.name, ())),
         forms={name: _form(name, record) for name in record.forms},
+        timed_earlier=record.measured_at if measuring(target) in found.kept else "",
     )
 
 

@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+import optimizer.stages.runner as runner
 from engines.cache.stages import StageCache
 from engines.parallel import side_by_side
 from optimizer.bundle import Workspace
@@ -92,6 +93,28 @@ def test_what_was_measured_is_not_another_jobs(place: Callable[[str], Place]) ->
     other = place("other")
     other.run(MEASURED)
     assert other.ran == 1
+
+
+def test_what_lasts_a_while_is_taken_for_that_long(place: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting = replace(MEASURED, shared=True, lasts_s=60.0)
+    place("out").run(lasting)
+    other = place("other")
+    other.run(lasting)
+    assert other.ran == 0
+    monkeypatch.setattr(runner.time, "time", lambda now=time.time(): now + 61.0)
+    interrupted, late = place("other"), place("late")
+    interrupted.run(lasting)
+    late.run(lasting)
+    assert (interrupted.ran, late.ran) == (1, 0)  # what is in its own folder is too old, too; the other takes the new
+
+
+def test_what_is_not_worth_sharing_is_its_own_jobs(place: Callable[[str], Place]) -> None:
+    failed = replace(MEASURED, shared=True, worth_sharing=lambda left: left.number < 1)
+    place("out").run(failed)
+    other, again = place("other"), place("out")
+    other.run(failed)
+    again.run(failed)
+    assert (other.ran, again.ran) == (1, 0)
 
 
 def test_another_key_is_another_result(place: Callable[[str], Place]) -> None:

@@ -147,7 +147,10 @@ def kept_and_made(job: Path, out: str, **options: object) -> tuple[set[str], set
     return kept, made
 
 
-MADE_ONCE = {"clean", "calibrate-cpu", "calibrate-tensorrt", "observe", "type-cpu", "type-tensorrt"}
+MADE_ONCE = {"clean", "calibrate-cpu", "calibrate-tensorrt", "observe", "type-cpu", "type-tensorrt", "measure-cpu"}
+
+ASKED_OTHERWISE = {"type-cpu", "type-tensorrt", "measure-cpu"}
+"""What is made anew for a budget or a plan: the CPU ships the form that these ask for."""
 
 
 def test_another_folder_target_or_budget_does_not_calibrate_again(job: Path) -> None:
@@ -155,10 +158,13 @@ def test_another_folder_target_or_budget_does_not_calibrate_again(job: Path) -> 
     assert not kept and made > MADE_ONCE
     first = sha256_file(job / "first" / "model.onnx")
     kept, made = kept_and_made(job, "second", targets=["cpu", "t4", "a100"], duration=9.0)
-    assert kept == {"clean", "type-cpu", "type-tensorrt"} and not made & MADE_ONCE
+    assert kept == {"clean", "type-cpu", "type-tensorrt", "measure-cpu"} and not made & MADE_ONCE
+    times = [read_report(job / out / "report.json").targets["cpu"] for out in ("first", "second")]
+    assert times[1].latency_ms == times[0].latency_ms and not times[0].timed_earlier
+    assert times[1].timed_earlier and "by an earlier run" in (job / "second" / "report.html").read_text()
     assert sha256_file(job / "second" / "model.onnx") == first
     kept, made = kept_and_made(job, "third", max_drop=0.02)
-    assert made & MADE_ONCE == {"type-cpu", "type-tensorrt"}
+    assert made & MADE_ONCE == ASKED_OTHERWISE
     assert kept == MADE_ONCE - made
     assert sha256_file(job / "third" / "model.onnx") == first  # of what was calibrated then, the same graph is made
     kept, made = kept_and_made(job, "fourth", seed=1)
@@ -170,7 +176,7 @@ def test_what_a_metric_said_is_never_another_jobs(job: Path) -> None:
     for out in ("first", "second"):
         kept, made = kept_and_made(job, out, targets=["cpu"], evaluate=f"{job / 'score.py'}:score")
         assert "type-cpu" in made
-    assert kept == {"clean", "calibrate-cpu"}
+    assert kept == {"clean", "calibrate-cpu", "measure-cpu"}
 
 
 def test_code_of_the_users_is_asked_in_the_thread_that_called(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +236,7 @@ def test_a_bundle_made_by_its_own_plan_is_the_same_and_calibrates_nothing_again(
     kept_and_made(job, "first")
     plan = job / "first" / "precision.json"
     kept, made = kept_and_made(job, "second", plan=plan)
-    assert made & MADE_ONCE == {"type-cpu", "type-tensorrt"} and kept == MADE_ONCE - made
+    assert made & MADE_ONCE == ASKED_OTHERWISE and kept == MADE_ONCE - made
     assert sha256_file(job / "second" / "model.onnx") == sha256_file(job / "first" / "model.onnx")
     followed = read_report(job / "second" / "report.json").precision.plan
     assert followed is not None and followed.followed == followed.nodes and not followed.refused
