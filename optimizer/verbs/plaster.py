@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.measurement import utc_now
 from benchmarks.plaster.figures import Learning, NativeOps
 from benchmarks.plaster.measure import Say, StudyData, StudySettings, measure_variants
 from benchmarks.plaster.page import render_study

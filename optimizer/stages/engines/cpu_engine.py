@@ -42,9 +42,7 @@ def measure_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms) -> EngineR
     return replace(choice, memory=memory, notes=[*choice.notes, *failed])
 
 
-def build_cpu_engine(
-    job: Job, cleaned: Cleaned, forms: TypedForms, choice: EngineRecord, bundle: Path
-) -> BuildOutcome:
+def build_cpu_engine(job: Job, cleaned: Cleaned, forms: TypedForms, choice: EngineRecord, bundle: Path) -> BuildOutcome:
     """Leave the engine, its plan and its ranges in ``bundle/engines/cpu``."""
     folder = bundle / "engines" / CPU.name
     manifest = build_engine(

@@ -68,7 +68,7 @@ def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
 
 
 def cpu_times_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
-    """The CPU's forms and checks, the precision and form asked for, the first held-back sample, profile, this machine."""
+    """The CPU's forms and checks, precision and form asked for, the first held-back sample, profile, this machine."""
     digests = [f"{name}={model_digest(form.path)}" for name, form in forms.on_cpu().items()]
     checks = [[form.check.ok, form.check.reasons] for form in forms.on_cpu().values()]
     return stage_key(

@@ -95,13 +95,16 @@ def test_what_was_measured_is_not_another_jobs(place: Callable[[str], Place]) ->
     assert other.ran == 1
 
 
-def test_what_lasts_a_while_is_taken_for_that_long(place: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lasts_a_while_is_taken_for_so_long(
+    place: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
     lasting = replace(MEASURED, shared=True, lasts_s=60.0)
     place("out").run(lasting)
     other = place("other")
     other.run(lasting)
     assert other.ran == 0
-    monkeypatch.setattr(runner.time, "time", lambda now=time.time(): now + 61.0)
+    later = time.time() + 61.0
+    monkeypatch.setattr(runner.time, "time", lambda: later)
     interrupted, late = place("other"), place("late")
     interrupted.run(lasting)
     late.run(lasting)
