@@ -77,19 +77,23 @@ def _parse_shape(text: str, where: str, form: str) -> Shape:
 
 
 def check_range(name: str, low: Shape, opt: Shape, high: Shape, where: str) -> ShapeRange:
-    """A ``ShapeRange`` after checking equal ranks, positive dimensions and min <= opt <= max."""
+    """A ``ShapeRange`` after checking equal ranks and 0 <= min <= opt <= max.
+
+    An axis may be empty: a decoder's cache before its first token, an input that nothing was left of. TensorRT takes
+    such profiles ("Empty Tensors", TensorRT developer guide).
+    """
     if not len(low) == len(opt) == len(high):
         raise BadInput(f"the three shapes of {name!r} differ in rank", where=where, expected="equal ranks")
     for axis, (a, b, c) in enumerate(zip(low, opt, high, strict=True)):
-        if not 0 < a <= b <= c:
+        if not 0 <= a <= b <= c:
             raise BadInput(
-                f"axis {axis} of {name!r} has min {a}, opt {b}, max {c}", where=where, expected="0 < min <= opt <= max"
+                f"axis {axis} of {name!r} has min {a}, opt {b}, max {c}", where=where, expected="0 <= min <= opt <= max"
             )
     return ShapeRange(low, opt, high)
 
 
 def check_profile(profile: ShapeProfile) -> None:
-    """Raise ``BadInput`` unless every range has equal ranks and 0 < min <= opt <= max."""
+    """Raise ``BadInput`` unless every range has equal ranks and 0 <= min <= opt <= max."""
     for name, shapes in profile.inputs.items():
         check_range(name, shapes.min, shapes.opt, shapes.max, f"shape profile of input {name!r}")
 

@@ -22,6 +22,8 @@ from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.infer_shapes import InferShapes
+from optimizer.passes.loop_conditions import StateLoopConditions
+from optimizer.passes.outer_products import MultiplyOuterProducts
 from optimizer.passes.runtime_types import RuntimeTypes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.spell_out import SpellOut
@@ -36,10 +38,12 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
     return (
         RemoveDropout(),
         SpellOut(),
+        StateLoopConditions(),
         FloatProducts(),
         SpellOutIntegers(),
         FoldConstants(),
         EinsumProducts(),
+        MultiplyOuterProducts(),
         RemoveIdentity(),
         RemoveRedundant(),
         SpellOutCodes(),

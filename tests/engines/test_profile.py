@@ -66,3 +66,13 @@ def test_every_profile_is_ordered_and_agrees_with_itself(axes, batch, data):
             if symbol != "?":
                 assert ranges.setdefault(symbol, (low, opt, high)) == (low, opt, high)
         assert all(shapes.covers(shape) for shape in seen[spec.name])
+
+
+def test_an_axis_may_be_empty():
+    """A cache before the first token, an input that nothing was left of: TensorRT takes both."""
+    cache = TensorSpec("past", "float32", ("N", 2, "P", 8), True)
+    nothing = TensorSpec("extra", "float32", ("N", 0), True)
+    options = parse_shape_profiles(["past=1x2x0x8:1x2x16x8:1x2x32x8"])[0]
+    found = infer_profile([cache, nothing], {"extra": [(1, 0)]}, options)
+    assert str(found.inputs["past"]) == "1x2x0x8:1x2x16x8:1x2x32x8"
+    assert found.inputs["extra"].max == (1, 0)

@@ -17,6 +17,8 @@ _BOUND = {
 }
 """Types that TensorRT binds inputs with, or reads as another (DOUBLE)."""
 
+_HALVES = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+
 
 @dataclass(frozen=True)
 class BlamedGraph:
@@ -52,6 +54,13 @@ class BlamedGraph:
     def operators(self) -> dict[str, str]:
         """Op types by node name, subgraphs included."""
         return {name: node.op_type for name, node in self._nodes.items() if name}
+
+    @cached_property
+    def has_half(self) -> bool:
+        """Whether anything in the graph is cast to half precision or arrives in it: the rest is not so for a reason."""
+        casts = (n.attribute for n in nodes_of(self._graph) if n.op_type == "Cast")
+        fed = {value.type.tensor_type.elem_type for value in self._graph.input}
+        return bool(_HALVES & {a.i for attributes in casts for a in attributes if a.name == "to"} or _HALVES & fed)
 
     def only(self, operator: str) -> str:
         """The name of the graph's one node of that op type; empty where there are none or several."""

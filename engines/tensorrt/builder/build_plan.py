@@ -49,6 +49,18 @@ class _Parsed:
         found = (n for layer, n in zip(self.layers, self.nodes, strict=True) if str(layer.type).endswith(kinds))
         return [node for nodes in found for node in nodes]
 
+    def unnamed(self) -> dict[str, str]:
+        """The ONNX node, by layer, of those named by their number alone: nodes are imported one by one, and
+        such a layer comes before one that is named after the node.
+        """
+        found: dict[str, str] = {}
+        following = ""
+        for layer, nodes in zip(reversed(self.layers), reversed(self.nodes), strict=True):
+            following = nodes[0] if nodes else following
+            if "(Unnamed" in str(layer.name):
+                found[str(layer.name)] = following
+        return found
+
     @property
     def quantizers(self) -> list[str]:
         return self.of_kind(".QUANTIZE")
@@ -127,7 +139,9 @@ def _build(
         errors = messages.of("ERROR", "INTERNAL_ERROR")
         control_flow = next(iter(parsed.of_kind(".CONDITIONAL_OUTPUT", ".LOOP_OUTPUT")), "")
         operators = parsed.graph.operators()
-        raise build_failure(errors, operators, control_flow, request.precision, lacks_kernels(library))
+        typed = "fp16" if parsed.graph.has_half else request.precision
+        lacking = lacks_kernels(library)
+        raise build_failure(errors, operators, control_flow, typed, lacking, parsed.unnamed())
     return plan
 
 

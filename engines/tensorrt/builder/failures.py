@@ -22,6 +22,7 @@ _ASSERTION = re.compile(r"^Assertion failed: (?:.*?): (?P<words>[A-Z].*)$", re.D
 _VERSION = re.compile(r"^This version of TensorRT")
 _NO_IMPORTER = "false"  # all that the parser says of an operator it does not know
 _SHORT_TYPES = {"b16": "bfloat16", "h16": "float16"}
+_UNNAMED = re.compile(r"\(Unnamed Layer\* \d+\) \[[^\]]*\]")
 _LOG_LINES = 20  # of the library's errors, kept with ours
 """Last lines of the builder's log that go with an error. Chosen."""
 
@@ -72,18 +73,20 @@ def build_failure(
     control_flow: str = "",
     precision: str = "",
     lacks_kernels: bool = False,
+    unnamed: Mapping[str, str] | None = None,
 ) -> BuildError:
     """The error for a network that TensorRT does not build, after its ERROR messages.
 
     ``operators`` are op types by ONNX node. ``control_flow`` is the first If, Loop or Scan node of the graph, which
     TensorRT does not name when it fails there. ``precision`` is what the graph is typed in: advice must not repeat it.
-    ``lacks_kernels``: the library goes without those that it takes from others.
+    ``lacks_kernels``: the library goes without those that it takes from others. ``unnamed`` holds the ONNX nodes of
+    layers without a name of their own (``"(Unnamed Layer* 3) [Shuffle]"``).
     """
     text = "\n".join(_CUDA_NOISE.sub("", error) for error in errors).strip()
     for rule in BUILDER_RULES:
         if match := rule.pattern.search(text):
             operation = match.groupdict().get("node") or ""
-            node = control_flow if rule.at_control_flow else _onnx_name(operation, set(operators))
+            node = control_flow if rule.at_control_flow else _onnx_name(operation, set(operators), unnamed or {})
             message = ParserMessage("", node, operators.get(node, ""), text)
             return _error(rule, match, message, _tail(errors), advice(precision, lacks_kernels))
     what = clean(text) if text else "TensorRT's builder gave no reason"
@@ -146,16 +149,17 @@ def _error(
     )
 
 
-def _onnx_name(operation: str, nodes: set[str]) -> str:
+def _onnx_name(operation: str, nodes: set[str], unnamed: Mapping[str, str]) -> str:
     """The ONNX node of a builder operation, whose name is the node's with a suffix (``fc_myl0_3``), or joined names;
-    ``"first to last"`` of what the builder's compiler takes as one.
+    ``"first to last"`` of what the builder's compiler takes as one; by ``unnamed`` what one node of many layers made.
     """
     if len(ends := ends_of(operation)) > 1:
-        return " to ".join(_onnx_name(end, nodes) for end in ends)
+        return " to ".join(_onnx_name(end, nodes, unnamed) for end in ends)
     if operation in nodes or not nodes:
         return operation
     candidates = [node for node in nodes if node and node in operation]
-    return max(candidates, key=len, default=operation)
+    layer = _UNNAMED.search(operation)
+    return max(candidates, key=len, default=(unnamed.get(layer[0]) if layer else "") or operation)
 
 
 def _tail(log: Iterable[str]) -> str:

@@ -171,3 +171,12 @@ def test_what_the_compiler_takes_as_one_is_named_by_its_ends_and_missing_kernels
     error = build_failure([text], {"words": "Gather", "v1.top": "ArgMax"}, lacks_kernels=True)
     assert error.where == "table to v1.top" and "cuBLAS" in error.fix
     assert "cuBLAS" not in build_failure([text], {}).fix
+
+
+def test_a_layer_without_a_name_is_its_nodes_and_advice_knows_of_halves() -> None:
+    """An LSTM with lengths stays in FP32, and all else is in float16: ``--precision fp16`` helps nothing."""
+    operation = "$$myelin$$(Unnamed Loop* 0)^(Unnamed Layer* 56) [Matrix Multiply]"
+    text = f"Cannot compile operation '{operation}' for Turing (SM75): FP32 GEMM is not supported. In x"
+    unnamed = {"(Unnamed Layer* 56) [Matrix Multiply]": "speak"}
+    error = build_failure([text], {"speak": "LSTM"}, precision="fp16", unnamed=unnamed)
+    assert error.where == "speak" and "--precision fp16" not in error.fix
