@@ -13,7 +13,7 @@ import pytest
 
 from engines.processes.child_process import Child, run_child
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GRANDCHILD = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
 READY = "print('ready', flush=True)\ntime.sleep(60)\n"
 

@@ -19,7 +19,7 @@ from optimizer.cli.main import main
 from optimizer.cli.process.isolated import WHEREABOUTS
 from optimizer.events import StageStarted
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SCRIPT = """
     import ctypes, os, signal, sys, time
     from optimizer.cli import main as command
