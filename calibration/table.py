@@ -33,11 +33,13 @@ class TensorRange:
         """Scale of symmetric codes up to ``highest``, ``amax / highest``; one for a tensor that is always zero."""
         return self.amax / highest if self.amax > 0 else 1.0
 
-    def uint8_scale(self) -> tuple[float, int]:
-        """Asymmetric uint8 (scale, zero point); the range is widened to contain zero, which stays exact."""
+    def asymmetric_scale(self, lowest: float, highest: float) -> tuple[float, int]:
+        """Scale and zero point of whole codes from ``lowest`` to ``highest``; the range is widened to contain zero,
+        which stays exact.
+        """
         low, high = min(self.low, 0.0), max(self.high, 0.0)
-        scale = (high - low) / 255 or 1.0
-        return scale, round(-low / scale)
+        scale = (high - low) / (highest - lowest) or 1.0
+        return scale, round(lowest - low / scale)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def both_schemes(model: Path, samples: Iterator[Feed]) -> dict[str, float]:
     """Everything that the main job does with calibration data, for both of its INT8 graphs."""
     schemes = TENSORRT, for_this_cpu()
     feeds, known = list(samples), Known()
-    known.expect(scheme.static for scheme in schemes)
+    known.expect(schemes)
     graph = import_model(model).model
     clean(graph)
     costs = count_macs(graph, {name: array.shape for name, array in feeds[0].items()})

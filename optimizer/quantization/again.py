@@ -118,7 +118,7 @@ def _rewritten(
 
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
-        return EqualizeActivations(points, samples.feeds, codes=settings.scheme.static, chosen=transforms)
+        return EqualizeActivations(points, samples.feeds, scheme=settings.scheme, chosen=transforms)
 
     transforms = {
         name: Transform(np.asarray(t.shift, np.float32), np.asarray(t.scale, np.float32))

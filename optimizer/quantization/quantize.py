@@ -138,10 +138,14 @@ def _rewrite(
 
     def channels(graph: ir.Model) -> EqualizeActivations:
         points = place(graph, scheme=TENSORRT, keep_float=settings.keep_float).activations
-        codes = settings.scheme.static
         deciding = calibrator.known.decisions
         found = EqualizeActivations(
-            points, feeds, codes=codes, seed=settings.seed, extremes=calibrator.extremes, deciding=deciding
+            points,
+            feeds,
+            scheme=settings.scheme,
+            seed=settings.seed,
+            extremes=calibrator.extremes,
+            deciding=deciding,
         )
         transforms.append(found)
         return found

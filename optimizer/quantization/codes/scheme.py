@@ -58,8 +58,9 @@ class ActivationScheme:
     def quantizer(self, value: ir.Value, found: TensorRange) -> Affine:
         """How ``value``, whose range was ``found``, goes to codes and back."""
         if not self.symmetric:
-            scale, zero = found.uint8_scale()
-            return Affine(scale, int(min(max(zero, self.numbers.lowest), self.numbers.highest)), self.numbers)
+            lowest, highest = self.numbers.lowest, self.numbers.highest
+            scale, zero = found.asymmetric_scale(lowest, highest)
+            return Affine(scale, int(min(max(zero, lowest), highest)), self.numbers)
         scale = found.symmetric_scale(self.numbers.highest)
         if self.fp16_scales:
             rounded = fp16_representable(scale)

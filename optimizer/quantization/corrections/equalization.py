@@ -3,7 +3,7 @@
 ``W·x + b = (W / m)·((x − c)·m) + (b + W·c)`` for any shift ``c`` and any positive scale ``m`` per channel. Four ideas
 in one transform:
 
-* *Zero-point folding.* TensorRT's int8 is symmetric, so after ReLU, GELU or a sigmoid half the codes are never used;
+* *Zero-point folding.* TensorRT's codes are symmetric, so after ReLU, GELU or a sigmoid half the codes are never used;
   a shift to the middle of the range gives them back. Per channel it is Outlier Suppression+ (Wei et al. 2023).
 * *SmoothQuant* (Xiao et al. 2022): ``m = w^(1−α) / a^α`` moves wide channels of the activation into the weights.
 * *Outlier channels* alone brought down to a threshold, also from Outlier Suppression+; see ``transforms``.
@@ -34,7 +34,7 @@ from optimizer.quantization.channels import (
     contraction_inputs,
     unpadded,
 )
-from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme
+from optimizer.quantization.codes.scheme import TENSORRT, Scheme
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transform_trial import MIN_ROWS, Trial
 from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
@@ -57,10 +57,8 @@ Extremes: TypeAlias = Callable[[ir.Model, Mapping[str, int]], Mapping[str, tuple
 """Names and channel axes of activations -> their channels' least and largest values."""
 Decisions: TypeAlias = "dict[str, tuple[Transform, str]]"
 """Name of an activation -> what is done to it, and what is said of that."""
-Deciding: TypeAlias = (
-    "Callable[[ir.Model, ActivationScheme, Callable[[Sequence[ActivationScheme]], list[Decisions]]], Decisions]"
-)
-"""Of a graph and one way of rounding, and of what decides for several at once: the decisions for that one."""
+Deciding: TypeAlias = "Callable[[ir.Model, Scheme, Callable[[Sequence[Scheme]], list[Decisions]]], Decisions]"
+"""Of a graph and one scheme, and of what decides for several at once: the decisions for that one."""
 FINALISTS = 3
 """Candidates judged on all rows, the best by a quarter of them. Chosen."""
 
@@ -76,11 +74,11 @@ class _Site:
 class EqualizeActivations:
     """Transforms the inputs of weighted ops where that lowers their quantization error.
 
-    ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``codes`` tells how
-    activations will be rounded (shifting pays where that is symmetric). ``extremes`` finds the ends of channels over
-    more samples than are looked at here. ``deciding`` gives the decisions for a graph, asking what it is called with
-    where they are not known: forms of one float graph share what is looked at. ``chosen`` are transforms decided on
-    before: nothing is looked for then.
+    ``points`` come from a TensorRT placement; ``feeds`` are a few calibration samples. ``scheme`` tells how
+    both operands will be rounded (shifting pays where activations are symmetric). ``extremes`` finds the ends of
+    channels over more samples than are looked at here. ``deciding`` gives the decisions for a graph, asking what it is
+    called with where they are not known: forms of one float graph share what is looked at. ``chosen`` are transforms
+    decided on before: nothing is looked for then.
     """
 
     def __init__(
@@ -88,13 +86,13 @@ class EqualizeActivations:
         points: Sequence[ActivationPoint],
         feeds: Sequence[Feed],
         *,
-        codes: ActivationScheme = TENSORRT.static,
+        scheme: Scheme = TENSORRT,
         seed: int = 0,
         extremes: Extremes | None = None,
         deciding: Deciding | None = None,
         chosen: Mapping[str, Transform] | None = None,
     ) -> None:
-        self._points, self._feeds, self._codes, self._seed = points, feeds, codes, seed
+        self._points, self._feeds, self._scheme, self._seed = points, feeds, scheme, seed
         self._extremes, self._deciding = extremes, deciding or _each_for_itself
         self._known = chosen is not None
         self.chosen: dict[str, Transform] = dict(chosen or {})
@@ -105,13 +103,13 @@ class EqualizeActivations:
         if self._known:
             self.redo(model, self.chosen)
             return {name: f"{name}: {transform.describe()}, as before" for name, transform in self.chosen.items()}
-        decided = self._deciding(model, self._codes, partial(self._decided, model))
+        decided = self._deciding(model, self._scheme, partial(self._decided, model))
         self.chosen = {name: transform for name, (transform, _) in decided.items()}
         self.redo(model, self.chosen)
         return {name: note for name, (_, note) in decided.items()}
 
-    def _decided(self, model: ir.Model, several: Sequence[ActivationScheme]) -> list[Decisions]:
-        """What pays, for each of ``several`` ways of rounding; ``model`` is not changed: what is done at one tensor
+    def _decided(self, model: ir.Model, several: Sequence[Scheme]) -> list[Decisions]:
+        """What pays, for each of ``several`` schemes; ``model`` is not changed: what is done at one tensor
         changes neither the values of another nor the weights that these are multiplied with.
         """
         found = list(_sites(model.graph, self._points))
@@ -140,10 +138,8 @@ class EqualizeActivations:
                 site.absorber.apply(edits, site.value, site.ops, transform.shift, transform.scale)
 
 
-def _each_for_itself(
-    _: ir.Model, codes: ActivationScheme, decide: Callable[[Sequence[ActivationScheme]], list[Decisions]]
-) -> Decisions:
-    return decide([codes])[0]
+def _each_for_itself(_: ir.Model, scheme: Scheme, decide: Callable[[Sequence[Scheme]], list[Decisions]]) -> Decisions:
+    return decide([scheme])[0]
 
 
 def _improved(
@@ -151,34 +147,34 @@ def _improved(
     seen: Channels,
     unseen: Channels,
     ends: tuple[Floats, Floats] | None,
-    several: Sequence[ActivationScheme],
+    several: Sequence[Scheme],
 ) -> list[tuple[Transform, str] | None]:
-    """For each of ``several`` ways of rounding what pays, and what is said of it; None where nothing does.
+    """For each of ``several`` schemes what pays, and what is said of it; None where nothing does.
 
     Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
     channels that reach further in every new sample are found out; the winner is made once more from all.
     """
     if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
         return [None for _ in several]
-    trial = Trial.of(site.ops, seen, unseen)
     everything = seen.reaching(unseen.low, unseen.high)
     everything = everything.reaching(*ends) if ends is not None else everything
-    return [_best(site, replace(trial, rounding=codes.best), everything, codes.symmetric) for codes in several]
+    first = Trial.of(site.ops, seen, unseen, several[0])
+    return [_best(site, replace(first, scheme=scheme), everything) for scheme in several]
 
 
-def _best(site: _Site, trial: Trial, everything: Channels, symmetric: bool) -> tuple[Transform, str] | None:
+def _best(site: _Site, trial: Trial, everything: Channels) -> tuple[Transform, str] | None:
     start = trial.error(identity(everything.rows.shape[1]))
     if start <= FINE * trial.signal:
         return None
-    absorber = site.absorber
-    freedom = Freedom(site.shiftable and symmetric, absorber.one_landing, absorber.scales, absorber.ceiling)
-    tried = list(candidates(trial.seen, trial.weights, freedom))
+    absorber, codes = site.absorber, trial.scheme.static
+    freedom = Freedom(site.shiftable and codes.symmetric, absorber.one_landing, absorber.scales, absorber.ceiling)
+    tried = list(candidates(trial.seen, trial.weights, freedom, codes.numbers))
     rough = trial.on_fewer_rows()
     finalists = sorted(range(len(tried)), key=lambda index: rough.error(tried[index]))[:FINALISTS]
     best, winner = min((trial.error(tried[index]), index) for index in finalists)
     if best > (WORTH_FREE if absorber.free else WORTH_NODE) * start:
         return None
-    made = list(candidates(everything, trial.weights, freedom))
+    made = list(candidates(everything, trial.weights, freedom, codes.numbers))
     transform = made[winner] if len(made) == len(tried) else tried[winner]
     gain = decibels(start) - decibels(best)
     return transform, f"{site.value.name}: {transform.describe()}, {gain:.1f} dB less error at its readers"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphs.reading.number_types import CODE_MAX, Floats
+from graphs.reading.number_types import Floats, NumberType
 from graphs.reading.weighted import WeightedOp
 from optimizer.quantization.channels import contraction
-from optimizer.quantization.codes.affine import Affine
-from optimizer.quantization.codes.scheme import TENSORRT
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.corrections.transforms import Transform
 from optimizer.quantization.observing.capture import Channels
@@ -53,27 +52,29 @@ class _Reader:
         """Of the float op: [rows, outputs * taps]."""
         return rows * self.weight[:, 0] if self.depthwise else rows @ self.weight
 
-    def rounded_products(self, rows: Floats, scale: Floats) -> Floats:
+    def rounded_products(self, rows: Floats, scale: Floats, numbers: NumberType) -> Floats:
         """Of ``rows`` whose channels are larger by ``scale``, the weight made smaller for it and rounded."""
         smaller = self.weight / scale[:, None]
-        return rows * smaller[:, 0] if self.depthwise else rows @ _round_weight(smaller, self.taps)
+        return rows * smaller[:, 0] if self.depthwise else rows @ _round_weight(smaller, self.taps, numbers)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What it takes to judge a transform at one site: rows to choose the step on, rows to judge on, the readers."""
+    """What it takes to judge a transform at one site: rows to choose the step on, rows to judge on, the readers, and
+    the ``scheme`` that rounds both operands.
+    """
 
     seen: Channels
     unseen: Floats
     readers: Sequence[_Reader]
     exact: Sequence[Floats]
-    rounding: Callable[[Floats, Floats], Affine] = TENSORRT.static.best
+    scheme: Scheme
 
     @classmethod
-    def of(cls, readers: Sequence[WeightedOp], seen: Channels, unseen: Channels) -> Trial:
+    def of(cls, readers: Sequence[WeightedOp], seen: Channels, unseen: Channels, scheme: Scheme) -> Trial:
         made = [_Reader.of(op) for op in readers]
         judged = unseen.rows[: max(int(JUDGING_MACS / sum(reader.weight.size for reader in made)), MIN_ROWS // 2)]
-        return cls(seen, judged, made, [reader.products(judged) for reader in made])
+        return cls(seen, judged, made, [reader.products(judged) for reader in made], scheme)
 
     @property
     def weights(self) -> list[Floats]:
@@ -95,21 +96,23 @@ class Trial:
         output counts as gone, and with it what a shift adds to all rows alike.
         """
         ends = np.stack([transform.apply(self.seen.low), transform.apply(self.seen.high)])
-        quantize = self.rounding(transform.apply(self.seen.rows), ends)
+        quantize = self.scheme.static.best(transform.apply(self.seen.rows), ends)
         if transform.anchor and not quantize.zero:
             quantize = quantize.through(float(transform.anchor))
         rounded = quantize(transform.apply(self.unseen))
         total = 0.0
         for reader, wanted in zip(self.readers, self.exact, strict=True):
-            error = reader.rounded_products(rounded, transform.scale)
+            error = reader.rounded_products(rounded, transform.scale, self.scheme.weights.numbers)
             error -= wanted
             error -= error.mean(axis=0)
             total += float(np.vdot(error, error))
         return total
 
 
-def _round_weight(matrix: Floats, taps: int) -> Floats:
-    """[inputs, outputs * taps] through int8, one scale per output."""
+def _round_weight(matrix: Floats, taps: int, numbers: NumberType) -> Floats:
+    """[inputs, outputs * taps] through codes of ``numbers``, one scale per output."""
     folded = matrix.reshape(matrix.shape[0], -1, taps)
-    scale = np.maximum(np.abs(folded).max(axis=(0, 2), keepdims=True) / CODE_MAX, 1e-12)
-    return np.asarray(np.rint(folded / scale) * scale, np.float32).reshape(matrix.shape)
+    scale = np.maximum(np.abs(folded).max(axis=(0, 2), keepdims=True) / numbers.highest, 1e-12)
+    steps = np.asarray(folded / scale, np.float32)
+    numbers.round(steps)
+    return np.asarray(steps * scale, np.float32).reshape(matrix.shape)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphs.reading.number_types import CODE_MAX, Floats
-from optimizer.quantization.codes.affine import FRACTIONS
+from graphs.reading.number_types import Floats, NumberType
+from optimizer.quantization.codes.affine import FRACTIONS, Affine
 from optimizer.quantization.observing.capture import Channels
 
 ALPHAS = (0.35, 0.5, 0.65, 0.8)
@@ -77,45 +77,47 @@ class Freedom:
     ceiling: float | None = None
 
 
-def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom) -> Iterator[Transform]:
-    """Transforms worth judging, the identity among them; ``weights`` are the readers' as [channels, outputs]."""
+def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom, numbers: NumberType) -> Iterator[Transform]:
+    """Transforms worth judging, the identity among them; ``weights`` are the readers' as [channels, outputs],
+    ``numbers`` what the activation's codes are.
+    """
     if freedom.ceiling is not None:
-        yield from _below_a_clip(seen, freedom.ceiling, freedom.shift)
+        yield from _below_a_clip(seen, freedom.ceiling, freedom.shift, numbers)
     elif freedom.one_landing:
         unshifted = np.zeros(seen.rows.shape[1], np.float32)
         for scale in _scales(seen, unshifted, weights) if freedom.scale else [np.ones_like(unshifted)]:
-            yield from _to_one_landing(seen, scale, freedom.shift)
+            yield from _to_one_landing(seen, scale, freedom.shift, numbers)
     else:
-        for shift in _shifts(seen, freedom):
+        for shift in _shifts(seen, freedom, numbers):
             for scale in _scales(seen, shift, weights) if freedom.scale else [np.ones_like(shift)]:
                 yield Transform(shift, scale)
 
 
-def _to_one_landing(seen: Channels, scale: Floats, shift: bool) -> Iterator[Transform]:
+def _to_one_landing(seen: Channels, scale: Floats, shift: bool, numbers: NumberType) -> Iterator[Transform]:
     """``scale`` alone and, with ``shift``, moved by one number after scaling: the middle of the scaled range."""
     yield Transform(np.zeros_like(scale), scale)
     if shift:
-        middle = middle_of_best_range(seen.rows * scale)
+        middle = middle_of_best_range(seen.rows * scale, numbers)
         yield Transform((middle / scale).astype(np.float32), scale)
 
 
-def _below_a_clip(seen: Channels, ceiling: float, shift: bool) -> Iterator[Transform]:
+def _below_a_clip(seen: Channels, ceiling: float, shift: bool, numbers: NumberType) -> Iterator[Transform]:
     """Cross-layer equalization (Nagel et al. 2019) under ReLU6: channels that stay below the bound are scaled up to it.
 
-    Where the bound then cuts is where calibration saw the channel end, as int8 would cut it anyway. The shift is one
+    Where the bound then cuts is where calibration saw the channel end, as codes would cut it anyway. The shift is one
     number after scaling, so that both bounds of the Clip stay scalars.
     """
     room = np.clip(ceiling / np.maximum(MARGIN * seen.high, ceiling / _MOST), 1, _MOST)
     for power in POWERS:
-        yield from _to_one_landing(seen, (room**power).astype(np.float32), shift)
+        yield from _to_one_landing(seen, (room**power).astype(np.float32), shift, numbers)
 
 
-def _shifts(seen: Channels, freedom: Freedom) -> Iterator[Floats]:
+def _shifts(seen: Channels, freedom: Freedom, numbers: NumberType) -> Iterator[Floats]:
     """None, one for the whole tensor to the middle of its best range, each channel to the middle of its own."""
     zero = np.zeros(seen.rows.shape[1], np.float32)
     yield zero
     if freedom.shift:
-        yield zero + middle_of_best_range(seen.rows)
+        yield zero + middle_of_best_range(seen.rows, numbers)
         yield ((seen.low + seen.high) / 2).astype(np.float32)
 
 
@@ -137,17 +139,21 @@ def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats]) -> Iterato
         yield np.maximum(threshold / np.maximum(activation, threshold), 1 / _MOST).astype(np.float32)
 
 
-def middle_of_best_range(values: Floats) -> np.float32:
-    """Centre of the asymmetric 8-bit range with the least squared error on ``values``."""
+def middle_of_best_range(values: Floats, numbers: NumberType) -> np.float32:
+    """Centre of the range with the least squared error on ``values`` where codes of ``numbers``, as far below zero as
+    above, lie around that centre.
+    """
+    codes = numbers.up_to(numbers.highest)
     some = values.ravel()[:: max(values.size // 16384, 1)]
     low, high = float(some.min()), float(some.max())
     best, middle = np.inf, np.float32(0)
     for top in FRACTIONS:
         for bottom in FRACTIONS if low < -0.05 * high else (1.0,):
             start, end = low * bottom, high * top
-            step = max(end - start, 1e-12) / (2 * CODE_MAX)
-            rounded = np.clip(np.rint((some - start) / step), 0, 2 * CODE_MAX) * step + start
-            error = float(np.square(rounded - some).sum())
+            centre = (start + end) / 2
+            around = some - np.float32(centre)
+            rounded = Affine(max(end - start, 1e-12) / (2 * codes.highest), 0, codes)(around)
+            error = float(np.square(rounded - around).sum())
             if error < best:
-                best, middle = error, np.float32((start + end) / 2)
+                best, middle = error, np.float32(centre)
     return middle

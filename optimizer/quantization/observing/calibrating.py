@@ -20,7 +20,7 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.parallel import lending_cores
 from graphs.reading.number_types import Floats
-from optimizer.quantization.codes.scheme import ActivationScheme
+from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.observing.capture import Reach
 
 _Decisions = TypeVar("_Decisions")
@@ -35,13 +35,13 @@ class Known:
 
     def __init__(self) -> None:
         self._ends: dict[tuple[Hashable, str, int], tuple[Floats, Floats]] = {}
-        self._decided: dict[tuple[Hashable, ActivationScheme], Any] = {}
+        self._decided: dict[tuple[Hashable, Scheme], Any] = {}
         self._graphs: list[ir.Model] = []  # as long as they are held, their weights' ids are their own
-        self._expected: tuple[ActivationScheme, ...] = ()
+        self._expected: tuple[Scheme, ...] = ()
         self._looking = RLock()
 
-    def expect(self, schemes: Iterable[ActivationScheme]) -> None:
-        """These will round its activations: what pays is looked for by all of them while the values are at hand."""
+    def expect(self, schemes: Iterable[Scheme]) -> None:
+        """Forms by these will be made of it: what pays is looked for by all of them while the values are at hand."""
         self._expected = tuple(schemes)
 
     def ends(self, model: ir.Model, axes: Mapping[str, int], find: Callable[[list[tuple[str, int]]], Ends]) -> Ends:
@@ -56,10 +56,10 @@ class Known:
     def decisions(
         self,
         model: ir.Model,
-        scheme: ActivationScheme,
-        decide: Callable[[Sequence[ActivationScheme]], Sequence[_Decisions]],
+        scheme: Scheme,
+        decide: Callable[[Sequence[Scheme]], Sequence[_Decisions]],
     ) -> _Decisions:
-        """What pays at the channels of ``model`` where ``scheme`` rounds them; ``decide`` finds it out for several."""
+        """What pays at the channels of ``model`` in a form by ``scheme``; ``decide`` finds it out for several."""
         graph = _contents(model)
         with self._one_at_a_time():
             if (graph, scheme) not in self._decided:

@@ -110,7 +110,7 @@ class FormMaker:
         kept = len(works) < 2 or self._runner.available(cpu) or self._runner.available(tensorrt)
         schemes = [scheme for scheme in (self._cpu_scheme, self._scheme) if scheme is not None and scheme.calibrated]
         if not kept and self._making.calibrates and not self._making.before.is_update:
-            self._graph.known.expect([scheme.static for scheme in schemes])
+            self._graph.known.expect(schemes)
         at_once = not kept and self._may_share_the_cores()
         if at_once and self._asks_the_user():
             at_once = False
