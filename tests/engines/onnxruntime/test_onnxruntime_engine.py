@@ -51,6 +51,20 @@ def test_names_the_input_that_does_not_fit(matmul_model: Path, feed: dict[str, n
         engine.infer(feed)
 
 
+def test_the_answer_does_not_depend_on_where_in_memory_the_input_lies(save_model) -> None:
+    """As the row of an array, and the tensor in a request's body, lie anywhere."""
+    model = save_model("agraph (float[n,4] x) => (float[n] y) <int64[1] a = {1}> { y = ReduceSum<keepdims=0>(x, a) }")
+    x = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
+    memory = np.zeros(x.nbytes + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    with OnnxRuntimeEngine(model) as engine:
+        expected = engine.infer({"x": x})["y"]
+        for away in (4, 8, 12):
+            view = memory[begin + away :][: x.nbytes].view(np.float32).reshape(x.shape)
+            view[:] = x
+            np.testing.assert_array_equal(engine.infer({"x": view})["y"], expected)
+
+
 def test_an_error_inside_onnxruntime_is_ours_and_printed_once(save_model, capfd: pytest.CaptureFixture[str]) -> None:
     model = save_model("agraph (float[n,4] a, float[m,4] b) => (float[?,4] y) { y = Add(a, b) }")
     with OnnxRuntimeEngine(model) as engine, pytest.raises(EngineError, match="Add"):
