@@ -15,6 +15,7 @@ from graphs.digests import sha256, sha256_file
 from graphs.errors import BadInput
 from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
+from optimizer.numbers_given import check_above_zero
 
 
 class Precision(str, Enum):
@@ -132,15 +133,13 @@ class Settings:
             raise BadInput(f"{self.max_drop} is out of range", where="--max-drop", expected="0 to 100%, for example 1%")
         if self.samples < 1:
             raise BadInput(f"{self.samples} is too few", where="--samples", expected="1 or more")
-        if self.duration <= 0:
-            raise BadInput(f"{self.duration} is not a duration", where="--duration", expected="seconds above 0")
+        check_above_zero({"--duration": self.duration})
         if self.seed < 0:
             raise BadInput(f"{self.seed} is negative", where="--seed", expected="0 or more")
         if self.jobs < 0:
             raise BadInput(f"{self.jobs} is negative", where="--jobs", expected="0 (all cores) or more")
         for name in ("build_time_limit", "build_memory_limit"):
-            if (limit := getattr(self, name)) is not None and limit <= 0:
-                raise BadInput(f"{limit:g} is no limit", where=f"--{name.replace('_', '-')}", expected="above 0")
+            check_above_zero({f"--{name.replace('_', '-')}": getattr(self, name)})
         if self.targets:
             from engines.targets.target import check_names
 

@@ -4,6 +4,7 @@ with the time after which to try again, so that memory stays bounded and those t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from deployment.serving.refusals import Refusal
@@ -36,7 +37,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, option in _OPTIONS.items():
-            if (value := getattr(self, name)) <= 0:
+            if not 0 < (value := getattr(self, name)) < math.inf:
                 raise BadInput(f"{value} is no limit", where=option, expected="more than 0")
         if self.request_bytes > self.memory_bytes:
             what = f"one request may take {self.request_bytes // MIB} MiB, all together {self.memory_bytes // MIB}"

@@ -105,14 +105,16 @@ _FORM = "a release, YY.MM (24.05), or one with its TensorRT, YY.MM=VERSION (25.0
 def parse_container(text: str) -> Container:
     """``--triton``: a release of the table, any with the version of TensorRT that it holds, or one since the table's
     first of which that is not known. Raises ``BadInput``."""
-    match = re.fullmatch(r"(?P<release>\d\d\.\d\d)(?:-py3)?(?:=(?P<tensorrt>\d+(?:\.\d+)+))?", text.strip())
+    match = re.fullmatch(
+        r"(?P<release>\d\d\.(?:0[1-9]|1[0-2]))(?:-py3)?(?:=(?P<tensorrt>\d+(?:\.\d+)+))?", text.strip()
+    )
     if match is None:
         raise BadInput(f"{text!r} is no Triton container", where="--triton", expected=_FORM)
     release, tensorrt = match["release"], match["tensorrt"]
     known = CONTAINERS.get(release)
     if tensorrt:
         return Container(release, tensorrt, Source.GIVEN, known.onnxruntime if known else "")
-    if known is None and release > min(CONTAINERS) and 1 <= int(release[3:]) <= 12:
+    if known is None and release > min(CONTAINERS):
         return Container(release, "", Source.NOWHERE)  # enough for what is no plan
     if known is None:
         raise _not_listed(release, "--triton")

@@ -14,10 +14,8 @@ from graphs.errors import BadInput
 def max_batch_size(engines: Sequence[ServedEngine], asked: int | None) -> int:
     """Triton's ``max_batch_size``: 0 where axis 0 is no batch, else ``asked`` or what every engine covers.
 
-    Raises ``BadInput`` where ``asked`` is negative, beyond a plan's profile, or the model does not batch.
+    Raises ``BadInput`` where ``asked`` is beyond a plan's profile, or the model does not batch.
     """
-    if asked is not None and asked < 0:
-        raise BadInput(f"{asked} is no batch size", where="--max-batch", expected="0 (no batching) or more")
     if asked == 0:
         return 0
     if not all(engine.batches for engine in engines):

@@ -13,6 +13,9 @@ AUTO, PYTHON = "auto", "python"
 BACKENDS = (AUTO, PYTHON)
 """Triton's own backend where it has one for an engine, or for each its Python backend, which runs our engine itself."""
 
+LARGEST, _INT64 = 2**31 - 1, 2**63 - 1
+"""The largest numbers of ``model_config.proto``'s fields, and of a version's folder, taken as signed for all."""
+
 
 @dataclass(frozen=True)
 class TritonOptions:
@@ -44,11 +47,13 @@ class TritonOptions:
             raise BadInput(
                 f"{self.backend!r} is no backend", where="--backend", expected=f"one of {', '.join(BACKENDS)}"
             )
-        for option, value, least in (
-            ("--instances", self.instances, 1),
-            ("--queue-delay", self.queue_delay_us, 0),
-            ("--keep-versions", self.keep_versions, 1),
-            ("--model-version", self.version, 1),
+        for option, value, least, most in (
+            ("--max-batch", self.max_batch, 0, LARGEST),
+            ("--instances", self.instances, 1, LARGEST),
+            ("--queue-delay", self.queue_delay_us, 0, _INT64),
+            ("--keep-versions", self.keep_versions, 1, LARGEST),
+            ("--model-version", self.version, 1, _INT64),
         ):
-            if value is not None and value < least:
-                raise BadInput(f"is {value}", where=option, expected=f"{least} or more")
+            if value is not None and not least <= value <= most:
+                expected = f"{least} or more" if value < least else f"{most:,} at most, as Triton's protocol has it"
+                raise BadInput(f"is {value}", where=option, expected=expected)

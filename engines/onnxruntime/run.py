@@ -17,8 +17,8 @@ _ONNX_BFLOAT16 = 16
 """``onnx.TensorProto.BFLOAT16``."""
 BOUNDARY = 16
 """Bytes. numpy's own arrays begin at a multiple (as all that malloc gives on 64-bit systems); a view into one, a tensor
-in a request's body or in Triton's memory need not. Elsewhere kernels add the same numbers in another order (Eigen's
-sums go by packets of 16 bytes from the first such place on) and differ in the last bits. Seen with ReduceSum of 1.32."""
+in a request's body or in Triton's memory need not. There kernels add the same numbers in another order (Eigen's sums
+go by packets of 16 bytes from the first such place on) and differ in the last bits. Seen with ReduceSum of 1.32."""
 
 
 def run_session(session: Any, feed: Feed, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[Array]:

@@ -249,7 +249,6 @@ def test_models_are_written_outside_the_repository_that_a_server_polls(
     [
         ({"targets": ["l4"]}, "no engine for 'l4'"),
         ({"options": TritonOptions(max_batch=64)}, "profile, which ends at 32"),
-        ({"options": TritonOptions(max_batch=-1)}, "no batch size"),
         ({"options": TritonOptions(container=parse_container("24.05"))}, "10.13.2's, and Triton 24.05 has 10.0.1.6"),
         ({"name": "../net"}, "no model name"),
         ({"name": 'my "net" (1)'}, r"no model name\n.*\nfix: --name my_net_1"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.plaster.measure import StudySettings
+from deployment.serving.limits import Limits
 from graphs.errors import BadInput
 from optimizer.settings import Settings
 from optimizer.verbs.bench.run import BenchSettings
@@ -31,6 +33,9 @@ def submit(**options: object) -> None:
     [
         (lambda: study(batch=0), "--batch: 0 is too little"),
         (lambda: study(seconds=0.0), "--seconds: 0 is too little"),
+        (lambda: study(seconds=math.nan), "--seconds: nan is no number"),
+        (lambda: study(duration=math.inf), "--duration: inf is no number"),
+        (lambda: Limits(client_seconds=math.nan), "--client-timeout"),
         (lambda: study(bound_ms=-5.0), "--bound: -5 is too little"),
         (lambda: study(duration=-1.0), "--duration: -1 is negative"),
         (lambda: submit(duration=0.0), "--duration: 0 is too little"),

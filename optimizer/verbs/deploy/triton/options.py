@@ -9,6 +9,7 @@ from pathlib import Path
 from calibration.sources.rows import open_npz
 from deployment.triton.config import RateLimit
 from deployment.triton.ensemble import Around
+from deployment.triton.options import LARGEST
 from deployment.triton.tuning import Goal
 from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
@@ -31,8 +32,14 @@ def parse_rate_limit(text: str) -> RateLimit | None:
     match = re.fullmatch(rf"(?P<resources>{named}(?:,{named})*)(?::(?P<priority>\d+))?", text)
     if match is None:
         raise BadInput(f"{text!r} cannot be read", where="--rate-limit", expected="NAME=COUNT[,NAME=COUNT][:PRIORITY]")
-    pairs = (part.split("=") for part in match["resources"].split(","))
-    return RateLimit({name: int(count) for name, count in pairs}, int(match["priority"] or 1))
+    pairs = [part.split("=") for part in match["resources"].split(",")]
+    taken, priority = {name: int(count) for name, count in pairs}, int(match["priority"] or 1)
+    if len(taken) < len(pairs):
+        raise BadInput(f"{text!r} names a resource twice", where="--rate-limit", fix="give each its count once")
+    if max(*taken.values(), priority) > LARGEST:
+        expected = f"{LARGEST:,} at most, as Triton's protocol has it"
+        raise BadInput(f"{text!r} is too much", where="--rate-limit", expected=expected)
+    return RateLimit(taken, priority)
 
 
 def tune_request(optimize_for: str, bound: str, clients: int, seconds: float) -> TuneRequest | None:
