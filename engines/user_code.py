@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +26,36 @@ _INSTALLED = {"site-packages", "dist-packages"}
 RAISED = (Exception, SystemExit)
 """How code of a user's can end: a script's ``sys.exit("no labels")`` must not end the command without a word."""
 FORMS = "file.py:function or module:function"
+_LEFT_IN: dict[str, str] = {}
+"""By our working folder, the one that code of the user's has changed to from there."""
+
+
+@contextmanager
+def where_it_left_off() -> Iterator[None]:
+    """Code of a user's runs in the working folder that it was in last, and ours goes on in its own: a function that
+    changes directory must neither find itself moved back, nor make paths unreadable that are relative to where the
+    job began. The folder is the process's: no other thread may open files meanwhile.
+    """
+    ours = _working_folder()
+    if ours in _LEFT_IN and Path(_LEFT_IN[ours]).is_dir():
+        os.chdir(_LEFT_IN[ours])
+    try:
+        yield
+    finally:
+        theirs = _working_folder()
+        if ours and theirs != ours:
+            os.chdir(ours)
+            _LEFT_IN[ours] = theirs
+        else:
+            _LEFT_IN.pop(ours, None)
+
+
+def _working_folder() -> str:
+    """Empty where it has been removed."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def load_callable(spec: str, expected: str = FORMS) -> Callable[..., Any]:
@@ -41,10 +73,12 @@ def load_callable(spec: str, expected: str = FORMS) -> Callable[..., Any]:
 def load_module(place: str, expected: str = FORMS) -> ModuleType:
     """The module of ``file.py`` or of a dotted name. Raises ``BadInput`` where it is missing or raises."""
     is_file = place.endswith(".py")
-    if is_file and not Path(place).is_file():
+    path = Path(place).resolve()
+    if is_file and not path.is_file():
         raise BadInput("no such file", where=place, expected=expected)
     try:
-        return _run_file(Path(place).resolve()) if is_file else _import(place)
+        with where_it_left_off():
+            return _run_file(path) if is_file else _import(place)
     except RAISED as error:
         raise BadInput(f"importing it failed: {describe(error)}", where=place, expected=expected) from error
 

@@ -147,13 +147,8 @@ class Workspace:
         """Where a stage (``optimizer.stages.runner``) leaves its files."""
         return self.work / (SHARED if shared else OWN) / name
 
-    @contextmanager
-    def opened(self, force: bool) -> Iterator[None]:
-        """Hold the folder for this process, taking up this job's interrupted work unless ``force``.
-
-        Raises ``BadInput`` where nothing can be written, ``EnginewrightError`` when another run has the folder.
-        """
-        restore(self.out, self._old)
+    def check_place(self) -> None:
+        """Raises ``BadInput`` where a bundle must not be written: over what is none, or inside another."""
         if self.out.exists() and not (self.out / MANIFEST).is_file() and not _empty(self.out):
             raise BadInput("exists and is not a bundle", where=str(self.out), fix="choose another folder with -o")
         if around := next((parent for parent in self.out.resolve().parents if _is_bundle(parent)), None):
@@ -162,6 +157,15 @@ class Workspace:
                 where=str(self.out),
                 fix="choose a folder outside with -o",
             )
+
+    @contextmanager
+    def opened(self, force: bool) -> Iterator[None]:
+        """Hold the folder for this process, taking up this job's interrupted work unless ``force``.
+
+        Raises ``BadInput`` where nothing can be written, ``EnginewrightError`` when another run has the folder.
+        """
+        restore(self.out, self._old)
+        self.check_place()
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             file = (self.work / LOCK).open("w")

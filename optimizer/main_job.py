@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,14 @@ def optimize(
     return run(path, chosen, folder, events, force=force, command=told, builder=builder)
 
 
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+
+
 def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
     """``settings`` with keyword options; strings become enums and tuples. Raises ``BadInput`` for an unknown name."""
-    values = dict(options)
+    values = {name: _plain(value) for name, value in options.items()}
     for name in values:
         if name not in Settings.__dataclass_fields__:
             known = ", ".join(Settings.__dataclass_fields__)

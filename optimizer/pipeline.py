@@ -6,6 +6,7 @@ interrupted run is taken up by the same command, and a finished one is recognise
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
 from engines.targets.formats import check_precision
 from engines.targets.gpus_here import targets_named
+from engines.targets.target import Backend, Target
 from graphs.errors import BadInput
 from graphs.files import at_fault, unwritable
 from graphs.reading.structure import check_inputs
@@ -65,6 +67,7 @@ def run(
     bundle keeps that is updated. Raises ``BadInput`` for
     anything the user can mend, and then leaves nothing behind.
     """
+    Workspace(out, "").check_place()  # before minutes are spent on the way there
     with events.stage("import", "import the model"):
         job = replace(_prepare(path, settings, events, kept), command=command, builder=builder or build_engine)
     if not force and (bundle := finished_bundle(out, job.key)):
@@ -83,6 +86,8 @@ def _prepare(path: Path, settings: Settings, events: Events, kept: Kept | None) 
         for planned in plan.dtypes:
             check_precision(planned.value, targets, plan.called)
     check_builder_options(settings, targets)
+    for warning in _without_effect(settings, targets):
+        events.warn("import", warning)
     dense = not (settings.quantizes or needs_typed(targets, settings.precision))
     for warning in check_sparsity(settings.sparsity, targets, dense=dense):
         events.warn("import", warning)
@@ -99,6 +104,14 @@ def _prepare(path: Path, settings: Settings, events: Events, kept: Kept | None) 
     if not inputs.calibrated and settings.quantizes:
         events.warn("import", UNJUDGED if job.keeps_quantization else UNCALIBRATED)
     return job
+
+
+def _without_effect(settings: Settings, targets: Sequence[Target]) -> Iterator[str]:
+    """Options that were given and that this job has no use for."""
+    if settings.optimize_for != Settings.optimize_for and not settings.searches:
+        yield f"--optimize-for {settings.optimize_for} has no effect: only --max-drop starts a search that it guides"
+    if settings.builder_options and not any(target.backend is Backend.TENSORRT for target in targets):
+        yield f"TensorRT's options have no effect on {targets[0].name}: {', '.join(settings.builder_options)}"
 
 
 def _run_locked(job: Job, workspace: Workspace, events: Events, force: bool) -> Result:

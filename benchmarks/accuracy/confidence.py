@@ -20,6 +20,9 @@ import numpy as np
 
 from engines.engine import Array
 
+COSINE_ROUNDING = 1e-12
+"""What ``1 - cosine`` of float32 results may be by rounding alone: half the square of their relative error, 1e-6 of
+some sums (16 times float32's spacing). Chosen above it; INT8 has a million times as much."""
 LEVEL = 0.95
 """Confidence of a bound. Chosen: what statistics usually calls sure."""
 RESAMPLES = 4000
@@ -74,6 +77,11 @@ def score_bound(
     return DropBound(upper / scale, LEVEL, count, "paired bootstrap over samples", least / scale, looks)
 
 
+def cosine_drop(cosine: float) -> float:
+    """``1 - cosine``, zero where that is rounding: a budget of nothing holds for a graph that changes nothing."""
+    return 0.0 if 1.0 - cosine < COSINE_ROUNDING else 1.0 - cosine
+
+
 def cosine_bound(sums: Array, looks: int = 1) -> DropBound | None:
     """The bound of ``1 - cosine`` from (reference^2, candidate^2, reference x candidate) by sample, [N, 3]."""
     if len(sums) < FEWEST:
@@ -82,7 +90,7 @@ def cosine_bound(sums: Array, looks: int = 1) -> DropBound | None:
     def lost(mean: Array) -> Array:
         size = np.sqrt(np.maximum(mean[:, 0] * mean[:, 1], 0.0))
         alike: Array = np.divide(mean[:, 2], size, out=np.ones_like(size), where=size > 0)
-        return 1.0 - alike
+        return np.where(1.0 - alike < COSINE_ROUNDING, 0.0, 1.0 - alike)
 
     upper = bootstrap_upper(sums.astype(np.float64), lost, looks)
     return DropBound(upper, LEVEL, len(sums), "paired bootstrap over samples", 0.0, looks)

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine, Feed
-from engines.user_code import RAISED, describe, load_callable
+from engines.user_code import RAISED, describe, load_callable, where_it_left_off
 from graphs.errors import BadInput, EnginewrightError
 
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
@@ -72,7 +72,8 @@ class TaskMetric:
         if isinstance(self.function, ScoresEngine):
             return self.function.score(engine)
         try:
-            returned = self.function(_fed_as_wanted(engine))
+            with where_it_left_off():
+                returned = self.function(_fed_as_wanted(engine))
         except EnginewrightError:
             raise
         except RAISED as error:

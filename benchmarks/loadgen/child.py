@@ -23,7 +23,7 @@ from benchmarks.loadgen.messages import ChildReport, ChildRequest
 from benchmarks.loadgen.native import native_settings, run_test
 from benchmarks.loadgen.plan import RunPlan, make_plan
 from benchmarks.loadgen.probe import Probe, probe
-from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import AUDIT_FILE, LoadgenRequest, LoadgenSettings, Mode, Scenario, per_second
 from benchmarks.loadgen.subject import Subject, open_subject
 from benchmarks.loadgen.sut import Answer, Completer, Guard, InlineSut, OfflineSut, ServerSut, Sut, answering
 from benchmarks.samples.execute import LATE, Activity, Executor, Failures
@@ -161,8 +161,8 @@ def _advise_late(failures: Failures, plan: RunPlan, served_per_s: float) -> None
     if LATE in failures.first:
         reached = min(plan.capacity, served_per_s)
         failures.first[LATE] = (
-            f"asked for {plan.qps:.4g} per second of an engine that reaches about {reached:.4g}; "
-            f"try {0.8 * min(reached, plan.qps):.3g}"
+            f"asked for {per_second(plan.qps)} per second of an engine that reaches about {per_second(reached)}; "
+            f"try {per_second(0.8 * min(reached, plan.qps))}"
         )
 
 

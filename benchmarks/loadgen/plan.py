@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from benchmarks.loadgen.probe import Probe
-from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Mode, Scenario
+from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Mode, Scenario, per_second
 
 OFFLINE_HEADROOM = 1.25
 """How many times the probed rate LoadGen is told for Offline: its one query must last the duration although probes run
@@ -98,7 +98,7 @@ def _server(settings: LoadgenSettings, probe: Probe, _: float | None) -> RunPlan
     qps = settings.target_qps
     if qps is None:
         qps = SERVER_SHARE * capacity
-        notes.append(f"target {qps:.4g} qps: 60 % of the {capacity:.4g} samples/s probed")
+        notes.append(f"target {per_second(qps)} qps: 60 % of the {per_second(capacity)} samples/s probed")
     duration, limit, more = _limits(settings, 1.05 * MIN_QUERIES[Scenario.SERVER] / qps)
     return RunPlan(
         batch=settings.batch or settings.max_batch or probe.roomiest(longest).batch,

@@ -151,3 +151,8 @@ class LoadgenResult:
     workers: int = 1
     ended_early: bool = False
     score: TaskScore | None = None
+
+
+def per_second(rate: float) -> str:
+    """``14,560``; ``12.34``."""
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"

@@ -6,7 +6,7 @@ import math
 import re
 
 from benchmarks.loadgen.log import DetailLog
-from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Scenario
+from benchmarks.loadgen.settings import MIN_QUERIES, LoadgenSettings, Scenario, per_second
 
 # Errors that say again what another reason says better.
 KNOWN_ERRORS = ("Ran out of generated queries", "Max test duration reached", "result_")
@@ -39,7 +39,7 @@ def _duration(settings: LoadgenSettings, log: DetailLog) -> list[str]:
         rate = log.number("result_samples_per_second") or 0.0
         return [
             f"ended before the {settings.duration_s:g} s asked for: the engine was faster than the probe said; "
-            f"an expected rate of {1.2 * rate:.4g} samples/s would pass"
+            f"an expected rate of {per_second(1.2 * rate)} samples/s would pass"
         ]
     return [f"ended before the {settings.duration_s:g} s asked for; a shorter expected latency would pass"]
 
@@ -50,14 +50,16 @@ def _latency(settings: LoadgenSettings, log: DetailLog, target_qps: float | None
     p99 = log.milliseconds("result_99.00_percentile_latency_ns")
     found = f"p99 latency {p99:.4g} ms" if p99 is not None else "p99 latency"
     bound = (log.number("effective_target_latency_ns") or settings.latency_bound_ms * 1e6) / 1e6
-    return [f"{found} is over the bound of {bound:g} ms at {target_qps or 0:.4g} qps; {suggest_rate(log, target_qps)}"]
+    return [
+        f"{found} is over the bound of {bound:g} ms at {per_second(target_qps or 0.0)} qps; {suggest_rate(log, target_qps)}"
+    ]
 
 
 def suggest_rate(log: DetailLog, target_qps: float | None) -> str:
     """A rate likely to pass: what was completed if the engine fell behind, else a fifth less than asked."""
     completed, target = log.number("result_completed_samples_per_sec"), target_qps or 0.0
     rate = 0.8 * min(completed or target, target)
-    return f"try about {_round_down(rate):g} qps"
+    return f"try about {per_second(_round_down(rate))} qps"
 
 
 def _round_down(value: float) -> float:

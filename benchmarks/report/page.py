@@ -39,6 +39,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         style=style_sheet(),
         uncalibrated=view.uncalibrated(report),
         tiles=view.tiles(report),
+        by_latency=any("latency" in run.metric for runs in report.loadgen.values() for run in runs.values()),
         cells=view.cells(extras.nodes),
         graph_chart=Markup(graph_chart(strip_of(extras.nodes, extras.drift, extras.times_are), "graph in order")),
         shares=view.shares(extras.nodes),

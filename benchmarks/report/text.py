@@ -97,6 +97,9 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     if report.update is not None:
         yield from (("update", line) for line in view.update_lines(report.update, report.run_seconds))
     yield from ((name, said) for name, target in report.targets.items() if (said := view.timed_earlier(target)))
+    for name, summary in report.targets.items():
+        if said := view.noise(summary):
+            yield name, said
     for target, scenarios in report.loadgen.items():
         for scenario, run in scenarios.items():
             yield "LoadGen", f"{target} {scenario}: {_loadgen(run)}"
@@ -134,7 +137,8 @@ def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
 def _loadgen(run: LoadgenSummary) -> str:
     verdict = "VALID" if run.valid else "INVALID"
     why = "" if run.valid or not run.reasons else f" ({' '.join(run.reasons)})"
-    return f"{verdict}, {formats.significant(run.value)} {run.unit} {run.metric}{why}"
+    metric = "" if run.metric.split()[-1] in run.unit else f" {run.metric}"  # "queries/s" says what is counted
+    return f"{verdict}, {formats.significant(run.value)} {run.unit}{metric}{why}"
 
 
 def _forms(report: Report, console: Console) -> None:

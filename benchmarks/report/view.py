@@ -105,6 +105,15 @@ def simulated(target: TargetSummary) -> bool:
     return target.accuracy is not None and target.accuracy_simulated
 
 
+def noise(target: TargetSummary) -> str:
+    """What a reader must know of timings that did not pass the gate; empty where they did."""
+    if target.steadiness is None or target.steadiness.trusted:
+        return ""
+    found = target.steadiness.speedup.get(target.kept_precision or "")
+    between = f": {formats.ratio(found.low)} to {formats.ratio(found.high)} with 95 % confidence" if found else ""
+    return f"timings too noisy to trust{between}"
+
+
 def tiles(report: Report) -> list[Tile]:
     """The figures a reader looks for first; only those that were measured."""
     return [tile for tile in (_speed(report), _accuracy(report), _share(report), _smallest(report)) if tile]
@@ -115,7 +124,8 @@ def _speed(report: Report) -> Tile | None:
     if best is None:
         return None
     name, target = best
-    return Tile(formats.ratio(target.speedup_vs_fp32), "throughput against FP32", f"measured on {target.title or name}")
+    said = "; ".join(filter(None, [f"measured on {target.title or name}", noise(target)]))
+    return Tile(formats.ratio(target.speedup_vs_fp32), "throughput against FP32", said)
 
 
 def _accuracy(report: Report) -> Tile | None:

@@ -56,7 +56,10 @@ def _kind_of(files: Sequence[Path], path: Path) -> str:
         raise BadInput("the folder holds no data", where=str(path), expected=READABLE)
     if kinds == [""]:
         raise BadInput(
-            f"{path.suffix or 'a file without suffix'} is no data format", where=str(path), expected=READABLE
+            f"{path.suffix or 'a file without suffix'} is no data format",
+            where=str(path),
+            expected=READABLE,
+            fix=f"name the function that yields samples: {path}:FUNCTION" if path.suffix == ".py" else "",
         )
     raise BadInput(f"the folder mixes {' and '.join(kinds)} files", where=str(path), expected="files of one kind")
 

@@ -13,12 +13,14 @@ import numpy as np
 from calibration.sources.records import PEEKED, ArrayRecord, layout_notes
 from calibration.sources.rows import MemoryRows
 from engines.engine import Feed, TensorSpec
-from engines.user_code import RAISED, describe
+from engines.user_code import RAISED, describe, where_it_left_off
 from graphs.digests import digest_of, sample_parts
 from graphs.errors import BadInput
 
 LIMIT = 10_000
 """Samples taken of a function where no number is asked for: a generator may never end. Chosen."""
+
+_END = object()
 
 Producer = Callable[[], Iterable[Feed]]
 
@@ -116,17 +118,19 @@ class FunctionSource:
 
     def _items(self) -> Iterator[Any]:
         try:
-            produced = self._produce()
-            items = iter([produced] if isinstance(produced, Mapping) else produced)
+            with where_it_left_off():
+                produced = self._produce()
+                items = iter([produced] if isinstance(produced, Mapping) else produced)
         except RAISED as error:
             raise self._raised(error) from error
         while True:
             try:
-                item = next(items)
-            except StopIteration:
-                return
+                with where_it_left_off():
+                    item = next(items, _END)
             except RAISED as error:
                 raise self._raised(error) from error
+            if item is _END:
+                return
             yield item
 
     def _raised(self, error: BaseException) -> BadInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -30,7 +31,7 @@ from optimizer.cli import (
 from optimizer.cli.options.panels import Grouped
 from optimizer.cli.process.endings import Terminated
 from optimizer.cli.process.invoked import remember
-from optimizer.cli.process.isolated import run_isolated
+from optimizer.cli.process.isolated import BAD_INPUT, run_isolated
 
 MAIN_JOB = "model"
 INTERRUPTED = 130
@@ -65,8 +66,19 @@ def main(arguments: list[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     remember(given)
     if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
+        if meant := _verb_meant(given[0]):
+            raise SystemExit(_say(f"{given[0]}: no such verb, and no such file\nfix: optimize {meant}", BAD_INPUT))
         given = [MAIN_JOB, *given]
     application(isolate=arguments is None)(args=given, prog_name="optimize")
+
+
+def _verb_meant(word: str) -> str:
+    """The verb that a misspelt first word is like; empty for what may be a model."""
+    if word.startswith("-") or os.path.lexists(word) or "." in word or os.sep in word:
+        return ""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, VERBS, n=1)), "")
 
 
 def application(*, isolate: bool) -> typer.Typer:

@@ -127,7 +127,12 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
         }
         specs = engines["first"].inputs
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
-            raise BadInput("the two take different inputs", where=f"{first}, {second}")
+            raise BadInput(
+                "the two take different inputs",
+                where=f"{first}, {second}",
+                expected=f"{_names(engines['first'])} as the first takes; the second takes {_names(engines['second'])}",
+            )
+        _check_shapes(engines["first"].inputs, engines["second"].inputs, f"{first}, {second}")
         specs = _known_specs(engines, first, data, samples, target)
         for engine in engines.values():
             engine.learn(specs)
@@ -156,6 +161,22 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
         target,
         task,
     )
+
+
+def _names(engine: EngineBase) -> str:
+    return ", ".join(repr(spec.name) for spec in engine.inputs)
+
+
+def _check_shapes(first: Sequence[TensorSpec], second: Sequence[TensorSpec], where: str) -> None:
+    """Raises ``BadInput`` for an input of which no array suits both."""
+    others = {spec.name: spec.shape for spec in second}
+    for spec in first:
+        other = others[spec.name]
+        fixed = [(a, b) for a, b in zip(spec.shape, other, strict=False) if isinstance(a, int) and isinstance(b, int)]
+        if len(spec.shape) != len(other) or any(a != b for a, b in fixed):
+            raise BadInput(
+                f"the two take {spec.name!r} in different shapes: {list(spec.shape)} and {list(other)}", where=where
+            )
 
 
 def _target(bundles: Sequence[Path]) -> str:

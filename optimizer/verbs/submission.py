@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.loadgen.settings import Scenario
+from benchmarks.report.formats import significant
 from benchmarks.report.model import read_report
 from benchmarks.submission.checker import check_submission
 from benchmarks.submission.checks import SYSTEM_TYPES, CheckedFolder
@@ -101,7 +102,7 @@ def render_outcome(outcome: SubmissionOutcome, console: Console) -> None:
     console.print(Text(UNVERIFIED, "bold yellow"))
     for found in outcome.scenarios:
         run = found.performance
-        value = "no value" if run.value is None else f"{run.value:,.4g} {run.unit}"
+        value = "no value" if run.value is None else f"{significant(run.value, 4)} {run.unit}"
         verdict = "VALID" if run.valid else f"INVALID ({'; '.join(run.reasons)})"
         console.print(f"{found.scenario.value}: {verdict}  {run.metric} {value}", markup=False, highlight=False)
         target = "" if found.target is None else f", target {found.target:.4f} {'met' if found.accurate else 'MISSED'}"

@@ -105,6 +105,15 @@ def op_the_only_target_cannot_run(folder: Path) -> tuple[str, ...]:
     return (*MODEL, "--target", "t4")
 
 
+def no_target_named(folder: Path) -> tuple[str, ...]:
+    return (*MODEL, "--target", "")
+
+
+def data_that_names_no_function(folder: Path) -> tuple[str, ...]:
+    (folder / "feed.py").write_text("def data():\n    return []\n")
+    return (*MODEL, "--data", "feed.py")
+
+
 def unwritable_output(folder: Path) -> tuple[str, ...]:
     (folder / "file").write_text("in the way")
     return (*MODEL, "-o", "file/out")
@@ -142,6 +151,8 @@ CASES: dict[Spoil, str] = {
     empty_folder: "nothing",
     unknown_target: "k80",
     min_above_max: "min",
+    no_target_named: "no --target at all",
+    data_that_names_no_function: "feed.py:FUNCTION",
     unknown_shape_input: "image",
     op_the_only_target_cannot_run: "Det",
     unwritable_output: "file",
@@ -175,6 +186,9 @@ def test_a_process_of_its_own_ends_in_the_same_way(folder: Path, process: Comman
 
 def test_usage_error_is_exit_2(optimize: Command) -> None:
     assert optimize("cnn.onnx", "--no-such-option").returncode == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["verfy", "cnn.optimized"])
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize("stage", ["cleaning.save_model", "engines.cpu_engine.build_engine", "chain.write_pages"])

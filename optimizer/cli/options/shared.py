@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from graphs.errors import BadInput
 from optimizer.asked_plan import AskedPlan
 from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list, parse_fraction
 
@@ -47,6 +48,8 @@ def _read(name: str, value: Any) -> Any:
         return AskedPlan.from_file(Path(value))
     if name == "max_drop":
         return parse_fraction(value)
+    if name == "target" and not listed(value):  # a script's empty variable is no wish for the default
+        raise BadInput("names no target", where="--target", expected="names such as cpu,t4, or no --target at all")
     if name in ("target", "loadgen", "without"):
         return listed(value)
     return tuple(value) if isinstance(value, list) else value

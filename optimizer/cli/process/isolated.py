@@ -8,6 +8,7 @@ files lie in one folder that the parent removes, however it ended, and what it s
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import mmap
 import os
@@ -29,8 +30,12 @@ from optimizer.events import Detail, Event, StageFinished, StageStarted
 
 FAILED = 1
 """Exit code of a command that could not do its work."""
+BAD_INPUT = 2
+"""Exit code where the user can mend what was given."""
 _PAGE = 4096
 """Bytes that both processes share."""
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says of a place that a user names and nothing can be written to."""
 _ANOTHER_FOLDER = "free space in /tmp, or name a folder that can be written: TMPDIR=DIR optimize …"
 
 
@@ -182,6 +187,9 @@ def _run(work: Callable[[], int], log: TextIO) -> int:
     except OSError as error:
         from graphs.files import NO_SPACE, at_fault  # numpy, which a command that only looks does without
 
+        if error.errno in _NO_PLACE and error.filename:
+            what = f"{at_fault(error, Path())}: cannot be written or read: {error.strerror}"
+            return _say(what, "choose another place with -o", BAD_INPUT)
         if error.errno not in NO_SPACE:
             return _internal(error, log)
         return _say(f"{at_fault(error, Path('the output'))}: no space left on the disk", "free some space")
@@ -195,9 +203,9 @@ def _internal(error: BaseException, log: TextIO) -> int:
     return _say(f"internal error{at}: {type(error).__name__}: {error}", f"report it with {log.name}")
 
 
-def _say(what: str, fix: str) -> int:
+def _say(what: str, fix: str, code: int = FAILED) -> int:
     print(f"optimize: {' '.join(what.split())}\n  fix: {fix}", file=sys.stderr)
-    return FAILED
+    return code
 
 
 def _ending(number: int, kernel_killed: bool, log: Path) -> EnginewrightError:

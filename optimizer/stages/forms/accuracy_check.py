@@ -11,7 +11,7 @@ from threading import Lock
 from types import TracebackType
 
 from benchmarks.accuracy.compare import Accuracy, compare
-from benchmarks.accuracy.confidence import DropBound
+from benchmarks.accuracy.confidence import DropBound, cosine_drop
 from benchmarks.accuracy.paired import PairedSums
 from benchmarks.accuracy.swapping import Answers, Scored, doubt, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
@@ -216,10 +216,10 @@ def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Acc
     figure = "cosine similarity" if floats else "agreement"
     judged = floats or {name: output.agreement for name, output in accuracy.outputs.items()}
     worst = min(judged, key=lambda name: judged[name])
-    drop = 1.0 - judged[worst]
+    drop = cosine_drop(judged[worst])
     if drop > max_drop:
         reasons.append(
-            f"output {worst!r} has {figure} {judged[worst]:.4f} to FP32 where at least {1 - max_drop:.4f} is asked "
+            f"output {worst!r} has {figure} {judged[worst]:.7g} to FP32 where at least {1 - max_drop:.7g} is asked "
             "(no --evaluate given)"
         )
     return AccuracyCheck(accuracy, None, drop, not reasons, reasons)

@@ -7,7 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.confidence import DropBound, bootstrap_upper, cosine_bound, score_bound, student_t, tango_upper
+from benchmarks.accuracy.confidence import (
+    DropBound,
+    bootstrap_upper,
+    cosine_bound,
+    cosine_drop,
+    score_bound,
+    student_t,
+    tango_upper,
+)
 
 TRIALS = 200
 
@@ -45,6 +53,15 @@ def test_a_cosine_is_covered() -> None:
         return cosine_bound(np.stack([(a * b).sum(1) for a, b in pairs], 1))
 
     assert covered(1 - 1 / np.sqrt(1 + 0.2**2), bound) >= 0.9
+
+
+def test_rounding_is_no_drop() -> None:
+    """A budget of nothing was missed by a graph that changed nothing: 1 - cosine was 2e-16."""
+    reference = np.random.default_rng(0).normal(size=(40, 50))
+    candidate = reference * (1 + 1e-7 * np.random.default_rng(1).normal(size=reference.shape))
+    pairs = (reference, reference), (candidate, candidate), (reference, candidate)
+    bound = cosine_bound(np.stack([(a * b).sum(1) for a, b in pairs], 1))
+    assert bound is not None and bound.upper == 0.0 and cosine_drop(1.0 - 2e-16) == 0.0
 
 
 def test_without_any_difference_few_samples_confirm_no_small_drop() -> None:

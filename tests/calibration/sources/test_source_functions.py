@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +116,17 @@ def test_file_function_may_use_dataclasses_and_neighbours(tmp_path):
         "def data():\n    return [{'x': [Item(1.0).value] * WIDTH}]\n"
     )
     assert len(open_source(f"{file}:data", X)) == 1
+
+
+def test_a_function_that_changes_directory_is_where_it_left_off_and_the_job_where_it_began(tmp_path, monkeypatch):
+    """A model's relative path could not be read any more: no such file."""
+    (tmp_path / "there").mkdir()
+    file = tmp_path / "feed.py"
+    file.write_text(
+        "import os, numpy as np\ndef data():\n    os.chdir(os.path.dirname(__file__) + '/there')\n"
+        "    for i in range(3):\n        assert os.getcwd().endswith('there')\n        yield {'x': np.full(4, i)}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for _ in open_source("feed.py:data", X).samples():
+        assert Path.cwd() == tmp_path
+    assert Path.cwd() == tmp_path

@@ -90,6 +90,10 @@ def test_integers_in_place_of_floats_are_refused(tmp_path: Path) -> None:
 def test_other_inputs_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="take different inputs"):
         compare_sides(save(tmp_path / "a.onnx"), save(tmp_path / "b.onnx", name="z"), "random", 2)
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[b,32] x) => (float[b,32] y) { y = Relu(x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "narrow.onnx")
+    with pytest.raises(BadInput, match="in different shapes"):
+        compare_sides(tmp_path / "a.onnx", tmp_path / "narrow.onnx", "random", 2)
 
 
 def test_a_gate_decides_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,6 +171,12 @@ def test_a_full_disk_is_told_wherever_it_is_met(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    """``bench -o`` the name of a file was an internal error."""
+    code, errors = ended(f"import os; os.mkdir({str(tmp_path)!r})", tmp_path)
+    assert code == 2 and errors.startswith(f"optimize: {tmp_path}: cannot be") and "internal" not in errors
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_output_that_cannot_be_written_is_no_success() -> None:
     """``--json > report.json`` on a full disk ended with 0."""
