@@ -50,9 +50,8 @@ def _latency(settings: LoadgenSettings, log: DetailLog, target_qps: float | None
     p99 = log.milliseconds("result_99.00_percentile_latency_ns")
     found = f"p99 latency {p99:.4g} ms" if p99 is not None else "p99 latency"
     bound = (log.number("effective_target_latency_ns") or settings.latency_bound_ms * 1e6) / 1e6
-    return [
-        f"{found} is over the bound of {bound:g} ms at {per_second(target_qps or 0.0)} qps; {suggest_rate(log, target_qps)}"
-    ]
+    rate = per_second(target_qps or 0.0)
+    return [f"{found} is over the bound of {bound:g} ms at {rate} qps; {suggest_rate(log, target_qps)}"]
 
 
 def suggest_rate(log: DetailLog, target_qps: float | None) -> str:
