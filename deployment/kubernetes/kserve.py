@@ -5,11 +5,14 @@ Fields: https://kserve.github.io/website/docs/reference/crd-api (``serving.kserv
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from deployment.kubernetes.workload import LOCKED, USER, check_name, scratch_mounts, scratch_volumes
+from deployment.kubernetes.workload import LOCKED, USER, check_amounts, check_name, scratch_mounts, scratch_volumes
 from graphs.errors import BadInput
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]\S*")
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,13 @@ class ServiceOptions:
     server_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_replicas <= self.max_replicas:
+        if not 0 <= self.min_replicas <= self.max_replicas or not self.max_replicas:  # most 0 is KServe's "no limit"
             what = f"{self.min_replicas} to {self.max_replicas} replicas"
-            raise BadInput(what, where="--replicas", expected="0 <= least <= most")
+            raise BadInput(what, where="--replicas", expected="0 <= least <= most, and most above 0")
+        if not _URI.fullmatch(self.storage_uri):
+            expected = "a scheme that KServe reads and a place: pvc://CLAIM/PATH, s3://… or gs://…"
+            raise BadInput(f"{self.storage_uri!r} is no place", where="--storage-uri", expected=expected)
+        check_amounts(self.cpu, self.memory)
 
 
 def inference_service(name: str, options: ServiceOptions) -> dict[str, Any]:

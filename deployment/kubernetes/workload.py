@@ -67,18 +67,29 @@ class PodOptions:
         if not 1 <= self.min_replicas <= self.max_replicas:
             what = f"{self.min_replicas} to {self.max_replicas} replicas"
             raise BadInput(what, where="--replicas", expected="1 <= least <= most")
-        if not re.fullmatch(r"\S+", self.image):
-            raise BadInput(f"{self.image!r} is no image", where="--image", expected="REGISTRY/NAME:TAG")
-        for option, amount in (("--cpu", self.cpu), ("--memory", self.memory)):
-            if not re.fullmatch(r"\d+(\.\d+)?(m|[kKMGTPE]i?)?", amount):
-                raise BadInput(f"{amount!r} is no quantity", where=option, expected="2, 500m or 4Gi")
+        check_image(self.image)
+        check_amounts(self.cpu, self.memory)
+
+
+def check_image(image: str) -> None:
+    """Raise ``BadInput`` for what names no image: it goes into a Dockerfile's line as it is."""
+    if not re.fullmatch(r"\S+", image):
+        raise BadInput(f"{image!r} is no image", where="--image", expected="REGISTRY/NAME:TAG")
+
+
+def check_amounts(cpu: str, memory: str) -> None:
+    """Raise ``BadInput`` for what Kubernetes takes as no quantity above 0."""
+    for option, amount in (("--cpu", cpu), ("--memory", memory)):
+        if not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?(m|[kKMGTPE]i?)?", amount):
+            raise BadInput(f"{amount!r} is no quantity", where=option, expected="2, 500m or 4Gi")
 
 
 def check_name(name: str) -> None:
     """Raise ``BadInput`` for a name that Kubernetes refuses."""
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
         what = f"{name!r} is no Kubernetes name"
-        raise BadInput(what, where="--name", expected="at most 63 of a-z, 0-9 and -, a letter first, not - last")
+        expected = "at most 63 of a-z, 0-9 and -, a letter first, not - last"
+        raise BadInput(what, where="--name", expected=expected, fix="give one that makes such a name: --name model")
 
 
 def deployment(name: str, options: PodOptions) -> dict[str, Any]:

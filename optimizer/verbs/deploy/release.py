@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from benchmarks.report.model import Report, read_report
@@ -14,6 +15,10 @@ from graphs.files import to_json, unwritable, write_atomically
 from optimizer.bundle import MANIFEST, REPORT, Bundle
 
 CARD, ENTRY = "MODEL_CARD.md", "registry.json"
+_LONGEST_TAG = 128
+_TAG = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,{_LONGEST_TAG - 1}}}")
+"""What a registry takes as a tag: opencontainers/distribution-spec, "Pulling manifests"."""
+_NOT_IN_TAGS = re.compile(r"[^a-zA-Z0-9._-]+")
 
 
 def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | None = None) -> list[Path]:
@@ -23,8 +28,12 @@ def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | N
     Raises ``BadInput`` for a bundle without a report, or whose files are not what its manifest says, a key that is
     none, and a name that is a path.
     """
-    if Path(name).name != name or name in ("", ".."):
+    if Path(name).name != name or name in ("", "..") or not name.isprintable():
         raise BadInput(f"{name!r} is no name of a file", where="--name")
+    if kind == "oci" and not _TAG.fullmatch(name):
+        legal = _NOT_IN_TAGS.sub("_", name).lstrip(".-")[:_LONGEST_TAG] or "model"
+        expected = f"a tag: at most {_LONGEST_TAG} letters, digits, _ . -"
+        raise BadInput(f"{name!r} is no tag", where="--name", expected=expected, fix=f"--name {legal}")
     bundle.check_intact(*([REPORT] if kind in ("card", "registry") else []))
     report = _report(bundle)
     if kind == "card":

@@ -97,10 +97,10 @@ def test_the_triton_asked_for_and_its_options_are_what_runs() -> None:
 
 
 def test_no_value_can_break_out_of_its_field() -> None:
-    uri = 's3://a"\nkind: Secret\n#: {x'
-    service = written("net", ServiceOptions(uri, namespace="a: b"))
+    uri, namespace = "s3://a\"#:'{x", 'a"\nkind: Secret\n#: {x'
+    service = written("net", ServiceOptions(uri, namespace=namespace))
     assert service["spec"]["predictor"]["model"]["storageUri"] == uri
-    assert service["metadata"]["namespace"] == "a: b"
+    assert service["metadata"]["namespace"] == namespace
     assert service["kind"] == "InferenceService"
 
 
@@ -110,6 +110,18 @@ def test_names_kubernetes_refuses_are_refused_here(name: str) -> None:
         inference_service(name, ServiceOptions("pvc://m"))
 
 
-def test_replicas_the_wrong_way_round_are_refused() -> None:
-    with pytest.raises(BadInput, match="3 to 1 replicas"):
-        inference_service("net", ServiceOptions("pvc://m", min_replicas=3))
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"min_replicas": 3}, "3 to 1 replicas"),
+        ({"min_replicas": 0, "max_replicas": 0}, "0 to 0 replicas"),
+        ({"storage_uri": "models/net"}, "--storage-uri: 'models/net' is no place"),
+        ({"storage_uri": "s3://a b"}, "is no place"),
+        ({"storage_uri": "s3://"}, "is no place"),
+        ({"cpu": "two"}, "--cpu: 'two' is no quantity"),
+        ({"memory": "0Gi"}, "--memory: '0Gi' is no quantity"),
+    ],
+)
+def test_what_kserve_cannot_use_is_refused(option: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        ServiceOptions(**{"storage_uri": "pvc://m", **option})

@@ -219,11 +219,17 @@ def test_checksums_of_other_archives_stay(bundle: dict[str, Path | bytes], tmp_p
     assert sorted(lines) == sorted(f"{digest}  {name}" for name, digest in found.items())
 
 
-@pytest.mark.parametrize("name", ["../net", "a/b", "..", ""])
+@pytest.mark.parametrize("name", ["../net", "a/b", "..", "", "a\nb"])
 def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(BadInput, match="no name of a file"):
         write_release(Bundle(tmp_path), "archive", tmp_path / "out", name)
+
+
+def test_the_name_of_an_oci_artifact_is_a_tag(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"'-my net \(1\)' is no tag\n.*\nfix: --name my_net_1_"):
+        write_release(Bundle(tmp_path), "oci", tmp_path / "out", "-my net (1)")
 
 
 def test_the_working_folder_is_not_exchanged(

@@ -104,6 +104,12 @@ def test_a_servers_image_has_what_runs_the_engine(tmp_path: Path) -> None:
             deploy.deploy_bundle(tmp_path / "net", system, tmp_path / "out", triton=python, cluster=cluster)
 
 
+def test_nothing_but_an_image_goes_into_the_first_line_of_a_dockerfile(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--image: .* is no image"):
+        deploy.deploy_bundle(tmp_path / "net", "docker", tmp_path / "o", cluster=ClusterOptions(image="x\nRUN evil"))
+    assert not (tmp_path / "o").exists()
+
+
 def test_functions_around_a_model_go_into_its_image_and_what_runs_them(
     tmp_path: Path, written: list[tuple[Path, dict[str, Any]]]
 ) -> None:
