@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphs.per_file import per_file
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -19,8 +21,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@per_file
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, streamed."""
+    """Hex SHA-256 of a file, streamed; one that has not changed since is not read again."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_BLOCK):

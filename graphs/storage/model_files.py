@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from graphs.digests import sha256, sha256_file
 from graphs.errors import BadInput
+from graphs.per_file import per_file
 from graphs.storage.external_data import check_external_data, external_data
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -72,6 +73,7 @@ def data_files(proto: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(sorted({data.location for data in external_data(proto)}))
 
 
+@per_file
 def _mentions_external_data(model: Path) -> bool:
     """Whether the key that every external tensor carries is in the file: spares parsing gigabytes of weights."""
     with model.open("rb") as file:
