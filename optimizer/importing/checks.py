@@ -13,6 +13,7 @@ from graphs.errors import BadInput
 from graphs.reading.constants import constant_tensor
 from graphs.reading.operators import is_standard
 from optimizer.passes.dialects.integer_operators import spells_out
+from optimizer.passes.dialects.runtime_operators import has_body
 
 RUNTIME_DOMAINS = {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview", "ai.onnx.preview.training"}
 """Domains ONNX Runtime has kernels for; TensorRT has none of them."""
@@ -104,7 +105,11 @@ def notes_on(model: ir.Model) -> list[str]:
     """Facts about the model a user should know before optimizing it."""
     nodes = list(all_nodes(model))
     notes = []
-    foreign = Counter(f"{node.domain}.{node.op_type}" for node in nodes if not (is_standard(node) or spells_out(node)))
+    foreign = Counter(
+        f"{node.domain}.{node.op_type}"
+        for node in nodes
+        if not (is_standard(node) or spells_out(node) or has_body(node))
+    )
     functions = {f"{domain}.{name}" for domain, name, _ in model.functions}
     for name, count in sorted(foreign.items()):
         if name not in functions:

@@ -15,6 +15,7 @@ from optimizer.passes.activation_first import ActivationFirst
 from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.dialects.dynamic_operators import FloatProducts
 from optimizer.passes.dialects.integer_operators import SpellOutIntegers
+from optimizer.passes.dialects.runtime_operators import SpellOutRuntimeOperators
 from optimizer.passes.dialects.spelling import SpellOutCodes
 from optimizer.passes.einsum_products import EinsumProducts
 from optimizer.passes.fold_affine import FoldAffine
@@ -37,6 +38,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
     """In order: what TensorRT lacks spelt out, then constants: every fold into weights needs its operands constant."""
     return (
         RemoveDropout(),
+        SpellOutRuntimeOperators(),
         SpellOut(),
         StateLoopConditions(),
         FloatProducts(),

@@ -18,8 +18,8 @@ from graphs.reading.operators import is_standard
 from graphs.reading.shapes import infer_shapes
 from optimizer.passes.affine_grid import affine_grid_body
 from optimizer.passes.base import PassResult
+from optimizer.passes.bodies import DOMAIN, Bodies
 
-_DOMAIN = "enginewright.spelt_out"
 _LIKE_TODAYS = 18
 """Bodies of this opset and newer hold in every later one: what they are made of gained types since, not meanings."""
 
@@ -63,22 +63,25 @@ class SpellOut:
         return PassResult(len(spelt), (note,) if spelt else ())
 
 
-def spell_out(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:
-    """Replace the nodes that are ``wanted`` by their bodies, in place; returns the operators that were."""
+def spell_out(model: ir.Model, wanted: Callable[[ir.Node], bool], own: Bodies | None = None) -> list[str]:
+    """Replace the nodes that are ``wanted`` by their bodies, in place; returns the operators that were.
+
+    ``own`` are bodies by op type, which go before the standard's; those of this file where none are given.
+    """
     found = [node for graph in model.graphs() for node in graph if wanted(node)]
     if not found:
         return []
     infer_shapes(model)  # a body may depend on the types of the inputs
     spelt: list[str] = []
     for node in found:
-        body = _body(node, model.opset_imports)
+        body = _body(node, model.opset_imports, _OWN_BODIES if own is None else own)
         if body is not None:
             spelt.append(node.op_type)
             _call(model, node, body, len(spelt))
     if spelt:
         common.InlinePass()(model)
         model.functions.clear()
-        model.opset_imports.pop(_DOMAIN, None)
+        model.opset_imports.pop(DOMAIN, None)
     return spelt
 
 
@@ -86,16 +89,16 @@ def _is_spelt(node: ir.Node) -> bool:
     return is_standard(node) and node.op_type in _SPELT and _SPELT[node.op_type](node)
 
 
-def _body(node: ir.Node, opsets: Mapping[str, int]) -> ir.Function | None:
+def _body(node: ir.Node, opsets: Mapping[str, int], known: Bodies) -> ir.Function | None:
     """The operator's body in the model's opset; it may depend on the node's attributes and on its inputs' types."""
     opset = opsets.get("", 0)
+    if node.op_type in known:
+        return known[node.op_type](node, opset)
     own = opset if node.domain == "" else opsets.get(node.domain, 0)
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, own, node.domain)  # its stubs lack what concerns functions
     except onnx.defs.SchemaError:
         return None
-    if node.op_type in _OWN_BODIES and node.domain == "":
-        return _OWN_BODIES[node.op_type](node, opset)
     for name, attribute in schema.attributes.items():
         if name not in node.attributes and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
@@ -128,7 +131,7 @@ def _eye_like(node: ir.Node, opset: int) -> ir.Function | None:
     to = ir.DataType(dtype.as_int()) if dtype is not None else source
     if to is None:
         return None
-    text = f"""<opset_import: ["" : {opset}], domain: "{_DOMAIN}"> EyeLike (x) => (y) {{
+    text = f"""<opset_import: ["" : {opset}], domain: "{DOMAIN}"> EyeLike (x) => (y) {{
         zero = Constant<value_int = 0>()
         one = Constant<value_int = 1>()
         k = Constant<value_int = {k.as_int() if k is not None else 0}>()
@@ -147,10 +150,10 @@ def _eye_like(node: ir.Node, opset: int) -> ir.Function | None:
 
 
 def _affine_grid(node: ir.Node, opset: int) -> ir.Function | None:
-    return affine_grid_body(node, opset, _DOMAIN)
+    return affine_grid_body(node, opset, DOMAIN)
 
 
-_OWN_BODIES: dict[str, Callable[[ir.Node, int], ir.Function | None]] = {
+_OWN_BODIES: Bodies = {
     "EyeLike": _eye_like,
     "AffineGrid": _affine_grid,
 }
@@ -196,9 +199,9 @@ def _call(model: ir.Model, node: ir.Node, body: ir.Function, number: int) -> Non
         if attribute.type == ir.AttributeType.GRAPH:  # the body was made for it and holds its nodes
             node.attributes.pop(attribute.name)
     read = [attribute for attribute in body.attributes.values() if attribute.type != ir.AttributeType.GRAPH]
-    function = ir.Function(_DOMAIN, name, graph=body.graph, attributes=read)
+    function = ir.Function(DOMAIN, name, graph=body.graph, attributes=read)
     model.functions[function.identifier()] = function
-    model.opset_imports[_DOMAIN] = 1
+    model.opset_imports[DOMAIN] = 1
     for index, output in enumerate(node.outputs):  # what is left out would be without a name inside the graph, too
         output.name = output.name or f"{node.name}_unused_{index}"
-    node.domain, node.op_type, node.overload = _DOMAIN, name, ""
+    node.domain, node.op_type, node.overload = DOMAIN, name, ""

@@ -24,6 +24,7 @@ from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.importing.survey import Survey
 from optimizer.passes.dialects.integer_operators import spells_out
+from optimizer.passes.dialects.runtime_operators import has_body
 from optimizer.prequantized.repaired import repairs_told
 from optimizer.settings import Precision
 from optimizer.sparsity.pattern import TWO_FOUR
@@ -160,7 +161,7 @@ def _limits(model: ir.Model) -> list[str]:
     """What TensorRT is known not to take, by node; a build says the rest."""
     found = []
     for node in _nodes(model):
-        if spells_out(node):
+        if spells_out(node) or has_body(node):
             continue
         if not is_standard(node):
             found.append(f"{node.name}: {node.domain}.{node.op_type} needs a TensorRT plugin")
