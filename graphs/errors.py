@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 
 
 class EnginewrightError(Exception):
@@ -31,6 +32,19 @@ class BadInput(EnginewrightError):
     """The model, the data or an option cannot be used as given."""
 
     exit_code = 2
+
+
+def check_text(name: str | PathLike[str]) -> None:
+    """Raises ``BadInput`` for a name of bytes that are no UTF-8: no report, manifest or library can hold it."""
+    text = str(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(
+            "the name is not UTF-8",
+            where=text.encode(errors="backslashreplace").decode(),
+            fix="rename it, or run with the locale it was written in (LC_ALL=C.UTF-8)",
+        ) from None
 
 
 def in_a_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.report.model import read_report
 from engines.targets.gpus_here import detect_gpus
 from graphs.digests import digest_of, sha256_file
-from graphs.errors import BadInput
+from graphs.errors import BadInput, check_text
 from graphs.storage.model_files import model_digest
 from optimizer.bundle import finished_bundle
 from optimizer.events import Events
@@ -40,7 +40,10 @@ def _files(spec: DataSpec) -> list[Path] | None:
         return []
     if callable(spec) or not Path(spec).exists():
         return None
-    return sorted(_walk(Path(spec)))
+    files = sorted(_walk(Path(spec)))
+    for file in files:
+        check_text(file)
+    return files
 
 
 def _walk(path: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from graphs.digests import sha256, sha256_file
-from graphs.errors import BadInput
+from graphs.errors import BadInput, check_text
 from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
 from optimizer.numbers_given import check_above_zero
@@ -271,7 +271,10 @@ def parse_fraction(text: str, where: str = "--max-drop") -> float:
 
 def _check_source(name: str, value: object) -> None:
     """Arrays and generators are no value that a job can be known by or taken up with again: a function is."""
-    if value is None or isinstance(value, (str, Path)) or callable(value):
+    if isinstance(value, (str, Path)):
+        check_text(value)
+        return
+    if value is None or callable(value):
         return
     raise BadInput(
         f"{type(value).__name__} is given",
@@ -286,7 +289,8 @@ def _check_source(name: str, value: object) -> None:
 def model_path(value: object) -> Path:
     """The path of a model's file. Raises ``BadInput`` for anything else, such as a model in memory."""
     if isinstance(value, (str, os.PathLike)):
-        return Path(value)
+        check_text(path := Path(value))
+        return path
     raise BadInput(
         f"{type(value).__name__} is given",
         where="model",

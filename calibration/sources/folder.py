@@ -10,7 +10,7 @@ from calibration.sources import images, tokens
 from calibration.sources.records import ArrayRecord, Record, layout_notes
 from calibration.sources.rows import open_npy, open_npz
 from engines.engine import TensorSpec
-from graphs.errors import BadInput
+from graphs.errors import BadInput, check_text
 
 KINDS = {".npz": "npz", ".npy": "npy", ".jsonl": "jsonl", **dict.fromkeys(images.EXTENSIONS, "image")}
 READABLE = ".npz, .npy, .jsonl, " + ", ".join(sorted(images.EXTENSIONS))
@@ -45,7 +45,10 @@ def data_files(folder: Path) -> list[Path]:
     """Files of a kind we read below ``folder``, hidden ones left out, sorted by their path."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in KINDS and p.is_file())
     visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    return sorted(visible, key=lambda p: p.relative_to(folder).as_posix())
+    files = sorted(visible, key=lambda p: p.relative_to(folder).as_posix())
+    for file in files:
+        check_text(file)
+    return files
 
 
 def _kind_of(files: Sequence[Path], path: Path) -> str:

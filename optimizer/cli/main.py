@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from graphs.errors import EnginewrightError
+from graphs.errors import EnginewrightError, check_text
 from optimizer.cli import (
     bench,
     cache,
@@ -65,11 +65,19 @@ def main(arguments: list[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     remember(given)
+    if code := _told(lambda: _checked_texts(given)):
+        raise SystemExit(code)
     if given and given[0] not in VERBS and given[0] not in TOP_LEVEL:
         if meant := _verb_meant(given[0]):
             raise SystemExit(_say(f"{given[0]}: no such verb, and no such file\nfix: optimize {meant}", BAD_INPUT))
         given = [MAIN_JOB, *given]
     application(isolate=arguments is None)(args=given, prog_name="optimize")
+
+
+def _checked_texts(given: list[str]) -> int:
+    for argument in given:
+        check_text(argument)
+    return 0
 
 
 def _verb_meant(word: str) -> str:
