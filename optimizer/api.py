@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.main_job import optimize
 from optimizer.result import Result
+from optimizer.settings import DataSpec, model_path
 from optimizer.updating import update
 
 if TYPE_CHECKING:
@@ -18,14 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["Result", "compare", "deploy", "optimize", "update", "verify"]
 
 
-def verify(bundle: str | Path, *, public_key: str | Path | None = None) -> Verification:
+def verify(
+    bundle: str | Path,
+    *,
+    public_key: str | Path | None = None,
+    model: str | Path | None = None,
+    data: DataSpec = None,
+) -> Verification:
     """Whether a bundle is whole and its engines work, as ``optimize verify`` sees it: ``ok``, and every check.
 
-    With ``public_key`` the signature is looked at first. Raises ``BadInput`` for a folder that is no bundle.
+    With ``public_key`` the signature is looked at first; with ``model``, which the bundle was made of, accuracy is
+    re-checked, on ``data`` in place of the samples it was made with. Raises ``BadInput`` for a folder that is no bundle.
     """
     from optimizer.verbs.verify import verify_bundle
 
-    return verify_bundle(Path(bundle), Path(public_key) if public_key is not None else None)
+    given = {} if data is None else {"data": data}
+    of = model_path(model) if model is not None else None
+    return verify_bundle(Path(bundle), Path(public_key) if public_key is not None else None, of, given)
 
 
 def compare(

@@ -93,7 +93,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
     if damaged := bundle.damaged_files("*.json"):
         raise BadInput(f"{damaged[0]} is missing, or not what the manifest says", where=str(path), fix=_ANEW)
     settings = recorded.settings(str(path), given)
-    _check_sources(settings, given, str(path))
+    check_sources(settings, given, str(path))
     report = read_report(bundle.path / REPORT)
     here = report.machine.get("cpu") == cpu_name()
     structure = read_json(bundle.path / STRUCTURE, Structure)
@@ -114,7 +114,7 @@ def read_kept(path: Path, given: Mapping[str, Any]) -> Kept:
     )
 
 
-def _check_sources(settings: Settings, given: Mapping[str, Any], where: str) -> None:
+def check_sources(settings: Settings, given: Mapping[str, Any], where: str) -> None:
     """Raises ``BadInput`` naming the bundle ``where`` for samples that it was made with, by a path from the working
     directory, and that are not there; of those that are ``given`` the reader of samples says so.
     """

@@ -13,18 +13,32 @@ def verify(
     public_key: Annotated[
         Path | None, typer.Option(metavar="PUBLIC.pem", help="Check the signature of an unpacked archive first.")
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL.onnx", help="The model it was made of: accuracy is re-checked against its FP32."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|module:function", help="--model: samples to do so on. Default: those it was made with."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Check that a bundle is whole and its engines work.
 
-    Every file's hash, every engine against its manifest, and finite outputs of each engine that runs here.
+    Every file's hash, every engine against its manifest, and finite outputs of each engine that runs here; with --model
+    the accuracy of those engines, by the budget and by what the report says.
     """
     import sys
 
+    from graphs.errors import BadInput
     from graphs.files import to_json
     from optimizer.verbs.verify import verify_bundle
 
-    result = verify_bundle(bundle, public_key)
+    if data is not None and model is None:
+        raise BadInput("needs the model to compare with", where="--data", fix="add --model MODEL.onnx")
+    result = verify_bundle(bundle, public_key, model, {} if data is None else {"data": data})
     if json:
         sys.stdout.buffer.write(to_json(result))
     else:

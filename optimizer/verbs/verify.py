@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,15 +45,21 @@ class Verification:
     checks: list[Check]
 
 
-def verify_bundle(path: Path, public_key: Path | None = None) -> Verification:
+def verify_bundle(
+    path: Path, public_key: Path | None = None, model: Path | None = None, given: Mapping[str, Any] | None = None
+) -> Verification:
     """Compare every hash with the manifest and run every engine that this machine can run; with ``public_key``, see
-    first whether the manifest is what its owner signed. Raises ``BadInput`` for a key or signature that is none.
+    first whether the manifest is what its owner signed; with ``model``, which the bundle was made of, re-check
+    accuracy on the samples of then or those ``given`` (``data``, ``eval_data``). Raises ``BadInput`` for a key or
+    signature that is none, another model, and samples that are not there.
     """
     bundle = Bundle(path)
     signed = [_check_signature(bundle, public_key)] if public_key is not None else []
     if not all(check.ok for check in signed):  # nothing in it is to be trusted, nor run
         return Verification(False, signed)
     checks = [*signed, _check_files(bundle), *_check_engines(bundle)]
+    if model is not None:
+        checks += _check_accuracy(bundle, model, given or {})
     return Verification(all(check.ok for check in checks), checks)
 
 
@@ -81,6 +88,22 @@ def _check_engines(bundle: Bundle) -> Iterator[Check]:
             yield Check(target, False, in_a_line(error))
 
 
+def _check_accuracy(bundle: Bundle, model: Path, given: Mapping[str, Any]) -> Iterator[Check]:
+    from optimizer.verbs.verified_accuracy import Recheck
+
+    recheck = Recheck.of(bundle, model, given)
+    with recheck.checker:
+        for target in bundle.targets():
+            name = f"{target} accuracy"
+            try:
+                yield Check(name, True, recheck.of_engine(target, _opened))
+            except BadInput:
+                raise
+            except EnginewrightError as error:
+                elsewhere = _runs_elsewhere(error)
+                yield Check(name, elsewhere, f"not re-checked here: {error.what}" if elsewhere else in_a_line(error))
+
+
 def _reported(bundle: Bundle) -> list[str]:
     """Targets that the report has an engine for."""
     path = bundle.path / REPORT
@@ -95,12 +118,16 @@ def _check_engine(bundle: Bundle, target: str) -> list[str]:
     said = check_engine(manifest, directory, graph)
     try:
         return [*said, _run(manifest, directory, bundle.path / MODEL)]
-    except EngineElsewhere as error:
-        return [*said, f"not run here: {error.what}"]
-    except BuildError as error:
-        if error.failure is not BuildFailure.MISSING_LIBRARY:
+    except EngineError as error:
+        if not _runs_elsewhere(error):
             raise
         return [*said, f"not run here: {error.what}"]
+
+
+def _runs_elsewhere(error: EnginewrightError) -> bool:
+    """Whether an engine is for another machine, or for a library that this one lacks: no fault of its own."""
+    missing = isinstance(error, BuildError) and error.failure is BuildFailure.MISSING_LIBRARY
+    return missing or isinstance(error, EngineElsewhere)
 
 
 def _run(manifest: EngineManifest, directory: Path, graph: Path) -> str:

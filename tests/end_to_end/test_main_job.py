@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,20 @@ def test_config_file_is_read_and_the_command_line_wins(folder: Path, optimize: C
     assert report["calibration"]["method"] == "percentile" and report["accuracy"]["max_drop"] == 0.02
 
 
+def _check_accuracy_again(folder: Path, optimize: Command) -> None:
+    again = optimize("verify", "cnn.optimized", "--model", "cnn.onnx")
+    assert again.returncode == 0 and "as reported" in again.stdout and "a100 accuracy: not re-checked" in again.stdout
+    shutil.copytree(folder / "cnn.optimized", folder / "worse")
+    report = folder / "worse" / "report.json"
+    told = json.loads(report.read_text())
+    told["targets"]["cpu"]["accuracy"]["logits"]["sqnr_db"] += 2.0
+    report.write_text(json.dumps(told))
+    worse = optimize("verify", "worse", "--model", "cnn.onnx")
+    assert worse.returncode == 1 and "where the report says" in worse.stdout
+    other = optimize("verify", "cnn.optimized", "--model", "cnn.optimized/model.onnx")
+    assert other.returncode == 2 and "is not the model" in other.stderr
+
+
 def test_the_verbs_read_the_bundle(folder: Path, optimize: Command) -> None:
     assert optimize("cnn.onnx", *QUICK, "--target", "cpu,a100").returncode == 0
     explained = json.loads(optimize("explain", "cnn.optimized", "--json").stdout)
@@ -144,6 +159,7 @@ def test_the_verbs_read_the_bundle(folder: Path, optimize: Command) -> None:
     assert inspected["ops"]["Conv"] == 2 and inspected["flops"] > 0
     verified = json.loads(optimize("verify", "cnn.optimized", "--json").stdout)
     assert verified["ok"] is True
+    _check_accuracy_again(folder, optimize)
     benched = json.loads(
         optimize("bench", "cnn.optimized", "--scenario", "offline", "--duration", "0.5", "--json").stdout
     )
