@@ -29,7 +29,8 @@ def verify(
     """Whether a bundle is whole and its engines work, as ``optimize verify`` sees it: ``ok``, and every check.
 
     With ``public_key`` the signature is looked at first; with ``model``, which the bundle was made of, accuracy is
-    re-checked, on ``data`` in place of the samples it was made with. Raises ``BadInput`` for a folder that is no bundle.
+    re-checked, on ``data`` in place of the samples it was made with. Raises ``BadInput`` for a folder that is no
+    bundle.
     """
     from optimizer.verbs.verify import verify_bundle
 

@@ -12,6 +12,8 @@ from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
 from benchmarks.batching import sample_count, smallest_feed
 from benchmarks.measurement import Latency
+from benchmarks.report import formats
+from benchmarks.report.model import OutputFidelity
 from benchmarks.timing.child import steady_in_child
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from calibration.source import batches
@@ -247,10 +249,11 @@ def _render_runs(found: Comparison, console: Console) -> None:
     if found.first is None or found.second is None or found.accuracy is None or found.steadiness is None:
         console.print("nothing was run: they have no engine in common that runs here")
         return
-    table = Table("", "p50 ms", "p99 ms", "MB", box=None, pad_edge=False)
+    table = Table("", "p50", "p99", "size", box=None, pad_edge=False)
     for side in (found.first, found.second):
         latency = side.latency_ms
-        table.add_row(side.path, f"{latency.p50:.3f}", f"{latency.p99:.3f}", f"{side.bytes / 1e6:.2f}")
+        times = formats.milliseconds(latency.p50), formats.milliseconds(latency.p99)
+        table.add_row(side.path, *times, formats.size(side.bytes))
     console.print(table)
     ratio = found.steadiness.speedup["second"]
     console.print(
@@ -258,8 +261,9 @@ def _render_runs(found: Comparison, console: Console) -> None:
         f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f}); accuracy of the second against the first:"
     )
     for name, output in found.accuracy.outputs.items():
+        shown = formats.decibels(OutputFidelity.of(output))
         console.print(
-            f"{name}: cosine {output.cosine:.6f}  SQNR {output.sqnr_db:.1f} dB  max error {output.max_abs:.3g}  "
+            f"{name}: cosine {output.cosine:.6f}  SQNR {shown}  max error {output.max_abs:.3g}  "
             f"agreement {output.agreement:.4f} ({output.agreement_kind})",
             markup=False,
         )

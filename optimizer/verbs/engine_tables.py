@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.report import formats
 from engines.layers import LayerCounts, LayerDifference, LayerInfo, compare_layers, computes_int8, count_layers, flag
 from engines.manifest import EngineManifest
 from optimizer.bundle import Bundle
@@ -93,7 +94,7 @@ def counts_line(counts: LayerCounts) -> str:
 def render_summaries(found: dict[str, EngineSummary], console: Console) -> None:
     """One paragraph per engine."""
     for target, engine in found.items():
-        size = f"{engine.bytes / 1e6:.1f} MB, built in {engine.build_seconds:.1f} s"
+        size = f"{formats.size(engine.bytes)}, built in {engine.build_seconds:.1f} s"
         console.print(f"engine {target}: {engine.library} {engine.compute_capability}  {size}", highlight=False)
         lines = [*(f"profile {text}" for text in engine.profiles), *engine.ignored, *engine.notes]
         if engine.layers is not None:
@@ -107,6 +108,9 @@ def render_layers(layers: tuple[LayerInfo, ...], console: Console) -> None:
     """The layer table: kernel kind, types, really INT8 or what to look at, ONNX nodes, tactic."""
     from rich.table import Table
 
+    if not layers:
+        console.print("the engine names no kernels: `optimize explain BUNDLE --target TARGET` has what its nodes take")
+        return
     table = Table("kind", "types", "int8?", "ONNX nodes", "tactic", box=None, pad_edge=False)
     for layer in layers:
         mark = "yes" if computes_int8(layer) else flag(layer)

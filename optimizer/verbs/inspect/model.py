@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from benchmarks.report.formats import count
+from benchmarks.report.formats import count, size
 from benchmarks.roofline.predict import OFFLINE_BATCH
 from calibration.sources.observed import observed_shapes
 from calibration.sources.open import open_source
@@ -177,7 +177,7 @@ def render(found: Inspection, console: Console, top: int = 10, *, sparsity: bool
 
     if not found.ops:
         raise BadInput("the graph is empty", where=found.name)
-    console.print(Text.assemble((found.name, "bold"), f"  opset {found.opset}  {found.bytes / 1e6:.1f} MB"))
+    console.print(Text.assemble((found.name, "bold"), f"  opset {found.opset}  {size(found.bytes)}"))
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.sample_shapes.items())
     console.print(f"{found.parameters:,} parameters", highlight=False)
     console.print(f"{count(found.flops)} FLOPs for one sample: {shapes}", highlight=False)
