@@ -209,7 +209,8 @@ def _numbered(first: Array, second: Array, joined: Array) -> bool:
     apart = np.concatenate([first, second])
     if apart.shape != joined.shape:
         return False
-    moved = np.round(joined.astype(np.float64) - apart, NUMBERED_DECIMALS)
+    with np.errstate(invalid="ignore"):  # of two infinities: NaN, which is no number of a sample
+        moved = np.round(joined.astype(np.float64) - apart, NUMBERED_DECIMALS)
     return not moved[: len(first)].any() and int(moved.any(axis=0).sum()) <= 1 and set(np.unique(moved)) <= {0, 1}
 
 
@@ -219,4 +220,6 @@ def _variety(feed: Feed, batched: Sequence[str]) -> float:
 
 
 def _spread(array: Array) -> float:
-    return float(np.asarray(array, np.float64).std()) if array.size else 0.0
+    """Standard deviation of the finite values: a mask of -inf varies by its zeros alone."""
+    finite = np.asarray(array, np.float64)[np.isfinite(array)]
+    return float(finite.std()) if finite.size else 0.0

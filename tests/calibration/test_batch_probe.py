@@ -46,6 +46,13 @@ def test_one_row_per_file_is_enough():
     assert found(engine(MLP, w=W), {"x": normal(1, 4)}).inputs == ("x",)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_mask_of_infinities_is_no_warning_of_numpys():
+    mask = np.where(normal(5, 4) > 0, -np.inf, 0).astype(np.float32)
+    text = "(float[N,4] x) => (float[N,4] y) { y = Softmax(x) }"
+    assert found(engine(text), {"x": mask}, {"x": mask[:2]}).inputs == ("x",)
+
+
 @pytest.mark.parametrize("text", [CLOUD, PER_POINT])
 @pytest.mark.parametrize("rows", [1, 7])
 def test_points_of_a_cloud_are_no_samples(text, rows):

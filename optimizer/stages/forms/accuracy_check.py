@@ -74,7 +74,7 @@ class AccuracyChecker:
     another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
     ``evaluate`` is the user's task metric, ``max_drop`` the budget. ``looks``: among how many forms one may be chosen
     by what is found here, which every bound allows for; 0: no bounds are asked for. ``batching`` is what was found of
-    the model's first axes.
+    the model's first axes. ``rounded`` are integer outputs that are numbers (``graphs.reading.rounded``).
     """
 
     def __init__(
@@ -85,9 +85,10 @@ class AccuracyChecker:
         max_drop: float,
         looks: int = 0,
         batching: Batching | None = None,
+        rounded: frozenset[str] = frozenset(),
     ) -> None:
         self._held_back, self._max_drop, self._looks = held_back, max_drop, looks
-        self._batching = batching or Batching()
+        self._batching, self._rounded = batching or Batching(), rounded
         self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True, float_products=True)
@@ -142,13 +143,14 @@ class AccuracyChecker:
         paired = PairedSums() if self._looks else None
         accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds(), paired)["form"]
         if not with_task or self._task is None or self._fp32 is None:
-            check = judge(accuracy, None, self._max_drop)
+            check = judge(accuracy, None, self._max_drop, self._rounded)
             if paired is None or accuracy.failures:
                 return check
             bound = paired.bound(self._looks)
             return replace(check, bound=bound, unsure="" if bound else "too few samples")
         after = self._score(engine)
-        check = judge(accuracy, self._task.compare(self._fp32.score, after.score), self._max_drop)
+        task = self._task.compare(self._fp32.score, after.score)
+        check = judge(accuracy, task, self._max_drop, self._rounded)
         if not self._looks or not check.ok:
             return check
         found = doubt(self._task, engine, self._fp32, after, self._looks)
@@ -198,10 +200,13 @@ def _floats_db(accuracy: Accuracy) -> float:
     return min((output.sqnr_db for output in accuracy.outputs.values() if output.floats), default=ALIKE_DB)
 
 
-def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> AccuracyCheck:
+def judge(
+    accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float, rounded: frozenset[str] = frozenset()
+) -> AccuracyCheck:
     """Within budget when the task metric loses at most ``max_drop`` of its FP32 value, or, where there is no task
-    metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``. Outputs that are no floats are
-    decisions drawn from these (labels, places of the best): they are judged, by agreement, where there is nothing else.
+    metric, when no output's cosine similarity to FP32 falls below ``1 - max_drop``. Outputs that are no floats, nor
+    ``rounded`` from floats, are decisions drawn from these (labels, places of the best): they are judged, by agreement,
+    where there is nothing else.
     """
     reasons = list(accuracy.failures)
     if task is not None:
@@ -212,7 +217,7 @@ def judge(accuracy: Accuracy, task: TaskAccuracy | None, max_drop: float) -> Acc
                 f"{100 * max_drop:.2f} % are allowed"
             )
         return AccuracyCheck(accuracy, task, drop, not reasons, reasons)
-    floats = {name: output.cosine for name, output in accuracy.outputs.items() if output.floats}
+    floats = {n: output.cosine for n, output in accuracy.outputs.items() if output.floats or n in rounded}
     figure = "cosine similarity" if floats else "agreement"
     judged = floats or {name: output.agreement for name, output in accuracy.outputs.items()}
     worst = min(judged, key=lambda name: judged[name])

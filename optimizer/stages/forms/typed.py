@@ -22,6 +22,7 @@ from calibration.sources.open import from_files
 from engines.parallel import side_by_side
 from graphs.digests import digest_of
 from graphs.files import to_json
+from graphs.reading.rounded import rounded_outputs
 from graphs.storage.saving import SINGLE_FILE_BYTES, weight_bytes
 from graphs.storage.stored import keeping_weights
 from optimizer.events import Events
@@ -233,6 +234,7 @@ class FormMaker:
                 settings.allowed_drop,
                 looks=LOOKS if settings.searches else int(settings.max_drop is not None),
                 batching=self._job.inputs.batching,
+                rounded=rounded_outputs(self._job.imported.model),
             )
         )
 
