@@ -28,7 +28,8 @@ def bench(
         Option(metavar="auto|N", help="Server: queries per second to send. auto: 60 % of what the engine can take."),
     ] = "auto",
     server_latency: Annotated[
-        float | None, Option(metavar="MS", help="Server: latency that 99 % must keep. Default: the task's, else 100.")
+        float | None,
+        Option(metavar="MS", help="Server: latency bound for the 99th percentile. Default: the task's, else 100."),
     ] = None,
     search: Annotated[
         bool, Option("--search", help="Search for the best Server rate, or the best Offline batch and engines.")

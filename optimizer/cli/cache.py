@@ -17,9 +17,9 @@ def cache(
     to: Annotated[int | None, typer.Option(metavar="MIB", help="evict: keep at most this much.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """List, evict or clear what is kept between runs.
+    """List, evict or clear the cache.
 
-    Engines, calibrations and typed graphs are kept, so that the same work is not done twice.
+    It holds engines, calibrations and typed graphs, so that no run repeats the work of an earlier one.
     """
     import sys
 

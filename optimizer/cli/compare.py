@@ -22,7 +22,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="CONDITION",
-            help="End with 3 where this is so; repeatable. p50, p90, p99, size or metric of the second, as a value or "
+            help="Exit code 3 if this holds; repeatable. p50, p90, p99, size or metric of the second, as a value or "
             "a change from the first (p99>+5%, size>20MB, metric<-0.5%); sqnr, cosine, agreement or max_abs of the "
             "second against the first (sqnr<40).",
         ),
@@ -31,8 +31,8 @@ def compare(
 ) -> int:
     """Set two bundles or models side by side.
 
-    Runs both on the same inputs, in turn: accuracy of the second against the first, latency, size; and how the GPU
-    engines of two bundles differ. With --fail-if it is a gate: exit code 3 where one of those conditions is so.
+    Runs both in turn on the same inputs: accuracy of the second against the first, latency and size; and how the GPU
+    engines of two bundles differ. With --fail-if it is a gate: exit code 3 if one of the conditions holds.
     """
     import sys
 

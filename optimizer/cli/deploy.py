@@ -27,9 +27,7 @@ def deploy(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
     target: Annotated[
         str,
-        typer.Option(
-            help="What holds a Triton repository: which engines, comma-separated. Default: all in the bundle."
-        ),
+        typer.Option(help="Engines to put into the repository, comma-separated. Default: all in the bundle."),
     ] = "",
     name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
     storage_uri: clusters.StorageUri = "",
@@ -68,14 +66,22 @@ def deploy(
     load: slices.Load = 0.0,
     also: slices.Also = None,
 ) -> int:
-    """Lay a bundle out for Triton, Kubernetes or KServe, for a TensorRT 8 elsewhere, or for a registry.
+    """Lay a bundle out for a server or a registry.
 
-    kubernetes, kserve: the model repository to upload, and what serves it from --storage-uri (pvc://CLAIM/PATH) or, for
-    kubernetes, from an --image that holds it; docker: the Dockerfile of such an image, with the repository. mig:
-    which model goes on which slice of a GPU, the administrator's commands, and a server per slice. For
-    TensorRT 8.5 and 8.6: the graph in a form they read right, and a script that builds the engine with trtexec.
-    archive, oci: the bundle as one file or as an OCI artifact, with a model card; card: that alone. registry:
-    parameters and metrics as JSON.
+    \b
+    triton      a model repository
+    kubernetes  the repository, and manifests for pods that serve it
+    kserve      the repository, and an InferenceService
+    docker      the repository, and a Dockerfile for an image that holds it
+    mig         a plan of models on slices of a GPU, with scripts
+    tensorrt8   the graph for TensorRT 8.5 and 8.6, and a trtexec script
+    archive     the bundle as one file, with a model card
+    oci         the bundle as an OCI artifact, with a model card
+    card        the model card alone
+    registry    parameters and metrics as JSON
+
+    kubernetes and kserve load the repository from --storage-uri (pvc://CLAIM/PATH); kubernetes also from an --image
+    that holds it.
     """
     check_given(system, _given(context))
 

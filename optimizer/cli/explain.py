@@ -25,9 +25,10 @@ def explain(
     top: Annotated[int, typer.Option("--top", metavar="N", min=0, help="How many nodes to print; 0: all.")] = 40,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Say why each node has its precision, what it costs and where the error begins.
+    """Show each node's precision, cost and error.
 
-    Also what was done to the graph, and which kernels run a node on each target.
+    Also why it has that precision, where the error begins, what was done to the graph, and which kernels run a node on
+    each target.
     """
     import sys
 

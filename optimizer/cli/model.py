@@ -17,35 +17,37 @@ CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
 # What the help says of each option; TensorRT's own are in docs/engines.md.
 PRECISION = (
-    "Type of convolutions and matrix products; int8wo, int4: of weights alone. auto: int8 if within 1 %, else fp16; "
-    "with --max-drop the best of int8, fp8, fp16 and fp32 for each. Default: int8."
+    "Type of convolutions and matrix products; int8wo and int4: of their weights only. auto: int8 if it loses at most "
+    "1 %, else fp16; with --max-drop the best of int8, fp8, fp16 and fp32 for each. Default: int8."
 )
 TARGET = "What to build engines for, comma-separated. Default: cpu, and native where a GPU is found."
 DATA = "Sample inputs that INT8 ranges are calibrated on. Default: random values, and the report says so."
 EVAL_DATA = "Inputs that accuracy is measured on, not used for calibration. Default: a part of --data."
-PLAN = "What nodes compute in: a bundle's precision.json, edited. What it does not name is decided as usual."
+PLAN = "The type each node computes in: a bundle's precision.json, edited. Nodes it does not name are decided as usual."
 EVALUATE = "Your metric: function(infer) runs labelled data through infer and returns the score."
 CALIBRATION = "How INT8 ranges are chosen. auto tries several and keeps the most accurate. Default: auto."
 WITHOUT = (
-    "Accuracy corrections to leave out of INT8, comma-separated; with --sparsity permutation and reconstruction, too. "
-    "Default: none is left out."
+    "INT8 accuracy corrections to leave out, comma-separated; with --sparsity also permutation and reconstruction. "
+    "Default: none."
 )
 SAMPLES = "How many samples to calibrate on. Default: 512."
 MAX_DROP = (
-    "Largest loss against FP32, of --evaluate's metric or else of cosine similarity: the cheapest mix of precisions "
-    "within it is searched for. Default: 1%, and no search."
+    "Largest loss against FP32, in --evaluate's metric or else in cosine similarity. If given, the cheapest mix of "
+    "precisions within it is searched for. Default: 1%, without a search."
 )
-SPARSITY = "2:4 prunes two of every four weights; -required refuses targets that gain nothing. Default: none."
+SPARSITY = (
+    "2:4 prunes two of every four weights; 2:4-required refuses targets that gain nothing from it. Default: none."
+)
 SHAPE = "Smallest, usual and largest shape of an input with dynamic axes: x=1x3x64x64:8x3x64x64:32x3x64x64; repeatable."
 BATCH_AXIS = "Does axis 0 of the inputs count samples (0) or not (none)? Default: auto, found out by running the model."
-IO_PRECISION = "Float type of the inputs and outputs, and so of what is fed and served. Default: keep, the model's own."
+IO_PRECISION = "Float type of the inputs and outputs of the engines. Default: keep, the model's own."
 LOADGEN = (
     "MLPerf LoadGen scenarios to measure: singlestream, multistream, server, offline. Default: singlestream,offline."
 )
 DURATION = "Length of each LoadGen measurement. Default: 2."
 OUT = "Folder to write the bundle to. Default: MODEL.optimized."
 OPTIMIZE_FOR = "latency|throughput|size|energy"
-OPTIMIZED = "With --max-drop: what the mix of precisions is to cost least of. Default: latency."
+OPTIMIZED = "With --max-drop: which cost the search keeps lowest. Default: latency."
 CONFIG = 'TOML file with any of these options (max-drop = "2%"); the command line wins.'
 SEED = "Seed of all random choices, such as made-up inputs and which samples are held back. Default: 0."
 JOBS = "How many engines to build at the same time. Default: one per core."
@@ -60,10 +62,10 @@ PLUGIN = "TensorRT: library with plugins the model needs; repeatable."
 BUILDER_OPTION = "TensorRT: any other builder setting, as tf32=off; repeatable."
 TIME_LIMIT = "End a build that takes longer. Default: no limit."
 MEMORY_LIMIT = "End a build that takes more memory. Default: no limit."
-FORCE = "Do everything again, also where an earlier run has left results."
+FORCE = "Do everything again, even if an earlier run left results."
 JSON = "Print report.json to standard output, and nothing else."
 QUIET = "Print only warnings and the result."
-VERBOSE = "Print everything that was noted on the way."
+VERBOSE = "Print every note of the run."
 
 
 def main_job(

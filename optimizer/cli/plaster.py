@@ -25,14 +25,14 @@ def plaster(
     shape: Annotated[list[str] | None, Option(metavar="NAME=MIN:OPT:MAX", help=SHAPE)] = None,
     samples: Annotated[int, Option(metavar="N", help="How many samples to calibrate on.")] = 512,
     batch: Annotated[int, Option(metavar="N", help="Batch size at which throughput is timed.")] = 8,
-    bound: Annotated[float | None, Option(metavar="MS", help="Latency that the 99th percentile is to keep.")] = None,
+    bound: Annotated[float | None, Option(metavar="MS", help="Latency bound for the 99th percentile.")] = None,
     seconds: Annotated[float, Option(metavar="SECONDS", help="Length of each timed loop.")] = 2.0,
     duration: Annotated[float, Option(metavar="SECONDS", help="Length of each LoadGen run; 0 for none.")] = 2.0,
     out: Annotated[
         Path | None, Option("-o", "--out", metavar="DIR", help="Folder to write to. Default: MODEL.plaster.")
     ] = None,
     force: Annotated[
-        bool, Option("--force", help="Make the bundles again, also where an earlier study left some.")
+        bool, Option("--force", help="Make the bundles again, even if an earlier study left some.")
     ] = False,
     json: Annotated[bool, Option("--json", help="Print plaster.json and nothing else.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="Print only warnings and the result.")] = False,

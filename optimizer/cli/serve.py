@@ -44,10 +44,10 @@ def serve(
         float, Option(metavar="SECONDS", help="How long begun requests may take when the server stops.")
     ] = 30.0,
 ) -> int:
-    """Serve bundles over HTTP and gRPC (Open Inference Protocol v2), with metrics at /metrics.
+    """Serve bundles over HTTP and gRPC.
 
-    SIGTERM answers what has begun and stops. SIGHUP, or the protocol's load request, reads the bundles anew: a new
-    version takes over without a request lost.
+    Speaks the Open Inference Protocol v2; metrics are at /metrics. SIGTERM finishes running requests and stops. SIGHUP,
+    or the protocol's load request, reads the bundles again: a new version takes over and no request is lost.
     """
     import signal
     import sys

@@ -39,7 +39,9 @@ def submission(
         float | None,
         Option(metavar="N", help="Server: queries per second to send. Default: 60 % of what the engine can take."),
     ] = None,
-    server_latency: Annotated[float, Option(metavar="MS", help="Server: latency that 99 % must keep.")] = 100.0,
+    server_latency: Annotated[
+        float, Option(metavar="MS", help="Server: latency bound for the 99th percentile.")
+    ] = 100.0,
     check: Annotated[bool, Option("--check", help="Only check a folder that is there.")] = False,
     json: Annotated[bool, Option("--json", help="Print one JSON document.")] = False,
 ) -> int:

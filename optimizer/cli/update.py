@@ -29,10 +29,10 @@ def update(
     quiet: Annotated[bool, Option("-q", "--quiet", help=QUIET)] = False,
     verbose: Annotated[bool, Option("-v", "--verbose", help=VERBOSE)] = False,
 ) -> int:
-    """Make the bundle of a retrained model from that of the one before.
+    """Make the bundle of a retrained model.
 
-    Settings, precision of every node, ranges and what calibration decided are taken over from BUNDLE; the ranges are
-    checked on samples, and found anew where they do not fit. Accuracy is checked anew against the new model's own FP32.
+    Takes over settings, precisions, ranges and the decisions of calibration from BUNDLE. Ranges are checked on samples,
+    and calibrated again where they do not fit. Accuracy is checked against the new model's own FP32.
     """
     from optimizer.cli.process.invoked import command_line
     from optimizer.cli.process.running import run_and_print

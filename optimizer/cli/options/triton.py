@@ -44,7 +44,7 @@ QueueDelay = Annotated[
     int | None,
     Option(
         metavar="US",
-        help="Microseconds that a request may wait for company. Default: what --bench found, else 0.",
+        help="Microseconds that a request may wait for a fuller batch. Default: what --bench found, else 0.",
         rich_help_panel=PANEL,
     ),
 ]
