@@ -149,8 +149,13 @@ def _called(function: _Function, where: str, feed: Feed) -> dict[str, Array]:
         raise BadInput(error.what, where=error.where, fix="give samples that the model takes as --raw") from error
     except RAISED as error:
         raise BadInput(f"raised {describe(error)}", where=where) from error
-    if not isinstance(found, dict) or not all(isinstance(array, np.ndarray) for array in found.values()):
-        raise BadInput("returned something else", where=where, expected="a dict of numpy arrays by name")
+    expected = "a dict of numpy arrays by name"
+    if not isinstance(found, dict):
+        raise BadInput(f"returned a {type(found).__name__}", where=where, expected=expected)
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray):
+            what, fix = f"returned a {type(value).__name__} as {name!r}", "np.asarray(VALUE) makes an array of it"
+            raise BadInput(what, where=where, expected=expected, fix=fix)
     return found
 
 

@@ -70,6 +70,11 @@ class Trial:
     holds: bool = False
     failure: str = ""
 
+    @property
+    def figures(self) -> str:
+        clients = f"{self.clients} client{'s' if self.clients != 1 else ''}"
+        return f"{self.requests_per_s:,.0f} requests/s at {clients}, p99 {self.p99_ms:.2f} ms"
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -92,8 +97,7 @@ class Tuning:
         if best.failure:
             return f"kept {best.values.text}: nothing could be measured: {best.failure}"
         bound = f" within a p99 of {self.latency_bound_ms:g} ms" if self.latency_bound_ms is not None else ""
-        figures = f"{best.requests_per_s:,.0f} requests/s at {best.clients} clients, p99 {best.p99_ms:.2f} ms"
-        before = f"{first.requests_per_s:,.0f} requests/s at {first.clients} clients, p99 {first.p99_ms:.2f} ms"
+        figures, before = best.figures, first.figures
         count = len({trial.values for trial in self.trials})
         tried = f"{count} configuration{'s' if count != 1 else ''} in {self.seconds:.0f} s, {self.ended}"
         if self.latency_bound_ms is not None and not best.holds:

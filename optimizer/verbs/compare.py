@@ -86,9 +86,13 @@ def compare_sides(
     """Run both in turn on the same inputs, two bundles on the GPU that is here where both have an engine for it, else
     on the CPU; and compare the GPU engines' layer tables. ``evaluate`` scores both; ``gates`` are held against it all.
 
-    A GPU's engines run in processes of their own. Raises ``BadInput`` when the two take different inputs,
-    ``EngineError`` where one does not run.
+    A GPU's engines run in processes of their own. Raises ``BadInput`` when the two take different inputs, and for a
+    gate on a metric that nobody gave; ``EngineError`` where one does not run.
     """
+    for gate in gates:
+        if gate.quantity is Quantity.METRIC and not evaluate:
+            fix = "add --evaluate FILE.py:FUNCTION"
+            raise BadInput("no metric is asked of the two", where=f"--fail-if {gate.text!r}", fix=fix)
     found = _compared(first, second, data, samples, evaluate)
     return replace(found, gates=judge(gates, *_figures(found)))
 

@@ -32,7 +32,8 @@ def write_mig_plan(bundle: Bundle, out: Path, name: str, asked: MigRequest) -> l
     """Write the plan and its two scripts to ``out``. Raises ``BadInput`` for what does not fit, before writing."""
     gpu = MIG_GPUS.get(asked.gpu)
     if gpu is None:
-        raise BadInput(f"{asked.gpu!r} is no GPU to cut", where="--mig", expected=f"one of {', '.join(MIG_GPUS)}")
+        what = f"{asked.gpu!r} is no GPU to cut" if asked.gpu else "which GPU is to be cut?"
+        raise BadInput(what, where="--mig", expected=f"one of {', '.join(MIG_GPUS)}")
     demands = [_demand(bundle, name, asked.load, gpu), *(_other(text, gpu) for text in asked.also)]
     names = [demand.name for demand in demands]
     if twice := next((each for each in names if names.count(each) > 1), ""):

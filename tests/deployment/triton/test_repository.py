@@ -311,6 +311,28 @@ def test_raw_samples_lie_along_one_axis(
         write_triton_repository(bundle, tmp_path / "repo", name="net", around=around)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("list(feed)", "returned a list"),
+        ("{'x': 1.0}", "returned a float as 'x'\n.*\nfix: np.asarray"),
+        ("{'x': feed['a'][:1]}", r"'x' has shape \[1, 2\] for 2 samples"),
+        ("{'z': feed['a']}", "input 'x': missing"),
+        ("1 / 0", "raised ZeroDivisionError"),
+    ],
+)
+def test_what_a_function_gives_that_the_model_cannot_take_is_told(
+    given: str, told: str, bundle: Path, add_engine: AddEngine, tmp_path: Path
+) -> None:
+    engine = add_engine("cpu", "onnxruntime", INPUT, INPUT, profile=ShapeProfile({}))
+    onnx.save(onnx.parser.parse_model(LINEAR), engine / "model.onnx")
+    (tmp_path / "f.py").write_text(f"def g(feed):\n    return {given}\n")
+    around = Around(f"{tmp_path / 'f.py'}:g", "", {"a": np.ones((2, 2), np.float32)})
+    with pytest.raises(BadInput, match=told):
+        write_triton_repository(bundle, tmp_path / "repo", name="net", around=around)
+    assert not (tmp_path / "repo").exists()
+
+
 def test_sizes_in_which_samples_differ_are_free_and_tensors_without_a_function_are_the_models(
     bundle: Path, add_engine: AddEngine, tmp_path: Path
 ) -> None:

@@ -108,10 +108,12 @@ def test_a_gate_decides_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "FAIL metric>+9%" in capsys.readouterr().out
 
 
-def test_a_gate_on_what_nobody_measured_fails(tmp_path: Path) -> None:
-    both = [str(save(tmp_path / "a.onnx")), str(save(tmp_path / "b.onnx"))]
-    assert _command([*both, "--fail-if", "metric<-1%"]) == 3
-    assert _command([*both, "--fail-if", "p99>5%"]) == 2
+def test_a_gate_on_what_nobody_measures_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["no such.onnx", "nor this.onnx"]
+    assert _command([*both, "--fail-if", "metric<-1%"]) == _command([*both, "--fail-if", "p99>5%"]) == 2
+    told = capsys.readouterr().err
+    assert "--fail-if 'metric<-1%': no metric is asked of the two" in told and "--evaluate" in told
+    assert "a percentage of what?" in told
 
 
 def _command(arguments: list[str]) -> int:
