@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,7 @@ def _applied(function: _Function, where: str, feed: Feed, batch: int) -> dict[st
 
 def _called(function: _Function, where: str, feed: Feed) -> dict[str, Array]:
     try:
-        found = function(feed)
+        found: Any = function(feed)  # whatever a user's function returns
     except EngineError as error:
         raise BadInput(error.what, where=error.where, fix="give samples that the model takes as --raw") from error
     except RAISED as error:
@@ -152,11 +153,12 @@ def _called(function: _Function, where: str, feed: Feed) -> dict[str, Array]:
     expected = "a dict of numpy arrays by name"
     if not isinstance(found, dict):
         raise BadInput(f"returned a {type(found).__name__}", where=where, expected=expected)
+    arrays: dict[str, Array] = found
     for name, value in found.items():
         if not isinstance(value, np.ndarray):
             what, fix = f"returned a {type(value).__name__} as {name!r}", "np.asarray(VALUE) makes an array of it"
             raise BadInput(what, where=where, expected=expected, fix=fix)
-    return found
+    return arrays
 
 
 def _check_inputs(specs: Sequence[TensorSpec], feed: Feed, where: str) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,8 @@ PER_MODEL = ("data", "eval_data", "evaluate")
 @dataclass(frozen=True)
 class FleetModel:
     """What became of one model: its ``bundle`` in the fleet's folder and the report's ``status``, or the ``error`` in
-    its place. ``exit_code`` is what its job would have ended with.
+    its place. ``engines`` say of each target what there is, ``skipped`` why of some there is none. ``exit_code`` is
+    what its job would have ended with.
     """
 
     model: str
@@ -43,6 +44,7 @@ class FleetModel:
     seconds: float
     error: str = ""
     exit_code: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def run_fleet(
             report, seconds = result.report, time.perf_counter() - started
             engines: dict[str, str] = {target: found.status for target, found in report.targets.items()}
             code = EXIT_CODES[report.status]
-            rows.append(FleetModel(str(model), folder.name, report.status, engines, seconds, exit_code=code))
+            skipped = {target: found.reason for target, found in report.targets.items() if found.status == "skipped"}
+            rows.append(FleetModel(str(model), folder.name, report.status, engines, seconds, "", code, skipped))
     fleet = Fleet(rows, list(targets), ray)
     try:
         write_json(out / SUMMARY, fleet)
@@ -125,6 +128,8 @@ def _here() -> AbstractContextManager[RayCluster | None]:
 
 def _names(models: Sequence[Path]) -> list[str]:
     """Of the bundles: file names without suffix, where a folder is what tells two apart with its name before."""
+    if same := [str(model) for model, count in Counter(map(Path.absolute, models)).items() if count > 1]:
+        raise BadInput("given twice", where=same[0], fix="leave one out")
     stems = [model.stem for model in models]
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
     names = [f"{m.absolute().parent.name}-{m.stem}" if m.stem in twice else m.stem for m in models]
@@ -142,7 +147,7 @@ def _for_model(settings: Settings, name: str) -> Settings:
 
 
 def render(fleet: Fleet, console: Console) -> None:
-    """Print a row for each model, and the errors whole."""
+    """Print a row for each model, why engines are missing, and the errors whole."""
     from rich.table import Table
 
     table = Table("model", "status", *fleet.targets, "seconds", box=None, pad_edge=False)
@@ -151,6 +156,8 @@ def render(fleet: Fleet, console: Console) -> None:
         table.add_row(row.model, row.status, *built, f"{row.seconds:.1f}")
     console.print(table)
     for row in fleet.models:
+        for target, why in row.skipped.items():
+            console.print(f"{row.model}: no engine for {target}: {why}", markup=False, soft_wrap=True)
         if row.error:
             first, *rest = row.error.removeprefix(f"{row.model}: ").splitlines()
             lines = [f"{row.model}: {first}", *(f"  {line}" for line in rest)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import onnx
 import pytest
+from rich.console import Console
 
 from graphs.errors import BadInput
 from optimizer.cli.main import main
 from optimizer.settings import Settings
-from optimizer.verbs.fleet import run_fleet
+from optimizer.verbs.fleet import Fleet, FleetModel, render, run_fleet
 from tests.end_to_end.conftest import cnn
 
 HERE = Settings(targets=("cpu",), loadgen=())
@@ -38,4 +40,15 @@ def test_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> N
     found = run_fleet([tmp_path / "a" / "model.onnx", tmp_path / "b" / "model.onnx"], HERE, tmp_path / "out")
     assert [row.status for row in found.models] == ["failed", "failed"] and found.exit_code == 2
     with pytest.raises(BadInput, match="two models would be called 'a-model'"):
+        run_fleet([tmp_path / "a" / "model.onnx", tmp_path / "b" / "a" / "model.onnx"], HERE, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"a/model.onnx: given twice"):
         run_fleet([tmp_path / "a" / "model.onnx"] * 2, HERE, tmp_path / "out")
+
+
+def test_why_an_engine_is_missing_is_printed() -> None:
+    console = Console(record=True, width=100, file=io.StringIO())
+    engines = {"cpu": "measured", "b200": "skipped"}
+    render(
+        Fleet([FleetModel("a.onnx", "a", "partial", engines, 1.0, "", 4, {"b200": "no B200"})], list(engines)), console
+    )
+    assert "a.onnx: no engine for b200: no B200" in console.export_text()
