@@ -4,12 +4,15 @@ Rows are ``nvcr.io/nvidia/tritonserver:YY.MM-py3``; the images for TensorRT-LLM 
 known from stands in it (``Source``):
 
 - ``IMAGE``: seen in the image, by its maintainers or by what its library says of a plan: 23.04 and 23.05 in issues
-  5812 and 5975 of triton-inference-server/server (and 3071 of NVIDIA/TensorRT), 24.02 to 24.04 in 6959 and 7221.
+  5812 and 5975 of triton-inference-server/server (and 3071 of NVIDIA/TensorRT), 24.02 to 24.04 in 6959 and 7221. 24.01
+  in 7613: its library reads plans of tag 236, 8.6's (3898 of NVIDIA/TensorRT); NVIDIA's support matrix, as 6959 quotes
+  it, has 8.6.1.
 - ``NOTES``: the table "Container Versions" of NVIDIA's release notes of 26.04 and 26.05
   (docs.nvidia.com/deeplearning/triton-inference-server/release-notes), as the project X-Square-Robot/Qwen3TTS-Streaming
   reads it out of them (``scripts/bash/ngc_matrix.conf``).
-- ``UNCONFIRMED``: from memory, found nowhere. Of 24.12 two sources differ: that reading of the notes has 10.6.0.26,
-  NVIDIA's table of the image for TensorRT-LLM 10.7.0. 25.07 is in neither, and not in this table.
+- ``UNCONFIRMED``: from memory, found nowhere for Triton's image. Of framework images of those months NVIDIA says
+  (changelog of its model_navigator) 8.5.3 before 23.04 and 8.6.1 after. Of 24.12 two sources differ: that reading
+  of the notes has 10.6.0.26, NVIDIA's table of the image for TensorRT-LLM 10.7.0. 25.07 is in neither, and not here.
 
 ONNX Runtime: the server repository's ``docs/introduction/compatibility.md``, which begins with 24.04. A user may say
 otherwise, YY.MM=VERSION (``GIVEN``).
@@ -67,7 +70,7 @@ CONTAINERS = {
         Container("23.10", "8.6.1.6", Source.UNCONFIRMED),
         Container("23.11", "8.6.1.6", Source.UNCONFIRMED),
         Container("23.12", "8.6.1.6", Source.UNCONFIRMED),
-        Container("24.01", "8.6.1.6", Source.UNCONFIRMED),
+        Container("24.01", "8.6.1.6", Source.IMAGE),
         Container("24.02", "8.6.3.1", Source.IMAGE),
         Container("24.03", "8.6.3.1", Source.IMAGE),
         Container("24.04", "8.6.3.1", Source.IMAGE, "1.17.3"),
