@@ -17,6 +17,7 @@ from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
 from graphs.reading.operators import is_standard
 from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_ranges import SMALLEST_NORMAL, observed_size
 from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes
 from optimizer.simulation.float_twin import float_twin
@@ -105,7 +106,9 @@ class IslandSearch:
         return replace(typed, noise=worst_noise(self.wanted, answers(typed.model, self.feeds)))
 
     def _losses(self, model: ir.Model, typed: ir.Model, extremes: Extremes) -> _Losses:
-        return _Losses(local_sqnr(model, typed, self.feeds, extremes.fills), first_not_finite(model, typed, self.feeds))
+        own = local_sqnr(model, typed, self.feeds, extremes.fills)
+        vanished = _vanished(model.graph, extremes) if self._dtype == ir.DataType.FLOAT16 else []
+        return _Losses(own, first_not_finite(model, typed, self.feeds), vanished)
 
     def _lost(self, model: ir.Model, losses: _Losses, how: Round, before: Mapping[str, str]) -> dict[str, str]:
         """Nodes that lose their own result, those that did ``before`` included, with the reason."""
@@ -115,6 +118,7 @@ class IslandSearch:
             for name, found in losses.sqnr_db.items()
             if found < least
         }
+        lost |= dict.fromkeys(losses.vanished, "all that it reads or gives vanishes in half precision")
         lost |= dict.fromkeys(losses.not_finite, "overflows or divides by a vanished number")
         lost |= before
         if how.back > _NEAR:
@@ -136,10 +140,29 @@ class IslandSearch:
 
 @dataclass(frozen=True)
 class _Losses:
-    """What each node loses by itself, and the nodes at which results first stop being finite."""
+    """What each node loses by itself, the nodes at which results first stop being finite, and those of vanishing
+    numbers."""
 
     sqnr_db: Mapping[str, float]
     not_finite: Sequence[str]
+    vanished: Sequence[str]
+
+
+_VANISHES = SMALLEST_NORMAL / 8
+"""Float16's numbers below have 7 bits or fewer: 42 dB, what half precision may cost (``FLOOR``)."""
+
+
+def _vanished(graph: ir.Graph, extremes: Extremes) -> list[str]:
+    """Nodes that read or give a tensor of which nothing larger was seen. What a product sums, or a Relu hands on,
+    is not looked at by itself.
+    """
+    found = []
+    for node in graph:
+        values = (*node.inputs, *node.outputs) if is_standard(node) else ()
+        sizes = [observed_size(value, extremes.largest) for value in values if value is not None]
+        if any(0 < size < _VANISHES for size in sizes):
+            found.append(str(node.name))
+    return found
 
 
 def typed_by_rules(model: ir.Model, dtype: ir.DataType, extremes: Extremes, held: Held | None = None) -> HalfTyped:

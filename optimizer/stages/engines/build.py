@@ -23,7 +23,7 @@ from engines.tensorrt.options import check_options
 from graphs.errors import BadInput
 from optimizer.events import Detail, Events
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.settings import Settings
+from optimizer.settings import Precision, Settings
 from optimizer.stages.forms.lowering import readable
 from optimizer.stages.forms.typed_forms import TypedForm
 
@@ -103,13 +103,16 @@ def build_targets(
     """
     plan = typed.plan if typed is not None else None
     gpu = [target for target in targets if target.backend is Backend.TENSORRT]
-    precision = (plan.computes_in if plan is not None else "") or terms.settings.precision.value
+    asked = terms.settings.precision
+    precision = (plan.computes_in if plan is not None else "") or asked.value
 
     def build(target: Target, stop: Event) -> BuildOutcome:
         out = (apart or {}).get(target.name, bundle / "engines" / target.name)
         here = target.name in (apart or {})
         builder = build_engine if here else terms.builder
-        return _build_one(terms.request(target, model, out, precision), builder, events, plan, stop, terms.held_back)
+        return _build_one(
+            terms.request(target, model, out, precision), builder, events, plan, stop, terms.held_back, asked
+        )
 
     outcomes = _side_by_side(build, gpu, terms.settings.parallel_builds)
     if len(gpu) == len(targets) and not apart:  # an engine that runs here may ship in a sibling of the graph
@@ -157,6 +160,7 @@ def _build_one(
     plan: PrecisionPlan | None,
     stop: Event,
     held_back: SampleSource,
+    wanted: Precision,
 ) -> BuildOutcome:
     target = request.target
 
@@ -172,7 +176,9 @@ def _build_one(
     except BuildError as error:
         if error.failure is BuildFailure.CANCELLED:
             raise
-        reason = f"{error}{_why_not_half(error, plan)}"
+        why = _why_not_half(error, plan)
+        error.fix = _NOT_HALF if why and wanted is not Precision.FP32 else error.fix
+        reason = f"{error}{why}"
         missing = BuildOutcome(target.name, None, None, None, Backend.TENSORRT.value, reason, failure=error.failure)
         events.warn("build", missing.warning)
         return missing
@@ -181,6 +187,10 @@ def _build_one(
     for note in manifest.notes:
         events.note("build", f"{target.name}: {note}")
     return outcome(target.name, request.out, manifest)
+
+
+_NOT_HALF = "build for a newer --target, or for cpu"
+"""Where half precision was asked for and the plan has reasons against it, which are told."""
 
 
 def _why_not_half(error: BuildError, plan: PrecisionPlan | None) -> str:

@@ -66,6 +66,14 @@ def test_a_difference_of_large_sums_keeps_both_sums() -> None:
     assert {"square", "other", "difference"} <= kept.keys() and "last" not in kept
 
 
+def test_products_of_vanishing_numbers_are_found() -> None:
+    """A sum is not looked at by itself, and loses one rounding elsewhere: here all that it adds is zero in float16."""
+    text = """g (float[N, 4] x) => (float[N, 2] y) <float[4, 2] w = {1.0, 0.5, 0.2, 0.1, 1.0, 0.5, 0.2, 0.1}> {
+        [small] a = MatMul(x, w) [last] y = Relu(a) }"""
+    kept = search(text, x=(RNG.standard_normal((8, 4)) * 1e-12).astype(np.float32)).kept
+    assert "vanishes" in kept["small"]
+
+
 def test_what_loses_nothing_stays_half_precision() -> None:
     text = "g (float[N, 8] x) => (float[N, 8] y) { a = Softmax(x) b = Sigmoid(a) y = Mul(a, b) }"
     assert not search(text, x=RNG.standard_normal((4, 8)).astype(np.float32)).kept
