@@ -23,7 +23,7 @@ class BuildRequest:
     infinity in the model as given, and the inputs that may hold NaN: both for the manifest. ``node_types`` say what
     each node of ``model`` computes in (``"fp32"``, ``"fp16"``, ``"int8"``), for libraries whose networks do not take
     their types from the graph (``Capabilities.strongly_typed`` is False: TensorRT 8); a node that is not named is left
-    to the builder.
+    to the builder. ``afresh``: built even where the engine cache has it.
     """
 
     model: Path
@@ -41,6 +41,7 @@ class BuildRequest:
     batching: Batching | None = None
     not_finite: tuple[str, ...] = ()
     node_types: dict[str, str] = field(default_factory=dict)
+    afresh: bool = False
 
     @property
     def profiles(self) -> tuple[ShapeProfile, ...]:

@@ -20,6 +20,14 @@ MAX_FILE_BYTES = 2**31 - 1
 """Protobuf refuses messages of 2 GiB or more; larger models keep their weights in external data."""
 
 
+def _meant(folder: Path) -> str:
+    """The model in a folder that was named in its place; a bundle's is made already."""
+    if (folder / "manifest.json").is_file():
+        return "this is a bundle: optimize bench, explain, verify, compare, update … take it"
+    models = sorted(folder.glob("*.onnx"))
+    return f"name the file: {models[0]}" if len(models) == 1 else ""
+
+
 def read_message(path: Path) -> onnx.ModelProto:
     """The file as it is, weights in files of their own left there.
 
@@ -31,7 +39,7 @@ def read_message(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise BadInput(f"cannot be read: {error.strerror}", where=where, fix="check the path") from None
     if path.is_dir():
-        raise BadInput("is a folder", where=where, expected="an .onnx file")
+        raise BadInput("is a folder", where=where, expected="an .onnx file", fix=_meant(path))
     if size == 0:
         raise BadInput("the file is empty", where=where, expected="an ONNX model", fix="export or download it again")
     if size > MAX_FILE_BYTES:

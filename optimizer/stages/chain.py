@@ -135,6 +135,7 @@ def _for_gpus(
         job.inputs.batching,
         (*forms.not_finite, *job.inputs.not_finite),
         job.builder,
+        runner.afresh,
     )
 
     def build(_: Path) -> list[BuildOutcome]:

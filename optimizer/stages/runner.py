@@ -75,7 +75,7 @@ class StageRunner:
         afresh: bool = False,
         subject: str = "",
     ) -> None:
-        self._workspace, self._events, self._cache, self._afresh = workspace, events, cache, afresh
+        self._workspace, self._events, self._cache, self.afresh = workspace, events, cache, afresh
         self._subject = subject
 
     def folder(self, stage: Stage[T]) -> Path:
@@ -109,7 +109,7 @@ class StageRunner:
     @contextmanager
     def _claimed(self, stage: Stage[T], stop: Event | None) -> Iterator[bool]:
         """The right to run a stage that other jobs share; True where it was another's meanwhile."""
-        if self._cache is None or self._afresh or not stage.shared:
+        if self._cache is None or self.afresh or not stage.shared:
             yield False
             return
         told = False
@@ -147,7 +147,7 @@ class StageRunner:
         """Whether the stage need not run: done in this workspace, or brought there from the cache now."""
         if self._done(stage):
             return True
-        if self._cache is None or self._afresh or not stage.shared:
+        if self._cache is None or self.afresh or not stage.shared:
             return False
         return self._cache.fetch(stage.key, self.folder(stage)) and self._done(stage)
 

@@ -58,7 +58,7 @@ def build_tensorrt(
         return _noted(manifest, f"engine cache off: {unusable}") if unusable else manifest
     key = _key(job)
     with _building(cache, key, report):
-        found = cache.fetch(key, staging)
+        found = None if request.afresh else cache.fetch(key, staging)
         if found is not None:
             return _relabel(found, request)
         manifest = _build_plan(job, cache)

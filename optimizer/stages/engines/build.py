@@ -52,7 +52,8 @@ class BuildOutcome:
 class Terms:
     """What all builds of a job have in common: see ``engines.build_request.BuildRequest``. Of ``settings``, what
     concerns builds is read: how many at a time, limits, TensorRT's options. Where a library takes another form of a
-    graph, that is checked on ``held_back``. ``builder`` builds what does not run here.
+    graph, that is checked on ``held_back``. ``builder`` builds what does not run here; ``afresh``: nothing
+    is taken from the engine cache.
     """
 
     settings: Settings
@@ -63,6 +64,7 @@ class Terms:
     batching: Batching | None = None
     not_finite: tuple[str, ...] = ()
     builder: Builder = build_engine
+    afresh: bool = False
 
     def request(self, target: Target, model: Path, out: Path, precision: str) -> BuildRequest:
         """The build of one engine."""
@@ -79,6 +81,7 @@ class Terms:
             memory_limit_mb=self.settings.build_memory_limit,
             batching=self.batching,
             not_finite=self.not_finite,
+            afresh=self.afresh,
         )
 
 

@@ -65,6 +65,13 @@ def test_the_same_build_is_taken_from_the_cache(built, tmp_path: Path) -> None:
     check_digest(EngineManifest.load(tmp_path / "again"), tmp_path / "again")
 
 
+def test_a_build_afresh_takes_nothing_and_leaves_its_own(built) -> None:
+    """``--force`` took every plan from the cache."""
+    built("first")
+    assert not from_cache(built("again", afresh=True))
+    assert from_cache(built("after"))
+
+
 def test_cache_can_be_turned_off(built) -> None:
     built("first", cache=False)
     assert not from_cache(built("again", cache=False))
