@@ -35,6 +35,8 @@ def model_card(report: Report, name: str) -> str:
         "percent": formats.percent,
         "count": formats.count,
         "significant": formats.significant,
+        "decibels": formats.decibels,
+        "cosine": formats.cosine,
     }
     return environment.get_template("model_card.md.j2").render(report=report, name=name)
 

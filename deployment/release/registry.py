@@ -56,8 +56,19 @@ def registry_entry(report: Report, name: str) -> RegistryEntry:
         "created": report.created,
         **{f"version.{key}": value for key, value in report.versions.items()},
     }
-    metrics = {_NOT_IN_NAMES.sub("_", key): value for key, value in _metrics(report)}
-    return RegistryEntry(name, {key: value for key, value in params.items() if value}, metrics, tags)
+    return RegistryEntry(name, {key: value for key, value in params.items() if value}, _named(_metrics(report)), tags)
+
+
+def _named(metrics: Iterator[tuple[str, float]]) -> dict[str, float]:
+    """Under names that a registry takes; of outputs whose names come to the same, the later ones are numbered."""
+    found: dict[str, float] = {}
+    for key, value in metrics:
+        name = plain = _NOT_IN_NAMES.sub("_", key)
+        number = 2
+        while name in found:
+            name, number = f"{plain}_{number}", number + 1
+        found[name] = value
+    return found
 
 
 def log_to_mlflow(entry: RegistryEntry, bundle: str, tracking: Tracking | None = None) -> None:

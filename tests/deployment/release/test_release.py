@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_a_card_says_what_was_measured_and_escapes_names() -> None:
 )
 def test_a_card_does_not_hide_what_went_wrong(changes: dict[str, Any], said: str) -> None:
     assert said in model_card(report(**changes), "net")
+
+
+def test_a_card_tells_an_exact_output_and_one_that_failed_from_a_close_one() -> None:
+    same = OutputFidelity(cosine=1.0, sqnr_db=200.0, max_abs=0.0, agreement=1.0)
+    outputs = {"y": OUTPUT, "same": same, "odd": replace(same, max_abs=None, failure="NaN where FP32 has none")}
+    text = model_card(report(accuracy=AccuracySummary(64, outputs, None)), "net")
+    assert "| y | 30.0 dB | 0.99900 |" in text and "| same | exact | 1.00000 |" in text and "| odd | failed |" in text
+
+
+def test_no_output_takes_anothers_place_in_a_registry() -> None:
+    """Their names may differ in what a registry does not take."""
+    target = replace(CPU, accuracy={"a:b": OUTPUT, "a;b": replace(OUTPUT, sqnr_db=20.0)})
+    metrics = registry_entry(report(targets={"cpu": target}), "net").metrics
+    assert (metrics["cpu/accuracy/a_b/sqnr_db"], metrics["cpu/accuracy/a_b/sqnr_db_2"]) == (30.0, 20.0)
 
 
 def test_a_registry_gets_measured_figures_alone() -> None:
