@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.source import Sample
+from calibration.sources.lengths import sample_shapes
 from calibration.sources.records import PEEKED
 from calibration.sources.scenes import scene
-from engines.engine import UNNAMED, Array, Feed, TensorSpec
+from engines.engine import Array, Feed, TensorSpec
 from graphs.digests import digest_of
-from graphs.errors import BadInput
 
 Floats = NDArray[np.float64]
 
@@ -22,11 +22,6 @@ DEFAULT_SAMPLES = 96
 """Made-up samples where no number is asked for; chosen: more add little, for all are of one kind."""
 INTEGER_BOUND = 2
 """Where nothing is known of an integer input, 0 and 1 are the values least likely to be out of range. Chosen."""
-
-IMAGE_SIDE, SEQUENCE_LENGTH, OTHER_LENGTH = 224, 64, 16
-"""Sizes that dynamic axes get: the side of an image (as of ImageNet), the length of a sequence, anything else.
-Chosen."""
-
 
 SMALLEST_SCENE = 8
 """Shortest spatial axis that is fed with scenes. Chosen."""
@@ -165,52 +160,3 @@ def _channel_axis(spec: TensorSpec, shapes: Mapping[str, tuple[int, ...]]) -> in
         if shape[axis] in (1, 2, 3, 4) and min(sizes) >= SMALLEST_SCENE:
             return axis
     return None
-
-
-def sample_shapes(specs: Sequence[TensorSpec], given: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """The shape of each input in one sample. Axis 0 is one where it is the batch; other symbols take the length
-    ``given`` for an input that has them, else a default; one symbol has one length throughout.
-    """
-    lengths: dict[str, int] = {}
-    for spec in specs:
-        for symbol, length in zip(spec.shape, _given(spec, given), strict=False):
-            if isinstance(symbol, str):
-                lengths.setdefault(symbol, length)
-    for spec in specs:
-        if spec.batched:
-            lengths[str(spec.shape[0])] = 1
-    for spec in specs:
-        for axis, symbol in enumerate(spec.shape):
-            if isinstance(symbol, str) and symbol not in UNNAMED:
-                lengths.setdefault(symbol, _usual_length(spec, axis))
-    return {s.name: tuple(_length(s, axis, lengths, given) for axis in range(len(s.shape))) for s in specs}
-
-
-def _given(spec: TensorSpec, given: Mapping[str, Sequence[int]]) -> Sequence[int]:
-    shape = given.get(spec.name, ())
-    if spec.name in given and len(shape) != len(spec.shape):
-        raise BadInput(
-            f"shape {list(shape)} has {len(shape)} axes", where=spec.name, expected=f"{list(spec.shape)} of the model"
-        )
-    return shape
-
-
-def _length(spec: TensorSpec, axis: int, lengths: Mapping[str, int], given: Mapping[str, Sequence[int]]) -> int:
-    symbol = spec.shape[axis]
-    if isinstance(symbol, int):
-        return symbol
-    if symbol not in UNNAMED:
-        return lengths[symbol]
-    if axis == 0 and spec.batched:
-        return 1
-    return given[spec.name][axis] if spec.name in given else _usual_length(spec, axis)
-
-
-def _usual_length(spec: TensorSpec, axis: int) -> int:
-    symbol = str(spec.shape[axis]).lower()
-    if any(word in symbol for word in ("batch", "past")):
-        return 1
-    kept = any(word in spec.name.lower() for word in ("past", "cache", "state", "mem"))
-    if axis and len(spec.shape) == 4 and "float" in spec.dtype and not kept:
-        return IMAGE_SIDE
-    return SEQUENCE_LENGTH if any(word in symbol for word in ("seq", "len", "time", "token")) else OTHER_LENGTH

@@ -31,7 +31,7 @@ from graphs.errors import BadInput
 from graphs.storage.model_files import model_bytes
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
-from optimizer.stages.data.batching import found_batching, has_open_axis, whole_samples
+from optimizer.stages.data.batching import found_batching, has_open_axis, running_as_given, whole_samples
 from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.verbs.gates import Gate, Outcome, Quantity, judge
 from optimizer.verbs.usual_inputs import random_inputs
@@ -221,7 +221,8 @@ def _known_specs(
         return specs
     imported = import_model(_file(first))
     source = open_source(data, whole_samples(specs), samples=samples, **_random(first, target))
-    return found_batching(imported.path, imported.model, source, engines["first"].outputs).of_inputs(specs)
+    with running_as_given(imported.path, imported.model) as given:
+        return found_batching(given, imported.model, source, engines["first"].outputs).of_inputs(specs)
 
 
 def _file(path: Path) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,14 +43,13 @@ def told_batching(asked: str, specs: Sequence[TensorSpec], outputs: Sequence[Ten
     return assumed(alike, outputs, "axis 0 counts independent samples: --batch-axis 0")
 
 
-def found_batching(path: Path, model: ir.Model, source: OpenedSource, outputs: Sequence[TensorSpec]) -> Batching:
-    """Run the model as given on rows of ``source`` (opened with ``whole_samples``), apart and joined.
-
-    Where ONNX Runtime cannot open it, the imported graph is run, or else the shapes must do: later stages will say what
-    is wrong with the model.
+@contextmanager
+def running_as_given(path: Path, model: ir.Model) -> Iterator[OnnxRuntimeEngine | None]:
+    """An engine of the file as given; where ONNX Runtime cannot open that, of the imported ``model``, or else None:
+    later stages will say what is wrong with the model.
     """
-    dynamic = any(node.op_type in _DYNAMIC_SCALES for graph in model.graphs() for node in graph)
     with ExitStack() as stack:
+        engine: OnnxRuntimeEngine | None
         try:
             engine = stack.enter_context(OnnxRuntimeEngine(path, lean=True))
         except EngineError:
@@ -59,13 +58,25 @@ def found_batching(path: Path, model: ir.Model, source: OpenedSource, outputs: S
             try:
                 engine = stack.enter_context(OnnxRuntimeEngine(Path(folder) / "imported.onnx", lean=True))
             except EngineError:
-                return assumed(source.specs, outputs, "")
-        return probe_batching(
-            engine,
-            source.peek(PEEKED_ROWS),
-            lambda: source.peek(None)[0],
-            rounding=_ROUNDING_OF_DYNAMIC_SCALES if dynamic else ROUNDING,
-        )
+                engine = None
+        yield engine
+
+
+def found_batching(
+    engine: OnnxRuntimeEngine | None, model: ir.Model, source: OpenedSource, outputs: Sequence[TensorSpec]
+) -> Batching:
+    """Run the model on rows of ``source`` (opened with ``whole_samples``), apart and joined. Without an ``engine`` the
+    shapes must do.
+    """
+    if engine is None:
+        return assumed(source.specs, outputs, "")
+    dynamic = any(node.op_type in _DYNAMIC_SCALES for graph in model.graphs() for node in graph)
+    return probe_batching(
+        engine,
+        source.peek(PEEKED_ROWS),
+        lambda: source.peek(None)[0],
+        rounding=_ROUNDING_OF_DYNAMIC_SCALES if dynamic else ROUNDING,
+    )
 
 
 def freeze(model: ir.Model, batching: Batching) -> None:

@@ -19,8 +19,16 @@ from engines.profile import ShapeRange
 from graphs.errors import BadInput
 from optimizer.importing import ImportedModel
 from optimizer.settings import Settings
-from optimizer.stages.data.batching import found_batching, freeze, has_open_axis, told_batching, whole_samples
+from optimizer.stages.data.batching import (
+    found_batching,
+    freeze,
+    has_open_axis,
+    running_as_given,
+    told_batching,
+    whole_samples,
+)
 from optimizer.stages.data.index_limits import index_limits, integer_bounds, size_inputs
+from optimizer.stages.data.lengths import Shapes, shapes_that_run
 from optimizer.stages.data.missing_values import takes_missing_values
 
 HELD_BACK = 64
@@ -90,12 +98,12 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
         data,
         samples=min(wanted, SYNTHETIC_SAMPLES) if data == "random" else wanted,
         seed=settings.seed,
-        shapes={name: given.opt for name, given in shapes.items()},
         integer_bounds=integer_bounds(model),
         index_limits=index_limits(model),
         sizes=size_inputs(model),
     )
-    batching = _batching(settings, imported, opened)
+    batching, lengths = _probed(settings, imported, opened, {name: given.opt for name, given in shapes.items()})
+    opened = partial(opened, shapes=lengths)
     freeze(model, batching)
     specs = batching.of_inputs(model_inputs(model))
     source: OpenedSource = opened(inputs=specs)
@@ -114,11 +122,20 @@ def open_inputs(settings: Settings, imported: ImportedModel, shapes: dict[str, S
     return Inputs(*parts, not source.synthetic, f"{source.digest}+{held.digest}", notes, batching)
 
 
-def _batching(settings: Settings, imported: ImportedModel, opened: Callable[..., OpenedSource]) -> Batching:
-    specs = model_inputs(imported.model)
-    if not has_open_axis(specs):
-        return Batching()
-    outputs = model_outputs(imported.model)
-    if settings.batch_axis != "auto":
-        return told_batching(settings.batch_axis, specs, outputs)
-    return found_batching(imported.path, imported.model, opened(inputs=whole_samples(specs)), outputs)
+def _probed(
+    settings: Settings, imported: ImportedModel, opened: Callable[..., OpenedSource], given: Shapes
+) -> tuple[Batching, Shapes]:
+    """What axis 0 counts, and the shapes of made-up samples, ``given`` or found by trying: asked of the model."""
+    specs, outputs = model_inputs(imported.model), model_outputs(imported.model)
+    open_axis, told = has_open_axis(specs), settings.batch_axis != "auto"
+    made_up = settings.data in (None, "random") and any(spec.dynamic and spec.name not in given for spec in specs)
+    batching = told_batching(settings.batch_axis, specs, outputs) if open_axis and told else Batching()
+    if not made_up and (told or not open_axis):
+        return batching, given
+    with running_as_given(imported.path, imported.model) as engine:
+        whole = partial(opened, inputs=whole_samples(specs))
+        if made_up and engine is not None:
+            given = shapes_that_run(engine, whole_samples(specs), given, lambda shapes: whole(shapes=shapes))
+        if open_axis and not told:
+            batching = found_batching(engine, imported.model, whole(shapes=given), outputs)
+    return batching, given

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.profile import infer_profile
+from engines.profile import infer_profile, parse_shape_profiles
 from graphs.errors import BadInput
 from optimizer.importing import import_model
 from optimizer.main_job import apply_options
@@ -117,3 +117,60 @@ def test_a_stack_of_batches_is_taken_apart(opened):
 def test_data_of_nothing_but_empty_samples_is_refused(opened):
     with pytest.raises(BadInput, match=r"holds no samples; left out.*'past' is empty"):
         opened(CACHE, [{"past": normal(1, 0, 4), "x": normal(1, 1, 4)}])
+
+
+SOUND = """(float[B,N] x) => (float[B,1,K] y) <int64[1] a = {1}, int64[3] s = {1, 1, 100}> {
+    wide = Unsqueeze(x, a)
+    window = ConstantOfShape<value = float[1] {1.0}>(s)
+    y = Conv(wide, window)
+}"""
+TWO_NAMES = "(float[B,S,4] x, float[B,T,4] other) => (float[B,S,4] y) { y = Add(x, other) }"
+DECODER = """(float[B,S,4] x, float[B,P,4] past, float[B,{total}] mask) => (float[B,R,4] y) <int64[1] a = {{-1}}> {{
+    all = Concat<axis = 1>(past, x)
+    row = Unsqueeze(mask, a)
+    y = Mul(all, row)
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (SOUND, {"x": (1, 128)}),  # 16, the usual length, is shorter than the window
+        (TWO_NAMES.replace("S", "seq"), {"x": (1, 64, 4), "other": (1, 64, 4)}),  # two names of one length
+        (MLP, {"x": (1, 4)}),
+    ],
+)
+def test_made_up_lengths_are_those_the_model_runs_on(opened, text, runs):
+    _, inputs = opened(text, [], data="random")
+    assert {name: array.shape for name, array in next(inputs.calibration.samples()).items()} == runs
+
+
+@pytest.mark.parametrize("total", ["past_length + seq", "past_length + 64", "total_seq"])
+def test_a_mask_over_what_is_kept_and_what_is_new_is_as_long_as_both(opened, tmp_path, total):
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> g {DECODER.format(total="M")}')
+    symbols = {"M": total, "S": "seq", "P": "past_length"}
+    for value in proto.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in symbols:
+                dim.dim_param = symbols[dim.dim_param]
+    onnx.save(proto, tmp_path / "decoder.onnx")
+    imported = import_model(tmp_path / "decoder.onnx")
+    inputs = open_inputs(apply_options(Settings(), {"data": "random"}), imported, {})
+    assert {n: a.shape for n, a in next(inputs.calibration.samples()).items()} == {
+        "x": (1, 64, 4),
+        "past": (1, 1, 4),
+        "mask": (1, 65),
+    }
+
+
+def test_a_model_that_runs_on_no_made_up_length_is_refused_with_what_it_says(opened):
+    with pytest.raises(BadInput, match="--shape"):
+        opened("(float[B,S,4] x) => (float[7] y) <int64[1] s = {7}> { y = Reshape(x, s) }", [], data="random")
+
+
+def test_lengths_that_are_given_are_not_tried_again(opened, tmp_path):
+    opened(SOUND, [], data="random")
+    imported = import_model(tmp_path / "m.onnx")
+    shapes = parse_shape_profiles(["x=1x300"])[0]
+    inputs = open_inputs(apply_options(Settings(), {"data": "random"}), imported, shapes)
+    assert next(inputs.calibration.samples())["x"].shape == (1, 300)
