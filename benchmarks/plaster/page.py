@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from benchmarks.accuracy.confidence import cosine_drop
 from benchmarks.plaster import charts
 from benchmarks.plaster.charts import Bar, Panel
 from benchmarks.plaster.study import Study, Variant
@@ -77,7 +78,7 @@ def _accuracy_bar(variant: Variant) -> Bar:
     if variant.task is not None:
         return _bar(variant, variant.task.optimized, formats.significant(variant.task.optimized, 4))
     worst = min((o.cosine for o in variant.outputs.values() if o.cosine is not None), default=None)
-    error = None if worst is None else max(1 - worst, 0.0)
+    error = None if worst is None else cosine_drop(worst)
     return _bar(variant, error, "exact" if error == 0 else formats.significant(error, 2))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from benchmarks.report import charts, formats, view
 from benchmarks.report.extras import Extras
@@ -14,6 +15,7 @@ from benchmarks.report.model import FormSummary, Report, TargetSummary
 from benchmarks.report.trade_chart import trade_chart
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_COMMAND = re.compile(r"`([^`]+)`")
 PLASTER = (
     ("programmability", "Programmability"),
     ("latency", "Latency"),
@@ -69,6 +71,11 @@ def _latency_charts(extras: Extras) -> dict[str, Markup]:
     }
 
 
+def _with_code(text: str) -> Markup:
+    """A sentence with its commands, which stand between backticks, set as code."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))
+
+
 def page_environment() -> Environment:
     """Templates of ``templates/`` with the filters that make numbers readable; everything is escaped."""
     environment = Environment(
@@ -91,6 +98,7 @@ def page_environment() -> Environment:
         cosine=formats.cosine,
         digest=formats.digest,
         status_title=formats.status_title,
+        code=_with_code,
         drop=view.drop,
         budget=view.budget,
         searched=view.search,

@@ -110,8 +110,9 @@ def noise(target: TargetSummary) -> str:
     if target.steadiness is None or target.steadiness.trusted:
         return ""
     found = target.steadiness.speedup.get(target.kept_precision or "")
-    between = f": {formats.ratio(found.low)} to {formats.ratio(found.high)} with 95 % confidence" if found else ""
-    return f"timings too noisy to trust{between}"
+    between = f"{formats.ratio(found.low)} to {formats.ratio(found.high)}" if found else ""
+    beside = f"; beside {target.steadiness.baseline} {between}, 95 % interval" if between else ""
+    return f"noisy timings, not to be trusted alone{beside}"
 
 
 def tiles(report: Report) -> list[Tile]:

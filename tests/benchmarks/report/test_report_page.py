@@ -14,6 +14,9 @@ import pytest
 from benchmarks.report.extras import DriftRow, Extras, NodeRow
 from benchmarks.report.model import Report
 from benchmarks.report.page import render_page
+from benchmarks.timing.bursts import Ratio
+from benchmarks.timing.conditions import Conditions
+from benchmarks.timing.steady import Spread, Steadiness
 from engines.layers import LayerInfo
 from tests.benchmarks.report.outline import HOSTILE, outline
 
@@ -86,6 +89,27 @@ def test_a_bare_report_renders_and_says_what_is_missing(report: Report) -> None:
     text = " ".join(outline(render_page(bare)).text)
     for sentence in ("No target was built", "no latency was measured", "Not measured", "LoadGen was not run"):
         assert sentence in text
+
+
+def test_commands_within_a_sentence_are_code_and_still_escaped(report: Report) -> None:
+    page = render_page(dataclasses.replace(report, warnings=["run `optimize <b>x</b>` there"]))
+    assert "<li>run <code>optimize &lt;b&gt;x&lt;/b&gt;</code> there</li>" in page
+
+
+def test_a_latency_that_loadgen_estimated_is_told_from_the_samples_own(report: Report) -> None:
+    assert "early-stopping estimate" in render_page(report)
+    offline = {name: {"offline": runs["offline"]} for name, runs in report.loadgen.items() if "offline" in runs}
+    assert offline and "early-stopping estimate" not in render_page(dataclasses.replace(report, loadgen=offline))
+
+
+def test_a_speed_up_of_noisy_timings_says_so(report: Report) -> None:
+    spread = Spread(0.3, 10, 5, 0, [])
+    now = Conditions("cpu", 2, 9.0, None, None, "")
+    noisy = Steadiness(False, ["load"], "fp32", {"int8": spread}, {"int8": Ratio(2.0, 1.2, 3.1, 9)}, now, now)
+    (name, target), *_ = report.targets.items()
+    target = dataclasses.replace(target, steadiness=noisy, kept_precision="int8", speedup_vs_fp32=99.0)
+    page = render_page(dataclasses.replace(report, targets={name: target}))
+    assert "noisy timings, not to be trusted alone; beside fp32 1.20× to 3.10×, 95 % interval" in page
 
 
 def test_a_layer_that_fell_back_is_shown_and_opened(report: Report) -> None:
