@@ -158,9 +158,8 @@ def judge(spreads: Mapping[str, Spread], before: Conditions, after: Conditions) 
     reasons = [f"bursts vary by {', '.join(noisy)}, over the gate of {LARGEST_VARIATION:.0%}"] if noisy else []
     reasons += _machine_changes(before, after)
     if reasons and not after.quiet:
-        reasons.append(
-            f"load average {after.load_average:.1f} on {after.cores} core{'s' if after.cores != 1 else ''}: other processes compete"
-        )
+        cores = "1 core" if after.cores == 1 else f"{after.cores} cores"
+        reasons.append(f"load average {after.load_average:.1f} on {cores}: other processes compete")
     return Verdict(not reasons, tuple(reasons))
 
 
