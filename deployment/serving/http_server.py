@@ -105,7 +105,7 @@ class HttpService:
     async def _other(self, request: BaseRequest, parts: list[str]) -> web.StreamResponse:
         if parts[:2] == ["v2", "health"] and len(parts) == 3 and parts[2] in _HEALTH:
             return _health(parts[2] == "live" or self._state.ready)
-        ready = parts[-1] == "ready" and parts[:2] == ["v2", "models"]
+        ready = parts[-1] == "ready" and parts[:2] == ["v2", "models"] and len(parts) > 3  # else a model of that name
         if ready:
             return _health(self._state.model_ready(*_model_of(parts[2:-1])))
         self._access.check(request.headers.get("Authorization"))
@@ -123,9 +123,10 @@ class HttpService:
 
     def _model(self, parts: list[str]) -> web.StreamResponse:
         """Metadata, configuration or statistics of a model."""
-        if parts == ["stats"]:
-            models = self._state.repository.models.values()
-            return _json({"model_stats": [model_statistics(v) for model in models for v in model.versions.values()]})
+        models = self._state.repository.models
+        if parts == ["stats"] and "stats" not in models:
+            served_now = [version for model in models.values() for version in model.versions.values()]
+            return _json({"model_stats": [model_statistics(version) for version in served_now]})
         what = parts.pop() if parts[-1] in ("config", "stats") and len(parts) > 1 else ""
         name, version = _model_of(parts)
         served = self._state.repository.get(name, version)
@@ -133,7 +134,7 @@ class HttpService:
             return _json(model_config(served))
         if what == "stats":
             return _json({"model_stats": [model_statistics(served)]})
-        return _json(model_metadata(served, list(self._state.repository.models[name].versions)))
+        return _json(model_metadata(served, list(models[name].versions)))
 
     async def _repository(self, request: BaseRequest, parts: list[str]) -> web.StreamResponse:
         """The model repository extension: ``index``, and ``models/NAME/load`` and ``unload``."""

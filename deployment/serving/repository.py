@@ -89,6 +89,10 @@ class Repository:
         old, new = next(reversed(before.values()), None), model.current
         if old is not None and new is not None and old.signature != new.signature:
             self._say(f"warning: model {name!r} has other inputs or outputs than before: clients may have to change")
+        if any(version.signature != new.signature for version in opened.values() if new is not None):
+            self._say(
+                f"warning: the versions of model {name!r} differ in inputs or outputs: is each of the same model?"
+            )
 
     async def _opened(self, name: str, bundle: Path, known: Mapping[str, ServedVersion]) -> ServedVersion:
         """What ``bundle`` holds now, opened where it is not one of those ``known``."""

@@ -169,6 +169,17 @@ def test_two_versions_of_a_name_answer_side_by_side(library: Any, tmp_path: Path
             np.testing.assert_array_equal(answer.as_numpy("y"), factor * X)
 
 
+def test_a_model_may_be_called_as_paths_of_the_protocol_are(library: Any, tmp_path: Path) -> None:
+    names = ["stats", "ready", "config", "versions", "my net (ü)"]
+    bundle = write_bundle(tmp_path / "m", times(2))
+    with serving({name: [bundle] for name in names}) as running:
+        client = connect(library, running)
+        json = {} if library is tritonclient.http else {"as_json": True}
+        for name in names:
+            assert client.is_model_ready(name) and client.get_model_metadata(name, **json)["name"] == name
+            assert client.infer(name, [tensor(library, "x", X)]).as_numpy("y").shape == X.shape
+
+
 def test_an_engine_in_a_process_of_its_own_gives_the_same(library: Any, tmp_path: Path) -> None:
     with serving({"m": [write_bundle(tmp_path / "b", times(2))]}, ServingOptions(isolate=True)) as running:
         client = connect(library, running)

@@ -121,6 +121,8 @@ def test_a_bundle_that_clients_do_not_fit_is_told_of(tmp_path: Path) -> None:
             exchange(bundle, write_bundle(tmp_path / "new", graph))
             assert post(running, "/v2/repository/models/m/load", b"")[0] == 200
             assert sum("other inputs or outputs than before" in line for line in said) == warned
+    with serving({"m": [bundle, write_bundle(tmp_path / "other", times(2))]}, said=said.append):
+        assert "the versions of model 'm' differ in inputs or outputs" in said[-1]
 
 
 def test_equal_bundles_of_a_name_are_one_version_that_is_opened_once(
