@@ -16,7 +16,7 @@ import tritonclient.http
 
 from deployment.served_engine import read_served_engines
 from studies.serving.ours import NAME, Ours, serving
-from studies.serving.swap import _tensor
+from studies.serving.swap import tensor
 from studies.serving.throughput import feed_of
 
 AT_ONCE = 16
@@ -38,7 +38,7 @@ def measure(bundle: Path, seconds: float, rows: int) -> Iterator[str]:
     (served,) = read_served_engines(bundle, ["cpu"])
     feed = {name: np.repeat(array, rows, 0) for name, array in feed_of(served.manifest.inputs).items()}
     body, header = tritonclient.http.InferenceServerClient.generate_request_body(
-        [_tensor(tritonclient.http, name, array) for name, array in feed.items()]
+        [tensor(tritonclient.http, name, array) for name, array in feed.items()]
     )
     headers = {"Inference-Header-Content-Length": str(header)} if header else {}
     with serving(bundle, "--max-requests", str(AT_ONCE)) as ours:

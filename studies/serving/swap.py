@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc
@@ -48,9 +49,9 @@ def measure(bundles: tuple[Path, Path], requests: int, clients: int) -> Iterator
         place.symlink_to(bundles[0].resolve())
         with serving(place) as ours:
 
-            def ask(library: object, address: str) -> None:
-                client = library.InferenceServerClient(address)  # type: ignore[attr-defined]
-                inputs = [_tensor(library, name, array) for name, array in feed.items()]
+            def ask(library: Any, address: str) -> None:
+                client = library.InferenceServerClient(address)
+                inputs = [tensor(library, name, array) for name, array in feed.items()]
                 while True:
                     with lock:
                         if next(left, None) is None:
@@ -96,8 +97,9 @@ def _near(found: Array, known: dict[str, Array]) -> list[str]:
     return [name for name, value in known.items() if float(np.abs(found - value).max()) < NEAR * scale]
 
 
-def _tensor(library: object, name: str, array: Array) -> object:
+def tensor(library: Any, name: str, array: Array) -> Any:
+    """An input as ``library`` (``tritonclient.http`` or ``.grpc``) sends it, as raw bytes."""
     from tritonclient.utils import np_to_triton_dtype
 
-    tensor = library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))  # type: ignore[attr-defined]
-    return tensor.set_data_from_numpy(array)
+    made = library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    return made.set_data_from_numpy(array)

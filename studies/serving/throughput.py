@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.serving.closed_loop import WARMUP_SECONDS, LoadResult, closed_loop
 from deployment.served_engine import read_served_engines
-from engines.engine import Engine, Feed
+from engines.engine import Engine, Feed, TensorSpec
 from engines.kserve import KserveEngine
 from engines.open import open_engine
 from graphs.errors import BadInput
@@ -114,9 +114,10 @@ def _triton(bundle: Path, stack: ExitStack, say: Callable[[str], None]) -> list[
     return [_Subject(f"Triton, {protocol}", partial(KserveEngine.open, source)) for protocol, source in sources.items()]
 
 
-def feed_of(specs: object) -> Feed:
+def feed_of(specs: Sequence[TensorSpec]) -> Feed:
+    """One sample of seeded random values in 0 to 1; dynamic axes are 1."""
     rng = np.random.default_rng(0)
     return {
         spec.name: rng.random([size if isinstance(size, int) else 1 for size in spec.shape]).astype(spec.dtype)
-        for spec in specs  # type: ignore[attr-defined]
+        for spec in specs
     }
