@@ -22,6 +22,7 @@ from optimizer.passes.fold_affine import FoldAffine
 from optimizer.passes.fold_batch_norm import FoldBatchNorm
 from optimizer.passes.fold_constants import FoldConstants
 from optimizer.passes.fold_padding import FoldPadding
+from optimizer.passes.hard_swish import NameHardSwish
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.loop_conditions import StateLoopConditions
 from optimizer.passes.outer_products import MultiplyOuterProducts
@@ -48,6 +49,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         MultiplyOuterProducts(),
         RemoveIdentity(),
         RemoveRedundant(),
+        NameHardSwish(),
         SpellOutCodes(),
         FoldPadding(),
         FoldBatchNorm(),
