@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,7 @@ class InputRows:
         self.model, self.feeds = model, feeds
         self._seed = seed
         self._kept: dict[str, Rows] = {}
+        self._held: set[int] = set()  # ids of the arrays in ``_kept``: ops that read alike share one
         self._room = KEPT_BYTES
 
     def keep(self, ops: Sequence[WeightedOp]) -> None:
@@ -65,7 +66,8 @@ class InputRows:
         correction that comes upon an op no other has asked for.
         """
         missing = [op for op in ops if op.node.name not in self._kept]
-        if missing and sum(map(_row_bytes, missing)) <= self._room:
+        once = {_alike(op): op for op in missing}
+        if missing and sum(map(_row_bytes, once.values())) <= self._room:
             for _ in self.of(missing):
                 pass
 
@@ -77,8 +79,10 @@ class InputRows:
         for chunk in in_chunks(missing, _row_bytes, CHUNK_BYTES):
             captured = self._captured(chunk)
             for name, rows in captured.items():
-                if rows.values.nbytes <= self._room:
-                    self._room -= rows.values.nbytes
+                more = 0 if id(rows.values) in self._held else rows.values.nbytes
+                if more <= self._room:
+                    self._room -= more
+                    self._held.add(id(rows.values))
                     self._kept[name] = rows
             yield [(op, captured[str(op.node.name)]) for op in chunk]
 
@@ -88,19 +92,22 @@ class InputRows:
         return np.array([id(feed) in wanted for feed in self.feeds], np.bool_)
 
     def _captured(self, ops: Sequence[WeightedOp]) -> dict[str, Rows]:
-        readers: dict[str, list[WeightedOp]] = {}
+        readers: dict[str, dict[Hashable, WeightedOp]] = {}
         for op in ops:
-            readers.setdefault(str(_data(op.node).name), []).append(op)
-        found = {str(op.node.name): _Filling(_rows_wanted(op), len(self.feeds)) for op in ops}
+            readers.setdefault(str(_data(op.node).name), {}).setdefault(_alike(op), op)
+        found = {
+            how: _Filling(_rows_wanted(op), len(self.feeds)) for each in readers.values() for how, op in each.items()
+        }
 
         def visit(name: str, value: Array, index: int) -> None:
-            for op in readers[name]:
+            for how, op in readers[name].items():
                 rng = np.random.default_rng((self._seed, index))
-                filling = found[str(op.node.name)]
+                filling = found[how]
                 filling.add(sample_rows(op, value, filling.each, rng), index)
 
         observe(self.model, list(readers), self.feeds, visit)
-        return {name: filling.rows() for name, filling in found.items()}
+        rows = {how: filling.rows() for how, filling in found.items()}
+        return {str(op.node.name): rows[_alike(op)] for op in ops}
 
 
 class _Filling:
@@ -141,6 +148,12 @@ def solvable(graph: ir.Graph, placement: Placement) -> Iterator[WeightedOp]:
         if op.node.op_type == "Conv" and geometry(op) is None:
             continue
         yield op
+
+
+def _alike(op: WeightedOp) -> Hashable:
+    """Equal for ops whose rows are the same numbers: they read one tensor in one way, as a query, key and value do."""
+    window = geometry(op) if op.node.op_type == "Conv" else None
+    return str(_data(op.node).name), window, group(op.node), _rows_wanted(op)
 
 
 def _row_bytes(op: WeightedOp) -> int:

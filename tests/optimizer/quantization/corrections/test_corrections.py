@@ -155,6 +155,34 @@ def test_a_shift_never_crosses_a_padded_convolution() -> None:
     assert not any("shifted" in note for note in EqualizeActivations(points, feeds).apply(model).values())
 
 
+def test_ops_that_read_a_tensor_alike_share_their_rows() -> None:
+    """Query and key: the same numbers are captured and held once. A narrower window of the same tensor has its own."""
+    model = parse(
+        f"""{HEAD_19} g (float[1,64,48] x, float[48,32] w, float[48,32] v, float[32,64,1] a, float[32,64,3] b) => (float[1,64,32] y, float[1,32,48] c, float[1,32,46] d) {{
+            t = Tanh(x)
+            q = MatMul(t, w)
+            k = MatMul(t, v)
+            y = Mul(q, k)
+            c = Conv(t, a)
+            d = Conv(t, b)
+        }}""",
+        {"w": normal(48, 32), "v": normal(48, 32), "a": normal(32, 64, 1), "b": normal(32, 64, 3)},
+    )
+    ops = {str(node.outputs[0].name): op for node in model.graph if isinstance(op := weighted_op(node), WeightedOp)}
+    feeds = [{"x": normal(1, 64, 48, seed=i, scale=2.0)} for i in range(3)]
+    (chunk,) = InputRows(model, feeds).of(list(ops.values()))
+    together = {str(op.node.outputs[0].name): rows for op, rows in chunk}
+    assert set(together) == {"q", "k", "c", "d"}
+    assert together["q"].values is together["k"].values
+    for name, op in ops.items():
+        ((_, alone),) = next(InputRows(model, feeds).of([op]))
+        np.testing.assert_array_equal(together[name].values, alone.values)
+    everything = InputRows(model, feeds)
+    everything.keep(list(ops.values()))
+    ((_, kept), *_) = next(everything.of([ops["k"]]))
+    assert kept.values is next(everything.of([ops["q"]]))[0][1].values
+
+
 def test_patches_times_weight_are_the_convolution() -> None:
     model = parse(
         f"{HEAD_19} g (float[2,8,9,7] x, float[16,4,3,2] w) => (float[2,16,5,8] y) {{ y = Conv <group=2, strides=[2,1], pads=[1,1,1,1], dilations=[1,1]> (x, w) }}",
