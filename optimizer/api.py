@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.main_job import optimize
 from optimizer.result import Result
-from optimizer.settings import DataSpec, model_path
+from optimizer.settings import DataGiven, model_path, sample_source
 from optimizer.updating import update
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def verify(
     *,
     public_key: str | Path | None = None,
     model: str | Path | None = None,
-    data: DataSpec = None,
+    data: DataGiven = None,
 ) -> Verification:
     """Whether a bundle is whole and its engines work, as ``optimize verify`` sees it: ``ok``, and every check.
 
@@ -34,7 +34,7 @@ def verify(
     """
     from optimizer.verbs.verify import verify_bundle
 
-    given = {} if data is None else {"data": data}
+    given = {} if data is None else {"data": sample_source(data)}
     of = model_path(model) if model is not None else None
     return verify_bundle(Path(bundle), Path(public_key) if public_key is not None else None, of, given)
 

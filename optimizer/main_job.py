@@ -13,7 +13,7 @@ from optimizer.asked_plan import asked_plan
 from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import Precision, Settings, Sparsity, choice, listed, model_path, option_list
+from optimizer.settings import Precision, Settings, Sparsity, choice, listed, model_path, option_list, sample_source
 
 if TYPE_CHECKING:
     from engines.build import Builder
@@ -33,7 +33,8 @@ def optimize(
     """Take an ONNX model to a bundle of proven engines.
 
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
-    ``max_drop=0.01``, ``builder_options={"refit": True}`` …). The bundle goes to ``out``, by default
+    ``max_drop=0.01``, ``builder_options={"refit": True}`` …); ``data`` may also be samples in memory, a dict of arrays by
+    input name or a list of these. The bundle goes to ``out``, by default
     ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``.
     ``command`` is what the report shows for making the bundle again, by default this call. ``builder`` builds engines
     that do not run here, as ``deployment.fleet.ray_cluster.RayCluster.build``; by default this machine does. Raises
@@ -68,6 +69,9 @@ def apply_options(settings: Settings, options: dict[str, Any]) -> Settings:
         if name not in Settings.__dataclass_fields__:
             known = ", ".join(Settings.__dataclass_fields__)
             raise BadInput(f"unknown option {name!r}", where="optimize()", expected=f"one of {known}")
+    for name in ("data", "eval_data"):
+        if name in values:
+            values[name] = sample_source(values[name])
     if "precision" in values:
         values["precision"] = choice(Precision, values["precision"], "precision")
     if "plan" in values:

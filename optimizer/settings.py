@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -66,6 +66,8 @@ SCENARIOS = ("singlestream", "multistream", "server", "offline")
 CODE_SUFFIXES = (".py", ".so", ".dll")
 
 DataSpec = str | Path | Callable[[], Any] | None
+DataGiven = DataSpec | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""What a call of the Python API takes: also samples in memory (``sample_source``)."""
 
 
 @dataclass(frozen=True)
@@ -269,8 +271,23 @@ def parse_fraction(text: str, where: str = "--max-drop") -> float:
         raise BadInput(f"{text!r} is not a fraction", where=where, expected="for example 1% or 0.01") from None
 
 
+def sample_source(value: object) -> Any:
+    """Samples in memory, a dict of arrays by input name or a list of these, as a function that yields them: a job knows
+    them, like those of any function, by what comes out. Anything else as it is.
+    """
+    feeds = [value] if isinstance(value, Mapping) else value
+    if not isinstance(feeds, (list, tuple)) or not feeds or not all(isinstance(feed, Mapping) for feed in feeds):
+        return value
+
+    def samples_in_memory() -> Iterable[Mapping[str, Any]]:
+        return feeds
+
+    samples_in_memory.__name__ = "samples in memory"  # as the report names them
+    return samples_in_memory
+
+
 def _check_source(name: str, value: object) -> None:
-    """Arrays and generators are no value that a job can be known by or taken up with again: a function is."""
+    """A generator is no value that a job can be taken up with again, and an array does not say whose it is."""
     if isinstance(value, (str, Path)):
         check_text(value)
         return
@@ -280,7 +297,7 @@ def _check_source(name: str, value: object) -> None:
         f"{type(value).__name__} is given",
         where=name,
         expected="a path, file.py:function, module:function or a function",
-        fix="hand over a function without arguments that yields dicts of arrays by input name"
+        fix="hand over a dict of arrays by input name, a list of these, or a function that yields them"
         if name != "evaluate"
         else "hand over a function of infer that returns the metric",
     )

@@ -11,7 +11,7 @@ from graphs.errors import BadInput
 from optimizer.call import update_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import DataSpec, listed, model_path
+from optimizer.settings import DataGiven, listed, model_path, sample_source
 
 if TYPE_CHECKING:
     from benchmarks.score import Evaluate
@@ -23,8 +23,8 @@ def update(
     model: str | Path,
     *,
     out: str | Path | None = None,
-    data: DataSpec = None,
-    eval_data: DataSpec = None,
+    data: DataGiven = None,
+    eval_data: DataGiven = None,
     evaluate: str | Evaluate | None = None,
     loadgen: Sequence[str] | str = (),
     force: bool = False,
@@ -48,7 +48,7 @@ def update(
     folder = Path(out or path.stem + SUFFIX).absolute()
     if folder.resolve() == old.resolve():
         raise BadInput("is the bundle that is updated", where=str(folder), fix="name another folder with -o")
-    given = {"data": data, "eval_data": eval_data, "evaluate": evaluate}
+    given = {"data": sample_source(data), "eval_data": sample_source(eval_data), "evaluate": evaluate}
     kept = read_kept(old, {name: value for name, value in given.items() if value is not None})
     settings = replace(kept.settings, loadgen=listed(loadgen))
     told = update_text(old, path, {**given, "loadgen": settings.loadgen}, folder) if command is None else command

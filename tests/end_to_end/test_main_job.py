@@ -121,6 +121,8 @@ def test_python_api_opens_the_cpu_engine(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(folder)
     samples = np.load("data.npz")["input"]
     result = optimize_api("cnn.onnx", precision="int8", data="data.npz", targets=["cpu"], loadgen=())
+    in_memory = optimize_api("cnn.onnx", data={"input": samples}, targets=["cpu"], loadgen=(), out="in_memory")
+    assert in_memory.report.calibrated and in_memory.report.calibration["data"] == "samples in memory"
     with result.engine("cpu") as engine:
         outputs = engine.infer({"input": samples[:2]})
     assert outputs["logits"].shape == (2, 10)

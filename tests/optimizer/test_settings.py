@@ -35,7 +35,7 @@ def test_a_model_in_memory_is_told_how_to_be_handed_over() -> None:
         ({"shapes": ["x"]}, "--shape x: cannot be read"),
         ({"sampels": 3}, "unknown option 'sampels'"),
         ({"data": np.zeros((2, 3))}, "data: ndarray is given"),
-        ({"data": [{"x": np.zeros(3)}]}, "data: list is given"),
+        ({"data": [np.zeros(3)]}, "data: list is given"),
         ({"eval_data": (row for row in ())}, "eval_data: generator is given"),
         ({"evaluate": 0.5}, "evaluate: float is given"),
     ],
