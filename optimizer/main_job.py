@@ -33,8 +33,8 @@ def optimize(
     """Take an ONNX model to a bundle of proven engines.
 
     ``options`` are the fields of ``Settings`` (``precision="int8"``, ``data="calib/"``, ``targets=["cpu", "t4"]``,
-    ``max_drop=0.01``, ``builder_options={"refit": True}`` …); ``data`` may also be samples in memory, a dict of arrays by
-    input name or a list of these. The bundle goes to ``out``, by default
+    ``max_drop=0.01``, ``builder_options={"refit": True}`` …); ``data`` may also be samples in memory, a dict of arrays
+    by input name or a list of these. The bundle goes to ``out``, by default
     ``MODEL.optimized`` in the working directory. ``listeners`` receive the events of ``optimizer.events``.
     ``command`` is what the report shows for making the bundle again, by default this call. ``builder`` builds engines
     that do not run here, as ``deployment.fleet.ray_cluster.RayCluster.build``; by default this machine does. Raises
