@@ -25,9 +25,11 @@ from optimizer.passes.fold_padding import FoldPadding
 from optimizer.passes.hard_swish import NameHardSwish
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.passes.loop_conditions import StateLoopConditions
+from optimizer.passes.moved_bytes import MoveBytesAsFloats
 from optimizer.passes.outer_products import MultiplyOuterProducts
 from optimizer.passes.runtime_types import RuntimeTypes
 from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
+from optimizer.passes.slice_axes import StateSliceAxes
 from optimizer.passes.spell_out import SpellOut
 from optimizer.passes.unroll_step import UnrollSingleStep
 
@@ -42,6 +44,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         SpellOutRuntimeOperators(),
         SpellOut(),
         StateLoopConditions(),
+        StateSliceAxes(),
         FloatProducts(),
         SpellOutIntegers(),
         FoldConstants(),
@@ -57,6 +60,7 @@ def cleaning_passes() -> tuple[GraphPass, ...]:
         FoldConstants(),
         RemoveIdentity(),
         UnrollSingleStep(),
+        MoveBytesAsFloats(),
         RemoveRedundant(),
         InferShapes(),
         ActivationFirst(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -43,6 +43,8 @@ def range_reason(node: ir.Node, extremes: Extremes) -> str:
     observed = max((observed_size(value, extremes.largest) for value in values), default=0.0)
     if observed > LARGEST_OBSERVED:
         return f"observed values up to {observed:.3g} overflow FP16"
+    if node.op_type == "Mul" and (faint := _faintest(values, extremes.largest)) < SMALLEST_NORMAL:
+        return f"observed values of at most {faint:.3g} lose their digits in FP16"
     within = extremes.within.get(str(node.name), 0.0)
     if within > LARGEST_OBSERVED:
         return f"its sums or squares, observed up to {within:.3g}, overflow FP16"
@@ -50,6 +52,12 @@ def range_reason(node: ir.Node, extremes: Extremes) -> str:
         return "may overflow FP16"
     hides = bool(node.outputs) and all(str(value.name) in extremes.fills for value in node.outputs)
     return _digits_reason(node, extremes) or _constant_reason(node, hides)
+
+
+def _faintest(values: Sequence[ir.Value], largest: Mapping[str, float]) -> float:
+    """Of those that were observed and are not zero, the one that reaches least far; infinite for none."""
+    sizes = (observed_size(value, largest) for value in values)
+    return min((size for size in sizes if size > 0), default=math.inf)
 
 
 def observed_size(value: ir.Value, largest: Mapping[str, float]) -> float:

@@ -1,4 +1,5 @@
-"""Products whose sums, operands or weights leave FP16's range, scaled by powers of two so that they compute in FP16.
+"""Products whose sums, operands or weights leave FP16's range, at either end, scaled by powers of two so that they
+compute in FP16.
 
 ``y = x w`` becomes ``y = 2^(a+b) ((2^-a x) (2^-b w))``, exactly: tensor cores do the product in FP16 and only the two
 factors around it are FP32. Weights, the scales of quantized operands and the bias take their factor at once.
@@ -14,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.reading.constants import constant_tensor, input_at
+from graphs.reading.number_types import CODE_MAX, SMALLEST_SCALE
 from graphs.reading.weighted import is_weighted
 from graphs.writing.edits import GraphEdits, dtype_of
 from graphs.writing.lazy_tensors import lazily
@@ -22,11 +24,13 @@ from optimizer.passes.half_ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, larg
 from optimizer.simulation.extremes import Extremes
 
 _FLOAT = ir.DataType.FLOAT
+SMALL_DATA = (CODE_MAX + 1) * SMALLEST_SCALE
+"""Data that reaches no further has scales that FP16 does not hold, and digits fewer than FP16's."""
 
 
 class ScaleProducts:
-    """Scales every product that ``extremes`` shows to overflow FP16, or whose weight vanishes there, in place, but for
-    those named in ``keep``, which stay FP32; afterwards ``extremes`` covers what was added."""
+    """Scales every product that ``extremes`` shows to overflow FP16, or whose data or weight vanishes there, in place,
+    but for those named in ``keep``, which stay FP32; afterwards ``extremes`` covers what was added."""
 
     name = "scale products into the range of FP16"
 
@@ -53,7 +57,8 @@ class ScaleProducts:
         sizes = [self._size(value) for value in (data, weight)]
         reached = max(observed_size(output, self._largest), self._within.get(str(node.name), 0.0))
         tiny = _is_weight(weight) and 0 < sizes[1] < SMALLEST_NORMAL
-        if max(*sizes, reached) <= LARGEST_OBSERVED and not tiny:
+        faint = 0 < sizes[0] < SMALL_DATA
+        if max(*sizes, reached) <= LARGEST_OBSERVED and not tiny and not faint:
             return False
         if not all(map(math.isfinite, (*sizes, reached))):
             return False
@@ -61,10 +66,12 @@ class ScaleProducts:
         if bias is not None and not _is_weight(bias):
             return False
         shifts = [_shift(size) for size in sizes]
+        if faint:
+            shifts[0] = math.frexp(sizes[0])[1]
         if tiny:
             shifts[1] = math.frexp(sizes[1])[1]  # to between a half and one
         if reached:
-            shifts[1] = max(shifts[1], (_least_shift(reached) if tiny else _shift(reached)) - shifts[0])
+            shifts[1] = max(shifts[1], (_least_shift(reached) if tiny or faint else _shift(reached)) - shifts[0])
         if not any(shifts) or (tiny and math.ldexp(sizes[1], -shifts[1]) < SMALLEST_NORMAL):
             return False
         self._rewrite(node, shifts, sizes, reached)

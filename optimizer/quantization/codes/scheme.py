@@ -21,7 +21,7 @@ from graphs.reading.constants import constant_tensor
 from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, Floats, NumberType
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.affine import FRACTIONS, Affine, best
-from optimizer.quantization.codes.weights import anchored, fp16_representable
+from optimizer.quantization.codes.weights import SMALLEST_OF_DATA, anchored, fp16_representable
 
 Parameters: TypeAlias = "tuple[Floats, NDArray[np.generic]]"
 """Scale and zero point of an activation, scalars."""
@@ -63,7 +63,7 @@ class ActivationScheme:
             return Affine(scale, int(min(max(zero, lowest), highest)), self.numbers)
         scale = found.symmetric_scale(self.numbers.highest)
         if self.fp16_scales:
-            rounded = fp16_representable(scale)
+            rounded = fp16_representable(scale, SMALLEST_OF_DATA)
             bound = _lower_bound(value) if self.numbers.whole else None
             scale = float(rounded if bound is None else anchored(rounded, bound))
         return Affine(scale, 0, self.numbers)

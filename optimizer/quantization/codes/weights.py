@@ -15,17 +15,20 @@ from graphs.writing.lazy_tensors import lazily
 
 _LARGEST = 2.0**112
 """A scale above FP16's range is halved, with its data, when the graph is typed; codes times this fit FP32."""
+SMALLEST_OF_DATA = 2.0**-100
+"""A scale below FP16's range is multiplied, with its data, when the graph is typed; FP32 holds its reciprocal."""
 _BITS, _LAST = 11, -24  # of an FP16 number's significand; the exponent of the last bit of a subnormal one
 _IN_CACHE = 1 << 16
 """Elements worked on at a time: with a temporary as large, what a core's second-level cache holds (512 KiB)."""
 
 
-def fp16_representable(scales: NDArray[np.floating] | float) -> Floats:
-    """Positive scales moved to the nearest FP16 value, or a power of two times one where they are larger, so that
-    typing the graph FP16 changes no scale.
+def fp16_representable(scales: NDArray[np.floating] | float, smallest: float = SMALLEST_SCALE) -> Floats:
+    """Positive scales moved to the nearest FP16 value, or a power of two times one where they are larger or below
+    ``SMALLEST_SCALE``, so that typing the graph FP16 changes no scale. None ends below ``smallest``.
     """
-    clipped = np.clip(np.asarray(scales, np.float64), SMALLEST_SCALE, _LARGEST)
-    last = np.maximum(np.frexp(clipped)[1] - _BITS, _LAST)
+    clipped = np.clip(np.asarray(scales, np.float64), smallest, _LARGEST)
+    last = np.frexp(clipped)[1] - _BITS
+    last = np.where(clipped < SMALLEST_SCALE, last, np.maximum(last, _LAST))
     moved: Floats = np.ldexp(np.rint(np.ldexp(clipped, -last)), last).astype(np.float32)
     return moved
 
@@ -36,7 +39,7 @@ def anchored(scale: Floats, anchor: float) -> Floats:
     Where half of a tensor sits at one value, its rounding error is a bias, not noise.
     """
     steps = round(abs(anchor) / float(scale))
-    return fp16_representable(abs(anchor) / steps) if steps else scale
+    return fp16_representable(abs(anchor) / steps, SMALLEST_OF_DATA) if steps else scale
 
 
 def per_channel(values: Floats, axis: int, scale: Floats) -> Floats:

@@ -99,3 +99,22 @@ def test_a_weight_that_vanishes_is_scaled_up_and_its_result_down(weights: float,
     assert 0.1 < float(np.abs(product.inputs[1].const_value.numpy()).max()) <= 1.0 or reach > 1e4
     (found,) = answers(model, [{"x": x}])
     assert np.allclose(found["y"], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_data_that_vanishes_is_scaled_up_with_its_codes(quantized: bool) -> None:
+    """Brain waves in volts: 1e-5, whose scale FP16 does not hold, and of whose digits it holds half."""
+    pair = "q = QuantizeLinear(x, s, o) d = DequantizeLinear(q, s, o)" if quantized else "d = Identity(x)"
+    model = build(
+        f"""g (float[N, 8] x, float[8, 8] w) => (float[N, 8] y) <float s = {{1e-7}}, int8 o = {{0}}> {{
+            {pair} [up] a = MatMul(d, w) y = Tanh(a) }}"""
+    )
+    feed = {"x": (RNG.standard_normal((4, 8)) * 3e-6).astype(np.float32)}
+    wanted = run(model, feed)
+    scaling = ScaleProducts(observe_extremes(model, [feed]))
+    assert scaling.apply(model).modified == 1
+    HalfPrecision(extremes=scaling.extremes).apply(model)
+    types = {node.name: node.outputs[0].dtype for node in model.graph}
+    assert types["up"] == ir.DataType.FLOAT16
+    found = answers(model, [feed])[0]["y"]
+    np.testing.assert_allclose(found, wanted, rtol=0.01, atol=0.005 * float(np.abs(wanted).max()))
