@@ -27,8 +27,12 @@ _RTX_COMMENT = (
     "full TensorRT only, so the typed model.onnx is served instead: ONNX Runtime hands it to TensorRT, which builds on",
     "first load on the server. A plan built on the GPU itself (`optimize MODEL.onnx --target native`) is served as is.",
 )
-
-
+_NO_RANGES = (
+    "ONNX Runtime parts names from shapes by ':' and ',', which a name of an input here holds: so TensorRT is told no",
+    "ranges of shapes, and builds anew when a shape beyond those before comes in.",
+)
+_PARTING = frozenset(":,")
+"""``MakeInputNameShapePair`` and ``ParseProfileShapes`` in ONNX Runtime's TensorRT provider."""
 _ENGINE_MODEL = Path(python_backend.__file__).parent / "engine_model.py"
 _ENGINE_FOLDER = "engine"
 _PYTHON_COMMENT = (
@@ -171,7 +175,13 @@ def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], optio
         accelerator=_tensorrt_parameters(engines[0]),
     )  # fmt: skip
     files = {model.name: model, **{data: model.parent / data for data in external_files(model)}}
-    return ModelFolder(config, files, engines[0], comment=_RTX_COMMENT)
+    comment = _RTX_COMMENT + (() if _told(engines[0]) else _NO_RANGES)
+    return ModelFolder(config, files, engines[0], comment=comment)
+
+
+def _told(engine: ServedEngine) -> bool:
+    """Whether ONNX Runtime can be told which shapes the inputs have."""
+    return not any(_PARTING & set(name) for name in engine.manifest.profile.inputs)
 
 
 def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
@@ -181,7 +191,7 @@ def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
     """
     mode = {"int8": "INT8", "fp16": "FP16"}.get(engine.manifest.precision, "FP32")
     parameters = {"precision_mode": mode, "trt_engine_cache_enable": "true", "trt_engine_cache_path": _ENGINE_CACHE}
-    for bound in ("min", "opt", "max") if engine.manifest.profile.inputs else ():
+    for bound in ("min", "opt", "max") if engine.manifest.profile.inputs and _told(engine) else ():
         shapes = (
             f"{name}:{'x'.join(map(str, getattr(shape, bound)))}"
             for name, shape in engine.manifest.profile.inputs.items()

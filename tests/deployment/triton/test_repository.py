@@ -94,6 +94,19 @@ def test_an_rtx_plan_is_served_as_the_typed_graph(bundle: Path, add_engine: AddE
     assert "TensorRT-RTX" in (tmp_path / "repo/net/config.pbtxt").read_text()
 
 
+@pytest.mark.parametrize("name", ["input:0", "a,b"])
+def test_ranges_are_not_told_of_names_that_onnxruntime_would_part(
+    name: str, bundle: Path, add_engine: AddEngine, tmp_path: Path
+) -> None:
+    profile = ShapeProfile({name: ShapeRange((1, 2), (4, 2), (8, 2))})
+    add_engine("t4", "tensorrt_rtx", (TensorSpec(name, "float32", ("n", 2)),), profile=profile)
+    write_triton_repository(bundle, tmp_path / "repo", name="net")
+    config = parse(tmp_path / "repo/net/config.pbtxt")
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert not [key for key in accelerator.parameters if "profile" in key]
+    assert "so TensorRT is told no" in (tmp_path / "repo/net/config.pbtxt").read_text()
+
+
 def test_token_models_keep_dynamic_dims_and_warm_up_with_zeros(
     bundle: Path, add_engine: AddEngine, tmp_path: Path
 ) -> None:
