@@ -12,6 +12,8 @@ OUTLIER_MADS = 8.0
 """Median absolute deviations above the median from which a timing is an outlier. Iglewicz and Hoaglin (1993) take 3.5 /
 0.6745 = 5.2 for normal data; timings have longer tails. Chosen.
 """
+STEADY_P90 = 1.5
+"""Largest p90 of steady timings, in medians. Chosen."""
 
 
 def utc_now() -> str:
@@ -48,7 +50,7 @@ class Latency:
     @property
     def steady(self) -> bool:
         """Whether the bulk of the timings lies close together: p90 within 50 % of the median."""
-        return self.p90 <= 1.5 * self.p50
+        return self.p90 <= STEADY_P90 * self.p50
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ PROBE_SECONDS, MOST_RUNS = 0.25, 2000
 """How long each is timed, and how often at most. Chosen."""
 GAIN = 1.03
 """A larger batch must bring 3 % more samples per second to be worth its latency. Chosen."""
+NEAR_BEST = 0.9
+"""Part of the best rate that a batch may come down to and still count as no slower. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Probe:
         Where queries queue up, larger batches drain the queue; where they do not, batches stay small by themselves.
         """
         best = self.best(longest)
-        able = [s for s in self.speeds if s.mean <= longest and s.undisturbed_rate >= 0.9 * best.undisturbed_rate]
+        able = [s for s in self.speeds if s.mean <= longest and s.undisturbed_rate >= NEAR_BEST * best.undisturbed_rate]
         return max([best, *able], key=lambda speed: speed.batch)
 
 

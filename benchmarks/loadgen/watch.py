@@ -13,6 +13,9 @@ from engines.processes.child_process import Child, how_it_ended
 
 LOAD_SECONDS = 300.0
 """Longest time that opening engines and samples may take. Chosen."""
+LATE_BEAT_SECONDS = 5.0
+"""Beyond the patience with an engine, before a child that sends no beats counts as frozen: a busy machine delays them.
+Chosen."""
 TICK_SECONDS = 0.1
 """How often the parent looks whether the child has ended. Chosen."""
 
@@ -75,8 +78,8 @@ class _Watcher:
             return f"loading the engine took over {LOAD_SECONDS:.0f} s" if now - self._start > LOAD_SECONDS else ""
         if now - self._moved > self._stall:
             return f"the engine hung: no answer for {self._stall:g} s during {self.last.stage}, {done}"
-        if now - self._heard > self._stall + 5.0:
-            return f"the process froze for {self._stall + 5.0:g} s during {self.last.stage}, {done}"
+        if now - self._heard > self._stall + LATE_BEAT_SECONDS:
+            return f"the process froze for {self._stall + LATE_BEAT_SECONDS:g} s during {self.last.stage}, {done}"
         return ""
 
     def death(self, code: int) -> str:

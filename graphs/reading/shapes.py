@@ -17,6 +17,8 @@ _UNKNOWN_DIMENSION = 128
 """What a dimension counts as where memory is estimated and it is not known; chosen."""
 _UNKNOWN_BYTES = 24 << 20
 """And a tensor of which not even the rank is known; chosen."""
+_FILL = 1024
+"""Elements of a constant fill, at most, that is folded: shapes and paddings, no weights. Chosen."""
 
 
 def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
@@ -92,14 +94,14 @@ def deals_in_containers(op_type: str, opset: int) -> bool:
 
 
 def fold_small_fills(node: ir.Node) -> bool | None:
-    """A ``should_fold`` rule for onnxscript: ConstantOfShape, which its folder keeps, folds up to 1024 elements.
+    """A ``should_fold`` rule for onnxscript: ConstantOfShape, which its folder keeps, folds up to ``_FILL`` elements.
 
     Exporters build the ``pads`` of Pad with it. Source: torch.onnx, symbolic_opset11 ``_prepare_onnx_paddings``.
     """
     if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
         return None
     shape = node.inputs[0].const_value
-    return True if shape is not None and math.prod(shape.numpy().tolist()) <= 1024 else None
+    return True if shape is not None and math.prod(shape.numpy().tolist()) <= _FILL else None
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

@@ -14,6 +14,8 @@ from graphs.reading.quantizers import DQ, Pair, pair_of
 from graphs.writing.edits import GraphEdits, after, bypass
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt", "HardSigmoid", "Softplus"})
+_BACK = 8
+"""Operators looked back through for one that gives no negative number. Chosen."""
 _KEEPS_SIGN = MOVING | {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Resize"}
 
 
@@ -52,7 +54,7 @@ def clipped(edits: GraphEdits, value: ir.Value, low: float | None, high: float |
     return made.outputs[0]
 
 
-def never_negative(value: ir.Value | None, depth: int = 8) -> bool:
+def never_negative(value: ir.Value | None, depth: int = _BACK) -> bool:
     """Whether the operators that make ``value``, up to ``depth`` before it, give no negative number."""
     node = value.producer() if value is not None else None
     if node is None or depth == 0:
