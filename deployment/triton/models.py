@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployment.served_engine import ServedEngine
-from deployment.triton import python_backend
+from deployment.triton import python_backend, tensorrt_accelerator
 from deployment.triton.config import TritonModel
 from deployment.triton.containers import check_graph, check_plan, containers_for
 from deployment.triton.engine_config import max_batch_size, preferred_batches, tensor_configs, warmup_requests
@@ -19,20 +19,6 @@ from engines.manifest import MANIFEST_NAME
 from graphs.errors import BadInput
 from graphs.storage.model_files import external_files
 
-_ENGINE_CACHE = "/tmp/trt_engine_cache"
-"""Where ONNX Runtime keeps engines that TensorRT built: its own choice is the server's working folder, which nobody but
-root may write to in NVIDIA's image."""
-_RTX_COMMENT = (
-    "The plan of this target was built by TensorRT-RTX ahead of time. Triton's TensorRT backend loads plans of the",
-    "full TensorRT only, so the typed model.onnx is served instead: ONNX Runtime hands it to TensorRT, which builds on",
-    "first load on the server. A plan built on the GPU itself (`optimize MODEL.onnx --target native`) is served as is.",
-)
-_NO_RANGES = (
-    "ONNX Runtime parts names from shapes by ':' and ',', which a name of an input here holds: so TensorRT is told no",
-    "ranges of shapes, and builds anew when a shape beyond those before comes in.",
-)
-_PARTING = frozenset(":,")
-"""``MakeInputNameShapePair`` and ``ParseProfileShapes`` in ONNX Runtime's TensorRT provider."""
 _ENGINE_MODEL = Path(python_backend.__file__).parent / "engine_model.py"
 _ENGINE_FOLDER = "engine"
 _PYTHON_COMMENT = (
@@ -172,32 +158,10 @@ def _graph_model(name: str, bundle: Path, engines: Sequence[ServedEngine], optio
         check_graph(model, options.container)
     config = _config(
         name, engines, options, "onnxruntime", "onnxruntime_onnx", "KIND_GPU", "model.onnx",
-        accelerator=_tensorrt_parameters(engines[0]),
+        accelerator=tensorrt_accelerator.parameters(engines[0]),
     )  # fmt: skip
     files = {model.name: model, **{data: model.parent / data for data in external_files(model)}}
-    comment = _RTX_COMMENT + (() if _told(engines[0]) else _NO_RANGES)
-    return ModelFolder(config, files, engines[0], comment=comment)
-
-
-def _told(engine: ServedEngine) -> bool:
-    """Whether ONNX Runtime can be told which shapes the inputs have."""
-    return not any(_PARTING & set(name) for name in engine.manifest.profile.inputs)
-
-
-def _tensorrt_parameters(engine: ServedEngine) -> dict[str, str]:
-    """Parameters of the TensorRT accelerator, as the README of triton-inference-server/onnxruntime_backend names them.
-
-    The precision mode only permits what the graph's own types ask for.
-    """
-    mode = {"int8": "INT8", "fp16": "FP16"}.get(engine.manifest.precision, "FP32")
-    parameters = {"precision_mode": mode, "trt_engine_cache_enable": "true", "trt_engine_cache_path": _ENGINE_CACHE}
-    for bound in ("min", "opt", "max") if engine.manifest.profile.inputs and _told(engine) else ():
-        shapes = (
-            f"{name}:{'x'.join(map(str, getattr(shape, bound)))}"
-            for name, shape in engine.manifest.profile.inputs.items()
-        )
-        parameters[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
-    return parameters
+    return ModelFolder(config, files, engines[0], comment=tensorrt_accelerator.comment(engines[0]))
 
 
 def _cpu_model(name: str, engine: ServedEngine, options: TritonOptions) -> ModelFolder:
