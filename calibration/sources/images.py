@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -162,9 +162,19 @@ def read_spec(path: Path, base: ImageSpec) -> ImageSpec:
             raise ValueError(f"unknown setting {', '.join(map(repr, unknown))}")
         kept = {name: getattr(base, name) for name in ("layout", "color", "scale")}
         return msgspec.convert(kept | settings, ImageSpec, strict=True)
-    except (OSError, ValueError, msgspec.ValidationError) as error:
-        known = ", ".join(f.name for f in fields(ImageSpec)) + ', normalize = "imagenet"'
-        raise BadInput(f"not a preprocessing spec: {error}", where=str(path), expected=f"settings {known}") from error
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except (ValueError, msgspec.ValidationError) as error:
+        raise BadInput(
+            f"not a preprocessing spec: {error}", where=str(path), expected=f"settings {_known()}"
+        ) from error
+
+
+def _known() -> str:
+    """The settings, those of a few words with them."""
+    words = {name: get_args(hint) for name, hint in get_type_hints(ImageSpec).items() if get_origin(hint) is Literal}
+    named = (f"{f.name} ({', '.join(words[f.name])})" if f.name in words else f.name for f in fields(ImageSpec))
+    return ", ".join([*named, 'normalize = "imagenet"'])
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,7 @@ def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     for word in given:
-        name, separator, path = word.partition("=")
-        if not separator or Path(word).exists():
-            name, path = "", word
+        name, path = _parted(word)
         opened = Bundle(Path(path))
         bundle, name = opened.path, name or opened.name
         if not name or "/" in name:
@@ -90,6 +88,15 @@ def named_bundles(given: Sequence[str]) -> dict[str, list[Path]]:
             raise BadInput("given twice", where=word)
         found.setdefault(name, []).append(bundle)
     return found
+
+
+def _parted(word: str) -> tuple[str, str]:
+    """The name, empty where none is given, and the bundle: names and folders may hold a ``=``, too."""
+    if "=" not in word or Path(word).exists():
+        return "", word
+    places = [number for number, letter in enumerate(word) if letter == "="]
+    parted = [(word[:place], word[place + 1 :]) for place in places]
+    return next(((name, path) for name, path in parted if Path(path).exists()), parted[0])
 
 
 def read_token(file: Path | None) -> str:

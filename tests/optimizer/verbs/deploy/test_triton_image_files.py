@@ -64,7 +64,7 @@ def test_what_cannot_be_fed_from_images_is_told_before_anything_is_written(image
     (tmp_path / "bad.toml").write_text("size = 3")
     for spec, told in (
         (images / "preprocess.toml", "this one has 2"),
-        (tmp_path / "none.toml", "not a preprocessing spec"),
+        (tmp_path / "none.toml", "cannot be read: No such file"),
     ):
         model = bundle if "has 2" in told else write_bundle(tmp_path / "one", GRAPH)
         with pytest.raises(BadInput, match=told):
