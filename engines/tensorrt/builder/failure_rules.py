@@ -189,6 +189,12 @@ BUILDER_RULES = (
         fix="export attention as MatMul, Softmax and MatMul (opset 22 or older), or build for --target cpu",
     ),
     _rule(
+        r"Strided & Dilated Deconv",
+        BuildFailure.UNSUPPORTED_OP,
+        "TensorRT has no ConvTranspose that is both strided and dilated",
+        fix=LEAVE_TO_CPU,
+    ),
+    _rule(
         r"Network has dynamic or shape inputs, but no optimization profile",
         BuildFailure.SHAPE,
         "the model has inputs of dynamic shape, or whose values are sizes, and no bounds were given for them",

@@ -96,6 +96,13 @@ def test_no_message_at_all() -> None:
             "FP32 matrix product",
         ),
         (
+            "Myelin ([myelin_graph.h:1295: attachExceptionMsgToGraph] MyelinCheckException: cudnn_impl.cpp:294: "
+            "CHECK(false) failed. Strided & Dilated Deconv are currently not supported",
+            BuildFailure.UNSUPPORTED_OP,
+            "",
+            "ConvTranspose that is both strided and dilated",
+        ),
+        (
             "Cannot compile operation 'Conv__172' for Turing (SM75): FP32 3D convolution is not supported. In x",
             BuildFailure.UNSUPPORTED_TYPE,
             "Conv__172",
