@@ -15,10 +15,11 @@ TASKS = "resnet50|bert|…|file.py"
 def bench(
     bundle: Bundle,
     target: Annotated[
-        str | None, Option(help="Which engine of the bundle. Default: the CPU's, else that of the GPU here.")
+        str | None,
+        Option(metavar="TARGET", help="Which engine of the bundle. Default: the CPU's, else that of the GPU here."),
     ] = None,
     scenario: Annotated[
-        str, Option(help="How LoadGen sends samples: singlestream, multistream, server or offline.")
+        str, Option(metavar="SCENARIO", help="How LoadGen sends samples: singlestream, multistream, server or offline.")
     ] = "singlestream",
     duration: Annotated[
         float | None, Option(metavar="SECONDS", help="Length of the measurement. Default: 10; 600 with --mlperf.")

@@ -13,8 +13,11 @@ Side = Annotated[Path, typer.Argument(metavar="BUNDLE_OR_MODEL", show_default=Fa
 def compare(
     first: Side,
     second: Side,
-    data: Annotated[str, typer.Option(help="Inputs to compare on: PATH, module:function or random.")] = "random",
-    samples: Annotated[int, typer.Option(help="How many samples to compare on.")] = 64,
+    data: Annotated[
+        str,
+        typer.Option(metavar="PATH|module:function|random", help="Inputs to compare on."),
+    ] = "random",
+    samples: Annotated[int, typer.Option(metavar="N", help="How many samples to compare on.")] = 64,
     evaluate: Annotated[
         str | None, typer.Option(metavar="FILE.py:FUNCTION", help="Score both with your own metric.")
     ] = None,

@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write the bundle to.")] = Path(
         "demo.optimized"
     ),
-    target: Annotated[str | None, typer.Option(help=TARGET)] = None,
+    target: Annotated[str | None, typer.Option(metavar="cpu,t4,…", help=TARGET)] = None,
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
     json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=QUIET)] = False,

@@ -24,12 +24,16 @@ def deploy(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.", show_default=False)],
     target: Annotated[
         str,
-        typer.Option(help="Engines to put into the repository, comma-separated. Default: all in the bundle."),
+        typer.Option(
+            metavar="TARGETS", help="Engines to put into the repository, comma-separated. Default: all in the bundle."
+        ),
     ] = "",
-    name: Annotated[str, typer.Option(help="Name that the model is served under. Default: the bundle's.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name that the model is served under. Default: the bundle's.")
+    ] = "",
     storage_uri: clusters.StorageUri = "",
     sign: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="archive, oci: sign it (Ed25519).")] = None,
     backend: tritons.Backend = "auto",

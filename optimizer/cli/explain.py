@@ -17,7 +17,8 @@ def explain(
         typer.Option("--node", metavar="NAME", help="Only the node of this ONNX name, with the kernels that run it."),
     ] = "",
     target: Annotated[
-        str, typer.Option("--target", help="The graph that this engine runs; model.onnx when left out.")
+        str,
+        typer.Option("--target", metavar="TARGET", help="The graph that this engine runs; model.onnx when left out."),
     ] = "",
     sort: Annotated[
         str, typer.Option("--sort", metavar=SORTS, help="What comes first: the largest error, time, MACs, drift.")

@@ -18,7 +18,7 @@ EACH = " {model} stands for the model's name, as in data/{model}."
 
 def fleet(
     models: Annotated[list[Path], Argument(metavar="MODEL.onnx…", help="The models.", show_default=False)],
-    target: Annotated[str | None, Option("--target", "--targets", help=job.TARGET)] = None,
+    target: Annotated[str | None, Option("--target", "--targets", metavar="cpu,t4,…", help=job.TARGET)] = None,
     precision: Annotated[str | None, Option(metavar=job.PRECISIONS, help=job.PRECISION)] = None,
     data: Annotated[str | None, Option(metavar=job.SPEC, help=job.DATA + EACH)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=job.EVAL_DATA + EACH)] = None,

@@ -19,7 +19,11 @@ def plaster(
         str, Option(metavar="cpu|native", help="Where to measure. Default: the GPU here, else the CPU.")
     ] = "",
     variants: Annotated[
-        str, Option(help="What to compare, comma-separated; the first is what the others are measured against.")
+        str,
+        Option(
+            metavar="VARIANTS",
+            help="What to compare, comma-separated; the first is what the others are measured against.",
+        ),
     ] = "fp32,fp16,int8,int8-2:4",
     task: Annotated[str, Option(metavar="resnet50|…", help="Show published results of this MLPerf task.")] = "",
     shape: Annotated[list[str] | None, Option(metavar="NAME=MIN:OPT:MAX", help=SHAPE)] = None,

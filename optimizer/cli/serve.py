@@ -19,7 +19,9 @@ def serve(
     token_file: Annotated[
         Path | None, Option(metavar="FILE", help="File with a token that requests must send.", show_default=False)
     ] = None,
-    target: Annotated[str, Option(help="Which engine. Default: that of the GPU here, else the CPU's.")] = "",
+    target: Annotated[
+        str, Option(metavar="TARGET", help="Which engine. Default: that of the GPU here, else the CPU's.")
+    ] = "",
     instances: Annotated[int, Option(metavar="N", help="Copies of each engine.")] = 1,
     threads: Annotated[
         int,

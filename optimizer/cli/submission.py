@@ -19,21 +19,30 @@ def submission(
             show_default=False,
         ),
     ],
-    out: Annotated[Path | None, Option("-o", "--out", help="Folder to write.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, Option("-o", "--out", metavar="DIR", help="Folder to write.", show_default=False)
+    ] = None,
     evaluate: Annotated[str, Option(metavar="file.py:function", help=EVALUATE)] = "",
     target: Annotated[
-        str | None, Option(help="Which engine of the bundle. Default: the CPU's, else that of the GPU here.")
+        str | None,
+        Option(metavar="TARGET", help="Which engine of the bundle. Default: the CPU's, else that of the GPU here."),
     ] = None,
-    scenario: Annotated[str, Option(help="Scenarios to run, comma-separated.")] = "offline,singlestream",
-    tests: Annotated[str, Option(help="Compliance tests to run, comma-separated.")] = "TEST01,TEST04",
-    task: Annotated[str, Option(help="Name of the benchmark in the folder. Default: the model's.")] = "",
+    scenario: Annotated[
+        str, Option(metavar="SCENARIOS", help="Scenarios to run, comma-separated.")
+    ] = "offline,singlestream",
+    tests: Annotated[str, Option(metavar="TESTS", help="Compliance tests to run, comma-separated.")] = "TEST01,TEST04",
+    task: Annotated[
+        str, Option(metavar="NAME", help="Name of the benchmark in the folder. Default: the model's.")
+    ] = "",
     mlperf: Annotated[
         str, Option(metavar="resnet50|…", help="Use LoadGen's official settings of this task (600 s per run).")
     ] = "",
-    division: Annotated[str, Option(help="open or closed.")] = "open",
-    submitter: Annotated[str, Option(help="Name of the submitter in the folder.")] = "unverified",
-    system: Annotated[str, Option(help="Name of the system in the folder. Default: made from the hardware.")] = "",
-    system_type: Annotated[str, Option(help="edge or datacenter.")] = "edge",
+    division: Annotated[str, Option(metavar="open|closed", help="open or closed.")] = "open",
+    submitter: Annotated[str, Option(metavar="NAME", help="Name of the submitter in the folder.")] = "unverified",
+    system: Annotated[
+        str, Option(metavar="NAME", help="Name of the system in the folder. Default: made from the hardware.")
+    ] = "",
+    system_type: Annotated[str, Option(metavar="edge|datacenter", help="edge or datacenter.")] = "edge",
     duration: Annotated[float, Option(metavar="SECONDS", help="Length of each run.")] = 10.0,
     qps: Annotated[
         float | None,

@@ -116,7 +116,14 @@ Server = Annotated[
         rich_help_panel=ALONE,
     ),
 ]
-Data = Annotated[str, Option(help="--check: samples to send. Default: seeded random ones.", rich_help_panel=ALONE)]
+Data = Annotated[
+    str,
+    Option(
+        metavar="PATH|module:function",
+        help="--check: samples to send. Default: seeded random ones.",
+        rich_help_panel=ALONE,
+    ),
+]
 Evaluate = Annotated[
     str,
     Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=ALONE),
