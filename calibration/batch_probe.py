@@ -58,7 +58,7 @@ def probe_batching(
         where=place_of(feeds[0], 0),
         expected="inputs that the model as given can run in ONNX Runtime",
         fix="correct it, give other inputs with --data (lengths of made-up ones: --shape NAME=SHAPE), or export the "
-        "model anew where it cannot run at all",
+        "model again if it cannot run at all",
     )
 
 

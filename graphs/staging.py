@@ -67,7 +67,7 @@ def refuse_foreign(final: Path, mark: str) -> None:
         raise BadInput(
             "is a folder with other files in it",
             where=str(final),
-            expected=f"a new folder, an empty one, or one with {mark} to be written anew",
+            expected=f"a new folder, an empty one, or one with {mark} to be written again",
             fix="choose another with -o",
         )
 

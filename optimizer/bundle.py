@@ -118,7 +118,7 @@ class Bundle:
                 f"changed or missing since the bundle was made: {first_few(damaged, _NAMED)}",
                 where=str(self.path),
                 expected=f"the files that its {MANIFEST} names",
-                fix="copy the bundle again, or make it anew (optimize MODEL.onnx --force); `optimize verify` lists all",
+                fix="copy or make the bundle again (optimize MODEL.onnx --force); `optimize verify` lists all",
             )
 
     def _intact(self, name: str, digest: str) -> bool:

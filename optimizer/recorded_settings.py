@@ -52,7 +52,7 @@ class RecordedSettings:
             raise BadInput(
                 f"was made by another version: this one knows no setting {unknown[0]!r}",
                 where=where,
-                fix="make it anew with `optimize MODEL.onnx`, or update it with the version that made it",
+                fix="make it again with `optimize MODEL.onnx`, or update it with the version that made it",
             )
         own = {name: value for name, value in self.values.items() if name not in given}
         try:
@@ -62,7 +62,7 @@ class RecordedSettings:
             raise BadInput(
                 f"its settings are not what `optimize` writes: {error}",
                 where=where,
-                fix="make it anew with `optimize MODEL.onnx`",
+                fix="make it again with `optimize MODEL.onnx`",
             ) from error
         return replace(settings, **{name: _read(name, value) for name, value in given.items()})
 

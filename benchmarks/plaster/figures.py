@@ -45,7 +45,7 @@ class Learning:
     cold_why: str = ""
     first: str = "cold"
     cached_why: str = "`optimize plaster` measures it"
-    refit_why: str = "the main job builds engines anew; engines.refit takes new weights on a GPU"
+    refit_why: str = "the main job builds engines again; engines.refit takes new weights on a GPU"
 
 
 def programmability(targets: Mapping[str, NativeOps], flags: Sequence[str]) -> PlasterFigure:

@@ -14,7 +14,7 @@ class CalibrationCheck:
 
     @property
     def sentence(self) -> str:
-        return f"{'kept' if self.kept else 'made anew'}: {self.why}"
+        return f"{'kept' if self.kept else 'made again'}: {self.why}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from benchmarks.timing.conditions import read_conditions
 from engines.manifest import EngineManifest
 from engines.targets.gpus_here import detect_gpus
 
-UNKNOWN = "not told by the operating system"
+UNKNOWN = "the operating system does not say"
 
 
 def describe_system(

@@ -55,7 +55,9 @@ async def load_bundle(repository: Repository, name: str, parameters: Sized) -> N
     """The repository extension's ``load``. Raises ``Refusal``, too, where it brings a configuration or files of its
     own."""
     if parameters:
-        raise bad_request("parameters of a load are not served", expected="none: the bundle is read anew from its path")
+        raise bad_request(
+            "parameters of a load are not served", expected="none: the bundle is read again from its path"
+        )
     try:
         await repository.load(name)
     except EnginewrightError as error:

@@ -39,7 +39,11 @@ def bench_together(
     check_above_zero({"--copies": copies, "--batch": batch, "--rounds": rounds, "--seconds": seconds})
     chosen = [path for path in bundles for _ in range(copies)]
     if len(chosen) < 2:
-        raise BadInput("one engine has no company", where="optimize together", fix="name more bundles, or --copies 2")
+        raise BadInput(
+            "names one engine, which is to run beside others",
+            where="optimize together",
+            fix="name more bundles, or --copies 2",
+        )
     target = target or Bundle(chosen[0]).usual_target()
     folders = [Bundle(path).engine_directory(target) for path in chosen]
     placements = _placements(target, len(chosen))

@@ -47,7 +47,7 @@ class Recheck:
         """
         where = str(bundle.path)
         if (recorded := bundle.manifest.settings) is None:
-            raise BadInput("comes from a version that kept no settings", where=where, fix="make it anew")
+            raise BadInput("comes from a version that kept no settings", where=where, fix="make it again")
         settings = recorded.settings(where, given)
         check_sources(settings, given, where)
         imported = import_model(model)

@@ -67,7 +67,7 @@ def test_one_model_through_plaster_together_and_submission(scored: Path, optimiz
         (["plaster", "cnn.onnx", "--task", "vgg"], "no published results of task 'vgg'"),
         (["plaster", "cnn.onnx", "--target", "t4"], "cannot measure on t4"),
         (["plaster", "missing.onnx"], "missing.onnx"),
-        (["together", "cnn.optimized"], "one engine has no company"),
+        (["together", "cnn.optimized"], "names one engine, which is to run beside others"),
         (["together", "a", "b"], "no such bundle"),
         (["together", "a", "b", "--rounds", "0"], "--rounds"),
         (["submission", "a", "-o", "b"], "no such bundle"),

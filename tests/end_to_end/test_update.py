@@ -107,7 +107,7 @@ def test_ranges_that_no_longer_fit_are_found_anew(bundle: Path) -> None:
     told = made.report.update
     assert told is not None and not any(check.kept for check in told.calibration.values())
     assert all("ranges moved" in check.why for check in told.calibration.values())
-    assert sum("calibrated anew for" in warning for warning in made.report.warnings) == 2
+    assert sum("calibrated again for" in warning for warning in made.report.warnings) == 2
     fresh = optimize("new.onnx", out="fresh", **SETTINGS)
     assert made.report.accuracy == fresh.report.accuracy
     assert Bundle(made.bundle).plan().nodes == Bundle(fresh.bundle).plan().nodes
@@ -131,7 +131,7 @@ def test_what_is_over_the_budget_is_calibrated_anew(bundle: Path, monkeypatch: p
     made = update(bundle, "new.onnx")
     told = made.report.update
     assert made.report.status == "ok" and told is not None and told.calibration["cpu"].kept
-    assert told.calibration["model.onnx"].sentence.startswith("made anew: output 'logits' has cosine similarity")
+    assert told.calibration["model.onnx"].sentence.startswith("made again: output 'logits' has cosine similarity")
     assert "calibrate-tensorrt" in made.report.timings and "calibrate-cpu" not in made.report.timings
     cpu = made.report.targets["cpu"]
     assert not told.same_machine and cpu.fp32_latency_ms is not None and "host memory" in made.report.plaster.size.how

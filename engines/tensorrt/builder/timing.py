@@ -28,7 +28,7 @@ class TimingCache:
         """Give ``config`` the kept timings, or an empty cache; returns a warning where what was kept was dropped."""
         content, warning = self._read()
         if not _attached(config, content):
-            warning = f"the timing cache {self.path} was refused by the library and is made anew"
+            warning = f"the timing cache {self.path} was refused by the library; a new one is made"
             _attached(config, b"")
         return warning
 
@@ -46,12 +46,12 @@ class TimingCache:
             return b"", ""
         header, separator, content = self.path.read_bytes().partition(b"\n")
         if not separator or not header.startswith(_MAGIC):
-            return b"", f"the timing cache {self.path} is damaged and is made anew"
+            return b"", f"the timing cache {self.path} is damaged; a new one is made"
         if header + separator == self._header(content):
             return content, ""
         foreign = self.owner.encode() not in header
         why = f"is not of {self.owner}" if foreign else "is damaged"
-        return b"", f"the timing cache {self.path} {why} and is made anew"
+        return b"", f"the timing cache {self.path} {why}; a new one is made"
 
     def _header(self, content: bytes) -> bytes:
         return b"|".join((_MAGIC, self.owner.encode(), sha256(content).encode())) + b"\n"

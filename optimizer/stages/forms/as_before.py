@@ -106,7 +106,7 @@ class AsBefore:
     def refused(self, scheme: Scheme, why: str) -> None:
         """Say that the kept calibration for ``scheme`` is not used."""
         self.checks[scheme.name] = CalibrationCheck(False, why)
-        self._events.warn(STAGE, f"calibrated anew for {scheme.title}: {why}")
+        self._events.warn(STAGE, f"calibrated again for {scheme.title}: {why}")
 
     def _known(self, scheme: Scheme) -> Known | None:
         if self._kept is None:

@@ -145,7 +145,7 @@ def test_what_is_no_http_is_a_line_of_the_log_and_no_traceback(
 def test_a_load_brings_no_files_of_its_own(doubling: Running) -> None:
     body = json.dumps({"parameters": {"config": "{}", "file:1/model.onnx": "AAAA"}}).encode()
     status, answer = post(doubling, "/v2/repository/models/double/load", body)
-    assert status == 400 and "read anew from its path" in answer["error"]
+    assert status == 400 and "read again from its path" in answer["error"]
 
 
 def test_a_packed_body_that_unfolds_beyond_the_limit_is_cut_off(doubling: Running) -> None:
