@@ -74,7 +74,7 @@ class KserveEngine(EngineBase):
     def open(source: str) -> KserveEngine:
         """From ``grpc://HOST:PORT/MODEL[/VERSION]``, or ``http://``. Raises ``BadInput``."""
         protocol: Protocol = "http" if source.startswith(HTTP_SCHEME) else "grpc"
-        address, _, rest = source.removeprefix(SCHEME).removeprefix(HTTP_SCHEME).partition("/")
+        address, _, rest = source.removeprefix(HTTP_SCHEME if protocol == "http" else SCHEME).partition("/")
         model, _, version = rest.partition("/")
         host, _, port = address.rpartition(":")
         if not host or not model or not port.isdecimal() or int(port) > _LAST_PORT:

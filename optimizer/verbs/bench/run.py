@@ -91,7 +91,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     their values.
     """
     scenario: Scenario = choice(Scenario, settings.scenario, "--scenario")
-    subject = find_subject(path, settings.target, f"{REMOTE}{settings.triton}" if settings.triton else "")
+    subject = find_subject(path, settings.target, _remote(settings.triton))
     with tempfile.TemporaryDirectory(prefix="optimize-bench-") as scratch:
         logs = settings.out or Path(scratch) / "logs"
         request = _request(subject, settings, _loadgen_settings(settings, scenario), Path(scratch), logs)
@@ -102,6 +102,15 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     )
     runs = {subject.name: {scenario.value: summary}}
     return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(workload))
+
+
+def _remote(served: str) -> str:
+    """What ``--triton`` names, as engines are opened; empty for nothing. Raises ``BadInput``."""
+    address = served.removeprefix(REMOTE)
+    if "://" in address:
+        expected = "HOST:PORT/MODEL, the port for gRPC (Triton's is 8001)"
+        raise BadInput("is asked over gRPC alone", where=f"--triton {served}", expected=expected)
+    return f"{REMOTE}{address}" if address else ""
 
 
 def parse_rate(text: str) -> float | None:
