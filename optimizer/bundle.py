@@ -80,7 +80,16 @@ class Bundle:
 
     @property
     def manifest(self) -> BundleManifest:
-        return read_json(self.path / MANIFEST, BundleManifest)
+        """Raises ``BadInput`` for one of a newer schema, whose fields may mean something else."""
+        manifest = read_json(self.path / MANIFEST, BundleManifest)
+        if manifest.schema > SCHEMA:
+            raise BadInput(
+                f"was made by a newer version: its manifest has schema {manifest.schema}",
+                where=str(self.path),
+                expected=f"schema {SCHEMA}",
+                fix="use the version that made it (manifest.json: tools), or a later one",
+            )
+        return manifest
 
     def engine_directory(self, target: str) -> Path:
         """The folder of a target's engine; ``native`` is the GPU in use. Raises ``BadInput`` naming the targets."""

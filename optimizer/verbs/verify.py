@@ -107,7 +107,10 @@ def _check_accuracy(bundle: Bundle, model: Path, given: Mapping[str, Any]) -> It
 def _reported(bundle: Bundle) -> list[str]:
     """Targets that the report has an engine for."""
     path = bundle.path / REPORT
-    return [name for name, found in read_report(path).targets.items() if found.engine] if path.is_file() else []
+    try:
+        return [name for name, found in read_report(path).targets.items() if found.engine] if path.is_file() else []
+    except BadInput:  # its hash says so
+        return []
 
 
 def _check_engine(bundle: Bundle, target: str) -> list[str]:

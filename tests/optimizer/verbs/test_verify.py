@@ -21,6 +21,7 @@ from engines.targets.target import TARGETS
 from engines.tensorrt.library import installed
 from engines.tensorrt.plan_header import PlanHeader, read_header
 from graphs.digests import sha256_file
+from graphs.errors import BadInput
 from graphs.files import write_json
 from optimizer.bundle import BundleManifest
 from optimizer.verbs.bench.run import BenchSettings, bench_bundle
@@ -237,3 +238,15 @@ def test_an_engine_that_the_report_speaks_of_and_nobody_finds_fails(
     assert check_of(bundle, "cpu")[0]
     ok, detail = check_of(bundle, "a100")
     assert not ok and "no engine for target 'a100'" in detail
+
+
+def test_a_damaged_report_fails_as_a_file_and_a_newer_schema_is_told(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", RELU, ROWS, "cpu")
+    (bundle / "report.json").write_text('{"status": "ok"}')
+    seal(bundle)
+    (bundle / "report.json").write_text("{")
+    assert check_of(bundle, "files") == (False, "changed or missing: report.json") and check_of(bundle, "cpu")[0]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    with pytest.raises(BadInput, match="made by a newer version"):
+        verify_bundle(bundle)
