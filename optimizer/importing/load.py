@@ -28,7 +28,7 @@ from optimizer.importing.newer import bring_down
 from optimizer.importing.sparse import densify
 from optimizer.importing.survey import Survey, check_scales, survey
 from optimizer.importing.versions import conversion, convert_to_current, settle_opset
-from optimizer.passes.dialects.runtime_operators import bring_home
+from optimizer.passes.dialects.runtime_operators import bring_home, settle_quantizers
 
 _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
 
@@ -129,6 +129,7 @@ def _normalize(model: ir.Model, where: str, widen: bool) -> list[str]:
     if not any(node.version for graph in model.graphs() for node in graph):  # else it is of several opsets by now
         check_with_onnx(model, where, old=True)
     notes += convert_to_current(model, where)
+    notes += settle_quantizers(model)
     check_with_onnx(model, where)
     if widen:
         notes += compute_in_float32(model)

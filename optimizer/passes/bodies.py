@@ -33,6 +33,12 @@ class Body:
         self._made.append(onnx.helper.make_node(op_type, list(inputs), [output], **attributes))
         return output
 
+    def several(self, op_type: str, count: int, *inputs: str) -> list[str]:
+        """The same for a node that gives ``count`` outputs."""
+        outputs = [f"{op_type.lower()}_{len(self._made)}_{place}" for place in range(count)]
+        self._made.append(onnx.helper.make_node(op_type, list(inputs), outputs))
+        return outputs
+
     def split(self, data: str, sizes: list[int], axis: int) -> list[str]:
         outputs = [f"part_{len(self._made)}_{place}" for place in range(len(sizes))]
         self._made.append(onnx.helper.make_node("Split", [data, self.ints(*sizes)], outputs, axis=axis))

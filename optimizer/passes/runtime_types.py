@@ -33,7 +33,8 @@ class RuntimeTypes:
         for value in unknown:
             spec = found[str(value.name)]
             value.type = ir.TensorType(ir.DataType.from_numpy(spec.numpy_dtype()))
-            value.shape = ir.Shape([size if isinstance(size, int) else None for size in spec.shape])
+            # of a value of unknown rank ONNX Runtime says what it says of a scalar
+            value.shape = ir.Shape([s if isinstance(s, int) else None for s in spec.shape]) if spec.shape else None
         infer_shapes(model)
         return PassResult(len(unknown), (f"{len(unknown)} types of other domains are ONNX Runtime's",))
 

@@ -67,6 +67,12 @@ PARSER_RULES = (
         fix="make those values constants of the model, or build for --target cpu",
     ),
     _rule(
+        r"Failed to import initializer: (?P<tensor>[^\n]+)",
+        BuildFailure.UNSUPPORTED_TYPE,
+        "TensorRT does not read constants of the type of '{tensor}'",
+        fix=LEAVE_TO_CPU,
+    ),
+    _rule(
         r"Plugin not found",
         BuildFailure.UNSUPPORTED_OP,
         "TensorRT has neither an importer nor a plugin for operator {op}",

@@ -9,12 +9,13 @@ import onnx_ir as ir
 
 from optimizer.passes.base import PassResult
 from optimizer.passes.bodies import Bodies
+from optimizer.passes.dialects.dynamic_products import DYNAMIC
 from optimizer.passes.dialects.fused_attention import ATTENTION
 from optimizer.passes.dialects.fused_operators import FUSED, simplified_layer_norm
 from optimizer.passes.dialects.ml_operators import ML
 from optimizer.passes.spell_out import spell_out
 
-_BODIES: Mapping[str, Bodies] = {"com.microsoft": {**FUSED, **ATTENTION}, "ai.onnx.ml": ML}
+_BODIES: Mapping[str, Bodies] = {"com.microsoft": {**FUSED, **ATTENTION, **DYNAMIC}, "ai.onnx.ml": ML}
 _STRAYED: Bodies = {"SimplifiedLayerNormalization": simplified_layer_norm}
 """What ONNX Runtime registers in ONNX's own domain, though ONNX has it not: its checker refuses it."""
 
@@ -42,9 +43,25 @@ class SpellOutRuntimeOperators:
         return PassResult(len(spelt), (note,) if spelt else ())
 
 
+_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_ALL_WIDTHS_SINCE = 21
+"""The opset whose Q and DQ take the 16-bit codes that ONNX Runtime's had before."""
+
+
+def settle_quantizers(model: ir.Model) -> list[str]:
+    """ONNX Runtime's own Q and DQ as ONNX's, which mean the same since then, in place; returns notes."""
+    if model.opset_imports.get("", 0) < _ALL_WIDTHS_SINCE:
+        return []
+    found = [n for g in model.graphs() for n in g if n.domain == "com.microsoft" and n.op_type in _QUANTIZERS]
+    for node in found:
+        node.domain = ""
+    return [f"{len(found)} quantizers of com.microsoft taken as ONNX's own"] if found else []
+
+
 def has_body(node: ir.Node) -> bool:
     """Whether a body is written for such an operator, though perhaps not for this use of it."""
-    return node.op_type in _BODIES.get(node.domain, {})
+    settled = node.domain == "com.microsoft" and node.op_type in _QUANTIZERS
+    return settled or node.op_type in _BODIES.get(node.domain, {})
 
 
 def bring_home(model: ir.Model) -> list[str]:

@@ -38,6 +38,15 @@ def test_types_that_differ_are_both_named() -> None:
     assert error.what == "Add mixes the types Half and Float"
 
 
+def test_a_constant_of_a_type_without_importer() -> None:
+    text = (
+        "In node -1 with name:  and operator:  (importInitializers): UNSUPPORTED_NODE: Assertion failed: "
+        "ctx->getWeightsContext().convertOnnxWeights(initializer, &weights): Failed to import initializer: zero"
+    )
+    error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "", "", text)])
+    assert error.failure is BuildFailure.UNSUPPORTED_TYPE and "type of 'zero'" in error.what
+
+
 def test_an_operator_without_importer() -> None:
     error = parse_failure([ParserMessage("UNSUPPORTED_NODE", "det0", "Det", "false")])
     assert (error.failure, error.where) == (BuildFailure.UNSUPPORTED_OP, "det0")

@@ -8,7 +8,7 @@ import pytest
 
 from graphs.reading.operators import is_standard
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.dialects.runtime_operators import SpellOutRuntimeOperators, bring_home
+from optimizer.passes.dialects.runtime_operators import SpellOutRuntimeOperators, bring_home, settle_quantizers
 
 M = "com.microsoft"
 HEADER = '<ir_version: 8, opset_import: ["" : 21, "com.microsoft" : 1, "ai.onnx.ml" : 3]>'
@@ -65,7 +65,14 @@ CLASSES = """g (float[B,2] x) => (int64[B] label, float[B,3] p) {
         coefficients = [1.0, 0.1, 0.2, 1.0, -1.0, -1.0],
         intercepts = [0.0, 0.1, 0.2], post_transform = "SOFTMAX", multi_class = 1> (x)
 }"""
+CODES = """g (float[B,8] x, float[1] s, float[5] v) => (float[B,5] y, float[B,5] z) {
+    y = com.microsoft.DynamicQuantizeMatMul(x, codes, s, zero, v)
+    q, t, o = DynamicQuantizeLinear(x)
+    z = com.microsoft.MatMulIntegerToFloat(q, codes, t, s, o)
+}"""
 CONSTANTS = {
+    "codes": np.arange(-20, 20, dtype=np.int8).reshape(8, 5),
+    "zero": np.array(3, np.int8),
     "one": np.array([1], np.int64),
     "columns": np.array([2, 0], np.int64),
     "cos": np.cos(np.arange(36, dtype=np.float32)).reshape(9, 4),
@@ -109,8 +116,8 @@ def _feeds(model: ir.Model) -> list[dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize(
     "text",
-    [NORMS, GELUS, PRODUCTS, CONV, PACKED, SEPARATE, ROTARY, EMBEDDED, TABLE, CLASSES],
-    ids=range(10),
+    [NORMS, GELUS, PRODUCTS, CONV, PACKED, SEPARATE, ROTARY, EMBEDDED, TABLE, CLASSES, CODES],
+    ids=range(11),
 )
 def test_what_is_spelt_out_computes_the_same(text: str) -> None:
     model = _model(text)
@@ -139,5 +146,17 @@ def test_an_operator_that_stands_in_onnx_own_domain_is_brought_home() -> None:
     )
     given = model.clone()
     assert bring_home(model) == ["1 x SimplifiedLayerNormalization: no operator of ONNX, spelt out"]
+    found = compare_graphs(given, model, _feeds(given))
+    assert found.same, found.why
+
+
+def test_quantizers_of_onnx_runtime_are_onnx_own() -> None:
+    model = _model("""g (float[B,5,8] x) => (float[B,5,8] y) <float s = {0.1}, uint16 z = {32768}> {
+        q = com.microsoft.QuantizeLinear(x, s, z)
+        y = com.microsoft.DequantizeLinear(q, s, z)
+    }""")
+    given = model.clone()
+    assert settle_quantizers(model) == ["2 quantizers of com.microsoft taken as ONNX's own"]
+    assert all(is_standard(node) for node in model.graph)
     found = compare_graphs(given, model, _feeds(given))
     assert found.same, found.why
