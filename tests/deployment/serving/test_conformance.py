@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,27 @@ def test_a_model_may_be_called_as_paths_of_the_protocol_are(library: Any, tmp_pa
 
 
 def test_an_engine_in_a_process_of_its_own_gives_the_same(library: Any, tmp_path: Path) -> None:
-    with serving({"m": [write_bundle(tmp_path / "b", times(2))]}, ServingOptions(isolate=True)) as running:
+    bundle = write_bundle(tmp_path / "b", times(2))
+    with serving({"m": [bundle]}, ServingOptions(isolate=True)) as running:
         client = connect(library, running)
-        np.testing.assert_array_equal(client.infer("m", [tensor(library, "x", X)]).as_numpy("y"), 2 * X)
-        engine: Any = running.server.repository.get("m")._engines[0]
-        engine._engine._child.process.kill()  # a crash between two requests, of which neither hears
-        engine._engine._child.process.wait()
-        np.testing.assert_array_equal(client.infer("m", [tensor(library, "x", X)]).as_numpy("y"), 2 * X)
+
+        def crash() -> None:
+            """Between two requests, of which neither hears."""
+            engine: Any = running.server.repository.get("m")._engines[0]
+            engine._engine._child.process.kill()
+            engine._engine._child.process.wait()
+
+        def answer() -> Any:
+            return client.infer("m", [tensor(library, "x", X)]).as_numpy("y")
+
+        np.testing.assert_array_equal(answer(), 2 * X)
+        crash()
+        np.testing.assert_array_equal(answer(), 2 * X)
+        shutil.rmtree(bundle)
+        write_bundle(bundle, times(3))
+        np.testing.assert_array_equal(answer(), 2 * X, "until it is asked to load it")
+        crash()
+        with pytest.raises(tritonclient.utils.InferenceServerException, match="another bundle has taken its place"):
+            answer()
+        client.load_model("m")
+        np.testing.assert_array_equal(answer(), 3 * X)
