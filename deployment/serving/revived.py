@@ -14,7 +14,7 @@ from engines.manifest import EngineManifest, check_digest
 class RevivedEngine(EngineBase):
     """The engine in ``directory``. ``infer`` raises ``EngineError`` with the child's last words where it crashed, and
     opens another one for the next call, unless another bundle lies there by then. The threads that call it must outlive
-    it: the kernel ends a child with the thread that started it (``engines.lifetime``).
+    it: the kernel ends a child with the thread that started it (``engines.processes.lifetime``).
     """
 
     def __init__(self, directory: Path, manifest: EngineManifest) -> None:
