@@ -37,7 +37,8 @@ _NOT_PARAMETERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.Da
 class ImportedModel:
     """A checked model. ``digest`` is the hex SHA-256 over the file and its external data; ``bytes`` their size;
     ``parameters`` the number of weight elements; ``notes`` what a user should know about the import;
-    ``conversion`` is the one of them that tells from which opset to which, empty where the opset stayed.
+    ``conversion`` is the one of them that tells from which opset to which, empty where the opset stayed,
+    ``opset`` the file's own.
     ``quantization`` is what it says of its own 8-bit codes, None for a float model.
     """
 
@@ -48,6 +49,7 @@ class ImportedModel:
     parameters: int
     notes: tuple[str, ...]
     conversion: str = ""
+    opset: int = 0
     quantization: Survey | None = None
 
 
@@ -83,6 +85,7 @@ def import_model(path: Path, *, widen: bool = True) -> ImportedModel:
         parameters=count_parameters(model),
         notes=tuple(notes),
         conversion=conversion(declared),
+        opset=declared,
         quantization=quantization,
     )
 

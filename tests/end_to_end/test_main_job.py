@@ -159,6 +159,8 @@ def test_the_verbs_read_the_bundle(folder: Path, optimize: Command) -> None:
     assert all(node["reason"] for node in explained["nodes"].values())
     inspected = json.loads(optimize("inspect", "cnn.onnx", "--json").stdout)
     assert inspected["ops"]["Conv"] == 2 and inspected["flops"] > 0
+    own = {domain.domain: domain.version for domain in onnx.load(folder / "cnn.onnx").opset_import}
+    assert inspected["opset"] == own[""], "the file's, not the one it is worked on in"
     verified = json.loads(optimize("verify", "cnn.optimized", "--json").stdout)
     assert verified["ok"] is True
     _check_accuracy_again(folder, optimize)

@@ -105,7 +105,7 @@ def inspect_model(
         digest=imported.digest,
         bytes=imported.bytes,
         parameters=imported.parameters,
-        opset=model.graph.opset_imports.get("", 0),
+        opset=imported.opset,
         inputs=list(specs),
         outputs=[_output(value) for value in model.graph.outputs],
         sample_shapes=shapes,
