@@ -58,9 +58,9 @@ class Rule(Enum):
         15, "ranges come from calibration; weights from their own values", "a range nobody measured is a guess"
     )
     WEIGHTS_ALONE = _Text(
-        16, "weights alone are stored as codes", "the product is one of floats, and fewer bytes are read for it"
+        16, "only weights are stored as codes", "the product is computed in float, and reads fewer bytes"
     )
-    BLOCKS = _Text(17, "blocks of scales are for matrix products", "TensorRT's kernels take them nowhere else")
+    BLOCKS = _Text(17, "block scales are for matrix products only", "TensorRT has no other kernels for them")
 
     @property
     def number(self) -> int:
