@@ -39,6 +39,10 @@ def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
         for output in node.outputs:
             output.shape = None
     infer_shapes(copy)
+    if _enter_bodies(copy.graph):
+        infer_shapes(copy)
+        _leave_loops(copy.graph)
+        infer_shapes(copy)
     for _ in range(2):  # what the first round makes constant tells the second the shapes behind it
         if _settled(copy):
             break
@@ -51,6 +55,47 @@ def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
         )
         infer_shapes(copy)
     return copy
+
+
+def _enter_bodies(graph: ir.Graph) -> bool:
+    """Give the inputs of Loop and Scan bodies the shapes of what is handed in; whether there are any. A state is taken
+    to keep the shape it begins with.
+    """
+    entered = False
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH and is_standard(node) and node.op_type in ("Loop", "Scan"):
+                entered = True
+                for value, handed, axis in _handed_in(node, attribute.as_graph()):
+                    shape = static_shape(handed)
+                    if shape is not None and static_shape(value) is None:
+                        value.shape = ir.Shape(
+                            [s for i, s in enumerate(shape) if axis is None or i != axis % len(shape)]
+                        )
+    return entered
+
+
+def _leave_loops(graph: ir.Graph) -> None:
+    """Give the last states of Loops their shape, which inference leaves open, where a step does not change it."""
+    for node in graph:
+        if node.op_type != "Loop" or not is_standard(node):
+            continue
+        body = node.attributes["body"].as_graph()
+        for before, after, last in zip(body.inputs[2:], body.outputs[1:], node.outputs, strict=False):
+            shape = static_shape(after)
+            if shape is not None and shape == static_shape(before):
+                last.shape = ir.Shape(shape)
+
+
+def _handed_in(node: ir.Node, body: ir.Graph) -> list[tuple[ir.Value, ir.Value | None, int | None]]:
+    """The inputs of ``body``, the value each gets, and the axis of which it gets one slice at a time."""
+    if node.op_type == "Loop":
+        pairs = zip(body.inputs[2:], node.inputs[2:], strict=False)
+        return [(value, handed, None) for value, handed in pairs]
+    scanned = node.attributes.get_int("num_scan_inputs", 0)
+    axes = [*node.attributes.get_ints("scan_input_axes", [0] * scanned)]
+    states: list[int | None] = [None] * (len(node.inputs) - scanned)
+    return list(zip(body.inputs, node.inputs, [*states, *axes], strict=False))
 
 
 def _settled(model: ir.Model) -> bool:

@@ -107,3 +107,27 @@ def test_share_of_macs_in_int8(kind: str, body: str, share: float) -> None:
 
 def test_other_integer_types_do_not_count() -> None:
     assert int8_mac_share(parse(QDQ.format(kind="int16", body="y = MatMul(d, v)")), {"x": (4, 4)}) == 0.0
+
+
+LOOP = """
+<ir_version: 8, opset_import: ["" : 21]>
+g (float[N,8] x, float[T,N,8] steps) => (float[N,8] v, float[N,8] z) <int64 three = {3}, bool yes = {1}, float[8,8] w = {WEIGHT}> {
+    y = Loop(three, yes, x) <body = b (int64 i, bool c, float[P,8] h) => (bool on, float[P,8] o) {
+        on = Identity(c)
+        [inside] o = MatMul(h, w)
+    }>
+    [behind] v = MatMul(y, w)
+    z, kept = Scan <num_scan_inputs = 1, body = s (float[P,8] h, float[P,8] at) => (float[P,8] o, float[P,8] k) {
+        m = Add(h, at)
+        [scanned] o = MatMul(m, w)
+        k = Identity(o)
+    }> (x, steps)
+}
+"""
+
+
+def test_products_inside_loops_count_once() -> None:
+    """Their shapes are those of what is handed in: a loop in float beside int8 was no work at all."""
+    model = ir.from_onnx_text(LOOP.replace("WEIGHT", ", ".join(["0.1"] * 64)))
+    found = count_macs(model, {"x": (5, 8), "steps": (4, 5, 8)})
+    assert found["inside"].macs == found["scanned"].macs == found["behind"].macs == 5 * 8 * 8
