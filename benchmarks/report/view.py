@@ -196,9 +196,11 @@ def search(found: PrecisionSearch) -> str:
 def update_lines(found: UpdateSummary, seconds: float) -> list[str]:
     """What became of the calibration of each form, and the time beside that of the bundle before."""
     lines = [f"calibration of {form} {check.sentence}" for form, check in found.calibration.items()]
-    share = f", {formats.percent(seconds / found.seconds)} of it" if found.seconds and found.same_machine else ""
-    there = "" if found.same_machine else " on another processor"
-    return [*lines, f"{formats.seconds(seconds)}{share}: {found.bundle} took {formats.seconds(found.seconds)}{there}"]
+    took, before = formats.seconds(seconds), formats.seconds(found.seconds)
+    if not found.same_machine:
+        return [*lines, f"took {took}; {found.bundle} took {before} on another processor"]
+    share = f"{formats.percent(seconds / found.seconds)} of " if found.seconds else "beside "
+    return [*lines, f"took {took}, {share}the {before} that {found.bundle} took"]
 
 
 def cells(nodes: Sequence[NodeRow]) -> list[Cell]:
