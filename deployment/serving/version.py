@@ -34,6 +34,9 @@ VERSION_DIGITS = 12
 """Hexadecimal digits of a digest that name a version: two of a million differ with a probability over 99.8 %.
 Chosen."""
 
+MOST_INSTANCES = 256
+"""Copies of one engine at most: as many as large servers have cores; more only take memory. Chosen."""
+
 
 @dataclass(frozen=True)
 class ServingOptions:
@@ -55,6 +58,9 @@ class ServingOptions:
             if (value := getattr(self, name)) < smallest:
                 option = f"--{name.removesuffix('_us').replace('_', '-')}"
                 raise BadInput(f"{value} is too small", where=option, expected=f"{smallest} or more")
+        if self.instances > MOST_INSTANCES:
+            what = f"{self.instances:,} copies of an engine, each with threads and memory of its own"
+            raise BadInput(what, where="--instances", expected=f"at most {MOST_INSTANCES}; about one for each core")
         if self.queue_delay_us and self.max_batch == 1:
             what = "changes nothing: no request is joined with another (--max-batch 1)"
             raise BadInput(what, where="--queue-delay", fix="leave one of them out")

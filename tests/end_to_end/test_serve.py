@@ -84,6 +84,7 @@ def test_sighup_takes_the_new_bundle_and_sigterm_ends(started: Any, tmp_path: Pa
         (["BUNDLE", "BUNDLE"], 2, "given twice"),
         (["BUNDLE", "--target", "t4"], 2, "no engine for 't4'"),
         (["BUNDLE", "--instances", "0"], 2, "--instances: 0 is too small"),
+        (["BUNDLE", "--instances", "5000"], 2, "at most 256"),
         (["BUNDLE", "--max-memory", "1"], 2, "all together 1"),
         (["BUNDLE", "--host", "203.0.113.7"], 2, "cannot listen"),
         (["BUNDLE", "--token-file", "BUNDLE"], 2, "cannot be read"),
