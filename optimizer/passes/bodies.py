@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import onnx
@@ -30,18 +30,23 @@ class Body:
 
     def do(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         output = f"{op_type.lower()}_{len(self._made)}"
-        self._made.append(onnx.helper.make_node(op_type, list(inputs), [output], **attributes))
+        self._add(op_type, inputs, [output], **attributes)
         return output
+
+    def _add(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """A node that is called after the operator it is a part of."""
+        name = f"{self._node.name}/{op_type}_{len(self._made)}"
+        self._made.append(onnx.helper.make_node(op_type, list(inputs), list(outputs), name=name, **attributes))
 
     def several(self, op_type: str, count: int, *inputs: str) -> list[str]:
         """The same for a node that gives ``count`` outputs."""
         outputs = [f"{op_type.lower()}_{len(self._made)}_{place}" for place in range(count)]
-        self._made.append(onnx.helper.make_node(op_type, list(inputs), outputs))
+        self._add(op_type, inputs, outputs)
         return outputs
 
     def split(self, data: str, sizes: list[int], axis: int) -> list[str]:
         outputs = [f"part_{len(self._made)}_{place}" for place in range(len(sizes))]
-        self._made.append(onnx.helper.make_node("Split", [data, self.ints(*sizes)], outputs, axis=axis))
+        self._add("Split", [data, self.ints(*sizes)], outputs, axis=axis)
         return outputs
 
     def ints(self, *values: int) -> str:
@@ -66,7 +71,7 @@ class Body:
         given = [f"given_{index}" for index in range(len(self._node.inputs))]
         for index in range(len(asked)):
             made = outputs[index] if index < len(outputs) and outputs[index] else self.number(0.0)
-            self._made.append(onnx.helper.make_node("Identity", [made], [f"result_{index}"]))
+            self._add("Identity", [made], [f"result_{index}"])
         results = [f"result_{index}" for index in range(len(asked))]
         opsets = [onnx.helper.make_opsetid("", self._opset)]
         proto = onnx.helper.make_function(DOMAIN, self._node.op_type, given, results, self._made, opsets)
