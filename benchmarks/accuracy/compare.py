@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.accuracy.agreement import Agreement, same_values
 from benchmarks.accuracy.found_rows import Shape, depends_on_data, find_rows, open_axes, row_axis
+from benchmarks.accuracy.largest_sample import LargestSample
 from benchmarks.accuracy.paired import PairedSums
 from benchmarks.batching import sample_count
 from engines.engine import Array, Engine, Feed
@@ -34,12 +35,17 @@ LEAST_FILL = 65504.0
 """The last number of float16, the smallest of what any type may hold in place of infinity. A float from here on that
 both give alike is a fill, whose square would drown every other error."""
 
+MUCH_DB, TELLING_DB = 10.0, 40.0
+"""An SQNR that falls by so many decibels without one sample, to less than 40 (errors of 1 %), speaks of that sample.
+Chosen: of samples alike, the largest of two holds 3 dB."""
+
 
 @dataclass(frozen=True)
 class OutputAccuracy:
     """Figures of one output; ``failure`` is empty, or says why the figures must not be trusted (NaN, wrong shape).
     ``floats`` is False for integers, bools and strings: decisions, of which only ``agreement`` says something;
-    ``finite`` is False where FP32's own output holds NaN or infinity.
+    ``finite`` is False where FP32's own output holds NaN or infinity. ``others_db`` is the SQNR of all samples but that
+    of the largest values, where it is much lower: the figures then speak of that sample alone. None where they do not.
     """
 
     cosine: float
@@ -50,6 +56,7 @@ class OutputAccuracy:
     failure: str = ""
     floats: bool = True
     finite: bool = True
+    others_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,16 @@ class Accuracy:
     def failures(self) -> list[str]:
         """One sentence per output that cannot be used."""
         return [f"output {name!r}: {output.failure}" for name, output in self.outputs.items() if output.failure]
+
+    @property
+    def told_by_one_sample(self) -> list[str]:
+        """One sentence per output whose figures speak of one sample: its values are so much larger."""
+        return [
+            f"output {name!r}: one sample's values are so large that all figures speak of it: SQNR "
+            f"{output.sqnr_db:.1f} dB, of the other samples {output.others_db:.1f} dB; give a metric with --evaluate"
+            for name, output in self.outputs.items()
+            if output.others_db is not None
+        ]
 
     @property
     def sqnr_db(self) -> float:
@@ -96,6 +113,7 @@ def compare(
             actual = engine.infer(feed)
             for name in names:
                 noise[label][name].add(expected[name], actual[name], samples, given)
+                noise[label][name].largest.add(expected[name], actual[name], sample_count(reference.inputs, feed))
                 if paired is not None:
                     paired.add(name, expected[name], actual[name], sample_count(reference.inputs, feed))
         samples += sample_count(reference.inputs, feed)
@@ -162,6 +180,7 @@ class OutputNoise:
         self._shape_failure = ""
         self._floats = self._finite = True
         self._kept: list[_Kept] | None = [] if open_axes else None
+        self.largest = LargestSample()
 
     def add(self, reference: Array, candidate: Array, sample: int, given: tuple[Shape, ...] = ()) -> None:
         """Take in one feed's output; ``sample`` is the position of its first sample, for messages, ``given`` the shapes
@@ -255,7 +274,16 @@ class OutputNoise:
             failure=failure,
             floats=self._floats,
             finite=self._finite,
+            others_db=None if failure else self._others_db(),
         )
+
+    def _others_db(self) -> float | None:
+        """See ``OutputAccuracy``."""
+        others = self.largest.others()
+        if others is None or not self._floats:
+            return None
+        found = sqnr_db(*others)
+        return found if found < TELLING_DB and sqnr_db(self._signal, self._noise) - found >= MUCH_DB else None
 
     def _failure(self) -> str:
         """Why the figures must not be trusted; empty where they may be."""

@@ -39,8 +39,10 @@ class FormDescriber:
     def checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
         path = files.saved(typed.model)
         self.show("the INT8 graph for this CPU beside FP32" if cpu else "model.onnx beside FP32")
-        check = self._checker().check(BackendForm(path, simulated=not cpu))
-        return self.described(path, typed, check, CPU_GRAPH if cpu else MODEL)
+        check, form = self._checker().check(BackendForm(path, simulated=not cpu)), CPU_GRAPH if cpu else MODEL
+        for line in check.accuracy.told_by_one_sample:
+            self._events.warn(STAGE, f"{form}: {line}")
+        return self.described(path, typed, check, form)
 
     def described(self, path: Path, typed: TypedGraph, check: AccuracyCheck, form: str) -> TypedForm:
         graph = self._dense if form == CPU_GRAPH and typed.table is None else self._graph
