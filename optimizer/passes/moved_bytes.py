@@ -47,8 +47,8 @@ def _cast_after(edits: GraphEdits, node: ir.Node) -> bool:
         return False
     casts = [use.node for use in output.uses()]
     kinds = {cast.outputs[0].dtype for cast in casts if cast.op_type == "Cast" and is_standard(cast)}
-    (kind, *others) = [*kinds, None]
-    if kind not in _FLOATS or others != [None] or any(cast.op_type != "Cast" for cast in casts):
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind not in _FLOATS or any(cast.op_type != "Cast" for cast in casts):
         return False
     _computes_in(edits, node, kind)
     for cast in casts:

@@ -181,15 +181,15 @@ def _for_cpu(
         measuring(CPU),
         "measure the CPU engine against FP32",
         EngineRecord,
-        engine_keys.cpu_times_key(job, cleaned, forms),
+        engine_keys.measuring_cpu_key(job, cleaned, forms),
         shared=True,
         lasts_s=LASTS_S,
         worth_sharing=complete,
     )
     record = runner.run(timing, lambda _: measure_cpu_engine(job, cleaned, forms))
     for note in record.notes:
-        events.warn("cpu", note)
-    folder, key = bundle / "engines" / CPU.name, engine_keys.cpu_key(job, cleaned, forms, record)
+        events.warn(timing.name, note)
+    folder, key = bundle / "engines" / CPU.name, engine_keys.building_cpu_key(job, cleaned, forms, record)
     stage = Stage("build-cpu", "place the CPU engine", BuildOutcome, key, leaves=(folder,))
     built = runner.run(stage, lambda _: build_cpu_engine(job, cleaned, forms, record, bundle))
     return TargetEngine(built, record, shipped_on_cpu(forms, record), folder=folder)

@@ -17,6 +17,7 @@ from engines.feeds.portions import InPortions
 from engines.manifest import EngineManifest
 from engines.profile import parse_shape_profiles
 from graphs.errors import BadInput, EnginewrightError
+from graphs.reading.rounded import rounded_outputs
 from optimizer.bundle import REPORT, Bundle
 from optimizer.importing import import_model
 from optimizer.kept import check_sources
@@ -55,7 +56,12 @@ class Recheck:
             raise BadInput(f"is not the model that {bundle.path.name} was made of", where=str(model))
         inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
         checker = AccuracyChecker(
-            imported.path, inputs.held_back, settings.evaluate, settings.allowed_drop, batching=inputs.batching
+            imported.path,
+            inputs.held_back,
+            settings.evaluate,
+            settings.allowed_drop,
+            batching=inputs.batching,
+            rounded=rounded_outputs(imported.model),
         )
         same = inputs.digest == bundle.manifest.data_digest
         return Recheck(bundle, read_report(bundle.path / REPORT), inputs.held_back, checker, same)

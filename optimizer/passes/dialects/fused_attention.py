@@ -10,6 +10,7 @@ import math
 
 import onnx_ir as ir
 
+from graphs.reading.constants import input_at
 from optimizer.passes.bodies import Bodies, Body, rank_of, size_of
 
 _HIDDEN = -10000.0
@@ -20,10 +21,10 @@ def _attention(node: ir.Node, opset: int) -> ir.Function | None:
     """Queries, keys and values out of one product; a mask of 0 and 1, or the length of each row."""
     heads, packed = node.attributes.get_int("num_heads", 0), size_of(node, 1, -1)
     rotary = node.attributes.get_int("do_rotary", 0)
-    if not heads or packed is None or rotary or any(_has(node, index) for index in (4, 6)):
+    if not heads or packed is None or rotary or any(input_at(node, index) is not None for index in (4, 6)):
         return None
     sizes = list(node.attributes.get_ints("qkv_hidden_sizes", ())) or [packed // 3] * 3
-    if _has(node, 3) and rank_of(node, 3) not in (1, 2):
+    if input_at(node, 3) is not None and rank_of(node, 3) not in (1, 2):
         return None
     body = Body(node, opset)
     product = body.do("MatMul", body.given(0), body.given(1))
@@ -39,9 +40,9 @@ def _multi_head(node: ir.Node, opset: int) -> ir.Function | None:
     heads, width, deep = node.attributes.get_int("num_heads", 0), size_of(node, 0, -1), size_of(node, 2, -1)
     if not heads or width is None or deep is None or any(rank_of(node, index) != 3 for index in range(3)):
         return None
-    if any(_has(node, index) for index in range(6, len(node.inputs))):
+    if any(input_at(node, index) is not None for index in range(6, len(node.inputs))):
         return None
-    if _has(node, 4) and rank_of(node, 4) != 2:
+    if input_at(node, 4) is not None and rank_of(node, 4) != 2:
         return None
     body = Body(node, opset)
     streams = [body.given(index) for index in range(3)]
@@ -51,10 +52,6 @@ def _multi_head(node: ir.Node, opset: int) -> ir.Function | None:
     queries, keys, values = streams
     found = _attended(body, node, (queries, keys, values), (width // heads, deep // heads), mask=4, bias=5)
     return body.function(found) if found is not None else None
-
-
-def _has(node: ir.Node, index: int) -> bool:
-    return index < len(node.inputs) and node.inputs[index] is not None
 
 
 def _attended(

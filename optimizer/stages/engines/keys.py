@@ -67,7 +67,7 @@ def prediction_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     return stage_key(job, typed, to_json([cleaned.sample_shapes, job.specs]), *(target.name for target in job.targets))
 
 
-def cpu_times_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
+def measuring_cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     """The CPU's forms and checks, precision and form asked for, the first held-back sample, profile, this machine."""
     digests = [f"{name}={model_digest(form.path)}" for name, form in forms.on_cpu().items()]
     checks = [[form.check.ok, form.check.reasons] for form in forms.on_cpu().values()]
@@ -84,7 +84,7 @@ def cpu_times_key(job: Job, cleaned: Cleaned, forms: TypedForms) -> str:
     )
 
 
-def cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms, record: EngineRecord) -> str:
+def building_cpu_key(job: Job, cleaned: Cleaned, forms: TypedForms, record: EngineRecord) -> str:
     """What was measured of the form that ships, its graph, profile, and what else its manifest says."""
     shipped = forms.on_cpu()[record.form]
     return stage_key(

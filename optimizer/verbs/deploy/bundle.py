@@ -77,7 +77,7 @@ def deploy_bundle(
     if system == "mig":
         return Deployed(write_mig_plan(bundle, out, model, mig or MigRequest()))
     chosen = listed(targets) or tuple(bundle.targets())
-    bundle.check_intact(f"{MODEL}*", *(f"engines/{target}/*" for target in (chosen if targets else "*")))
+    bundle.check_intact(f"{MODEL}*", *(f"engines/{target}/*" for target in (chosen if targets else ("*",))))
     if system == "triton":
         found = deploy_triton(
             bundle.path, out, name=model, targets=chosen, options=triton, check=check, tune=tune, around=around
