@@ -35,7 +35,7 @@ import sys
 from pathlib import Path
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from graphs.storage.saving import save_model
 source = Path(sys.argv[1])
 model = import_model(source).model

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx.defs import OpSchema, SchemaError
 
 from optimizer.importing.versions import OPSET
-from optimizer.passes.spell_out import spell_out
+from optimizer.passes.spelling_out.operators import spell_out
 
 PREVIEW = "ai.onnx.preview"
 """ONNX's domain for operators that may join the standard (FlexAttention): no runtime has them yet."""

@@ -11,27 +11,27 @@ import onnx_ir as ir
 from graphs.writing.node_names import name_nodes
 from optimizer.attempt import attempt, attempt_on
 from optimizer.equivalence import Equivalence
-from optimizer.passes.activation_first import ActivationFirst
 from optimizer.passes.base import GraphPass, PassResult
 from optimizer.passes.dialects.dynamic_operators import FloatProducts
+from optimizer.passes.dialects.hard_swish import NameHardSwish
 from optimizer.passes.dialects.integer_operators import SpellOutIntegers
 from optimizer.passes.dialects.runtime_operators import SpellOutRuntimeOperators
 from optimizer.passes.dialects.spelling import SpellOutCodes
-from optimizer.passes.einsum_products import EinsumProducts
-from optimizer.passes.fold_affine import FoldAffine
-from optimizer.passes.fold_batch_norm import FoldBatchNorm
-from optimizer.passes.fold_constants import FoldConstants
-from optimizer.passes.fold_padding import FoldPadding
-from optimizer.passes.hard_swish import NameHardSwish
+from optimizer.passes.folding.activation_first import ActivationFirst
+from optimizer.passes.folding.affine import FoldAffine
+from optimizer.passes.folding.batch_norm import FoldBatchNorm
+from optimizer.passes.folding.constants import FoldConstants
+from optimizer.passes.folding.padding import FoldPadding
+from optimizer.passes.folding.redundant import RemoveDropout, RemoveIdentity, RemoveRedundant
 from optimizer.passes.infer_shapes import InferShapes
-from optimizer.passes.loop_conditions import StateLoopConditions
-from optimizer.passes.moved_bytes import MoveBytesAsFloats
-from optimizer.passes.outer_products import MultiplyOuterProducts
 from optimizer.passes.runtime_types import RuntimeTypes
-from optimizer.passes.simplify import RemoveDropout, RemoveIdentity, RemoveRedundant
-from optimizer.passes.slice_axes import StateSliceAxes
-from optimizer.passes.spell_out import SpellOut
-from optimizer.passes.unroll_step import UnrollSingleStep
+from optimizer.passes.spelling_out.einsum_products import EinsumProducts
+from optimizer.passes.spelling_out.operators import SpellOut
+from optimizer.passes.spelling_out.unroll_step import UnrollSingleStep
+from optimizer.passes.tensorrt.loop_conditions import StateLoopConditions
+from optimizer.passes.tensorrt.moved_bytes import MoveBytesAsFloats
+from optimizer.passes.tensorrt.outer_products import MultiplyOuterProducts
+from optimizer.passes.tensorrt.slice_axes import StateSliceAxes
 
 Check: TypeAlias = Callable[[ir.Model], Equivalence]
 """Compares a graph with the one that was given to ``clean``."""

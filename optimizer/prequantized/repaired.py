@@ -12,7 +12,7 @@ import onnx_ir as ir
 from graphs.writing.edits import drop_unused_initializers
 from optimizer.attempt import attempt
 from optimizer.passes.clean import clean
-from optimizer.passes.signed_codes import SignedCodes
+from optimizer.passes.number_types.signed_codes import SignedCodes
 from optimizer.prequantized.onnxruntime.results import quantized_before_pools, quantized_sums
 from optimizer.prequantized.onnxruntime.signed_weights import signed_weights
 from optimizer.prequantized.onnxruntime.unsigned import unsigned_codes

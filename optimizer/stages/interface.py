@@ -20,7 +20,7 @@ from graphs.storage.model_files import model_digest
 from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.importing import import_model
-from optimizer.passes.interface_types import InterfaceTypes
+from optimizer.passes.number_types.interface_types import InterfaceTypes
 from optimizer.settings import KEEP, Settings
 from optimizer.stages.job import Cleaned, Job
 

@@ -11,7 +11,7 @@ from graphs.writing.edits import GraphEdits
 from graphs.writing.float_types import cast_tensor
 from graphs.writing.free_names import FreeNames
 from optimizer.importing.versions import convert_to_current
-from optimizer.passes.half_types import half_slots
+from optimizer.passes.half_precision.slots import half_slots
 from optimizer.tensorrt8.lowering import Lowered
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16

@@ -13,10 +13,10 @@ import onnx_ir as ir
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
 from optimizer.asked_plan import AskedPlan
-from optimizer.passes.block_types import BlockTypes
-from optimizer.passes.half_precision import HalfPrecision
-from optimizer.passes.minimal_casts import MinimalCasts
-from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
+from optimizer.passes.half_precision.graph import HalfPrecision
+from optimizer.passes.number_types.block_types import BlockTypes
+from optimizer.passes.number_types.minimal_casts import MinimalCasts
+from optimizer.passes.number_types.signed_codes import SignedCodes, UnsignedCodes
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.choices import Choices
 from optimizer.quantization.insertion.biases import keep_biases_apart

@@ -1,8 +1,8 @@
 """Typing a graph in half precision so that it still computes what it computed in FP32.
 
-Rules (``passes.half_islands``) keep in FP32 what is known or was observed to leave the range. Then the typed graph is
-simulated: where its outputs lose more than rounding costs, the nodes that lose it are found, and they, with what makes
-their operands, stay in FP32 as well; a few rounds, each reaching further back.
+Rules (``half_precision.islands``) keep in FP32 what is known or was observed to leave the range. Then the typed graph
+is simulated: where its outputs lose more than rounding costs, the nodes that lose it are found, and they, with what
+makes their operands, stay in FP32 as well; a few rounds, each reaching further back.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import onnx_ir as ir
 from engines.engine import Array, Feed
 from engines.onnxruntime.graph import simulated_outputs
 from graphs.reading.operators import is_standard
-from optimizer.passes.half_precision import HalfPrecision
-from optimizer.passes.half_ranges import SMALLEST_NORMAL, observed_size
-from optimizer.passes.scale_products import ScaleProducts
+from optimizer.passes.half_precision.graph import HalfPrecision
+from optimizer.passes.half_precision.ranges import SMALLEST_NORMAL, observed_size
+from optimizer.passes.half_precision.scale_products import ScaleProducts
 from optimizer.simulation.extremes import Extremes
 from optimizer.simulation.float_twin import float_twin
 from optimizer.simulation.local_error import PRODUCTS, local_sqnr

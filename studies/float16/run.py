@@ -27,7 +27,7 @@ from engines.onnxruntime.engine import OnnxRuntimeEngine
 from optimizer import optimize
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from studies.float16.models import MODELS, Array, Model
 
 SAMPLES, JUDGED = 32, 8  # to watch ranges on, and held back

@@ -1,1 +1,1 @@
-"""What other tools write for quantization, spelt as Q/DQ, number for number."""
+"""What other tools write, in one spelling: quantization as Q/DQ, number for number, their operators in ONNX's own."""

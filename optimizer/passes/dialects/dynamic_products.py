@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from optimizer.passes.bodies import Bodies, Body
+from optimizer.passes.spelling_out.bodies import Bodies, Body
 
 
 def _quantized(node: ir.Node, opset: int) -> ir.Function | None:

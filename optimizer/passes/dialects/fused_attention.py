@@ -11,7 +11,7 @@ import math
 import onnx_ir as ir
 
 from graphs.reading.constants import input_at
-from optimizer.passes.bodies import Bodies, Body, rank_of, size_of
+from optimizer.passes.spelling_out.bodies import Bodies, Body, rank_of, size_of
 
 _HIDDEN = -10000.0
 """``mask_filter_value`` where none is given."""

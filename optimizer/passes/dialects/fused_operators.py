@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from graphs.reading.constants import constant_array
-from optimizer.passes.bodies import Bodies, Body, rank_of
+from optimizer.passes.spelling_out.bodies import Bodies, Body, rank_of
 
 _GELU_SINCE = 20
 """The opset that Gelu came with."""

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from graphs.reading.constants import constant_array
-from optimizer.passes.bodies import Bodies, Body, rank_of
+from optimizer.passes.spelling_out.bodies import Bodies, Body, rank_of
 
 _FLOAT = ir.DataType.FLOAT.value
 

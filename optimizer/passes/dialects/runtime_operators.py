@@ -8,12 +8,12 @@ from functools import partial
 import onnx_ir as ir
 
 from optimizer.passes.base import PassResult
-from optimizer.passes.bodies import Bodies
 from optimizer.passes.dialects.dynamic_products import DYNAMIC
 from optimizer.passes.dialects.fused_attention import ATTENTION
 from optimizer.passes.dialects.fused_operators import FUSED, simplified_layer_norm
 from optimizer.passes.dialects.ml_operators import ML
-from optimizer.passes.spell_out import spell_out
+from optimizer.passes.spelling_out.bodies import Bodies
+from optimizer.passes.spelling_out.operators import spell_out
 
 _BODIES: Mapping[str, Bodies] = {"com.microsoft": {**FUSED, **ATTENTION, **DYNAMIC}, "ai.onnx.ml": ML}
 _STRAYED: Bodies = {"SimplifiedLayerNormalization": simplified_layer_norm}

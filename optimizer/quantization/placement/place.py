@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from graphs.reading.weighted import WeightedOp, is_weighted
-from optimizer.passes.unroll_step import RECURRENT
+from optimizer.passes.spelling_out.unroll_step import RECURRENT
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
 from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme, Scheme, WeightScheme
 from optimizer.quantization.placement.insertion_points import ActivationPoint, Placement, Use, WeightPoint

@@ -8,7 +8,7 @@ from threading import Event
 
 import onnx_ir as ir
 
-from optimizer.passes.signed_codes import UnsignedCodes
+from optimizer.passes.number_types.signed_codes import UnsignedCodes
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance

@@ -8,9 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.passes.clean import clean
-from optimizer.passes.fold_affine import FoldAffine
-from optimizer.passes.fold_batch_norm import FoldBatchNorm
-from optimizer.passes.fold_padding import FoldPadding
+from optimizer.passes.folding.affine import FoldAffine
+from optimizer.passes.folding.batch_norm import FoldBatchNorm
+from optimizer.passes.folding.padding import FoldPadding
 from tests.optimizer.passes.models import RNG, ops, parse, run, weights
 
 

@@ -12,12 +12,12 @@ import onnxruntime as ort
 import pytest
 
 from calibration.table import CalibrationTable
-from optimizer.passes.fold_affine import FoldAffine
-from optimizer.passes.fold_batch_norm import FoldBatchNorm
-from optimizer.passes.half_precision import HalfPrecision
-from optimizer.passes.scale_products import ScaleProducts
-from optimizer.passes.signed_codes import SignedCodes
-from optimizer.passes.unroll_step import UnrollSingleStep
+from optimizer.passes.folding.affine import FoldAffine
+from optimizer.passes.folding.batch_norm import FoldBatchNorm
+from optimizer.passes.half_precision.graph import HalfPrecision
+from optimizer.passes.half_precision.scale_products import ScaleProducts
+from optimizer.passes.number_types.signed_codes import SignedCodes
+from optimizer.passes.spelling_out.unroll_step import UnrollSingleStep
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.insertion.qdq import insert
 from optimizer.quantization.placement.place import place

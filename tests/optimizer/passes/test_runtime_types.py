@@ -10,7 +10,7 @@ import pytest
 from engines.engine import TensorSpec
 from optimizer.passes import runtime_types
 from optimizer.passes.clean import clean
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 
 FUSED = """
 <ir_version: 9, opset_import: ["" : 21, "com.microsoft" : 1]>

@@ -8,7 +8,7 @@ import pytest
 
 import optimizer.simulation.drift as drift
 from benchmarks.accuracy.compare import SQNR_CAP_DB
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.simulation.drift import Compared, measure_drift
 from tests.optimizer.quantization.models import normal, parse
 

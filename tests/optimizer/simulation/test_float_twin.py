@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 
 from benchmarks.accuracy.compare import sqnr_db
 from graphs.writing.node_names import name_nodes
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.passes.infer_shapes import InferShapes
 from optimizer.simulation.float_twin import float_twin
 from optimizer.simulation.run import simulated

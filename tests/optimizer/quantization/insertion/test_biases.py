@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT
 from optimizer.quantization.insertion.biases import keep_biases_apart
 from tests.optimizer.quantization.models import biased

@@ -9,7 +9,7 @@ from typing import Any, cast
 import onnx_ir as ir
 
 from engines.engine import TensorSpec
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.quantization.insertion.biases import keep_biases_apart
 from optimizer.stages.forms.accuracy_check import AccuracyChecker

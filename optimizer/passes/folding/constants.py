@@ -9,7 +9,7 @@ from onnxscript.optimizer import fold_constants
 
 from graphs.reading.shapes import fold_small_fills
 from optimizer.passes.base import PassResult
-from optimizer.passes.fold_several import LARGEST, fold_several_outputs
+from optimizer.passes.folding.several_outputs import LARGEST, fold_several_outputs
 
 INPUT_LIMIT = LARGEST
 """Elements of the largest operand folded: weights that are computed (standardised, split, scaled) become constants, as

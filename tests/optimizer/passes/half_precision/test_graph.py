@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphs.tensorrt.lint import lint
-from optimizer.passes.half_precision import HalfPrecision
-from tests.optimizer.passes.half import BRAIN, FLOAT, HALF, casts, check, parse, run, type_of
+from optimizer.passes.half_precision.graph import HalfPrecision
+from tests.optimizer.passes.half_precision.graphs import BRAIN, FLOAT, HALF, casts, check, parse, run, type_of
 
 
 def test_inputs_and_outputs_stay_fp32_under_their_names() -> None:

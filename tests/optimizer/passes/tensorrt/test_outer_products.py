@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.outer_products import MultiplyOuterProducts
+from optimizer.passes.tensorrt.outer_products import MultiplyOuterProducts
 
 GRAPH = """
 <ir_version: 8, opset_import: ["" : 21]>

@@ -9,7 +9,7 @@ import pytest
 
 from graphs.writing.node_names import name_nodes
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.fold_constants import FoldConstants
+from optimizer.passes.folding.constants import FoldConstants
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.passes.einsum_products import EinsumProducts
-from optimizer.passes.fold_constants import FoldConstants
+from optimizer.passes.folding.constants import FoldConstants
+from optimizer.passes.spelling_out.einsum_products import EinsumProducts
 from tests.optimizer.passes.models import ops, parse, run, weights
 
 PRODUCTS = {

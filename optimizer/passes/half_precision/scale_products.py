@@ -20,7 +20,7 @@ from graphs.reading.weighted import is_weighted
 from graphs.writing.edits import GraphEdits, dtype_of
 from graphs.writing.lazy_tensors import lazily
 from optimizer.passes.base import PassResult
-from optimizer.passes.half_ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, largest_finite, observed_size
+from optimizer.passes.half_precision.ranges import LARGEST_OBSERVED, SMALLEST_NORMAL, largest_finite, observed_size
 from optimizer.simulation.extremes import Extremes
 
 _FLOAT = ir.DataType.FLOAT

@@ -9,9 +9,9 @@ import onnxruntime as ort
 import pytest
 
 from graphs.tensorrt.lint import Rule, lint
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
+from optimizer.passes.half_precision.scale_products import ScaleProducts
 from optimizer.passes.infer_shapes import InferShapes
-from optimizer.passes.scale_products import ScaleProducts
 from optimizer.simulation.extremes import observe_extremes
 from optimizer.typed.islands import answers
 from tests.drawing import seeded

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.hard_swish import NameHardSwish
+from optimizer.passes.dialects.hard_swish import NameHardSwish
 
 CONSTANTS = (
     "<float zero = {0.0}, float three = {3.0}, float six = {6.0}, float[1] sixth = {0.16666667}, float four = {4.0}>"

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from graphs.reading.constants import constant_array
 from graphs.reading.operators import MOVING, is_standard
 from graphs.reading.shapes import deals_in_containers
-from optimizer.passes.half_ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
-from optimizer.passes.half_types import half_slots
+from optimizer.passes.half_precision.ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
+from optimizer.passes.half_precision.slots import half_slots
 from optimizer.simulation.extremes import Extremes
 
 _BODIES = {"Loop", "Scan", "SequenceMap"}

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.loop_conditions import StateLoopConditions
+from optimizer.passes.tensorrt.loop_conditions import StateLoopConditions
 
 LOOP = """
 <ir_version: 8, opset_import: ["" : 21]>

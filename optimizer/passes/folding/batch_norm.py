@@ -11,7 +11,7 @@ import onnx_ir as ir
 from graphs.reading.constants import Array, constant_array, only_consumer
 from graphs.writing.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
-from optimizer.passes.output_affine import absorb, absorbing_channels
+from optimizer.passes.folding.output_affine import absorb, absorbing_channels
 
 
 class FoldBatchNorm:

@@ -8,8 +8,8 @@ import pytest
 
 from graphs.reading.shapes import infer_shapes
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.interface_types import InterfaceTypes
-from optimizer.passes.minimal_casts import MinimalCasts
+from optimizer.passes.number_types.interface_types import InterfaceTypes
+from optimizer.passes.number_types.minimal_casts import MinimalCasts
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 F16, F32, BF16 = ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.BFLOAT16

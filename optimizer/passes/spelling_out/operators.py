@@ -16,9 +16,9 @@ import onnx_ir.passes.common as common
 
 from graphs.reading.operators import is_standard
 from graphs.reading.shapes import infer_shapes
-from optimizer.passes.affine_grid import affine_grid_body
 from optimizer.passes.base import PassResult
-from optimizer.passes.bodies import DOMAIN, Bodies
+from optimizer.passes.spelling_out.affine_grid import affine_grid_body
+from optimizer.passes.spelling_out.bodies import DOMAIN, Bodies
 
 _LIKE_TODAYS = 18
 """Bodies of this opset and newer hold in every later one: what they are made of gained types since, not meanings."""

@@ -9,7 +9,7 @@ from graphs.reading.constants import Array, constant_array, constant_tensor, onl
 from graphs.reading.operators import is_standard
 from graphs.writing.edits import GraphEdits, bypass
 from optimizer.passes.base import PassResult
-from optimizer.passes.output_affine import absorb, absorbing_channels, output_rank
+from optimizer.passes.folding.output_affine import absorb, absorbing_channels, output_rank
 
 _COMMUTATIVE = ("Mul", "Add")
 _OPS = (*_COMMUTATIVE, "Div", "Sub")

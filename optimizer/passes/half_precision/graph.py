@@ -20,8 +20,8 @@ from graphs.reading.operators import is_standard
 from graphs.writing.edits import GraphEdits, drop_unused_initializers
 from graphs.writing.lazy_tensors import EAGER_ELEMENTS, small_at_once
 from optimizer.passes.base import PassResult
-from optimizer.passes.half_islands import IslandRules, choose_islands
-from optimizer.passes.half_types import half_slots
+from optimizer.passes.half_precision.islands import IslandRules, choose_islands
+from optimizer.passes.half_precision.slots import half_slots
 from optimizer.simulation.extremes import LARGEST, Extremes
 
 _FLOAT = ir.DataType.FLOAT

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from optimizer.passes.half_precision import HalfPrecision
+from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.simulation.extremes import Extremes
-from tests.optimizer.passes.half import BRAIN, FLOAT, HALF, casts, parse, run, type_of
+from tests.optimizer.passes.half_precision.graphs import BRAIN, FLOAT, HALF, casts, parse, run, type_of
 
 
 def test_only_what_keep_names_stays() -> None:

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.equivalence import compare_graphs
-from optimizer.passes.signed_codes import SignedCodes, UnsignedCodes
+from optimizer.passes.number_types.signed_codes import SignedCodes, UnsignedCodes
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 PAIR = """g (float[2,4] x) => (float[2,4] y) <float s = {0.05}, uint8 z = {128}> {

@@ -15,7 +15,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import TARGETS
 from optimizer.equivalence import compare_graphs
 from optimizer.passes.clean import clean
-from optimizer.passes.spell_out import SpellOut
+from optimizer.passes.spelling_out.operators import SpellOut
 
 ATTENTION = """
 <ir_version: 10, opset_import: ["" : 23]>

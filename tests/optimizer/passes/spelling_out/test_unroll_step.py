@@ -7,7 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from optimizer.passes.unroll_step import RECURRENT, UnrollSingleStep
+from optimizer.passes.spelling_out.unroll_step import RECURRENT, UnrollSingleStep
 from optimizer.quantization.codes.scheme import TENSORRT
 from optimizer.quantization.placement.place import place
 
