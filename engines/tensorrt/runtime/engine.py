@@ -27,6 +27,7 @@ from engines.tensorrt.runtime.layer_times import RUNS
 from engines.tensorrt.runtime.layout import IoLayout, choose_profile, read_layout
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
 from engines.tensorrt.runtime.slot import DeviceTimes, Slot
+from engines.tensorrt.runtime.staging import Staging
 
 _log = logging.getLogger(__name__)
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
@@ -92,11 +93,12 @@ class TensorRtEngine(EngineBase):
             graphs=settings.graphs and (runtime.supports_graphs or library.capabilities.cuda_graph_strategy),
             runtime_cache=plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX) if settings.runtime_cache else None,
         )
+        self._staging = Staging()
         self._slots: list[Slot] = []
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         try:
             for _ in range(_slots(settings.slots, self._contexts.most, plan)):
-                self._slots.append(Slot(runtime, self._layout, self._contexts))
+                self._slots.append(Slot(runtime, self._layout, self._contexts, self._staging))
         except BaseException:
             self._release()
             raise
@@ -199,6 +201,7 @@ class TensorRtEngine(EngineBase):
         for slot in self._slots:
             slot.close()
         self._slots.clear()
+        self._staging.close()
 
 
 def _slots(asked: int, most: int | None, plan: Path) -> int:

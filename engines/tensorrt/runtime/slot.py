@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from engines.cuda.device_array import DeviceArray, device_array, on_device
-from engines.cuda.runtime import Bytes, CudaRuntime, DeviceMemory, Graph, PinnedMemory
+from engines.cuda.runtime import CudaRuntime, DeviceMemory, Graph, PinnedMemory
 from engines.engine import Array, numpy_dtype
 from engines.errors import EngineError
 from engines.profile import Shape
@@ -25,6 +25,7 @@ from engines.tensorrt.library import Library
 from engines.tensorrt.runtime.context import ContextFactory, ExecutionContext
 from engines.tensorrt.runtime.layer_times import LayerTimes
 from engines.tensorrt.runtime.layout import IoLayout
+from engines.tensorrt.runtime.staging import Staging
 
 _log = logging.getLogger(__name__)
 MAX_GRAPHS = 8
@@ -34,7 +35,7 @@ ShapeKey = tuple[int, tuple[tuple[str, Shape], ...]]
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """Milliseconds between CUDA events of one run: copy in, compute, copy out."""
+    """Milliseconds between CUDA events of one run: copy in (with the filling of pinned memory), compute, copy out."""
 
     copy_in_ms: float
     compute_ms: float
@@ -57,8 +58,8 @@ class _Captured:
 class Slot:
     """Runs one feed at a time: ``start`` returns at once, ``wait`` until the outputs are there."""
 
-    def __init__(self, runtime: CudaRuntime, layout: IoLayout, contexts: ContextFactory) -> None:
-        self._runtime, self._layout, self._contexts = runtime, layout, contexts
+    def __init__(self, runtime: CudaRuntime, layout: IoLayout, contexts: ContextFactory, staging: Staging) -> None:
+        self._runtime, self._layout, self._contexts, self._staging = runtime, layout, contexts, staging
         self._output_names = [spec.name for spec in layout.outputs]
         self._resources: list[Any] = []  # everything with close(), in order of creation
         self._graphs: OrderedDict[ShapeKey, _Captured] = OrderedDict()
@@ -113,9 +114,7 @@ class Slot:
             if on_device(value):
                 given[spec.name] = self._take(value, spec.name)
                 continue
-            source = self._stage(spec.name, value)
-            if spec.name not in self._layout.host:
-                self._runtime.copy_to_device(self._device[spec.name].address, source, self.copies)
+            self._stage(spec.name, value)
         return given
 
     def _take(self, value: Any, name: str) -> int:
@@ -128,10 +127,16 @@ class Slot:
         self._held.append(array)
         return array.address
 
-    def _stage(self, name: str, value: Array) -> Bytes:
+    def _stage(self, name: str, value: Array) -> None:
+        """Into pinned memory, and each part that is there to the device, unless the host reads it."""
         buffer = self._pinned[name].array[: value.nbytes]
-        np.copyto(buffer.view(value.dtype).reshape(value.shape), value)
-        return buffer
+
+        def filled(part: slice) -> None:
+            if name not in self._layout.host:
+                address = self._device[name].address + part.start
+                self._runtime.copy_to_device(address, buffer[part], self.copies)
+
+        self._staging.fill(buffer, value, filled)
 
     def _compute(self, profile: int, shapes: Mapping[str, Shape], given: Mapping[str, int]) -> None:
         # Graphs freeze addresses, and values of shape tensors; such runs go without one.

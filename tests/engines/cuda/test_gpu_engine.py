@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from engines.cuda.device_array import DeviceArray
 from engines.engine import Engine
 from engines.errors import EngineError
+from engines.tensorrt.runtime import staging
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from engines.tensorrt.runtime.slot import MAX_GRAPHS
 from tests.engines.cuda.fake_cuda import FakeCuda
@@ -57,6 +59,28 @@ def test_several_batches_in_flight_stay_apart(tmp_path: Path, graphs: bool) -> N
         flights = [engine.submit({"x": batch(4, start)}) for start in starts]
         for start, flight in reversed(list(zip(starts, flights, strict=True))):
             np.testing.assert_array_equal(engine.collect(flight)["y"], 2 * batch(4, start) + 1)
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_large_inputs_are_copied_in_parts_between_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: bool
+) -> None:
+    monkeypatch.setattr(staging, "LARGE_BYTES", 48)
+    monkeypatch.setattr(staging, "PIECE_BYTES", 24)
+    monkeypatch.setattr(staging, "available_cores", lambda: 4)
+    cuda, copied = FakeCuda(), list[int]()
+    copy = cuda.copy_to_device
+    monkeypatch.setattr(cuda, "copy_to_device", lambda at, part, on: copied.append(part.nbytes) or copy(at, part, on))
+    engine = Bench(tmp_path, cuda=cuda, slots=2, graphs=graphs).engine
+    for start in (0.0, 100.0, 200.0):
+        feeds = [batch(16, start), batch(16, -start)[::-1]]
+        flights = [engine.submit({"x": feed}) for feed in feeds]  # the device copies nothing before it is waited for
+        for feed, flight in zip(feeds, flights, strict=True):
+            np.testing.assert_array_equal(engine.collect(flight)["y"], 2 * feed + 1)
+    assert copied == [24] * 8 * 6
+    assert any(thread.name.startswith("staging") for thread in threading.enumerate())
+    engine.close()
+    assert not any(thread.name.startswith("staging") for thread in threading.enumerate())
 
 
 def test_a_graph_is_captured_once_per_shape_after_a_warm_run(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from engines.cuda.device_array import DeviceArray
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime
 from engines.errors import EngineError
+from engines.tensorrt.runtime import staging
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from studies.gpu_check.runtimes import check_runtimes
 from tests.engines.cuda.fake_tensorrt import FakeContext, FakeEngine, fake_library
@@ -100,6 +101,18 @@ def test_batches_in_flight_stay_apart(runtime: CudaRuntime, tmp_path: Path, grap
             for start, flight in reversed(list(zip(starts, flights, strict=True))):
                 expected = 2 * batch(1000 + round_ % 3, start) + 1
                 np.testing.assert_array_equal(engine.collect(flight)["y"], expected)
+
+
+def test_large_inputs_go_in_by_parts(runtime: CudaRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "LARGE_BYTES", 8192)
+    monkeypatch.setattr(staging, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(staging, "available_cores", lambda: 4)
+    with engine_on(runtime, tmp_path, slots=2) as engine:
+        for round_ in range(30):
+            feeds = [batch(4096, round_ * 100.0), batch(4000 + round_, round_ * 10.0)[::-1]]
+            flights = [engine.submit({"x": feed}) for feed in feeds]
+            for feed, flight in zip(feeds, flights, strict=True):
+                np.testing.assert_array_equal(engine.collect(flight)["y"], 2 * feed + 1)
 
 
 def test_events_time_the_copies_and_the_kernel(runtime: CudaRuntime, tmp_path: Path) -> None:
