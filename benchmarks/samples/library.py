@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.samples.files import FileStore, write_npz
 from engines.engine import Array, Feed, TensorSpec
 from engines.feeds.batching import batched_names, join, row
+from engines.pieces import Pieces
 from graphs.errors import BadInput
 
 FILE_BYTES = 64 << 20
@@ -83,6 +84,7 @@ class SampleLibrary:
         self._feeds: dict[int, Feed] = {}
         self._slots: dict[int, int] = {}
         self._stores: dict[str, Array] = {}
+        self._pieces = Pieces()
 
     @staticmethod
     def from_files(paths: Sequence[str], specs: Sequence[TensorSpec]) -> SampleLibrary:
@@ -126,8 +128,17 @@ class SampleLibrary:
             return self._feeds[indices[0]]
         if self._stores:
             slots = [self._slots[index] for index in indices]
-            return {n: store.take(slots, 0) if n in self._batched else store for n, store in self._stores.items()}
+            return {n: self._taken(s, slots) if n in self._batched else s for n, s in self._stores.items()}
         return join([self._feeds[index] for index in indices], self._batched)
+
+    def _taken(self, store: Array, slots: Sequence[int]) -> Array:
+        taken = np.empty((len(slots), *store.shape[1:]), store.dtype)
+
+        def write(part: slice) -> None:
+            store.take(slots[part], 0, out=taken[part], mode="clip")  # no slot is outside; "raise" makes a copy more
+
+        self._pieces.fill(len(slots), store[:1].nbytes, write)
+        return taken
 
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Rows along axis 0 of each loaded sample; one where samples are not joined."""

@@ -17,6 +17,7 @@ from engines.cuda.runtime import CudaRuntime
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
 from engines.feeds.feed_check import FeedCheck
+from engines.pieces import Pieces
 from engines.profile import ShapeProfile
 from engines.targets.target import LibraryName
 from engines.tensorrt.io_names import own_name
@@ -27,7 +28,6 @@ from engines.tensorrt.runtime.layer_times import RUNS
 from engines.tensorrt.runtime.layout import IoLayout, choose_profile, read_layout
 from engines.tensorrt.runtime.plan import deserialize, stream_weights
 from engines.tensorrt.runtime.slot import DeviceTimes, Slot
-from engines.tensorrt.runtime.staging import Staging
 
 _log = logging.getLogger(__name__)
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
@@ -93,12 +93,12 @@ class TensorRtEngine(EngineBase):
             graphs=settings.graphs and (runtime.supports_graphs or library.capabilities.cuda_graph_strategy),
             runtime_cache=plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX) if settings.runtime_cache else None,
         )
-        self._staging = Staging()
+        self._pieces = Pieces()
         self._slots: list[Slot] = []
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         try:
             for _ in range(_slots(settings.slots, self._contexts.most, plan)):
-                self._slots.append(Slot(runtime, self._layout, self._contexts, self._staging))
+                self._slots.append(Slot(runtime, self._layout, self._contexts, self._pieces))
         except BaseException:
             self._release()
             raise
@@ -201,7 +201,7 @@ class TensorRtEngine(EngineBase):
         for slot in self._slots:
             slot.close()
         self._slots.clear()
-        self._staging.close()
+        self._pieces.close()
 
 
 def _slots(asked: int, most: int | None, plan: Path) -> int:

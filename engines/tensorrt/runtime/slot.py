@@ -20,12 +20,13 @@ from engines.cuda.device_array import DeviceArray, device_array, on_device
 from engines.cuda.runtime import CudaRuntime, DeviceMemory, Graph, PinnedMemory
 from engines.engine import Array, numpy_dtype
 from engines.errors import EngineError
+from engines.pieces import Pieces
 from engines.profile import Shape
 from engines.tensorrt.library import Library
 from engines.tensorrt.runtime.context import ContextFactory, ExecutionContext
 from engines.tensorrt.runtime.layer_times import LayerTimes
 from engines.tensorrt.runtime.layout import IoLayout
-from engines.tensorrt.runtime.staging import Staging
+from engines.tensorrt.runtime.staging import stage
 
 _log = logging.getLogger(__name__)
 MAX_GRAPHS = 8
@@ -58,8 +59,8 @@ class _Captured:
 class Slot:
     """Runs one feed at a time: ``start`` returns at once, ``wait`` until the outputs are there."""
 
-    def __init__(self, runtime: CudaRuntime, layout: IoLayout, contexts: ContextFactory, staging: Staging) -> None:
-        self._runtime, self._layout, self._contexts, self._staging = runtime, layout, contexts, staging
+    def __init__(self, runtime: CudaRuntime, layout: IoLayout, contexts: ContextFactory, pieces: Pieces) -> None:
+        self._runtime, self._layout, self._contexts, self._pieces = runtime, layout, contexts, pieces
         self._output_names = [spec.name for spec in layout.outputs]
         self._resources: list[Any] = []  # everything with close(), in order of creation
         self._graphs: OrderedDict[ShapeKey, _Captured] = OrderedDict()
@@ -136,7 +137,7 @@ class Slot:
                 address = self._device[name].address + part.start
                 self._runtime.copy_to_device(address, buffer[part], self.copies)
 
-        self._staging.fill(buffer, value, filled)
+        stage(buffer, value, self._pieces, filled)
 
     def _compute(self, profile: int, shapes: Mapping[str, Shape], given: Mapping[str, int]) -> None:
         # Graphs freeze addresses, and values of shape tensors; such runs go without one.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.samples.library import SampleLibrary, save_samples
+from engines import pieces
 from engines.engine import TensorSpec
 from graphs.errors import BadInput
 from tests.drawing import seeded
@@ -27,6 +28,21 @@ def test_several_inputs_of_any_name_survive(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined["file"], [5, 2, 5])
     np.testing.assert_array_equal(joined["a/file"], np.concatenate([feeds[k]["a/file"] for k in (5, 2, 5)]))
     assert len(library) == 10
+
+
+def test_large_batches_are_put_together_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LARGE_BYTES", 36)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 24)
+    monkeypatch.setattr(pieces, "available_cores", lambda: 4)
+    specs = (FILE, TensorSpec("file", "int64", ("batch",)))
+    feeds = [{"a/file": RNG.random((1, 3), np.float32), "file": np.array([k])} for k in range(10)]
+    library = SampleLibrary.from_files(save_samples(feeds, specs, tmp_path), specs)
+    library.load(range(10))
+    for count in (2, 3, 4, 9, 50):
+        order = [int(k) for k in RNG.integers(0, 10, count)]
+        joined = library.feed(order)
+        np.testing.assert_array_equal(joined["file"], order)
+        np.testing.assert_array_equal(joined["a/file"], np.concatenate([feeds[k]["a/file"] for k in order]))
 
 
 def test_samples_of_different_lengths_are_batched_by_length(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines import pieces
 from engines.cuda.device_array import DeviceArray
 from engines.engine import Engine
 from engines.errors import EngineError
-from engines.tensorrt.runtime import staging
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from engines.tensorrt.runtime.slot import MAX_GRAPHS
 from tests.engines.cuda.fake_cuda import FakeCuda
@@ -65,9 +65,9 @@ def test_several_batches_in_flight_stay_apart(tmp_path: Path, graphs: bool) -> N
 def test_large_inputs_are_copied_in_parts_between_the_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: bool
 ) -> None:
-    monkeypatch.setattr(staging, "LARGE_BYTES", 48)
-    monkeypatch.setattr(staging, "PIECE_BYTES", 24)
-    monkeypatch.setattr(staging, "available_cores", lambda: 4)
+    monkeypatch.setattr(pieces, "LARGE_BYTES", 48)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 24)
+    monkeypatch.setattr(pieces, "available_cores", lambda: 4)
     cuda, copied = FakeCuda(), list[int]()
     copy = cuda.copy_to_device
     monkeypatch.setattr(cuda, "copy_to_device", lambda at, part, on: copied.append(part.nbytes) or copy(at, part, on))
@@ -78,9 +78,9 @@ def test_large_inputs_are_copied_in_parts_between_the_events(
         for feed, flight in zip(feeds, flights, strict=True):
             np.testing.assert_array_equal(engine.collect(flight)["y"], 2 * feed + 1)
     assert copied == [24] * 8 * 6
-    assert any(thread.name.startswith("staging") for thread in threading.enumerate())
+    assert any(thread.name.startswith("pieces") for thread in threading.enumerate())
     engine.close()
-    assert not any(thread.name.startswith("staging") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("pieces") for thread in threading.enumerate())
 
 
 def test_a_graph_is_captured_once_per_shape_after_a_warm_run(tmp_path: Path) -> None:

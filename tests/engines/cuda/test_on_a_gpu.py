@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines import pieces
 from engines.cuda.device_array import DeviceArray
 from engines.cuda.open import open_runtime
 from engines.cuda.runtime import RUNTIME_NAMES, CudaRuntime
 from engines.errors import EngineError
-from engines.tensorrt.runtime import staging
 from engines.tensorrt.runtime.engine import GpuSettings, TensorRtEngine
 from studies.gpu_check.runtimes import check_runtimes
 from tests.engines.cuda.fake_tensorrt import FakeContext, FakeEngine, fake_library
@@ -104,9 +104,9 @@ def test_batches_in_flight_stay_apart(runtime: CudaRuntime, tmp_path: Path, grap
 
 
 def test_large_inputs_go_in_by_parts(runtime: CudaRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "LARGE_BYTES", 8192)
-    monkeypatch.setattr(staging, "PIECE_BYTES", 4096)
-    monkeypatch.setattr(staging, "available_cores", lambda: 4)
+    monkeypatch.setattr(pieces, "LARGE_BYTES", 8192)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(pieces, "available_cores", lambda: 4)
     with engine_on(runtime, tmp_path, slots=2) as engine:
         for round_ in range(30):
             feeds = [batch(4096, round_ * 100.0), batch(4000 + round_, round_ * 10.0)[::-1]]

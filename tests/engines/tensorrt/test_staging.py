@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.tensorrt.runtime import staging
-from engines.tensorrt.runtime.staging import LARGE_BYTES, Staging
+from engines import pieces
+from engines.pieces import LARGE_BYTES, MOST_THREADS, Pieces
+from engines.tensorrt.runtime.staging import stage
 
 GUARD = 0xCD
 DTYPES = (np.bool_, np.int8, np.float16, ml_dtypes.bfloat16, np.int32, np.float32, np.int64)
@@ -21,19 +22,19 @@ DTYPES = (np.bool_, np.int8, np.float16, ml_dtypes.bfloat16, np.int32, np.float3
 
 @pytest.fixture(params=[1, 2, 16], ids="{} cores".format)
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(staging, "available_cores", lambda: request.param)
+    monkeypatch.setattr(pieces, "available_cores", lambda: request.param)
     return int(request.param)
 
 
 @pytest.fixture
-def filler(cores: int) -> Iterator[Staging]:
-    made = Staging()
+def filler(cores: int) -> Iterator[Pieces]:
+    made = Pieces()
     yield made
     made.close()
 
 
 def helpers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("staging")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("pieces")}
 
 
 @st.composite
@@ -51,7 +52,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     return value
 
 
-def check(filler: Staging, value: np.ndarray[Any, Any]) -> list[slice]:
+def check(filler: Pieces, value: np.ndarray[Any, Any]) -> list[slice]:
     """The parts, after what was promised of them has been looked at."""
     expected = np.frombuffer(value.tobytes(), np.uint8)
     memory = np.full(value.nbytes + 64, GUARD, np.uint8)
@@ -61,7 +62,7 @@ def check(filler: Staging, value: np.ndarray[Any, Any]) -> list[slice]:
         parts.append(part)
         np.testing.assert_array_equal(buffer[part], expected[part])
 
-    filler.fill(buffer, value, filled)
+    stage(buffer, value, filler, filled)
     np.testing.assert_array_equal(buffer, expected)
     assert (memory[value.nbytes :] == GUARD).all()
     ordered = sorted(parts, key=lambda part: int(part.start))
@@ -70,13 +71,13 @@ def check(filler: Staging, value: np.ndarray[Any, Any]) -> list[slice]:
 
 
 def test_any_array_in_small_pieces(cores: int) -> None:
-    filler = Staging()
+    filler = Pieces()
 
     @given(arrays(), st.integers(1, 200), st.integers(1, 300))
     def any_array(value: np.ndarray[Any, Any], piece: int, large: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(staging, "PIECE_BYTES", piece)
-            patch.setattr(staging, "LARGE_BYTES", large)
+            patch.setattr(pieces, "PIECE_BYTES", piece)
+            patch.setattr(pieces, "LARGE_BYTES", large)
             check(filler, value)
 
     any_array()
@@ -85,35 +86,35 @@ def test_any_array_in_small_pieces(cores: int) -> None:
 
 @pytest.mark.parametrize("shape", [(10, 3, 224, 224), (1, 3, 700, 701), (3, 1 << 20), (LARGE_BYTES + 5,)])
 @pytest.mark.parametrize("contiguous", [True, False])
-def test_large_inputs(filler: Staging, shape: tuple[int, ...], contiguous: bool) -> None:
+def test_large_inputs(filler: Pieces, shape: tuple[int, ...], contiguous: bool) -> None:
     value = np.random.default_rng(1).standard_normal(int(np.prod(shape)), np.float32).reshape(shape)
     assert len(check(filler, value if contiguous else value[..., ::-1])) > 1
 
 
-def test_a_small_input_is_one_part_and_starts_no_thread(filler: Staging) -> None:
+def test_a_small_input_is_one_part_and_starts_no_thread(filler: Pieces) -> None:
     before = helpers()
     assert check(filler, np.zeros((1, 3, 224, 224), np.float32)) == [slice(0, 602112)]
     assert helpers() == before
 
 
-def test_there_are_no_more_threads_than_cores_and_closing_ends_them(filler: Staging, cores: int) -> None:
+def test_there_are_no_more_threads_than_cores_and_closing_ends_them(filler: Pieces, cores: int) -> None:
     before = helpers()
     for _ in range(3):
         check(filler, np.ones(20 << 20, np.uint8))
-    assert len(helpers() - before) <= min(cores, staging.MOST_THREADS) - 1
+    assert len(helpers() - before) <= min(cores, MOST_THREADS) - 1
     filler.close()
     filler.close()
     assert helpers() == before
 
 
-def test_nothing_is_written_after_it_raised(filler: Staging) -> None:
+def test_nothing_is_written_after_it_raised(filler: Pieces) -> None:
     buffer = np.zeros(40 << 20, np.uint8)
 
     def refused(_: slice) -> None:
         raise RuntimeError("cudaErrorInvalidValue")
 
     with pytest.raises(RuntimeError, match="InvalidValue"):
-        filler.fill(buffer, np.ones(len(buffer), np.uint8), refused)
+        stage(buffer, np.ones(len(buffer), np.uint8), filler, refused)
     buffer[:] = GUARD
     filler.close()  # waits for what would still write
     assert (buffer == GUARD).all()
@@ -121,8 +122,8 @@ def test_nothing_is_written_after_it_raised(filler: Staging) -> None:
 
 
 def test_what_a_helper_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "available_cores", lambda: 2)
-    filler, main = Staging(), threading.current_thread()
+    monkeypatch.setattr(pieces, "available_cores", lambda: 2)
+    filler, main = Pieces(), threading.current_thread()
     failed = threading.Event()
     copy = np.copyto
 
@@ -133,17 +134,17 @@ def test_what_a_helper_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
         assert failed.wait(60)
         copy(target, source)
 
-    monkeypatch.setattr(staging.np, "copyto", fails_in_helpers)
+    monkeypatch.setattr(np, "copyto", fails_in_helpers)
     with pytest.raises(MemoryError, match="of a helper"):
-        filler.fill(np.zeros(9 << 20, np.uint8), np.ones(9 << 20, np.uint8), lambda _: None)
+        stage(np.zeros(9 << 20, np.uint8), np.ones(9 << 20, np.uint8), filler, lambda _: None)
     filler.close()
 
 
-def test_threads_may_fill_at_once(filler: Staging) -> None:
+def test_threads_may_fill_at_once(filler: Pieces) -> None:
     values = [np.full(9 << 20, number, np.uint8) for number in range(4)]
     buffers = [np.zeros(9 << 20, np.uint8) for _ in values]
     threads = [
-        threading.Thread(target=filler.fill, args=(buffer, value, lambda _: None))
+        threading.Thread(target=stage, args=(buffer, value, filler, lambda _: None))
         for buffer, value in zip(buffers, values, strict=True)
     ]
     for thread in threads:
