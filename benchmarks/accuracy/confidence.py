@@ -63,7 +63,7 @@ def score_bound(
     ``samples`` is how many there are where each of the N is a group of them.
     """
     z, scale, count = _z(looks), abs(value) or 1.0, samples or len(lost)
-    rare = unit * z * z / (count + z * z)
+    rare = unit * least_bound(count, looks)
     if binary:
         upper = tango_upper(int((lost > 0).sum()), int((lost < 0).sum()), count, z)
         return DropBound(upper / scale, LEVEL, count, "Tango's score interval of paired answers", rare / scale, looks)
@@ -75,6 +75,12 @@ def score_bound(
         upper = max(upper, float(np.mean(lost)) + rare)
     least = rare if seldom else 0.0
     return DropBound(upper / scale, LEVEL, count, "paired bootstrap over samples", least / scale, looks)
+
+
+def least_bound(samples: int, looks: int = 1) -> float:
+    """The bound that ``samples`` give where no answer differs: Tango's of scores of 0 and 1."""
+    z = _z(looks)
+    return z * z / (samples + z * z)
 
 
 def cosine_drop(cosine: float) -> float:

@@ -10,7 +10,7 @@ answers instead of leaving samples out, which a function with labels of its own 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -21,6 +21,7 @@ from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.batching import sample_count
 from benchmarks.score import Score
 from engines.engine import Array, Engine, EngineBase, Feed
+from graphs.digests import digest_of, sample_parts
 from graphs.errors import EnginewrightError
 
 FEW = 100
@@ -37,12 +38,13 @@ SECONDS = 20.0
 @dataclass
 class Answers:
     """Outputs by call of ``infer``, in order, and how many samples each call held; ``whole`` is False where they were
-    too large to keep.
+    too large to keep. ``feeds`` are the digests of what was asked, where they were wanted.
     """
 
     outputs: list[dict[str, Array]] = field(default_factory=list)
     samples: list[int] = field(default_factory=list)
     whole: bool = True
+    feeds: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -51,20 +53,25 @@ class Answers:
 
 @dataclass(frozen=True)
 class Scored:
-    """A score and the answers that it was taken of."""
+    """A score and the answers that it was taken of. ``ran`` says which samples the engine answered, [samples] bool;
+    None: all. The others' scores are FP32's, and the value is what those that ran let expect of all.
+    """
 
     score: Score
     answers: Answers
+    ran: Array | None = None
 
 
 class _Recording(EngineBase):
-    """``engine``, whose answers are kept."""
+    """``engine``, whose answers are kept, and the digests of its feeds where ``with_feeds``."""
 
-    def __init__(self, engine: Engine, answers: Answers) -> None:
-        self._engine, self._answers, self._bytes = engine, answers, 0
+    def __init__(self, engine: Engine, answers: Answers, with_feeds: bool) -> None:
+        self._engine, self._answers, self._bytes, self._with_feeds = engine, answers, 0, with_feeds
         self._inputs, self._outputs = engine.inputs, engine.outputs
 
     def infer(self, feed: Feed) -> dict[str, Array]:
+        if self._with_feeds:
+            self._answers.feeds.append(feed_digest(feed))
         answer = self._engine.infer(feed)
         self._answers.samples.append(sample_count(self._inputs, feed) if self._inputs else 1)
         self._bytes += sum(array.nbytes for array in answer.values())
@@ -72,7 +79,7 @@ class _Recording(EngineBase):
             self._answers.whole = False
             self._answers.outputs.clear()
         if self._answers.whole:
-            self._answers.outputs.append({name: np.array(array) for name, array in answer.items()})
+            self._answers.outputs.append(copied(answer))
         return answer
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class _Replaying(EngineBase):
         mine, theirs = self._given.outputs[call], self._others.outputs[call]
         rows = self._swapped[start : self._sample]
         if rows.all() or not rows.any():
-            return dict(theirs if rows.all() else mine)
+            return copied(theirs if rows.all() else mine)
         return {name: _mixed(array, theirs[name], rows) for name, array in mine.items()}
 
     def close(self) -> None:
@@ -108,11 +115,23 @@ def _mixed(mine: Array, theirs: Array, rows: Array) -> Array:
     return np.where(rows.reshape(-1, *(1,) * (mine.ndim - 1)), theirs, mine)
 
 
-def scored(task: TaskMetric, engine: Engine) -> Scored:
-    """Ask the metric of ``engine`` and keep the answers."""
+def feed_digest(feed: Feed) -> str:
+    """What tells one feed from another."""
+    return digest_of(sample_parts(feed))
+
+
+def copied(answer: Mapping[str, Array]) -> dict[str, Array]:
+    """``answer`` in arrays of its own: a metric may write into those it gets."""
+    return {name: np.array(array) for name, array in answer.items()}
+
+
+def scored(task: TaskMetric, engine: Engine, *, to_replay: bool = False) -> Scored:
+    """Ask the metric of ``engine`` and keep the answers; with ``to_replay`` also where the metric scores every sample,
+    and the digests of what was asked.
+    """
     answers = Answers()
-    score = task.score(_Recording(engine, answers))
-    if score.per_sample is not None:
+    score = task.score(_Recording(engine, answers, to_replay))
+    if score.per_sample is not None and not to_replay:
         answers.whole = False
         answers.outputs.clear()
     return Scored(score, answers)
@@ -134,6 +153,8 @@ def doubt(task: TaskMetric, engine: Engine, before: Scored, after: Scored, looks
     sign, value = (1.0 if before.score.higher_is_better else -1.0), before.score.value
     first, second = before.score.per_sample, after.score.per_sample
     if first is not None and second is not None:
+        if after.ran is not None:
+            first, second = first[after.ran], second[after.ran]
         binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
         unit = max(float(np.ptp(first)), float(np.ptp(second)), abs(value) if not binary else 1.0)
         by_sample = sign * (first - second)

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from benchmarks.accuracy.confidence import DropBound
 from benchmarks.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine, Feed
 from engines.user_code import RAISED, describe, load_callable, where_it_left_off
@@ -28,7 +29,9 @@ NORMAL_95 = 1.959964  # 97.5th percentile of the standard normal distribution
 @dataclass(frozen=True)
 class TaskAccuracy:
     """A task metric before and after. ``drop`` is positive where the candidate is worse, in the metric's own unit;
-    ``ci95`` is its 95 % interval from paired per-sample scores, None where the function returned none.
+    ``ci95`` is its 95 % interval from paired per-sample scores, None where the function returned none. ``sampled``,
+    where the candidate ran on part of the ``samples`` alone: how many these were, and how large the drop over all may
+    be; ``optimized`` and ``drop`` are then what they let expect.
     """
 
     metric: str
@@ -38,6 +41,7 @@ class TaskAccuracy:
     ci95: tuple[float, float] | None
     samples: int
     higher_is_better: bool = True
+    sampled: DropBound | None = None
 
 
 @runtime_checkable
@@ -80,9 +84,9 @@ class TaskMetric:
             raise BadInput(f"raised {describe(error)}", where=self.spec, expected=CONTRACT) from error
         return _as_score(self.spec, returned)
 
-    def compare(self, before: Score, after: Score) -> TaskAccuracy:
-        """The drop from ``before`` to ``after`` with its interval."""
-        return compare_scores(self.spec, before, after)
+    def compare(self, before: Score, after: Score, ran: Array | None = None) -> TaskAccuracy:
+        """The drop from ``before`` to ``after`` with its interval; ``ran`` says which samples that is drawn from."""
+        return compare_scores(self.spec, before, after, ran)
 
 
 def _fed_as_wanted(engine: Engine) -> Callable[[Feed], dict[str, Array]]:
@@ -147,8 +151,8 @@ def _as_scores(spec: str, values: object) -> Array | None:
     return scores
 
 
-def compare_scores(spec: str, before: Score, after: Score) -> TaskAccuracy:
-    """The drop from ``before`` to ``after`` with its interval."""
+def compare_scores(spec: str, before: Score, after: Score, ran: Array | None = None) -> TaskAccuracy:
+    """The drop from ``before`` to ``after`` with its interval, from the samples that ``ran``, [samples] bool."""
     sign = 1.0 if before.higher_is_better else -1.0
     drop = sign * (before.value - after.value)
     return TaskAccuracy(
@@ -156,20 +160,22 @@ def compare_scores(spec: str, before: Score, after: Score) -> TaskAccuracy:
         fp32=before.value,
         optimized=after.value,
         drop=drop,
-        ci95=_interval(spec, drop, sign, before.per_sample, after.per_sample),
+        ci95=_interval(spec, drop, sign, before.per_sample, after.per_sample, ran),
         samples=before.samples,
         higher_is_better=before.higher_is_better,
     )
 
 
 def _interval(
-    spec: str, drop: float, sign: float, before: Array | None, after: Array | None
+    spec: str, drop: float, sign: float, before: Array | None, after: Array | None, ran: Array | None
 ) -> tuple[float, float] | None:
     """Normal approximation of the mean paired difference: drop +- 1.96 s / sqrt(n)."""
     if before is None or after is None:
         return None
     if len(before) != len(after):
         raise BadInput(f"scored {len(before)} samples with FP32 and {len(after)} with the candidate", where=spec)
+    if ran is not None:
+        before, after = before[ran], after[ran]
     if len(before) < 2:
         return None
     half = NORMAL_95 * float(np.std(sign * (before - after), ddof=1)) / math.sqrt(len(before))

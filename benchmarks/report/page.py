@@ -100,6 +100,7 @@ def page_environment() -> Environment:
         status_title=formats.status_title,
         code=_with_code,
         drop=view.drop,
+        sampled=view.sampled,
         budget=view.budget,
         searched=view.search,
         update_lines=view.update_lines,

@@ -120,7 +120,8 @@ def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
         return
     if task := accuracy.task:
         sides = f"{formats.significant(task.fp32, 4)} in FP32, {formats.significant(task.optimized, 4)} optimized"
-        yield "accuracy", f"{task.metric}: {sides}, drop {view.drop(task)}"
+        drop = ", ".join(filter(None, [f"drop {view.drop(task)}", view.sampled(task)]))
+        yield "accuracy", f"{task.metric}: {sides}, {drop}"
     if accuracy.budget is not None and accuracy.max_drop is not None:
         yield "budget", view.budget(accuracy.budget, accuracy.max_drop)
     for name, search in report.search.items():

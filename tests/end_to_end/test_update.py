@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
+from benchmarks.report.text import summarise
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from optimizer import compare, optimize, update, verify
@@ -99,6 +102,29 @@ def test_a_retrained_model_takes_over_what_still_fits(bundle: Path) -> None:
     assert again.report.update is not None and all(c.kept for c in again.report.update.calibration.values())
     page = (made.bundle / "report.html").read_text()
     assert "cnn.optimized" in page and "kept: " in page
+
+
+METRIC = """
+import numpy as np
+
+def positive(infer):
+    inputs = np.random.default_rng(5).standard_normal((COUNT, 3, 16, 16)).astype(np.float32)
+    asked = [infer({"input": inputs[k : k + 30]})["logits"].max(1) > 0 for k in range(0, COUNT, 30)]
+    scores = np.concatenate(asked).astype(float)
+    return {"metric": "positive", "value": float(scores.mean()), "per_sample": scores}
+"""
+
+
+@pytest.mark.parametrize(("count", "said"), [(3600, "by 1,200 of 3,600 samples"), (300, "")])
+def test_the_metric_is_taken_on_as_many_samples_as_the_budget_needs(bundle: Path, count: int, said: str) -> None:
+    Path("metric.py").write_text(METRIC.replace("COUNT", str(count)))
+    onnx.save(retrained(noisy), "new.onnx")
+    made, text = update(bundle, "new.onnx", evaluate="metric.py:positive"), io.StringIO()
+    task = made.report.accuracy.task if made.report.accuracy is not None else None
+    assert task is not None and task.samples == count
+    summarise(made.report, Console(file=text, width=300))
+    for told in (text.getvalue(), (made.bundle / "report.html").read_text()):
+        assert said in told and ("% with 95 % confidence, by" in told) == bool(said)
 
 
 def test_ranges_that_no_longer_fit_are_found_anew(bundle: Path) -> None:

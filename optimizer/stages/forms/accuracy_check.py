@@ -12,6 +12,7 @@ from types import TracebackType
 
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.accuracy.confidence import DropBound, cosine_drop
+from benchmarks.accuracy.in_part import scored_in_part
 from benchmarks.accuracy.paired import PairedSums
 from benchmarks.accuracy.swapping import Answers, Scored, doubt, scored
 from benchmarks.accuracy.task_metric import TaskAccuracy, TaskMetric
@@ -74,7 +75,8 @@ class AccuracyChecker:
     another, the answers alone. Of several threads it serves one at a time: the metric is the user's code.
     ``evaluate`` is the user's task metric, ``max_drop`` the budget. ``looks``: among how many forms one may be chosen
     by what is found here, which every bound allows for; 0: no bounds are asked for. ``batching`` is what was found of
-    the model's first axes. ``rounded`` are integer outputs that are numbers (``graphs.reading.rounded``).
+    the model's first axes. ``rounded`` are integer outputs that are numbers (``graphs.reading.rounded``). ``in_part``:
+    the metric may be taken on part of the samples, where that is enough for the budget.
     """
 
     def __init__(
@@ -86,14 +88,15 @@ class AccuracyChecker:
         looks: int = 0,
         batching: Batching | None = None,
         rounded: frozenset[str] = frozenset(),
+        in_part: bool = False,
     ) -> None:
-        self._held_back, self._max_drop, self._looks = held_back, max_drop, looks
+        self._held_back, self._max_drop, self._looks, self._in_part = held_back, max_drop, looks, in_part
         self._batching, self._rounded = batching or Batching(), rounded
         self._checking = Lock()
         self._task = TaskMetric.load(evaluate) if evaluate else None
         engine = OnnxRuntimeEngine(original, lean=True, float_products=True)
         engine.learn(held_back.specs)
-        self._fp32 = self._score(engine) if self._task else None
+        self._fp32 = self._scored(self._task, engine) if self._task else None
         self._last: tuple[Path, RecordedEngine | None] = original, None
         self._large = is_large(original)
         self._reference = RecordedEngine(engine, math.inf if self._large else KEPT_BYTES)
@@ -125,7 +128,7 @@ class AccuracyChecker:
 
     def check_engine(self, engine: Engine) -> AccuracyCheck:
         """Run an engine that is open here beside FP32 and judge it by the budget."""
-        return self._compared(engine, engine, with_task=True)
+        return self._compared(engine, engine, with_task=True, whole=True)
 
     @contextmanager
     def _simulated(self, typed: Path) -> Iterator[EngineBase]:
@@ -138,8 +141,10 @@ class AccuracyChecker:
         self._last = path, RecordedEngine(engine, most=1)
         return self._compared(engine, self._last[1], with_task=with_task)
 
-    def _compared(self, engine: Engine, recorded: Engine, *, with_task: bool) -> AccuracyCheck:
-        """``recorded`` is ``engine``, or keeps what it answers to the held-back samples."""
+    def _compared(self, engine: Engine, recorded: Engine, *, with_task: bool, whole: bool = False) -> AccuracyCheck:
+        """``recorded`` is ``engine``, or keeps what it answers to the held-back samples; ``whole``: the metric is taken
+        on all of its samples.
+        """
         paired = PairedSums() if self._looks else None
         accuracy = compare(self._reference.rewind(), {"form": recorded}, self._feeds(), paired)["form"]
         if not with_task or self._task is None or self._fp32 is None:
@@ -148,18 +153,24 @@ class AccuracyChecker:
                 return check
             bound = paired.bound(self._looks)
             return replace(check, bound=bound, unsure="" if bound else "too few samples")
-        after = self._score(engine)
-        task = self._task.compare(self._fp32.score, after.score)
+        if self._in_part and not whole:
+            after = scored_in_part(self._task, engine, self._fp32, self._max_drop, max(self._looks, 1))
+        else:
+            after = self._scored(self._task, engine)
+        task = self._task.compare(self._fp32.score, after.score, after.ran)
+        if after.ran is not None:
+            task = replace(task, sampled=doubt(self._task, engine, self._fp32, after, max(self._looks, 1)).bound)
         check = judge(accuracy, task, self._max_drop, self._rounded)
         if not self._looks or not check.ok:
             return check
         found = doubt(self._task, engine, self._fp32, after, self._looks)
         return replace(check, bound=found.bound, unsure=found.why, lost=found.lost)
 
-    def _score(self, engine: Engine) -> Scored:
-        """What the metric says of ``engine``; its answers are kept where bounds are asked for."""
-        assert self._task is not None
-        return scored(self._task, engine) if self._looks else Scored(self._task.score(engine), Answers())
+    def _scored(self, task: TaskMetric, engine: Engine) -> Scored:
+        """What the metric says of ``engine``; its answers are kept where they will be asked for."""
+        if self._looks or self._in_part:
+            return scored(task, engine, to_replay=self._in_part)
+        return Scored(task.score(engine), Answers())
 
     def plain_difference(self, typed: Path) -> str:
         """Where ONNX Runtime's default session, which fuses and rewrites Q/DQ, gives other answers with ``typed`` than
