@@ -10,17 +10,17 @@ from engines.user_code import load_module
 from graphs.errors import BadInput
 
 NAMES = {
-    "resnet50": "classification:RESNET50",
-    "mobilenet": "classification:MOBILENET",
-    "ssd-mobilenet": "detection:SSD_MOBILENET",
-    "ssd-resnet34": "detection:SSD_RESNET34",
-    "retinanet": "detection:RETINANET",
-    "bert": "bert:BERT",
-    "rnnt": "rnnt:RNNT",
-    "3d-unet": "kits19:UNET3D",
-    "3d-unet-brats": "brats:UNET3D_BRATS",
-    "dlrm": "dlrm:DLRM",
-    "gnmt": "gnmt:GNMT",
+    "resnet50": "images.classification:RESNET50",
+    "mobilenet": "images.classification:MOBILENET",
+    "ssd-mobilenet": "images.detection:SSD_MOBILENET",
+    "ssd-resnet34": "images.detection:SSD_RESNET34",
+    "retinanet": "images.detection:RETINANET",
+    "bert": "language.bert:BERT",
+    "rnnt": "speech.rnnt:RNNT",
+    "3d-unet": "volumes.kits19:UNET3D",
+    "3d-unet-brats": "volumes.brats:UNET3D_BRATS",
+    "dlrm": "recommendation.dlrm:DLRM",
+    "gnmt": "language.gnmt:GNMT",
 }
 OWN = "WORKLOAD"
 

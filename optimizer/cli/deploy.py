@@ -89,9 +89,9 @@ def deploy(
     """
     check_given(system, _given(context))
 
-    from deployment.triton.containers import parse_container
-    from deployment.triton.local_server import COME_UP_SECONDS, STOP_SECONDS
-    from deployment.triton.options import TritonOptions
+    from deployment.triton.repository.containers import parse_container
+    from deployment.triton.repository.options import TritonOptions
+    from deployment.triton.server.local_server import COME_UP_SECONDS, STOP_SECONDS
     from optimizer.cli.process.endings import ENDING, PATIENCE, PATIENCE_S
     from optimizer.settings import listed
     from optimizer.verbs.deploy.bundle import deploy_bundle

@@ -94,10 +94,10 @@ def _one(subject: _Subject, cell: Cell, feed: Feed, clients: int, seconds: float
 
 
 def _triton(bundle: Path, stack: ExitStack, say: Callable[[str], None]) -> list[_Subject]:
-    from deployment.triton.local_server import local_server
-    from deployment.triton.options import TritonOptions
-    from deployment.triton.repository import write_triton_repository
-    from deployment.triton.server_files import find_server
+    from deployment.triton.repository.options import TritonOptions
+    from deployment.triton.repository.write import write_triton_repository
+    from deployment.triton.server.files import find_server
+    from deployment.triton.server.local_server import local_server
 
     try:
         files = find_server()

@@ -18,11 +18,11 @@ from statistics import median
 import numpy as np
 
 from benchmarks.serving.closed_loop import closed_loop
-from deployment.triton.config import to_pbtxt
-from deployment.triton.local_server import local_server
-from deployment.triton.options import PYTHON, TritonOptions
-from deployment.triton.repository import write_triton_repository
-from deployment.triton.server_files import find_server
+from deployment.triton.repository.config import to_pbtxt
+from deployment.triton.repository.options import PYTHON, TritonOptions
+from deployment.triton.repository.write import write_triton_repository
+from deployment.triton.server.files import find_server
+from deployment.triton.server.local_server import local_server
 from engines.engine import Array
 from engines.kserve import KserveEngine
 from engines.open import open_engine

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from deployment.triton.repository import write_triton_repository
+from deployment.triton.repository.write import write_triton_repository
 from optimizer import optimize
 from optimizer.verbs.compare import compare_sides
 from optimizer.verbs.verify import verify_bundle

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment.triton.ensemble import Around
-from deployment.triton.options import TritonOptions
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import MODEL, Bundle
 from optimizer.settings import listed

@@ -12,12 +12,12 @@ from deployment.kubernetes.image import dockerfile
 from deployment.kubernetes.kserve import ServiceOptions, inference_service
 from deployment.kubernetes.workload import PENDING_SINCE, PodOptions, autoscaler, deployment, disruption_budget, service
 from deployment.kubernetes.yaml_text import to_yaml
-from deployment.triton.containers import CONTAINERS
-from deployment.triton.ensemble import Around
-from deployment.triton.models import ModelFolder
-from deployment.triton.options import PYTHON, TritonOptions
-from deployment.triton.repository import repository_files, write_triton_repository
-from deployment.triton.server_options import server_options
+from deployment.triton.repository.containers import CONTAINERS
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.models import ModelFolder
+from deployment.triton.repository.options import PYTHON, TritonOptions
+from deployment.triton.repository.write import repository_files, write_triton_repository
+from deployment.triton.server.options import server_options
 from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
 from engines.targets.target import CPU
 from graphs.errors import BadInput

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from benchmarks.serving.closed_loop import closed_loop
-from deployment.triton import check
+from deployment.triton.server import check
 from engines.engine import Array, EngineBase, Feed
 from engines.errors import EngineError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployment.triton.server_files import find_server
+from deployment.triton.server.files import find_server
 from graphs.errors import BadInput
 
 

@@ -19,14 +19,14 @@ from benchmarks.samples.library import save_samples
 from benchmarks.serving.closed_loop import closed_loop
 from deployment.kubernetes.workload import PENDING
 from deployment.served_engine import read_served_engines
-from deployment.triton.check import check_answers, check_together
-from deployment.triton.control import ServerControl
-from deployment.triton.ensemble import Around
-from deployment.triton.local_server import local_server
-from deployment.triton.options import PYTHON, TritonOptions
-from deployment.triton.repository import write_triton_repository
-from deployment.triton.served import served_engine
-from deployment.triton.server_files import INSTALL, find_server
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.options import PYTHON, TritonOptions
+from deployment.triton.repository.write import write_triton_repository
+from deployment.triton.server.check import check_answers, check_together
+from deployment.triton.server.control import ServerControl
+from deployment.triton.server.files import INSTALL, find_server
+from deployment.triton.server.local_server import local_server
+from deployment.triton.server.served import served_engine
 from engines.engine import EngineBase, TensorSpec
 from engines.errors import EngineError
 from engines.kserve import KserveEngine

@@ -10,7 +10,9 @@ from pathlib import Path
 from benchmarks.accuracy.task_metric import TaskMetric
 from calibration.source import batches
 from calibration.sources.open import open_source
-from deployment.triton.check import (
+from deployment.triton.repository.models import ModelFolder
+from deployment.triton.repository.options import PYTHON
+from deployment.triton.server.check import (
     CLIENTS,
     LOAD_SECONDS,
     ModelCheck,
@@ -18,10 +20,8 @@ from deployment.triton.check import (
     check_loads,
     check_together,
 )
-from deployment.triton.control import ServerControl
-from deployment.triton.models import ModelFolder
-from deployment.triton.options import PYTHON
-from deployment.triton.served import served_engine
+from deployment.triton.server.control import ServerControl
+from deployment.triton.server.served import served_engine
 from engines.apart.opening import open_apart
 from engines.engine import EngineBase, Feed, TensorSpec
 from engines.errors import BuildError, EngineElsewhere, EngineError

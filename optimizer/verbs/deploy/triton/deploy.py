@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployment.triton.control import ServerControl
-from deployment.triton.ensemble import Around
-from deployment.triton.local_server import local_server
-from deployment.triton.models import ModelFolder
-from deployment.triton.options import TritonOptions
-from deployment.triton.repository import repository_files, write_triton_repository
-from deployment.triton.server_files import ServerFiles, find_server
-from deployment.triton.server_options import server_options
-from deployment.triton.tuning import Tuning
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.models import ModelFolder
+from deployment.triton.repository.options import TritonOptions
+from deployment.triton.repository.write import repository_files, write_triton_repository
+from deployment.triton.server.control import ServerControl
+from deployment.triton.server.files import ServerFiles, find_server
+from deployment.triton.server.local_server import local_server
+from deployment.triton.server.options import server_options
+from deployment.triton.tuning.search import Tuning
 from engines.kserve import client_library
 from graphs.errors import BadInput
 from optimizer.verbs.deploy.triton.checking import Checked, CheckRequest, check_model

@@ -15,7 +15,7 @@ from PIL import Image
 
 from calibration.sources.images import ImageSpec, read_spec, usual_spec
 from deployment.served_engine import read_served_engines
-from deployment.triton.ensemble import Around
+from deployment.triton.repository.ensemble import Around
 from engines.engine import Array, TensorSpec
 from graphs.errors import BadInput
 

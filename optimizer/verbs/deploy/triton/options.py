@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.sources.rows import open_npz
-from deployment.triton.config import RateLimit
-from deployment.triton.ensemble import Around
-from deployment.triton.options import LARGEST
-from deployment.triton.tuning import Goal
+from deployment.triton.repository.config import RateLimit
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.options import LARGEST
+from deployment.triton.tuning.search import Goal
 from graphs.errors import BadInput
 from optimizer.numbers_given import check_above_zero
 from optimizer.settings import choice

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from benchmarks.serving.closed_loop import LoadResult
-from deployment.triton.server_options import server_options
+from deployment.triton.server.options import server_options
 from optimizer.verbs.deploy.triton.checking import Checked
 from optimizer.verbs.deploy.triton.deploy import TritonDeployment
 from optimizer.verbs.deploy.triton.tune import TRACE

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deployment.triton.check import CLIENTS
-from deployment.triton.control import ServerControl
-from deployment.triton.models import ModelFolder
-from deployment.triton.repository import write_config
-from deployment.triton.served import served_engine
-from deployment.triton.tuned_config import limits_of, measured, tuned, values_of
-from deployment.triton.tuning import Goal, Tuning, tune
+from deployment.triton.repository.models import ModelFolder
+from deployment.triton.repository.write import write_config
+from deployment.triton.server.check import CLIENTS
+from deployment.triton.server.control import ServerControl
+from deployment.triton.server.served import served_engine
+from deployment.triton.tuning.search import Goal, Tuning, tune
+from deployment.triton.tuning.tuned_config import limits_of, measured, tuned, values_of
 from engines.errors import BuildError, EngineElsewhere
 from graphs.files import write_json
 from optimizer.verbs.deploy.triton.checking import CheckRequest, lacks_backend, open_here, sample_feeds

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deployment.triton.containers import CONTAINERS
-from deployment.triton.ensemble import Around
-from deployment.triton.models import ModelFolder
-from deployment.triton.options import TritonOptions
+from deployment.triton.repository.containers import CONTAINERS
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.models import ModelFolder
+from deployment.triton.repository.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
 from optimizer.verbs.deploy import bundle as deploy

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deployment.triton.containers import CONTAINERS
-from deployment.triton.options import TritonOptions
+from deployment.triton.repository.containers import CONTAINERS
+from deployment.triton.repository.options import TritonOptions
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import write_json

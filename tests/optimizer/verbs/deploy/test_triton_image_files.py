@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from calibration.sources.open import open_source
-from deployment.triton.ensemble import Around
-from deployment.triton.options import PYTHON, TritonOptions
+from deployment.triton.repository.ensemble import Around
+from deployment.triton.repository.options import PYTHON, TritonOptions
 from engines.feeds.batching import Batching
 from engines.open import open_engine
 from graphs.errors import BadInput

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from deployment.triton.config import RateLimit
-from deployment.triton.containers import check_graph, check_plan, parse_container
-from deployment.triton.options import TritonOptions
-from deployment.triton.server_files import find_server
-from deployment.triton.tuning import Goal
+from deployment.triton.repository.config import RateLimit
+from deployment.triton.repository.containers import check_graph, check_plan, parse_container
+from deployment.triton.repository.options import TritonOptions
+from deployment.triton.server.files import find_server
+from deployment.triton.tuning.search import Goal
 from engines.manifest import EngineManifest
 from engines.profile import ShapeProfile
 from graphs.errors import BadInput
@@ -75,7 +75,7 @@ def test_what_cannot_be_read_is_named(call: Callable[[], object], words: str) ->
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("tritonclient.grpc")
-    from deployment.triton.control import ServerControl
+    from deployment.triton.server.control import ServerControl
 
     with pytest.raises(BadInput, match="no server answers"):
         ServerControl("127.0.0.1:9").version()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployment.triton.config import EnsembleStep, TritonModel
-from deployment.triton.models import ModelFolder
+from deployment.triton.repository.config import EnsembleStep, TritonModel
+from deployment.triton.repository.models import ModelFolder
 from optimizer.verbs.deploy.triton.tune import within_its_steps
 from tests.deployment.triton.triton_proto import parse
 

@@ -1,0 +1,1 @@
+"""Images sorted and objects found in them: ImageNet and COCO."""

@@ -1,0 +1,1 @@
+"""Questions answered and sentences translated: SQuAD and WMT."""

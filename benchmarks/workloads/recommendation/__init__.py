@@ -1,0 +1,1 @@
+"""Clicks foretold: Criteo's logs."""

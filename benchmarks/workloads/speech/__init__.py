@@ -1,0 +1,1 @@
+"""Speech written down: LibriSpeech."""

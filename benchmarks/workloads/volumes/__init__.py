@@ -1,0 +1,1 @@
+"""Volumes segmented: KiTS19 and BraTS."""

@@ -1,0 +1,1 @@
+"""A model repository: configurations, versions, ensembles, and which container takes which plan."""

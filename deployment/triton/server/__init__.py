@@ -1,0 +1,1 @@
+"""A tritonserver: found, started, asked, and its answers compared with the engine's."""

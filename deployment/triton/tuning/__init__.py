@@ -1,0 +1,1 @@
+"""Which configuration serves a model best, tried on the running server."""
