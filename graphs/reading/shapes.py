@@ -9,16 +9,14 @@ from functools import lru_cache
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
-from onnxscript.optimizer import fold_constants
 
+from graphs.reading.folding import fold
 from graphs.reading.operators import is_standard
 
 _UNKNOWN_DIMENSION = 128
 """What a dimension counts as where memory is estimated and it is not known; chosen."""
 _UNKNOWN_BYTES = 24 << 20
 """And a tensor of which not even the rank is known; chosen."""
-_FILL = 1024
-"""Elements of a constant fill, at most, that is folded: shapes and paddings, no weights. Chosen."""
 
 
 def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
@@ -46,13 +44,7 @@ def with_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Mode
     for _ in range(2):  # what the first round makes constant tells the second the shapes behind it
         if _settled(copy):
             break
-        fold_constants(
-            copy,
-            onnx_shape_inference=True,
-            input_size_limit=1 << 14,
-            output_size_limit=1 << 16,
-            should_fold=fold_small_fills,
-        )
+        fold(copy, input_limit=1 << 14, output_limit=1 << 16)
         infer_shapes(copy)
     return copy
 
@@ -136,17 +128,6 @@ def deals_in_containers(op_type: str, opset: int) -> bool:
     of = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
     slots = [of.get(slot.type_str, [slot.type_str]) for slot in (*schema.inputs, *schema.outputs)]
     return op_type in _CONTAINERS or any(all(kind.startswith("seq(") for kind in slot) for slot in slots if slot)
-
-
-def fold_small_fills(node: ir.Node) -> bool | None:
-    """A ``should_fold`` rule for onnxscript: ConstantOfShape, which its folder keeps, folds up to ``_FILL`` elements.
-
-    Exporters build the ``pads`` of Pad with it. Source: torch.onnx, symbolic_opset11 ``_prepare_onnx_paddings``.
-    """
-    if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
-        return None
-    shape = node.inputs[0].const_value
-    return True if shape is not None and math.prod(shape.numpy().tolist()) <= _FILL else None
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

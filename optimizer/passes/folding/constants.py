@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common
-from onnxscript.optimizer import fold_constants
 
-from graphs.reading.shapes import fold_small_fills
+from graphs.reading.folding import fold
 from optimizer.passes.base import PassResult
 from optimizer.passes.folding.several_outputs import LARGEST, fold_several_outputs
 
@@ -26,26 +24,15 @@ class FoldConstants:
 
     def apply(self, model: ir.Model) -> PassResult:
         before = sum(len(graph) for graph in model.graphs())
-        _fold(model)
+        fold(model, INPUT_LIMIT, OUTPUT_LIMIT)
         while fold_several_outputs(model):
-            _fold(model)
+            fold(model, INPUT_LIMIT, OUTPUT_LIMIT)
         _forget_dead_branches(model)
         common.RemoveUnusedNodesPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.LiftSubgraphInitializersToMainGraphPass()(model)
         folded = before - sum(len(graph) for graph in model.graphs())
         return PassResult(folded, (f"{folded} constant nodes folded",) if folded else ())
-
-
-def _fold(model: ir.Model) -> None:
-    with np.errstate(all="ignore"):  # log(0) of a bucket that is never read is the model's own -inf, not a warning
-        fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=INPUT_LIMIT,
-            output_size_limit=OUTPUT_LIMIT,
-            should_fold=fold_small_fills,
-        )
 
 
 def _forget_dead_branches(model: ir.Model) -> None:
