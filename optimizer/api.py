@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.main_job import optimize
 from optimizer.result import Result
-from optimizer.settings import DataGiven, model_path, sample_source
+from optimizer.settings.given import DataGiven, model_path, sample_source
 from optimizer.updating import update
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from graphs.errors import BadInput, EnginewrightError, first_few
 from graphs.files import read_json, unwritable, write_atomically, write_json
 from graphs.staging import replace_folder, restore
 from optimizer.precision import PrecisionPlan
-from optimizer.recorded_settings import RecordedSettings
+from optimizer.settings.recorded import RecordedSettings
 
 SUFFIX = ".optimized"
 """What the main job ends the name of a bundle's folder with."""

@@ -18,7 +18,8 @@ from graphs.storage.model_files import model_digest
 from optimizer.bundle import finished_bundle
 from optimizer.events import Events
 from optimizer.result import Result
-from optimizer.settings import DataSpec, Settings
+from optimizer.settings.given import DataSpec
+from optimizer.settings.job import Settings
 from optimizer.version import code_digest, tool_versions
 
 

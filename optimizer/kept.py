@@ -20,7 +20,7 @@ from optimizer.machine import cpu_name
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.again import Known
 from optimizer.quantization.choices import Choices
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 
 _ANEW = "make a bundle with this version once: `optimize MODEL.onnx` with the options of then"
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphs.errors import BadInput
-from optimizer.asked_plan import asked_plan
-from optimizer.call import call_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import Precision, Settings, Sparsity, choice, listed, model_path, option_list, sample_source
+from optimizer.settings.asked_plan import asked_plan
+from optimizer.settings.call import call_text
+from optimizer.settings.given import choice, listed, model_path, option_list, sample_source
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision, Sparsity
 
 if TYPE_CHECKING:
     from engines.build import Builder

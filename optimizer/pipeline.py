@@ -23,14 +23,14 @@ from graphs.errors import BadInput
 from graphs.files import at_fault, unwritable
 from graphs.reading.structure import check_inputs
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
-from optimizer.default_targets import default_targets
 from optimizer.events import Events
 from optimizer.finished import request_key
 from optimizer.importing import import_model
 from optimizer.kept import Kept
-from optimizer.recorded_settings import RecordedSettings
 from optimizer.result import Result
-from optimizer.settings import Settings
+from optimizer.settings.default_targets import default_targets
+from optimizer.settings.job import Settings
+from optimizer.settings.recorded import RecordedSettings
 from optimizer.sparsity.targets import check_sparsity
 from optimizer.stages.data.inputs import open_inputs
 from optimizer.stages.engines.build import check_builder_options

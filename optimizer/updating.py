@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphs.errors import BadInput
-from optimizer.call import update_text
 from optimizer.events import Events, Listener
 from optimizer.result import Result
-from optimizer.settings import DataGiven, listed, model_path, sample_source
+from optimizer.settings.call import update_text
+from optimizer.settings.given import DataGiven, listed, model_path, sample_source
 
 if TYPE_CHECKING:
     from benchmarks.score import Evaluate

@@ -28,9 +28,10 @@ def demo(
     """
     from engines.targets.target import CPU
     from optimizer.cli.process.running import run_job
-    from optimizer.default_targets import default_targets
     from optimizer.demo import fashion
-    from optimizer.settings import Settings, listed
+    from optimizer.settings.default_targets import default_targets
+    from optimizer.settings.given import listed
+    from optimizer.settings.job import Settings
 
     functions = f"{fashion.__name__}:"
     settings = Settings(

@@ -93,7 +93,7 @@ def deploy(
     from deployment.triton.repository.options import TritonOptions
     from deployment.triton.server.local_server import COME_UP_SECONDS, STOP_SECONDS
     from optimizer.cli.process.endings import ENDING, PATIENCE, PATIENCE_S
-    from optimizer.settings import listed
+    from optimizer.settings.given import listed
     from optimizer.verbs.deploy.bundle import deploy_bundle
     from optimizer.verbs.deploy.kubernetes import ClusterOptions
     from optimizer.verbs.deploy.mig import MigRequest, mig_lines

@@ -49,7 +49,7 @@ def fleet(
     from optimizer.cli.process.endings import PATIENCE
     from optimizer.cli.process.isolated import WHEREABOUTS
     from optimizer.events import Event, Listener, Note
-    from optimizer.settings import Settings
+    from optimizer.settings.job import Settings
     from optimizer.verbs.fleet import render, run_fleet
 
     if ray:

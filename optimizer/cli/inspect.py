@@ -41,7 +41,8 @@ def inspect(
     import sys
 
     from graphs.files import to_json
-    from optimizer.settings import Precision, choice, listed
+    from optimizer.settings.given import choice, listed
+    from optimizer.settings.options import Precision
     from optimizer.verbs.inspect.model import inspect_model, render
 
     if layers:

@@ -116,7 +116,7 @@ def main_job(
     from optimizer.cli.options.config import read_config
     from optimizer.cli.options.shared import settings_of
     from optimizer.cli.process.running import run_job
-    from optimizer.settings import Settings
+    from optimizer.settings.job import Settings
 
     from_file = read_config(config, main_job) if config else {}
     settings = settings_of(given, settings_of(from_file, Settings()))

@@ -54,7 +54,8 @@ def plaster(
     from optimizer.cli.output.progress import ProgressLines
     from optimizer.cli.process.invoked import command_line
     from optimizer.cli.process.isolated import WHEREABOUTS
-    from optimizer.settings import Settings, listed
+    from optimizer.settings.given import listed
+    from optimizer.settings.job import Settings
     from optimizer.verbs.plaster import plaster_study
 
     settings = Settings(

@@ -59,7 +59,7 @@ def serve(
     from deployment.serving.version import ServingOptions
     from engines.targets.gpus_here import name_of_target
     from optimizer.cli.process.endings import FOR_EVER, PATIENCE, PATIENCE_S
-    from optimizer.numbers_given import check_not_negative
+    from optimizer.settings.numbers_given import check_not_negative
     from optimizer.verbs.serve import read_token, serve_bundles
 
     def say(text: str) -> None:

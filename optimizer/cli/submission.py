@@ -64,7 +64,7 @@ def submission(
     from graphs.errors import BadInput
     from graphs.files import to_json
     from optimizer.cli.output.printing import console
-    from optimizer.settings import listed
+    from optimizer.settings.given import listed
     from optimizer.verbs.submission import SubmissionOptions, make_submission, render_check, render_outcome
 
     out_console = console()

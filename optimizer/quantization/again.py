@@ -19,7 +19,6 @@ from calibration.collect import collect
 from calibration.statistics import StatisticNeeds
 from calibration.table import CalibrationTable, TensorRange
 from graphs.errors import first_few
-from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.choices import Choices, Rewrites
@@ -35,6 +34,7 @@ from optimizer.quantization.observing.sampling import Samples, divided, spread
 from optimizer.quantization.placement.place import place
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.settings import QuantizeSettings, placed
+from optimizer.settings.asked_plan import AskedPlan
 
 MOVED = 1.25
 """How many times further, or less far, than it did an activation may reach: the step of its codes is then 2 dB from

@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
-from optimizer.asked_plan import AskedPlan
 from optimizer.attempt import attempt, attempt_on
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.choices import Choices, Rewrites
@@ -29,6 +28,7 @@ from optimizer.quantization.corrections.sensitivity import Sensitivity
 from optimizer.quantization.judging.judge import CLEARLY, Judge, in_db
 from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.settings import QuantizeSettings, inserted, placed
+from optimizer.settings.asked_plan import AskedPlan
 
 GOOD_ENOUGH = 10**-4.5
 """Relative noise power (45 dB) below which no op is taken out of int8. Chosen."""

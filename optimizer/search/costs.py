@@ -27,7 +27,7 @@ from optimizer.attempt import attempt
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import SCHEMES
 from optimizer.quantization.placement.formats import formats_of
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.typed.graph import type_by_structure
 
 PREDICTED_PART = 0.5

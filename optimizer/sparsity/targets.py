@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engines.targets.target import CPU, Target
 from graphs.errors import BadInput
-from optimizer.settings import Sparsity
+from optimizer.settings.options import Sparsity
 
 
 def check_sparsity(asked: Sparsity, targets: Sequence[Target], *, dense: bool = False) -> list[str]:

@@ -21,7 +21,8 @@ from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.importing import import_model
 from optimizer.passes.number_types.interface_types import InterfaceTypes
-from optimizer.settings import KEEP, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import KEEP
 from optimizer.stages.job import Cleaned, Job
 
 _DTYPES = {"fp32": ir.DataType.FLOAT, "fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}

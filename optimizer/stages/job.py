@@ -13,7 +13,8 @@ from engines.targets.target import Target
 from graphs.digests import digest_of
 from optimizer.importing import ImportedModel
 from optimizer.kept import Kept
-from optimizer.settings import Precision, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from optimizer.stages.data.inputs import Inputs
 from optimizer.version import code_digest
 

@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
-from optimizer.asked_plan import AskedPlan
 from optimizer.passes.half_precision.graph import HalfPrecision
 from optimizer.passes.number_types.block_types import BlockTypes
 from optimizer.passes.number_types.minimal_casts import MinimalCasts
@@ -26,7 +25,8 @@ from optimizer.quantization.placement.place import place
 from optimizer.quantization.prepared import QuantizedModel
 from optimizer.quantization.quantize import quantize
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.settings import Precision
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.options import Precision
 from optimizer.typed.high_precision import HALF_OF, HIGH_DTYPE, HighPrecision, Observed
 from optimizer.typed.schemes import tensorrt_scheme
 

@@ -14,10 +14,10 @@ from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
 from graphs.reading.shapes import activation_bytes
-from optimizer.asked_plan import BY_THE_PLAN, AskedPlan
 from optimizer.attempt import attempt
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.settings import Precision
+from optimizer.settings.asked_plan import BY_THE_PLAN, AskedPlan
+from optimizer.settings.options import Precision
 from optimizer.simulation.extremes import FILL, Extremes, observe_extremes
 from optimizer.typed.islands import HalfTyped, Held, IslandSearch, typed_by_rules, worst_noise
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import CPU_INT4, SCHEMES, TENSORRT, Scheme, for_this_cpu
-from optimizer.settings import Precision
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.options import Precision
 
 
 def tensorrt_scheme(precision: Precision) -> Scheme:

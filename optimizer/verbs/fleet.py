@@ -15,11 +15,11 @@ from engines.targets.gpus_here import targets_named
 from graphs.errors import BadInput, EnginewrightError
 from graphs.files import unwritable, write_json
 from optimizer.bundle import SUFFIX
-from optimizer.default_targets import default_targets
 from optimizer.events import Listener
 from optimizer.main_job import optimize
 from optimizer.result import EXIT_CODES
-from optimizer.settings import Settings
+from optimizer.settings.default_targets import default_targets
+from optimizer.settings.job import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -31,8 +31,9 @@ from optimizer.events import Listener
 from optimizer.importing import import_model
 from optimizer.machine import cpu_name
 from optimizer.main_job import optimize
-from optimizer.numbers_given import check_above_zero, check_not_negative
-from optimizer.settings import Precision, Settings, Sparsity
+from optimizer.settings.job import Settings
+from optimizer.settings.numbers_given import check_above_zero, check_not_negative
+from optimizer.settings.options import Precision, Sparsity
 from optimizer.stages.data.inputs import Inputs, open_inputs
 from optimizer.stages.report.plaster_figures import making_seconds
 from optimizer.version import tool_versions

@@ -19,8 +19,8 @@ from benchmarks.submission.write import SubmissionOutcome, write_submission
 from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
-from optimizer.numbers_given import check_above_zero
-from optimizer.settings import choice
+from optimizer.settings.given import choice
+from optimizer.settings.numbers_given import check_above_zero
 
 if TYPE_CHECKING:
     from rich.console import Console

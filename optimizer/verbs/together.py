@@ -13,7 +13,7 @@ from engines.manifest import EngineManifest
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from optimizer.bundle import Bundle
-from optimizer.numbers_given import check_above_zero
+from optimizer.settings.numbers_given import check_above_zero
 from optimizer.verbs.usual_inputs import usual_inputs
 
 if TYPE_CHECKING:

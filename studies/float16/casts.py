@@ -30,7 +30,7 @@ from engines.engine import Feed
 from graphs.reading.macs import count_macs
 from optimizer.importing.load import import_model
 from optimizer.passes.clean import clean
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.typed.graph import GraphTyper
 from studies.float16.models import MODELS, Array
 from studies.float16.transformer import sample, transformer

@@ -25,7 +25,7 @@ from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.simulation.run import simulated
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.budget import BETTER, RETRIES

@@ -14,7 +14,7 @@ from pathlib import Path
 from graphs.files import read_json, write_json
 from optimizer.importing import import_model
 from optimizer.quantization.observing.sampling import spread
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from studies.baselines.task import load_task
 from studies.formats import real_models, weights_alone
 from studies.formats.decoder import make_decoder, make_samples

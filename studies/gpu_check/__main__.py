@@ -16,7 +16,9 @@ from graphs.errors import EnginewrightError, in_a_line
 from graphs.files import unwritable, write_atomically
 from optimizer.cli.output.progress import ProgressLines
 from optimizer.main_job import optimize
-from optimizer.settings import SCENARIOS, Precision, Settings, Sparsity, choice
+from optimizer.settings.given import choice
+from optimizer.settings.job import Settings
+from optimizer.settings.options import SCENARIOS, Precision, Sparsity
 from studies.gpu_check.models import NAMES, Subject, subject
 from studies.gpu_check.page import Conditions, Ran, page
 from studies.gpu_check.readiness import no_gpu, nothing_runs, present, versions

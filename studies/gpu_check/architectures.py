@@ -31,7 +31,8 @@ from graphs.storage.saving import save_model
 from optimizer.events import Events
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.settings import Precision, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from optimizer.simulation.run import simulated
 from optimizer.stages.data.inputs import model_inputs
 from optimizer.stages.forms.lowering import readable

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.demo import fashion
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from studies.builds.networks import NETWORKS
 
 SAMPLES = 96

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from studies.breadth.architectures import few_rows
 from studies.tensorrt8.judging import Tally, judged
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from engines.engine import Feed
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from studies.breadth.onnx_tests import KINDS, Case, cases, fed, is_tensor, stored
 from studies.tensorrt8.judging import UNUSABLE, Found, Tally, judged
 

@@ -15,7 +15,7 @@ from graphs.reading.macs import count_macs
 from graphs.tensorrt.tensorrt8.lint import lint_tensorrt8
 from optimizer.importing import import_model
 from optimizer.passes.clean import clean
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.tensorrt8.lowering import lowered_as_far_as_possible
 from optimizer.tensorrt8.meaning import first_difference, same_meaning
 from optimizer.typed.graph import type_by_structure

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import onnx
 
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from studies.breadth import drawing
 from studies.breadth.draft import Rejected
 from studies.tensorrt8.judging import Found, Tally, judged

@@ -12,7 +12,7 @@ from engines.manifest import EngineManifest
 from graphs.errors import BadInput
 from optimizer.finished import request_key
 from optimizer.main_job import apply_options
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from tests.end_to_end.conftest import Command
 
 QUICK = ("--data", "data.npz", "--loadgen", "none", "--precision", "fp16")

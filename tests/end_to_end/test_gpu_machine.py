@@ -23,7 +23,7 @@ from graphs.errors import BadInput
 from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
 from optimizer.cli.process.running import EXIT_CODES
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.verbs.compare import compare_sides
 from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.plaster import plaster_study

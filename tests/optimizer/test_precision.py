@@ -17,7 +17,8 @@ from engines.progress import OnProgress
 from engines.targets.target import TARGETS
 from optimizer.events import Events
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.settings import Precision, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from optimizer.stages.engines import build
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 from optimizer.stages.forms.typed_forms import TypedForm

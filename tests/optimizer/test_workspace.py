@@ -10,7 +10,7 @@ import pytest
 from graphs.errors import EnginewrightError
 from optimizer.bundle import Bundle, BundleManifest, Workspace
 from optimizer.finished import request_key
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 
 
 def leave_unfinished(out: Path, key: str) -> None:

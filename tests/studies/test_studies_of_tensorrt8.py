@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from studies.tensorrt8.judging import REFUSED, TAKEN, UNUSABLE
 from studies.tensorrt8.random_graphs import trial
 

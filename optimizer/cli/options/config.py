@@ -14,7 +14,8 @@ from typing import Any
 
 from graphs.errors import BadInput
 from optimizer.cli.options.shared import settings_of
-from optimizer.settings import Settings, option_list
+from optimizer.settings.given import option_list
+from optimizer.settings.job import Settings
 
 NOT_IN_A_FILE = ("model", "config")
 COMMA_SEPARATED = ("target", "loadgen", "without")

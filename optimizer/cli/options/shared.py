@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput
-from optimizer.asked_plan import AskedPlan
-from optimizer.settings import Precision, Settings, Sparsity, choice, listed, option_list, parse_fraction
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.given import choice, listed, option_list, parse_fraction
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision, Sparsity
 
 BUILDER_OPTIONS = {
     "workspace": "workspace_mb",

@@ -13,7 +13,7 @@ from optimizer.cli.process.invoked import command_line
 from optimizer.cli.process.isolated import WHEREABOUTS
 from optimizer.events import Listener
 from optimizer.result import EXIT_CODES, Result
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 
 
 def run_job(

@@ -18,7 +18,7 @@ from engines.feeds.batching import Batching
 from engines.profile import ShapeRange
 from graphs.errors import BadInput
 from optimizer.importing import ImportedModel
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.stages.data.batching import (
     found_batching,
     freeze,

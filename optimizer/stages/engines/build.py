@@ -23,7 +23,8 @@ from engines.tensorrt.options import check_options
 from graphs.errors import BadInput
 from optimizer.events import Detail, Events
 from optimizer.precision import Dtype, PrecisionPlan
-from optimizer.settings import Precision, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.lowering import readable
 from optimizer.stages.forms.typed_forms import TypedForm
 

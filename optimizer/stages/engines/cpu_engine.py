@@ -11,7 +11,7 @@ from benchmarks.report.charts import load_charts
 from engines.build import BuildRequest, build_engine
 from engines.targets.target import CPU
 from optimizer.attempt import attempt
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.engines.as_before import cpu_as_before
 from optimizer.stages.engines.build import BuildOutcome, outcome
 from optimizer.stages.engines.cpu import choose_cpu_form

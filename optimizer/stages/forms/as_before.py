@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Event
 
 from benchmarks.report.updated import CalibrationCheck
-from optimizer.asked_plan import AskedPlan
 from optimizer.events import Detail, Events
 from optimizer.quantization.again import Again, Known, prepare_again
 from optimizer.quantization.codes.scheme import Scheme
@@ -16,6 +15,7 @@ from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.observing.sampling import divided
 from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
+from optimizer.settings.asked_plan import AskedPlan
 from optimizer.stages.forms.calibrated import calibrator_of, settings_of, until_stopped
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.typed_forms import TypedForm

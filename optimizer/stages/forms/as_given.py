@@ -22,7 +22,7 @@ from optimizer.prequantized.repaired import (
     Repairs,
     repaired,
 )
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.budget import as_near_as_any
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.typed_forms import TypedForm

@@ -13,7 +13,7 @@ from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.corrections.fallback import Allowance
 from optimizer.quantization.prepared import Prepared, QuantizedModel
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.describing import CPU_GRAPH
 from optimizer.stages.forms.form_files import FormFiles

@@ -16,7 +16,8 @@ from optimizer.quantization.corrections.cpu_costs import felt_costs
 from optimizer.quantization.prepared import Prepared, QuantizedModel
 from optimizer.search.costs import Costs, cpu_costs, format_parts, gpu_costs
 from optimizer.search.trades import cpu_trade, gpu_trade
-from optimizer.settings import Precision, Settings
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
 from optimizer.stages.forms.search_points import PointStore

@@ -16,7 +16,7 @@ from graphs.reading.macs import int8_share
 from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL
 from optimizer.precision import PrecisionPlan
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.keys import siblings_key

@@ -11,7 +11,7 @@ from graphs.tensorrt.block_quantizers import has_block_quantizers
 from graphs.tensorrt.lint import lint
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.prepared import Prepared, QuantizedModel
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.budget import within_budget
 from optimizer.stages.forms.describing import STAGE
 from optimizer.stages.forms.form_files import FormFiles

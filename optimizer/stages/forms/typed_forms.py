@@ -14,7 +14,7 @@ from engines.targets.target import CPU, Backend, Target
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.choices import Choices
 from optimizer.search.record import SearchRecord
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.accuracy_check import AccuracyCheck
 
 TYPED, CPU_INT8, CPU_FP32 = "typed", "int8", "fp32"

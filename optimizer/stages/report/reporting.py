@@ -12,7 +12,7 @@ from benchmarks.report.model import (
     Report,
     Status,
 )
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.forms.typed_forms import TypedForm
 from optimizer.stages.report.findings import Findings
 from optimizer.stages.report.plaster_figures import plaster_of

@@ -8,7 +8,7 @@ from benchmarks.accuracy.compare import Accuracy
 from benchmarks.report.model import FormSummary, OutputFidelity, Percentiles, TargetSummary
 from engines.targets.target import CPU, Target
 from optimizer.precision import Dtype
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.engines.build import BuildOutcome
 from optimizer.stages.engines.record import EngineRecord, int8_native, measuring
 from optimizer.stages.forms.typed_forms import CPU_FP32

@@ -20,8 +20,8 @@ from benchmarks.workloads.opening import workload_place
 from benchmarks.workloads.registry import find_workload
 from engines.source import REMOTE, open_source
 from graphs.errors import BadInput
-from optimizer.numbers_given import check_above_zero, check_not_negative
-from optimizer.settings import choice
+from optimizer.settings.given import choice
+from optimizer.settings.numbers_given import check_above_zero, check_not_negative
 from optimizer.verbs.bench.subject import BenchSubject, find_subject
 from optimizer.verbs.usual_inputs import usual_inputs
 

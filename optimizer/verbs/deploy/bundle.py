@@ -10,7 +10,7 @@ from deployment.triton.repository.ensemble import Around
 from deployment.triton.repository.options import TritonOptions
 from graphs.errors import BadInput
 from optimizer.bundle import MODEL, Bundle
-from optimizer.settings import listed
+from optimizer.settings.given import listed
 from optimizer.verbs.deploy.kubernetes import ClusterOptions, write_cluster_files
 from optimizer.verbs.deploy.mig import MigRequest, write_mig_plan
 from optimizer.verbs.deploy.release import write_release

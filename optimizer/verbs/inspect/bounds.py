@@ -17,7 +17,7 @@ from engines.profile import Shape
 from engines.targets.boards import GpuRates
 from graphs.reading.macs import count_macs
 from optimizer.passes.clean import clean
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.typed.graph import type_by_structure
 
 if TYPE_CHECKING:

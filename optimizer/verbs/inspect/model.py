@@ -26,7 +26,7 @@ from optimizer.importing.survey import Survey
 from optimizer.passes.dialects.integer_operators import spells_out
 from optimizer.passes.dialects.runtime_operators import has_body
 from optimizer.prequantized.repaired import repairs_told
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.sparsity.pattern import TWO_FOUR
 from optimizer.stages.data.index_limits import integer_bounds, size_inputs
 from optimizer.stages.data.inputs import model_inputs

@@ -66,7 +66,7 @@ class Enginewright:
 
 def typed_int8(model: ir.Model, calibrator: Calibrator, feeds: Sequence[Feed], settings: QuantizeSettings) -> ir.Model:
     """The float graph ``model`` in INT8 as ``optimize`` types it, by the scheme of ``settings``."""
-    from optimizer.settings import Precision
+    from optimizer.settings.options import Precision
     from optimizer.stages.data.inputs import model_inputs
     from optimizer.typed.graph import type_graph
 

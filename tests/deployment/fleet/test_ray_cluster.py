@@ -25,7 +25,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import resolve_targets
 from engines.user_code import RAISED
 from graphs.errors import BadInput
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.verbs.fleet import Fleet, run_fleet
 from tests.end_to_end.conftest import cnn
 

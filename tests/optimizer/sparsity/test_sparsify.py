@@ -15,7 +15,7 @@ from graphs.reading.two_four import is_two_four, two_four_products, weight_of
 from graphs.storage.saving import save_model
 from optimizer.equivalence import Answers
 from optimizer.quantization.judging.judge import Judge
-from optimizer.settings import Sparsity
+from optimizer.settings.options import Sparsity
 from optimizer.sparsity import reconstruct, stored
 from optimizer.sparsity.claims import confirmed
 from optimizer.sparsity.eligible import survey

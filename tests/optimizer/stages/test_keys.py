@@ -12,7 +12,8 @@ import pytest
 from engines.feeds.batching import Batching
 from engines.profile import ShapeProfile
 from optimizer.quantization.codes.scheme import TENSORRT
-from optimizer.settings import Precision, Settings, Sparsity
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision, Sparsity
 from optimizer.stages import keys
 from optimizer.stages.job import Cleaned
 

@@ -19,7 +19,7 @@ from graphs.storage.saving import save_model
 from graphs.tensorrt.lint import lint
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.simulation.run import simulated
 from optimizer.typed.graph import type_by_structure, type_graph
 from optimizer.typed.schemes import cpu_scheme, tensorrt_scheme

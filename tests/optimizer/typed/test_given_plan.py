@@ -9,7 +9,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from optimizer.asked_plan import BY_THE_PLAN, AskedPlan
 from optimizer.precision import Dtype, PrecisionPlan
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.corrections.fallback import Allowance
@@ -18,7 +17,8 @@ from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.settings import Precision
+from optimizer.settings.asked_plan import BY_THE_PLAN, AskedPlan
+from optimizer.settings.options import Precision
 from optimizer.typed.graph import GraphTyper, TypedGraph
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 

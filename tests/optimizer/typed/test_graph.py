@@ -11,7 +11,7 @@ from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import ONNXRUNTIME, TENSORRT, Scheme
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.settings import QuantizeSettings
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.typed.graph import type_by_structure, type_graph
 from tests.optimizer.quantization.models import conv_weight, normal, parse
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from graphs.errors import BadInput
 from optimizer.cli.main import main
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.verbs.fleet import Fleet, FleetModel, render, run_fleet
 from tests.end_to_end.conftest import cnn
 

@@ -17,7 +17,7 @@ from engines.targets.target import CPU, TARGETS
 from graphs.errors import BadInput
 from optimizer.attempt import STRICT
 from optimizer.importing import import_model
-from optimizer.settings import Precision
+from optimizer.settings.options import Precision
 from optimizer.stages.report.prediction import predict_targets
 from optimizer.verbs.inspect.bounds import as_typed
 from optimizer.verbs.inspect.model import inspect_model, render

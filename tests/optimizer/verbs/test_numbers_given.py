@@ -11,7 +11,7 @@ import pytest
 from benchmarks.plaster.measure import StudySettings
 from deployment.serving.limits import Limits
 from graphs.errors import BadInput
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.verbs.bench.run import BenchSettings
 from optimizer.verbs.plaster import plaster_study
 from optimizer.verbs.submission import SubmissionOptions, make_submission

@@ -22,8 +22,9 @@ from benchmarks.report.model import (
 )
 from engines.errors import BuildError, BuildFailure
 from engines.targets.gpus_here import Gpu
-from optimizer.call import call_text
-from optimizer.settings import Precision, Settings
+from optimizer.settings.call import call_text
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 from studies.gpu_check import __main__ as command
 from studies.gpu_check import architectures
 from studies.gpu_check.models import subject

@@ -12,8 +12,8 @@ from deployment.triton.repository.ensemble import Around
 from deployment.triton.repository.options import LARGEST
 from deployment.triton.tuning.search import Goal
 from graphs.errors import BadInput
-from optimizer.numbers_given import check_above_zero
-from optimizer.settings import choice
+from optimizer.settings.given import choice
+from optimizer.settings.numbers_given import check_above_zero
 from optimizer.verbs.deploy.triton.checking import RANDOM, CheckRequest
 from optimizer.verbs.deploy.triton.image_files import SUFFIX
 from optimizer.verbs.deploy.triton.tune import TuneRequest

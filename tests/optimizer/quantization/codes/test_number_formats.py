@@ -12,7 +12,6 @@ from engines.targets.formats import check_precision, refusal
 from engines.targets.target import TARGETS
 from graphs.errors import BadInput
 from graphs.tensorrt.lint import lint
-from optimizer.asked_plan import AskedPlan
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import FP8, INT8_WEIGHTS, ONNXRUNTIME, SCHEMES, TENSORRT
 from optimizer.quantization.insertion.qdq import insert
@@ -21,6 +20,7 @@ from optimizer.quantization.placement.formats import formats_of
 from optimizer.quantization.placement.place import place
 from optimizer.quantization.quantize import quantize
 from optimizer.quantization.settings import QuantizeSettings
+from optimizer.settings.asked_plan import AskedPlan
 from optimizer.typed.schemes import planned_formats
 from tests.optimizer.quantization.models import parse
 

@@ -10,7 +10,6 @@ import pytest
 
 from engines.engine import Feed
 from engines.onnxruntime.graph import simulated_outputs
-from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import INT4_WEIGHTS, INT8_WEIGHTS, Scheme
@@ -20,6 +19,7 @@ from optimizer.quantization.prepared import Prepared
 from optimizer.quantization.prepared_files import load_prepared, save_prepared
 from optimizer.quantization.quantize import prepare
 from optimizer.quantization.settings import QuantizeSettings
+from optimizer.settings.asked_plan import AskedPlan
 from tests.optimizer.quantization.models import normal, parse
 
 WIDTH = 256

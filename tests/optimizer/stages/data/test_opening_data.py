@@ -10,7 +10,7 @@ from engines.profile import infer_profile, parse_shape_profiles
 from graphs.errors import BadInput
 from optimizer.importing import import_model
 from optimizer.main_job import apply_options
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.stages.data.inputs import open_inputs
 from tests.drawing import seeded
 

@@ -24,7 +24,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import TARGETS
 from engines.tensorrt.builder import process
 from optimizer.events import Detail, Events
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.stages.engines.build import Terms, build_targets
 process._CHILD = "hanging_builder"
 folder = Path(sys.argv[1])

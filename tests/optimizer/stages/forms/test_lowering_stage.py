@@ -19,7 +19,7 @@ from engines.targets.target import TARGETS
 from engines.tensorrt.capabilities import Capabilities
 from engines.tensorrt.library import Library
 from optimizer.events import Events, Note
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.stages.engines import build
 from optimizer.stages.engines.build import build_targets
 from optimizer.stages.forms import lowering

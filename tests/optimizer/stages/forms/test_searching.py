@@ -18,7 +18,7 @@ from benchmarks.report.model import Report, read_report
 from graphs.errors import BadInput
 from optimizer import optimize
 from optimizer.events import Event, Progress
-from optimizer.settings import Settings
+from optimizer.settings.job import Settings
 from optimizer.stages.engines.build import BuildOutcome
 from optimizer.stages.forms.accuracy_check import AccuracyChecker
 

@@ -8,10 +8,10 @@ import pytest
 
 from graphs.errors import BadInput
 from graphs.files import write_json
-from optimizer.asked_plan import AskedNode, AskedPlan, asked_plan
-from optimizer.call import call_text
 from optimizer.precision import Dtype, NodePrecision, PrecisionPlan
-from optimizer.settings import Settings
+from optimizer.settings.asked_plan import AskedNode, AskedPlan, asked_plan
+from optimizer.settings.call import call_text
+from optimizer.settings.job import Settings
 
 PLAN = PrecisionPlan(
     {

@@ -8,10 +8,11 @@ import pytest
 
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
-from optimizer.asked_plan import AskedPlan
 from optimizer.demo import fashion
-from optimizer.recorded_settings import RecordedSettings
-from optimizer.settings import Precision, Settings, Sparsity
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision, Sparsity
+from optimizer.settings.recorded import RecordedSettings
 
 
 def there_and_back(settings: Settings, folder: Path) -> RecordedSettings:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from optimizer import main_job, pipeline
-from optimizer.call import call_text, update_text
 from optimizer.cli.main import main
 from optimizer.cli.process import running
-from optimizer.settings import Precision, Settings
+from optimizer.settings.call import call_text, update_text
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision
 
 M, OUT = Path("m.onnx"), Path("/there")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import optimizer.default_targets as default
+import optimizer.settings.default_targets as default
 from engines.targets.target import TARGETS
 from engines.tensorrt.library import LibraryChoice
 

@@ -13,7 +13,8 @@ import pytest
 from graphs.errors import BadInput
 from optimizer import optimize, update
 from optimizer.main_job import apply_options
-from optimizer.settings import Settings, model_path
+from optimizer.settings.given import model_path
+from optimizer.settings.job import Settings
 
 
 def test_a_model_in_memory_is_told_how_to_be_handed_over() -> None:

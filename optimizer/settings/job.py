@@ -3,71 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from graphs.digests import sha256, sha256_file
+from graphs.digests import sha256
 from graphs.errors import BadInput, check_text
-from optimizer.asked_plan import AskedPlan
 from optimizer.corrections import Correction
-from optimizer.numbers_given import check_above_zero
-
-
-class Precision(str, Enum):
-    """What the heavy nodes should compute in; ``auto`` is int8 where that stays within the usual budget, else
-    fp16; with a budget that is given, what of int8, fp8 (where every target has it), fp16 and fp32 is best for each.
-    ``int8wo`` and ``int4`` store weights alone so, their products are of floats.
-    """
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    FP8 = "fp8"
-    INT8WO = "int8wo"
-    INT4 = "int4"
-    NVFP4 = "nvfp4"
-    MXFP8 = "mxfp8"
-    AUTO = "auto"
-
-    @property
-    def quantized(self) -> bool:
-        return self not in (Precision.FP32, Precision.FP16, Precision.BF16)
-
-
-class Sparsity(str, Enum):
-    """``2:4`` prunes, and warns of targets that gain nothing; ``2:4-required`` refuses those."""
-
-    NONE = "none"
-    TWO_FOUR = "2:4"
-    REQUIRED = "2:4-required"
-
-    @property
-    def asked(self) -> bool:
-        return self is not Sparsity.NONE
-
-
-CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile", "mse")
-USUAL_DROP = 0.01
-"""The accuracy budget where none was given. Chosen: what MLPerf asks of its closed division."""
-OPTIMIZE_FOR = ("latency", "throughput", "size", "energy")
-CPU_FORMS = ("auto", "int8", "fp32")
-GPU_FORMS = ("auto", "asked")
-KEEP = "keep"
-IO_PRECISIONS = (KEEP, "fp32", "fp16", "bf16")
-BATCH_AXES = ("auto", "0", "none")
-SCENARIOS = ("singlestream", "multistream", "server", "offline")
-
-CODE_SUFFIXES = (".py", ".so", ".dll")
-
-DataSpec = str | Path | Callable[[], Any] | None
-DataGiven = DataSpec | Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""What a call of the Python API takes: also samples in memory (``sample_source``)."""
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.digest import digestible
+from optimizer.settings.given import DataSpec, choice
+from optimizer.settings.numbers_given import check_above_zero
+from optimizer.settings.options import (
+    BATCH_AXES,
+    CALIBRATION_METHODS,
+    CPU_FORMS,
+    GPU_FORMS,
+    IO_PRECISIONS,
+    KEEP,
+    OPTIMIZE_FOR,
+    SCENARIOS,
+    USUAL_DROP,
+    Precision,
+    Sparsity,
+)
 
 
 @dataclass(frozen=True)
@@ -195,7 +157,7 @@ class Settings:
 
         A field that names a file of code (``score.py:top1``, a plugin library) counts with that file's bytes.
         """
-        values = {name: _plain(value) for name, value in asdict(self).items() if not fields or name in fields}
+        values = {name: digestible(value) for name, value in asdict(self).items() if not fields or name in fields}
         if values.get("plan"):
             values["plan"] = values["plan"]["nodes"]
         return sha256(msgspec.json.encode(values, order="sorted"))
@@ -231,61 +193,6 @@ def _name_and_value(option: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value.strip()
 
 
-def option_list(value: Mapping[str, Any] | Iterable[str] | str) -> tuple[str, ...]:
-    """Builder options as a mapping (``{"tf32": False}``), a list or one text -> ``("tf32=off",)``."""
-    if isinstance(value, Mapping):
-        spelled = {True: "on", False: "off"}
-        return tuple(f"{name}={spelled[v] if isinstance(v, bool) else v}" for name, v in value.items())
-    return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
-
-
-def _plain(value: Any) -> Any:
-    """A callable is known by its name only: the data's own digest tells whether what it yields has changed."""
-    if callable(value):
-        return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', repr(value))}"
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    text = str(value) if isinstance(value, Path) else value
-    return [text, *map(sha256_file, _code_files(text))] if isinstance(text, str) else text
-
-
-def _code_files(text: str) -> list[Path]:
-    """The files whose code an option names: ``file.py:function``, ``module:function`` of the working folder, or
-    libraries as in ``plugins=a.so:b.so``. Python files next to one count too, for it may import them.
-    """
-    named = text.rpartition(":")[0]
-    places = [Path(place) for place in (named, *text.rpartition("=")[2].split(os.pathsep))]
-    if named and "/" not in named:
-        module = Path(*named.split("."))
-        places += [module.with_name(f"{module.name}.py"), module / "__init__.py"]
-    files = [path for path in dict.fromkeys(places) if path.suffix in CODE_SUFFIXES and path.is_file()]
-    beside = [path for file in files if file.suffix == ".py" for path in sorted(file.parent.glob("*.py"))]
-    return list(dict.fromkeys([*files, *beside]))
-
-
-def parse_fraction(text: str, where: str = "--max-drop") -> float:
-    """``"1%"`` -> 0.01, ``"0.01"`` -> 0.01. Raises ``BadInput``."""
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise BadInput(f"{text!r} is not a fraction", where=where, expected="for example 1% or 0.01") from None
-
-
-def sample_source(value: object) -> Any:
-    """Samples in memory, a dict of arrays by input name or a list of these, as a function that yields them: a job knows
-    them, like those of any function, by what comes out. Anything else as it is.
-    """
-    feeds = [value] if isinstance(value, Mapping) else value
-    if not isinstance(feeds, (list, tuple)) or not feeds or not all(isinstance(feed, Mapping) for feed in feeds):
-        return value
-
-    def samples_in_memory() -> Iterable[Mapping[str, Any]]:
-        return feeds
-
-    samples_in_memory.__name__ = "samples in memory"  # as the report names them
-    return samples_in_memory
-
-
 def _check_source(name: str, value: object) -> None:
     """A generator is no value that a job can be taken up with again, and an array does not say whose it is."""
     if isinstance(value, (str, Path)):
@@ -301,31 +208,3 @@ def _check_source(name: str, value: object) -> None:
         if name != "evaluate"
         else "hand over a function of infer that returns the metric",
     )
-
-
-def model_path(value: object) -> Path:
-    """The path of a model's file. Raises ``BadInput`` for anything else, such as a model in memory."""
-    if isinstance(value, (str, os.PathLike)):
-        check_text(path := Path(value))
-        return path
-    raise BadInput(
-        f"{type(value).__name__} is given",
-        where="model",
-        expected="the path of an .onnx file",
-        fix="hand over a path; a model in memory is written to a file by onnx.save",
-    )
-
-
-def listed(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """``"t4, a100"`` or ``["t4", "a100"]`` -> ``("t4", "a100")``; None, ``""`` and ``"none"`` -> ``()``."""
-    items = value.split(",") if isinstance(value, str) else value or ()
-    return tuple(word for item in items if (word := str(item).strip()) not in ("", "none"))
-
-
-def choice(kind: type[Any], value: str, where: str) -> Any:
-    """The enum member with this value; raises ``BadInput`` listing the values there are."""
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise BadInput(f"unknown value {value!r}", where=where, expected=f"one of {known}") from None

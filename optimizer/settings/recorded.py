@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from graphs.errors import BadInput
-from optimizer.asked_plan import AskedPlan, asked_plan
-from optimizer.call import name_of
-from optimizer.settings import Precision, Settings, Sparsity, choice
+from optimizer.settings.asked_plan import AskedPlan, asked_plan
+from optimizer.settings.call import name_of
+from optimizer.settings.given import choice
+from optimizer.settings.job import Settings
+from optimizer.settings.options import Precision, Sparsity
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from optimizer.asked_plan import AskedPlan
-from optimizer.settings import Settings
+from optimizer.settings.asked_plan import AskedPlan
+from optimizer.settings.job import Settings
 
 
 def call_text(model: Path, settings: Settings, out: Path) -> str:
