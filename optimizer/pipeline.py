@@ -21,7 +21,7 @@ from engines.targets.gpus_here import targets_named
 from engines.targets.target import Backend, Target
 from graphs.errors import BadInput
 from graphs.files import at_fault, unwritable
-from graphs.reading.structure import check_inputs
+from graphs.writing.known_names import check_inputs
 from optimizer.bundle import Bundle, BundleManifest, Workspace, finished_bundle
 from optimizer.events import Events
 from optimizer.finished import request_key

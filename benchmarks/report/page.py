@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmarks.report import charts, formats, view
+from benchmarks.report import charts, formats, sentences, view
 from benchmarks.report.extras import Extras
 from benchmarks.report.graph_chart import graph_chart, strip_of
 from benchmarks.report.model import FormSummary, Report, TargetSummary
@@ -39,7 +39,7 @@ def render_page(report: Report, extras: Extras | None = None) -> str:
         report=report,
         extras=extras,
         style=style_sheet(),
-        uncalibrated=view.uncalibrated(report),
+        uncalibrated=sentences.uncalibrated(report),
         tiles=view.tiles(report),
         by_latency=any("latency" in run.metric for runs in report.loadgen.values() for run in runs.values()),
         cells=view.cells(extras.nodes),
@@ -99,13 +99,13 @@ def page_environment() -> Environment:
         digest=formats.digest,
         status_title=formats.status_title,
         code=_with_code,
-        drop=view.drop,
-        sampled=view.sampled,
-        budget=view.budget,
-        searched=view.search,
-        update_lines=view.update_lines,
-        timed_earlier=view.timed_earlier,
-        percentage=view.percentage,
+        drop=sentences.drop,
+        sampled=sentences.sampled,
+        budget=sentences.budget,
+        searched=sentences.search,
+        update_lines=sentences.update_lines,
+        timed_earlier=sentences.timed_earlier,
+        percentage=sentences.percentage,
         layer_counts=view.layer_counts,
         target_accuracy=_target_accuracy,
         dtype_class=_dtype_class,
@@ -116,7 +116,7 @@ def page_environment() -> Environment:
 
 def _target_accuracy(target: TargetSummary | FormSummary) -> str:
     """The worst output's SQNR on this engine, or of its stand-in, marked so."""
-    worst = view.worst_output(target.accuracy)
+    worst = sentences.worst_output(target.accuracy)
     if worst is None:
         return formats.MISSING
     return formats.decibels(worst)

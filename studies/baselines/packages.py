@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 
 class NotFetched(Exception):
@@ -51,6 +54,35 @@ def one(folder: Path, pattern: str) -> Path:
     if not found:
         raise NotFetched(f"{folder.name} holds no {pattern}")
     return found[0]
+
+
+def fetch_all(
+    doc: str | None,
+    models: Sequence[str],
+    fetch: Callable[[str, Packages, Path], None],
+    partial: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """The command that has ``fetch`` get ``models``, each into a folder of its name. ``partial`` says what no
+    package holds of a model. The exit status is 1 where something is missing.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", default=",".join(models), help="comma-separated")
+    arguments = parser.parse_args()
+    packages = Packages((arguments.folder / "packages").absolute())
+    missing: list[str] = []
+    for name in arguments.models.split(","):
+        out = arguments.folder.absolute() / name
+        try:
+            fetch(name, packages, out)
+            print(f"{name}: {out / 'model.onnx'}", flush=True)
+            lacking = partial.get(name, "")
+        except NotFetched as error:
+            lacking = str(error)
+        missing += [f"{name}: {lacking}"] if lacking else []
+    for line in missing:
+        print(f"not fetched: {line}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 def _unpack(archive: Path, target: Path) -> None:

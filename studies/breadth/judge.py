@@ -95,21 +95,17 @@ def _norms(proto: onnx.ModelProto) -> list[Any]:
     if next((entry.version for entry in proto.opset_import if entry.domain == ""), 0) < 14:
         return []
 
-    class BatchNormalization(BatchNormalization_14):
+    class InFloat32:
         op_domain = ""
 
         def _run(self, x: Any, *more: Any, **attributes: Any) -> Any:
             wide = [value.astype(np.float32) for value in (x, *more)]
-            found = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]  # onnx.reference has no types
+            found = super()._run(*wide, **attributes)  # type: ignore[misc]  # the norm's own, behind it
             return tuple(value.astype(x.dtype) for value in found)
 
-    class InstanceNormalization(Instance):
-        op_domain = ""
+    class BatchNormalization(InFloat32, BatchNormalization_14): ...
 
-        def _run(self, x: Any, *more: Any, **attributes: Any) -> Any:
-            wide = [value.astype(np.float32) for value in (x, *more)]
-            found = super()._run(*wide, **attributes)  # type: ignore[no-untyped-call]  # onnx.reference has no types
-            return tuple(value.astype(x.dtype) for value in found)
+    class InstanceNormalization(InFloat32, Instance): ...
 
     return [BatchNormalization, InstanceNormalization]
 

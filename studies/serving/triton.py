@@ -18,8 +18,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.serving.closed_loop import closed_loop
-from deployment.triton.repository.config import to_pbtxt
 from deployment.triton.repository.options import PYTHON, TritonOptions
+from deployment.triton.repository.pbtxt import to_pbtxt
 from deployment.triton.repository.write import write_triton_repository
 from deployment.triton.server.files import find_server
 from deployment.triton.server.local_server import local_server

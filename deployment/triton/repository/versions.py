@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deployment.triton.protocol import WrongConfig, parse_config, protocol_installed
-from deployment.triton.repository.config import RateLimit, TritonModel, to_pbtxt
+from deployment.triton.repository.config import RateLimit, TritonModel
 from deployment.triton.repository.models import ModelFolder
 from deployment.triton.repository.options import TritonOptions
+from deployment.triton.repository.pbtxt import to_pbtxt
 from graphs.errors import BadInput
 
 _SAME = ("backend", "platform", "default_model_filename", "max_batch_size", "input", "output", "cc_model_filenames")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from deployment.served_engine import read_served_engines
 from deployment.triton.protocol import parse_config, protocol_installed
-from deployment.triton.repository.config import to_pbtxt
 from deployment.triton.repository.ensemble import Around, with_functions
 from deployment.triton.repository.measured import searches
 from deployment.triton.repository.models import ModelFolder, describe_models
 from deployment.triton.repository.options import TritonOptions
+from deployment.triton.repository.pbtxt import to_pbtxt
 from deployment.triton.repository.versions import Place, check_version
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput

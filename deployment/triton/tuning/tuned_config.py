@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from benchmarks.serving.closed_loop import LoadResult, closed_loop
 from deployment.triton.protocol import config_json, parse_config
-from deployment.triton.repository.config import TritonModel, to_pbtxt
+from deployment.triton.repository.config import TritonModel
+from deployment.triton.repository.pbtxt import to_pbtxt
 from deployment.triton.server.control import ServerControl
 from deployment.triton.tuning.search import Limits, Trial, Values
 from engines.engine import EngineBase, Feed

@@ -5,16 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript.rewriter import RewritePass
-from onnxscript.rewriter.rules.common import (
-    cast_cast_rule,
-    collapse_slice_rule,
-    no_op_cast_rule,
-    no_op_expand_rule,
-    no_op_transpose_rule,
-    reshape_reshape_rule,
-    transpose_transpose_rule,
-    unsqueeze_unsqueeze_rule,
-)
+from onnxscript.rewriter.rules import common as rules
 
 from graphs.reading.constants import constant_array
 from graphs.reading.operators import is_standard
@@ -98,14 +89,14 @@ class RemoveRedundant:
 def _rewrites() -> RewritePass:
     return RewritePass(
         [
-            cast_cast_rule,
-            collapse_slice_rule,
-            no_op_cast_rule,
-            no_op_expand_rule,
-            no_op_transpose_rule,
-            reshape_reshape_rule,
-            transpose_transpose_rule,
-            unsqueeze_unsqueeze_rule,
+            rules.cast_cast_rule,
+            rules.collapse_slice_rule,
+            rules.no_op_cast_rule,
+            rules.no_op_expand_rule,
+            rules.no_op_transpose_rule,
+            rules.reshape_reshape_rule,
+            rules.transpose_transpose_rule,
+            rules.unsqueeze_unsqueeze_rule,
         ]
     )
 

@@ -7,7 +7,6 @@ opset 13, where baselines write broken graphs, are converted; every tool gets th
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from onnx import version_converter
 from engines.engine import Feed
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from studies.baselines.names import UNSEEN
-from studies.baselines.packages import NotFetched, Packages, one
+from studies.baselines.packages import NotFetched, Packages, fetch_all, one
 from studies.baselines.unseen.recipes import RECIPES, Recipe
 
 OPSET = 17  # what a model of an older one is converted to
@@ -75,23 +74,5 @@ def _outputs(model: onnx.ModelProto, feed: Feed, folder: Path) -> dict[str, np.n
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", default=",".join(UNSEEN), help="comma-separated")
-    arguments = parser.parse_args()
-    packages = Packages((arguments.folder / "packages").absolute())
-    missing = []
-    for name in arguments.models.split(","):
-        try:
-            fetch(name, packages, arguments.folder.absolute() / name)
-            print(f"{name}: {arguments.folder / name / 'model.onnx'}", flush=True)
-        except NotFetched as error:
-            missing.append(f"{name}: {error}")
-    for line in missing:
-        print(f"not fetched: {line}", file=sys.stderr)
-    return 1 if missing else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fetch_all(__doc__, UNSEEN, fetch))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measurement import Latency, summarize_latency
-from benchmarks.report import view
+from benchmarks.report import sentences, view
 from benchmarks.report.charts import latency_chart
 from benchmarks.report.extras import DriftRow, NodeRow
 from benchmarks.report.model import OutputFidelity
@@ -52,8 +52,8 @@ def test_a_wider_cell_has_more_macs() -> None:
 
 def test_the_worst_output_has_the_lowest_sqnr() -> None:
     outputs = {"a": OutputFidelity(1.0, 200.0, 0.0), "b": OutputFidelity(0.9, 12.0, 1.0)}
-    assert view.worst_output(outputs) is outputs["b"]
-    assert view.worst_output({}) is None
+    assert sentences.worst_output(outputs) is outputs["b"]
+    assert sentences.worst_output({}) is None
 
 
 @pytest.mark.parametrize("timings", [[0.002], [0.002] * 50, [1e-6, 5.0]])

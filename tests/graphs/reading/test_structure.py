@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from graphs.errors import BadInput
-from graphs.reading.structure import Structure, check_inputs, matched
+from graphs.reading.structure import Structure
+from graphs.writing.known_names import check_inputs, matched
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>

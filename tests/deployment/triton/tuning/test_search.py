@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deployment.triton.repository.config import Symbol, TritonModel, WarmupInput
+from deployment.triton.repository.config import TritonModel, WarmupInput
+from deployment.triton.repository.pbtxt import Symbol
 from deployment.triton.tuning.search import Goal, Limits, Trial, Values, tune
 from deployment.triton.tuning.tuned_config import tuned, values_of
 
