@@ -38,7 +38,7 @@ class Kept:
     """``typed`` is the form of ``model.onnx`` where a GPU was a target, ``cpu`` that of the CPU's engine, ``cpu_why``
     the reason that was given for it. ``model_digest`` is the earlier model's, ``seconds`` what the bundle took to make;
     ``here``: on this processor, so that what was faster there is so here. ``shipped`` is what each target's engine
-    computes in, by name, where that was measured.
+    computes in, by name, where that was measured. ``all_samples``: the metric is to be taken on all of its samples.
     """
 
     bundle: Path
@@ -52,6 +52,7 @@ class Kept:
     cpu: KeptForm | None = None
     cpu_why: str = ""
     shipped: Mapping[str, str] = field(default_factory=dict)
+    all_samples: bool = False
 
     @property
     def name(self) -> str:

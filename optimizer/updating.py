@@ -26,6 +26,7 @@ def update(
     data: DataGiven = None,
     eval_data: DataGiven = None,
     evaluate: str | Evaluate | None = None,
+    all_samples: bool = False,
     loadgen: Sequence[str] | str = (),
     force: bool = False,
     listeners: Sequence[Listener] = (),
@@ -35,10 +36,11 @@ def update(
     """A bundle of ``model``, which is the model of ``bundle`` with other weights, by that bundle's settings.
 
     Its plan, ranges and decisions are taken over where a check says that they fit; accuracy is checked anew. ``data``,
-    ``eval_data`` and ``evaluate`` stand in for the bundle's own, ``loadgen`` names scenarios to measure, by default
-    none. ``out`` is by default ``MODEL.optimized`` in the working directory; ``listeners``, ``command`` and ``builder``
-    are as for ``optimize``. Raises ``BadInput`` where the model has another graph, naming the first node that differs,
-    and for a bundle of a version that kept too little.
+    ``eval_data`` and ``evaluate`` stand in for the bundle's own. ``evaluate`` is taken of every form on as many samples
+    as the accuracy budget needs, or on ``all_samples``. ``loadgen`` names scenarios to measure, by default none.
+    ``out`` is by default ``MODEL.optimized`` in the working directory; ``listeners``, ``command``, ``builder`` are as
+    for ``optimize``. Raises ``BadInput`` where the model has another graph, naming the first node that differs, and for
+    a bundle of a version that kept too little.
     """
     from optimizer.bundle import SUFFIX
     from optimizer.kept import read_kept
@@ -50,6 +52,7 @@ def update(
         raise BadInput("is the bundle that is updated", where=str(folder), fix="name another folder with -o")
     given = {"data": sample_source(data), "eval_data": sample_source(eval_data), "evaluate": evaluate}
     kept = read_kept(old, {name: value for name, value in given.items() if value is not None})
-    settings = replace(kept.settings, loadgen=listed(loadgen))
-    told = update_text(old, path, {**given, "loadgen": settings.loadgen}, folder) if command is None else command
+    kept, settings = replace(kept, all_samples=all_samples), replace(kept.settings, loadgen=listed(loadgen))
+    options = {**given, "all_samples": all_samples, "loadgen": settings.loadgen}
+    told = update_text(old, path, options, folder) if command is None else command
     return run(path, settings, folder, Events(*listeners), force=force, command=told, builder=builder, kept=kept)

@@ -11,6 +11,7 @@ from optimizer.cli.model import EVALUATE, FORCE, JSON, OUT, QUIET, SPEC, VERBOSE
 
 DATA = "Sample inputs that the ranges are checked on, in place of the bundle's own --data."
 EVAL_DATA = "Inputs that accuracy is measured on, in place of the bundle's own."
+ALL_SAMPLES = "Score every form on all samples of --evaluate. Default: on as many as the accuracy budget needs."
 LOADGEN = "MLPerf LoadGen scenarios to measure. Default: none, for weights do not change the speed of a graph."
 
 
@@ -23,6 +24,7 @@ def update(
     evaluate: Annotated[
         str | None, Option(metavar="file.py:function", help=f"{EVALUATE} Default: the bundle's own.")
     ] = None,
+    all_samples: Annotated[bool, Option("--all-samples", help=ALL_SAMPLES)] = False,
     loadgen: Annotated[str, Option(metavar="SCENARIOS|none", help=LOADGEN, show_default=False)] = "none",
     force: Annotated[bool, Option("--force", help=FORCE)] = False,
     json: Annotated[bool, Option("--json", help=JSON)] = False,
@@ -46,6 +48,7 @@ def update(
             data=data,
             eval_data=eval_data,
             evaluate=evaluate,
+            all_samples=all_samples,
             loadgen=loadgen,
             force=force,
             listeners=listeners,

@@ -61,7 +61,7 @@ class Job:
         parts = [self.imported.digest, self.inputs.digest, self.settings.digest(), *(t.name for t in self.targets)]
         parts += [repr(self.inputs.batching)]
         parts += [f"{name}={version}" for name, version in sorted(self.tools.items())]
-        parts += [code_digest(), *([self.kept.digest] if self.kept is not None else [])]
+        parts += [code_digest(), *([self.kept.digest, f"{self.kept.all_samples}"] if self.kept is not None else [])]
         return digest_of(parts)
 
 

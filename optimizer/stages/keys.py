@@ -123,6 +123,7 @@ def typing_key(job: Job, cleaned: Cleaned, form: str, *quantized: str) -> str:
         job.settings.digest("precision", "evaluate", "max_drop", "sparsity", "plan"),
         job.settings.digest("optimize_for", "targets") if job.settings.searches else "",  # what a mix costs there
         updated(job),
+        "all samples" if job.kept is not None and job.kept.all_samples else "",
     )
 
 

@@ -115,11 +115,16 @@ def positive(infer):
 """
 
 
-@pytest.mark.parametrize(("count", "said"), [(3600, "by 1,200 of 3,600 samples"), (300, "")])
-def test_the_metric_is_taken_on_as_many_samples_as_the_budget_needs(bundle: Path, count: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "everything", "said"), [(3600, False, "by 1,200 of 3,600 samples"), (3600, True, ""), (300, False, "")]
+)
+def test_the_metric_is_taken_on_as_many_samples_as_the_budget_needs(
+    bundle: Path, count: int, everything: bool, said: str
+) -> None:
     Path("metric.py").write_text(METRIC.replace("COUNT", str(count)))
     onnx.save(retrained(noisy), "new.onnx")
-    made, text = update(bundle, "new.onnx", evaluate="metric.py:positive"), io.StringIO()
+    made = update(bundle, "new.onnx", evaluate="metric.py:positive", all_samples=everything)
+    text = io.StringIO()
     task = made.report.accuracy.task if made.report.accuracy is not None else None
     assert task is not None and task.samples == count
     summarise(made.report, Console(file=text, width=300))

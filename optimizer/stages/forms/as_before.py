@@ -49,6 +49,11 @@ class AsBefore:
         return self._kept is not None
 
     @property
+    def scores_in_part(self) -> bool:
+        """Whether a form is scored on no more samples than its budget needs: it is much like one that was scored."""
+        return self._kept is not None and not self._kept.all_samples
+
+    @property
     def knows_cpu_form(self) -> bool:
         """Whether the form that won on the CPU is the one that wins here."""
         return self._kept is not None and self._kept.knows_cpu_form

@@ -235,7 +235,7 @@ class FormMaker:
                 looks=LOOKS if settings.searches else int(settings.max_drop is not None),
                 batching=self._job.inputs.batching,
                 rounded=rounded_outputs(self._job.imported.model),
-                in_part=self._making.before.is_update,
+                in_part=self._making.before.scores_in_part,
             )
         )
 

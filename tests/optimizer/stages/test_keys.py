@@ -30,6 +30,7 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
         targets: str = "t4",
         bundle: str = "",
         here: bool = True,
+        all_samples: bool = False,
     ) -> tuple[str, str]:
         inputs = SimpleNamespace(
             calibration=SimpleNamespace(digest=calibration),
@@ -43,7 +44,7 @@ def key(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             settings=asked,
             tools={"onnx": "1"},
             targets=[targets],
-            kept=SimpleNamespace(digest=bundle, here=here) if bundle else None,
+            kept=SimpleNamespace(digest=bundle, here=here, all_samples=all_samples) if bundle else None,
         )
         cleaned = Cleaned(graph, "float graph", None, ShapeProfile({}), {"x": (1, 3)}, 10, [])
         calibrating = keys.calibration_key(job, cleaned, TENSORRT)  # type: ignore[arg-type]
@@ -86,6 +87,10 @@ def test_another_budget_judges_again_and_does_not_calibrate(key: Callable[..., t
 def test_an_update_on_another_processor_knows_less(key: Callable[..., tuple[str, str]]) -> None:
     """Where the form that won on the CPU is known, the other is not made: no such answer is taken from there."""
     assert key(PLAIN, bundle="b")[1] != key(PLAIN, bundle="b", here=False)[1]
+
+
+def test_a_score_of_part_of_the_samples_is_no_score_of_all(key: Callable[..., tuple[str, str]]) -> None:
+    assert key(PLAIN, bundle="b")[1] != key(PLAIN, bundle="b", all_samples=True)[1]
 
 
 @pytest.mark.parametrize(
