@@ -19,7 +19,8 @@ g (float16[N, 4] x) => (float16[N, M] y) {
 
 
 def test_a_mask_beyond_half_precision_raises_no_warning_of_numpys():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         found = with_shapes(ir.from_onnx_text(MASKED), {"x": (3, 4)})
+    assert not caught
     assert static_shape(found.graph.outputs[0]) == (3, 4)
