@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
 import onnx
@@ -106,15 +106,44 @@ def infer_shapes(model: ir.Model) -> None:
 
 def _forget_containers(model: ir.Model) -> None:
     """The pass notes the type of a sequence's elements as that of the sequence; no type is better than a wrong one."""
-    opset = model.opset_imports.get("", 1)
-    for graph in model.graphs():
-        for node in graph:
-            if is_standard(node) and "Sequence" in node.op_type and deals_in_containers(node.op_type, opset):
-                for value in node.outputs:
-                    if node.op_type not in ("SequenceAt", "SequenceLength", "ConcatFromSequence"):
-                        value.type = value.shape = None
+    found = {value for graph in model.graphs() for node in graph for value in _made_containers(node, model)}
+    while found and (handed := {v for graph in model.graphs() for v in _handed_on(graph, found)} - found):
+        found |= handed
+    for value in found:
+        value.type = value.shape = None
 
 
+def _made_containers(node: ir.Node, model: ir.Model) -> tuple[ir.Value, ...]:
+    """The results of a node that makes sequences."""
+    makes = is_standard(node) and "Sequence" in node.op_type and node.op_type not in _ELEMENTS
+    return node.outputs if makes and deals_in_containers(node.op_type, model.opset_imports.get("", 1)) else ()
+
+
+def _handed_on(graph: ir.Graph, containers: Set[ir.Value]) -> Iterator[ir.Value]:
+    """The values that nodes of ``graph`` bind to one of ``containers``: under another name, into bodies and out of them."""
+    for node in graph:
+        for bound in _bound(node) if is_standard(node) else ():
+            if not containers.isdisjoint(bound):
+                yield from bound
+
+
+def _bound(node: ir.Node) -> list[list[ir.Value]]:
+    """Values of one type each, by control flow: the states of a Loop, the results of the branches of an If."""
+    if node.op_type == "Identity":
+        rows: Iterable[tuple[ir.Value | None, ...]] = [(*node.inputs, *node.outputs)]
+    elif node.op_type == "If":
+        branches = (node.attributes[name].as_graph().outputs for name in ("then_branch", "else_branch"))
+        rows = zip(node.outputs, *branches, strict=False)
+    elif node.op_type == "Loop":
+        body = node.attributes["body"].as_graph()
+        rows = zip(node.inputs[2:], body.inputs[2:], body.outputs[1:], node.outputs, strict=False)
+    else:
+        rows = ()
+    return [[value for value in row if value is not None] for row in rows]
+
+
+_ELEMENTS = {"SequenceAt", "SequenceLength", "ConcatFromSequence"}
+"""Operators that read a sequence and make none."""
 _CONTAINERS = {"Optional", "OptionalGetElement", "OptionalHasElement"}
 
 
