@@ -8,6 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
 
+from graphs.library_logs import quiet
+
 _FILL = 1024
 """Elements of a constant fill, at most, that is folded: shapes and paddings, no weights. Chosen."""
 
@@ -16,9 +18,9 @@ def fold(model: ir.Model, input_limit: int, output_limit: int) -> None:
     """Evaluate nodes of constants, in place, whose operands and results have at most so many elements each.
 
     What a constant overflows to is the model's own number (a mask of -3.4e38 is -inf in float16, the logarithm of a
-    bucket that is never read is -inf): numpy warns of none.
+    bucket that is never read is -inf): numpy warns of none, and onnxscript of nothing that it leaves as it is.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), quiet():
         fold_constants(
             model,
             onnx_shape_inference=True,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from graphs.errors import BadInput
+from graphs.library_logs import quiet
 from graphs.storage.external_data import check_external_data
 from graphs.storage.mapped_weights import load_small, settle_constants
 from graphs.storage.model_files import model_bytes, model_digest, read_message
@@ -95,20 +93,10 @@ def _deserialize(proto: onnx.ModelProto, where: str) -> ir.Model:
     if not proto.HasField("graph") or proto.ir_version == 0:
         raise BadInput("not an ONNX model: it has no graph", where=where, expected="a serialized onnx.ModelProto")
     try:
-        with _quiet(logging.getLogger("onnx_ir")):  # it warns about wiring that check_with_onnx refuses
+        with quiet():  # onnx_ir warns about wiring that check_with_onnx refuses
             return ir.from_proto(proto)
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, ir.serde.SerdeError) as error:
         raise BadInput(f"malformed ONNX graph: {_root_cause(error)}", where=where) from error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from graphs.reading.constants import constant_array
+from graphs.reading.containers import deals_in_containers
 from graphs.reading.operators import MOVING, is_standard
-from graphs.reading.shapes import deals_in_containers
 from optimizer.passes.half_precision.ranges import SMALLEST_NORMAL, WIDE_RANGE, least_operand, range_reason
 from optimizer.passes.half_precision.slots import half_slots
 from optimizer.simulation.extremes import Extremes

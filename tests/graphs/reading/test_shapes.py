@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import onnx_ir as ir
@@ -45,6 +46,12 @@ g (float[n, 4] x) => (float[m, 4] y) {
   y = ConcatFromSequence<axis = 0, new_axis = 1>(all)
 }"""
 """What torch.onnx makes of an EmbeddingBag, in small: states of a loop that are sequences and say no type."""
+
+
+def test_libraries_say_nothing_of_what_they_leave_as_it_is(caplog):
+    with caplog.at_level(logging.WARNING):
+        with_shapes(ir.from_onnx_text(BAGS), {"x": (3, 4)})
+    assert not caplog.records
 
 
 def test_sequences_that_control_flow_hands_on_are_no_tensors():
