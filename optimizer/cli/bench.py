@@ -7,16 +7,18 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from optimizer.cli.options.words import ENGINE
+
 WHAT = "A bundle, an .onnx file, or the folder of graphs that a workload wants."
 Bundle = Annotated[Path, Argument(metavar="BUNDLE", help=WHAT, show_default=False)]
-TASKS = "resnet50|bert|…|file.py"
+TASKS = "resnet50|bert|…|FILE.py"
 
 
 def bench(
     bundle: Bundle,
     target: Annotated[
         str | None,
-        Option(metavar="TARGET", help="Which engine of the bundle. Default: the CPU's, else that of the GPU here."),
+        Option(metavar="TARGET", help=ENGINE),
     ] = None,
     scenario: Annotated[
         str, Option(metavar="SCENARIO", help="How LoadGen sends samples: singlestream, multistream, server or offline.")
@@ -53,7 +55,7 @@ def bench(
     triton: Annotated[
         str, Option(metavar="HOST:PORT/MODEL", help="Measure a model that this server serves, over gRPC.")
     ] = "",
-    workers: Annotated[
+    instances: Annotated[
         int | None, Option(metavar="N", help="Copies of the engine that run at once. Default: 1, for a served model 8.")
     ] = None,
     max_batch: Annotated[
@@ -92,7 +94,7 @@ def bench(
         workload=workload,
         dataset=dataset,
         triton=triton,
-        workers=workers,
+        instances=instances,
         max_batch=max_batch,
         max_wait_ms=max_wait,
         samples=samples,

@@ -13,7 +13,7 @@ ACTIONS = ("list", "evict", "clear")
 
 
 def cache(
-    action: Annotated[str, typer.Argument(metavar="list|evict|clear")] = "list",
+    action: Annotated[str, typer.Argument(metavar="list|evict|clear", help="What to do.")] = "list",
     to: Annotated[int | None, typer.Option(metavar="MIB", help="evict: keep at most this much.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-Side = Annotated[Path, typer.Argument(metavar="BUNDLE_OR_MODEL", show_default=False)]
+from optimizer.cli.options.words import FUNCTION, SPEC
+
+SIDES = "Two models or bundles; the second is judged against the first."
+Side = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.onnx|BUNDLE",
+        help=SIDES,
+        show_default=False,
+    ),
+]
 
 
 def compare(
@@ -15,12 +25,10 @@ def compare(
     second: Side,
     data: Annotated[
         str,
-        typer.Option(metavar="PATH|module:function|random", help="Inputs to compare on."),
+        typer.Option(metavar=SPEC, help="Inputs to compare on."),
     ] = "random",
     samples: Annotated[int, typer.Option(metavar="N", help="How many samples to compare on.")] = 64,
-    evaluate: Annotated[
-        str | None, typer.Option(metavar="FILE.py:FUNCTION", help="Score both with your own metric.")
-    ] = None,
+    evaluate: Annotated[str | None, typer.Option(metavar=FUNCTION, help="Score both with your own metric.")] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(

@@ -10,12 +10,13 @@ import typer
 from optimizer.cli.options import kubernetes as clusters
 from optimizer.cli.options import mig as slices
 from optimizer.cli.options import triton as tritons
+from optimizer.cli.options.words import BUNDLE
 from optimizer.verbs.deploy.table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
 
 
 def deploy(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help=BUNDLE, show_default=False)],
     system: Annotated[
         str,
         typer.Argument(

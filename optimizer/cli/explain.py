@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli.options.words import BUNDLE
+
 SORTS = "error|time|macs|drift|graph"
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help=BUNDLE, show_default=False)],
     node: Annotated[
         str,
         typer.Option("--node", metavar="NAME", help="Only the node of this ONNX name, with the kernels that run it."),

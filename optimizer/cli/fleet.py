@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from optimizer.cli import model as job
+from optimizer.cli.options.words import FUNCTION, SPEC
 
 RAY = "Build engines on this Ray cluster: auto, HOST:PORT, ray://…, or local. Default: this machine, without Ray."
 RAY_ENDS_S = 30.0
@@ -17,12 +18,14 @@ EACH = " {model} stands for the model's name, as in data/{model}."
 
 
 def fleet(
-    models: Annotated[list[Path], Argument(metavar="MODEL.onnx…", help="The models.", show_default=False)],
+    models: Annotated[
+        list[Path], Argument(metavar="MODEL.onnx...", help="The ONNX models to optimize.", show_default=False)
+    ],
     target: Annotated[str | None, Option("--target", "--targets", metavar="cpu,t4,…", help=job.TARGET)] = None,
     precision: Annotated[str | None, Option(metavar=job.PRECISIONS, help=job.PRECISION)] = None,
-    data: Annotated[str | None, Option(metavar=job.SPEC, help=job.DATA + EACH)] = None,
+    data: Annotated[str | None, Option(metavar=SPEC, help=job.DATA + EACH)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=job.EVAL_DATA + EACH)] = None,
-    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=job.EVALUATE + EACH)] = None,
+    evaluate: Annotated[str | None, Option(metavar=FUNCTION, help=job.EVALUATE + EACH)] = None,
     max_drop: Annotated[str | None, Option(metavar="1%", help=job.MAX_DROP)] = None,
     loadgen: Annotated[str | None, Option(metavar="SCENARIOS|none", help=job.LOADGEN)] = None,
     out: Annotated[Path, Option("-o", "--out", metavar="DIR", help="Folder of the bundles and fleet.json.")] = Path(

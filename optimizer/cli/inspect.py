@@ -12,7 +12,9 @@ PRECISIONS = "fp32|fp16|bf16|int8"
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL_OR_BUNDLE", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.onnx|BUNDLE", help="A model, or a bundle of one.", show_default=False)
+    ],
     layers: Annotated[
         str, typer.Option(metavar="TARGET", help="Print which kernels a bundle's engine for this target runs.")
     ] = "",

@@ -28,7 +28,7 @@ from optimizer.cli import (
     update,
     verify,
 )
-from optimizer.cli.options.panels import Grouped
+from optimizer.cli.options.panels import Grouped, Verbs
 from optimizer.cli.process.endings import Terminated
 from optimizer.cli.process.invoked import remember
 from optimizer.cli.process.isolated import BAD_INPUT, run_isolated
@@ -37,24 +37,37 @@ MAIN_JOB = "model"
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
-VERBS: dict[str, Callable[..., int]] = {
-    MAIN_JOB: model.main_job,
-    "bench": bench.bench,
-    "compare": compare.compare,
-    "plaster": plaster.plaster,
-    "submission": submission.submission,
-    "together": together.together,
-    "explain": explain.explain,
-    "fleet": fleet.fleet,
-    "cache": cache.cache,
-    "inspect": inspect.inspect,
-    "deploy": deploy.deploy,
-    "serve": serve.serve,
-    "update": update.update,
-    "verify": verify.verify,
-    "doctor": doctor.doctor,
-    "demo": demo.demo,
+_PANELS: dict[str, dict[str, Callable[..., int]]] = {
+    "Make engines": {
+        MAIN_JOB: model.main_job,
+        "update": update.update,
+        "fleet": fleet.fleet,
+        "demo": demo.demo,
+    },
+    "Look": {
+        "inspect": inspect.inspect,
+        "explain": explain.explain,
+    },
+    "Measure and check": {
+        "bench": bench.bench,
+        "compare": compare.compare,
+        "verify": verify.verify,
+        "plaster": plaster.plaster,
+        "together": together.together,
+        "submission": submission.submission,
+    },
+    "Hand over": {
+        "deploy": deploy.deploy,
+        "serve": serve.serve,
+    },
+    "This machine": {
+        "doctor": doctor.doctor,
+        "cache": cache.cache,
+    },
 }
+VERBS = {name: verb for panel in _PANELS.values() for name, verb in panel.items()}
+_WIDTH = 100
+"""Columns of help at most, on a terminal that has them. Chosen."""
 TOP_LEVEL = ("--help", "-h", "--version")
 
 
@@ -89,14 +102,19 @@ def _verb_meant(word: str) -> str:
     return next(iter(difflib.get_close_matches(word, VERBS, n=1)), "")
 
 
+class _Verbs(Verbs):
+    panels = {title: tuple(verbs) for title, verbs in _PANELS.items()}  # noqa: RUF012 (never changed)
+
+
 def application(*, isolate: bool) -> typer.Typer:
     """The command with all its verbs; each runs in a child process with ``isolate``."""
     app = typer.Typer(
+        cls=_Verbs,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH},
         help="""From an ONNX model to proven inference engines.
 
         `optimize MODEL.onnx --precision int8` is the main job: import, calibrate, type the graph, build engines,

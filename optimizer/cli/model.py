@@ -7,11 +7,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from optimizer.cli.options.words import FUNCTION, SPEC
+
 Model = Annotated[Path, Argument(help="The ONNX model to optimize.", metavar="MODEL.onnx", show_default=False)]
 PRECISIONS = "fp32|fp16|bf16|int8|fp8|int8wo|int4|nvfp4|mxfp8|auto"
 METHODS = "auto|minmax|entropy|percentile|mse"
 TARGETS = "cpu,t4,a100,a10,l4,h100,h200,b200,blackwell,native"
-SPEC = "PATH|module:function|random"
 RANGE = "NAME=MIN:OPT:MAX"
 CORRECTIONS = "branches,channels,ranges,rounding,bias,fallback"
 
@@ -74,7 +75,7 @@ def main_job(
     target: Annotated[str | None, Option(metavar=TARGETS, help=TARGET)] = None,
     data: Annotated[str | None, Option(metavar=SPEC, help=DATA)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
-    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=EVALUATE)] = None,
+    evaluate: Annotated[str | None, Option(metavar=FUNCTION, help=EVALUATE)] = None,
     plan: Annotated[Path | None, Option(metavar="FILE", help=PLAN)] = None,
     calibration: Annotated[str | None, Option(metavar=METHODS, help=CALIBRATION)] = None,
     without: Annotated[str | None, Option(metavar=CORRECTIONS, help=WITHOUT)] = None,

@@ -7,14 +7,15 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from optimizer.cli.model import EVAL_DATA, EVALUATE, SHAPE, SPEC
+from optimizer.cli.model import DATA, EVAL_DATA, EVALUATE, SHAPE
+from optimizer.cli.options.words import FUNCTION, SPEC
 
 
 def plaster(
     model: Annotated[Path, Argument(help="The ONNX model to study.", metavar="MODEL.onnx", show_default=False)],
-    data: Annotated[str | None, Option(metavar=SPEC, help="Calibration inputs, as for the main job.")] = None,
+    data: Annotated[str | None, Option(metavar=SPEC, help=DATA)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
-    evaluate: Annotated[str | None, Option(metavar="file.py:function", help=EVALUATE)] = None,
+    evaluate: Annotated[str | None, Option(metavar=FUNCTION, help=EVALUATE)] = None,
     target: Annotated[
         str, Option(metavar="cpu|native", help="Where to measure. Default: the GPU here, else the CPU.")
     ] = "",

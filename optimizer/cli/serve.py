@@ -11,7 +11,11 @@ from typer import Argument, Option
 def serve(
     bundles: Annotated[
         list[str],
-        Argument(metavar="[NAME=]BUNDLE …", help="The same NAME twice is two versions of it.", show_default=False),
+        Argument(
+            metavar="[NAME=]BUNDLE...",
+            help="Bundles, each served under NAME or its own name; one NAME twice is two versions.",
+            show_default=False,
+        ),
     ],
     port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="HTTP port; 0 takes a free one.")] = 8000,
     grpc_port: Annotated[int, Option(metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one.")] = 8001,
@@ -29,7 +33,9 @@ def serve(
     ] = 0,
     max_batch: Annotated[
         int,
-        Option(metavar="N", help="Samples to join in one run; 1 joins none.", show_default="the profile's"),
+        Option(
+            metavar="N", help="Samples to join in one run; 1 joins none. Default: the profile's.", show_default=False
+        ),
     ] = 0,
     queue_delay: Annotated[int, Option(metavar="MICROSECONDS", help="How long to wait for a fuller batch.")] = 0,
     isolate: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from optimizer.cli.model import EVALUATE
+from optimizer.cli.options.words import ENGINE, FUNCTION
 
 
 def submission(
@@ -22,10 +23,10 @@ def submission(
     out: Annotated[
         Path | None, Option("-o", "--out", metavar="DIR", help="Folder to write.", show_default=False)
     ] = None,
-    evaluate: Annotated[str, Option(metavar="file.py:function", help=EVALUATE)] = "",
+    evaluate: Annotated[str, Option(metavar=FUNCTION, help=EVALUATE)] = "",
     target: Annotated[
         str | None,
-        Option(metavar="TARGET", help="Which engine of the bundle. Default: the CPU's, else that of the GPU here."),
+        Option(metavar="TARGET", help=ENGINE),
     ] = None,
     scenario: Annotated[
         str, Option(metavar="SCENARIOS", help="Scenarios to run, comma-separated.")

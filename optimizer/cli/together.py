@@ -9,7 +9,9 @@ from typer import Argument, Option
 
 
 def together(
-    bundles: Annotated[list[Path], Argument(metavar="BUNDLE BUNDLE …", show_default=False)],
+    bundles: Annotated[
+        list[Path], Argument(metavar="BUNDLE...", help="The bundles whose engines run together.", show_default=False)
+    ],
     target: Annotated[
         str | None,
         Option(

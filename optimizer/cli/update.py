@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from optimizer.cli.model import EVALUATE, FORCE, JSON, OUT, QUIET, SPEC, VERBOSE
+from optimizer.cli.model import EVALUATE, FORCE, JSON, OUT, QUIET, VERBOSE
+from optimizer.cli.options.words import FUNCTION, SPEC
 
 DATA = "Sample inputs that the ranges are checked on, in place of the bundle's own --data."
 EVAL_DATA = "Inputs that accuracy is measured on, in place of the bundle's own."
@@ -16,14 +17,14 @@ LOADGEN = "MLPerf LoadGen scenarios to measure. Default: none, for weights do no
 
 
 def update(
-    bundle: Annotated[Path, Argument(metavar="BUNDLE", show_default=False)],
+    bundle: Annotated[
+        Path, Argument(metavar="BUNDLE", help="The bundle of the model as it was before.", show_default=False)
+    ],
     model: Annotated[Path, Argument(metavar="NEW.onnx", help="The same graph with other weights.", show_default=False)],
     out: Annotated[Path | None, Option("-o", "--out", metavar="DIR", help=OUT.replace("MODEL", "NEW"))] = None,
     data: Annotated[str | None, Option(metavar=SPEC, help=DATA)] = None,
     eval_data: Annotated[str | None, Option(metavar="PATH", help=EVAL_DATA)] = None,
-    evaluate: Annotated[
-        str | None, Option(metavar="file.py:function", help=f"{EVALUATE} Default: the bundle's own.")
-    ] = None,
+    evaluate: Annotated[str | None, Option(metavar=FUNCTION, help=f"{EVALUATE} Default: the bundle's own.")] = None,
     all_samples: Annotated[bool, Option("--all-samples", help=ALL_SAMPLES)] = False,
     loadgen: Annotated[str, Option(metavar="SCENARIOS|none", help=LOADGEN, show_default=False)] = "none",
     force: Annotated[bool, Option("--force", help=FORCE)] = False,

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli.options.words import BUNDLE, PATH_OR_FUNCTION
+
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help=BUNDLE, show_default=False)],
     public_key: Annotated[
         Path | None, typer.Option(metavar="PUBLIC.pem", help="Check the signature of an unpacked archive first.")
     ] = None,
@@ -19,9 +21,7 @@ def verify(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATH|module:function", help="--model: samples to do so on. Default: those it was made with."
-        ),
+        typer.Option(metavar=PATH_OR_FUNCTION, help="--model: samples to do so on. Default: those it was made with."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:

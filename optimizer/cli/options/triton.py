@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
+from optimizer.cli.options.words import FUNCTION, PATH_OR_FUNCTION
 from optimizer.verbs.deploy.table import panel
 
 PANEL = panel("backend")
@@ -79,7 +80,7 @@ RateLimits = Annotated[
 Preprocess = Annotated[
     str,
     Option(
-        metavar="FILE.py:FUNCTION|FILE.toml",
+        metavar=f"{FUNCTION}|FILE.toml",
         help="Run before the model, as an ensemble: from arrays by name to the model's inputs; with a preprocess.toml "
         "(as beside images that are data) from image files.",
         rich_help_panel=PANEL,
@@ -87,9 +88,7 @@ Preprocess = Annotated[
 ]
 Postprocess = Annotated[
     str,
-    Option(
-        metavar="FILE.py:FUNCTION", help="Run after it: from its outputs to what clients get.", rich_help_panel=PANEL
-    ),
+    Option(metavar=FUNCTION, help="Run after it: from its outputs to what clients get.", rich_help_panel=PANEL),
 ]
 Raw = Annotated[
     list[Path] | None,
@@ -119,14 +118,14 @@ Server = Annotated[
 Data = Annotated[
     str,
     Option(
-        metavar="PATH|module:function",
+        metavar=PATH_OR_FUNCTION,
         help="--check: samples to send. Default: seeded random ones.",
         rich_help_panel=ALONE,
     ),
 ]
 Evaluate = Annotated[
     str,
-    Option(metavar="FILE.py:FUNCTION", help="--check: a task metric to score the server by.", rich_help_panel=ALONE),
+    Option(metavar=FUNCTION, help="--check: a task metric to score the server by.", rich_help_panel=ALONE),
 ]
 OptimizeFor = Annotated[
     str,

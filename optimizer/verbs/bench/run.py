@@ -40,7 +40,7 @@ class BenchSettings:
     ``target`` None is ``Bundle.usual_target``; ``duration`` in seconds, None for 10 (600 with ``mlperf``); ``qps`` None
     lets a probe choose; ``server_latency_ms`` bounds p99, None for the workload's bound or 100; ``accuracy`` runs every
     sample of the workload and scores it; ``workload`` and ``dataset`` name a benchmark task and its data; ``triton`` is
-    ``HOST:PORT/MODEL``; ``workers`` engine instances (None: one, eight for a remote one); ``samples`` only the first of
+    ``HOST:PORT/MODEL``; ``instances`` of the engine (None: one, eight for a remote one); ``samples`` only the first of
     the dataset; ``reference`` an FP32 model to score on the same samples; ``out`` keeps the raw logs.
     """
 
@@ -55,7 +55,7 @@ class BenchSettings:
     workload: str = ""
     dataset: str = ""
     triton: str = ""
-    workers: int | None = None
+    instances: int | None = None
     max_batch: int | None = None
     max_wait_ms: float = 0.0
     samples: int | None = None
@@ -75,7 +75,7 @@ class BenchSettings:
                 "--duration": self.duration,
                 "--qps": self.qps,
                 "--server-latency": self.server_latency_ms,
-                "--workers": self.workers,
+                "--instances": self.instances,
                 "--max-batch": self.max_batch,
                 "--samples": self.samples,
             }
@@ -133,7 +133,7 @@ def _verdict(result: LoadgenResult, workload: WorkloadSummary | None) -> Verdict
 
 
 def _loadgen_settings(settings: BenchSettings, scenario: Scenario) -> LoadgenSettings:
-    workers = settings.workers or (REMOTE_WORKERS if settings.triton else 1)
+    workers = settings.instances or (REMOTE_WORKERS if settings.triton else 1)
     given = LoadgenSettings(
         scenario,
         Mode.ACCURACY if settings.accuracy else Mode.PERFORMANCE,
@@ -165,7 +165,7 @@ def _request(
 def _run(request: LoadgenRequest, settings: BenchSettings) -> tuple[LoadgenResult, SearchSummary | None]:
     if not settings.search:
         return run_loadgen(request), None
-    free = settings.workers is None and not settings.triton
+    free = settings.instances is None and not settings.triton
     counts = instance_counts() if free else [request.settings.workers]
     if request.settings.scenario is Scenario.SERVER:
         server = search_server(request, workers=counts)

@@ -81,7 +81,7 @@ def test_an_invalid_run_says_why_and_exits_with_one(place: Path, capfd: pytest.C
         (["--search"], "--search: searches rates and batches"),
         (["--qps", "many"], "--qps: 'many' is not a rate"),
         (["--duration", "0"], "--duration: 0 is too little"),
-        (["--workers", "0"], "--workers: 0 is too little"),
+        (["--instances", "0"], "--instances: 0 is too little"),
         (["--triton", "http://127.0.0.1:8000/m"], "is asked over gRPC alone"),
         (["--triton", "grpc://127.0.0.1/m"], "grpc://127.0.0.1/m: names no model on a server"),
         (["--scenario", "burst"], "--scenario: unknown value 'burst'"),
