@@ -11,7 +11,7 @@ from optimizer.cli.options import kubernetes as clusters
 from optimizer.cli.options import mig as slices
 from optimizer.cli.options import triton as tritons
 from optimizer.cli.options.words import BUNDLE
-from optimizer.verbs.deploy.table import CLUSTERS, REPOSITORIES, SYSTEMS, check_given
+from optimizer.verbs.deploy.table import CLUSTERS, REPOSITORIES, check_given
 
 
 def deploy(
@@ -19,11 +19,7 @@ def deploy(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help=BUNDLE, show_default=False)],
     system: Annotated[
         str,
-        typer.Argument(
-            metavar="|".join(SYSTEMS),
-            help="What to write.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="SYSTEM", help="What to write: one of those above.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.", show_default=False)],
     target: Annotated[
