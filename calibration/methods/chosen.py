@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from calibration.statistics import TensorStatistics
+from graphs.reading.number_types import NumberType
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Chosen:
     high: float
 
 
-RangeMethod: TypeAlias = Callable[[TensorStatistics], Chosen]
+RangeMethod: TypeAlias = Callable[[TensorStatistics, NumberType], Chosen]
+"""Takes what the codes will be, too."""
 
 
 def within_observed(statistics: TensorStatistics, amax: float, low: float, high: float) -> Chosen:

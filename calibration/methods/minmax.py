@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from calibration.methods.chosen import Chosen
 from calibration.statistics import TensorStatistics
+from graphs.reading.number_types import NumberType
 
 
-def minmax(statistics: TensorStatistics) -> Chosen:
+def minmax(statistics: TensorStatistics, _: NumberType) -> Chosen:
     return Chosen(statistics.absmax, statistics.minimum, statistics.maximum)

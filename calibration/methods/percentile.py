@@ -8,12 +8,13 @@ import numpy.typing as npt
 from calibration.histogram import Histogram
 from calibration.methods.chosen import Chosen, within_observed
 from calibration.statistics import TensorStatistics
+from graphs.reading.number_types import NumberType
 
 DEFAULT_PERCENTILE = 99.99
 """Percent of the magnitudes that a range covers: one of the percentiles tried by Wu et al. (2020)."""
 
 
-def percentile(statistics: TensorStatistics, percent: float = DEFAULT_PERCENTILE) -> Chosen:
+def percentile(statistics: TensorStatistics, _: NumberType, percent: float = DEFAULT_PERCENTILE) -> Chosen:
     """``amax`` covers ``percent`` of ``|x|``; ``low`` and ``high`` leave half of the rest on each side."""
     histogram = statistics.histogram
     if histogram is None or percent >= 100:

@@ -7,6 +7,7 @@ Every type rounds to the nearest number, ties to the even one, and saturates: th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ class NumberType:
         """The type of an array of codes; those of 4 bits take a byte each until they are saved."""
         return np.dtype(self.dtype.numpy())
 
+    @cached_property
+    def magnitudes(self) -> NDArray[np.float64]:
+        """How large the numbers are, from zero up, where zero lies in the middle of the codes: 0 to 127 of eight whole
+        bits, signed or not.
+        """
+        if self.whole:
+            return np.arange((self.highest - self.lowest) // 2 + 1)
+        every = np.arange(1 << self.dtype.bitwidth, dtype=np.uint8).view(self.numpy).astype(np.float64)
+        return np.unique(np.abs(every[np.abs(every) <= self.highest]))
+
     def round(self, steps: NDArray[np.float32], zero: int = 0) -> None:
         """Every number of ``steps`` becomes the nearest code less ``zero``, in place; of floats that is 0."""
         if self.whole:
@@ -68,6 +79,9 @@ class NumberType:
 
 INT8 = NumberType(ir.DataType.INT8, -127, 127)
 """-128 is left out for weights, so that both ends mean the same (rule 2)."""
+SIGNED = NumberType(ir.DataType.INT8, -128, 127)
+"""INT8 as activations have it."""
+UNSIGNED = NumberType(ir.DataType.UINT8, 0, 255)
 INT4 = NumberType(ir.DataType.INT4, -8, 7)
 E4M3 = NumberType(ir.DataType.FLOAT8E4M3FN, -448, 448)
 """FP8 with 4 bits of exponent: 448 is the largest finite number, and there are no infinities."""

@@ -106,8 +106,8 @@ def _tables(
     """A table of every range method, raw inputs unclipped; notes; and the tensors whose ranges are not to be searched,
     since too little was seen of them.
     """
-    names = placed(model, settings, None).tensors
-    sources = raw_inputs(model, names)
+    numbers = placed(model, settings, None).numbers
+    sources = raw_inputs(model, list(numbers))
     found = ends(rows_of(calibrator.samples(), calibrator.batchable), set(sources.values()))
     grown, alike = growth(found), mirrored(found)
     notes = [
@@ -115,7 +115,7 @@ def _tables(
         for name, by in grown.items()
         if by > 1
     ]
-    made, reached = calibrator.tables(model, names, reaching=samples.few)
+    made, reached = calibrator.tables(model, numbers, reaching=samples.few)
     tables = {name: unclipped(table, sources, grown, alike) for name, table in made.items()}
     if not samples.few:
         return tables, notes, frozenset()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calibration.table import TensorRange
 from engines.onnxruntime.integer_products import largest_weight_code
 from graphs.reading.constants import constant_tensor
-from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, Floats, NumberType
+from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, SIGNED, UNSIGNED, Floats, NumberType
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.affine import FRACTIONS, Affine, best
 from optimizer.quantization.codes.weights import SMALLEST_OF_DATA, anchored, fp16_representable
@@ -151,9 +151,7 @@ def _lower_bound(value: ir.Value) -> float | None:
     return float(bound.numpy()) if bound is not None else None
 
 
-_SIGNED = NumberType(ir.DataType.INT8, -128, 127)
-_UNSIGNED = NumberType(ir.DataType.UINT8, 0, 255)
-TENSORRT = Scheme("tensorrt", "TensorRT", Dtype.INT8, ActivationScheme(_SIGNED))
+TENSORRT = Scheme("tensorrt", "TensorRT", Dtype.INT8, ActivationScheme(SIGNED))
 """Signed symmetric int8, float biases, nothing on outputs: rules 1 to 5 of the placement."""
 FP8 = Scheme("tensorrt-fp8", "TensorRT in FP8", Dtype.FP8, ActivationScheme(E4M3), WeightScheme(E4M3))
 """E4M3 for activations, one scale each, and for weights, one per output channel; sums and results in FP16."""
@@ -183,7 +181,7 @@ ONNXRUNTIME = Scheme(
     "cpu",
     "this CPU",
     Dtype.INT8,
-    ActivationScheme(_UNSIGNED, symmetric=False, fp16_scales=False),
+    ActivationScheme(UNSIGNED, symmetric=False, fp16_scales=False),
     integer_biases=True,
     integer_results=True,
     on_cpu=True,

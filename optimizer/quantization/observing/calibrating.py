@@ -19,7 +19,7 @@ from calibration.summary import Observation
 from calibration.table import CalibrationTable
 from engines.engine import Feed
 from engines.parallel import lending_cores
-from graphs.reading.number_types import Floats
+from graphs.reading.number_types import Floats, NumberType
 from optimizer.quantization.codes.scheme import Scheme
 from optimizer.quantization.observing.capture import Reach
 
@@ -110,10 +110,11 @@ class Calibrator:
     known: Known = field(default_factory=Known)
 
     def tables(
-        self, model: ir.Model, tensors: Sequence[str], *, reaching: bool = False
+        self, model: ir.Model, tensors: Mapping[str, NumberType], *, reaching: bool = False
     ) -> tuple[dict[str, CalibrationTable], dict[str, Reach]]:
-        """Ranges of the named activations by every method and, where ``reaching``, where each sample's values end, from
-        one pass over all samples: these are kept for every activation of every sample, so only where samples are few.
+        """Ranges of activations, name -> what their codes are, by every method and, where ``reaching``,
+        where each sample's values end, from one pass over all samples: these are kept for every activation of every
+        sample, so only where samples are few.
         """
         seen: dict[str, list[tuple[int, float, float, int]]] = {name: [] for name in tensors} if reaching else {}
 
@@ -122,7 +123,7 @@ class Calibrator:
 
         statistics = collect(
             model,
-            tensors,
+            list(tensors),
             self.samples(),
             batchable=self.batchable,
             on_plan=self.on_plan,
@@ -133,6 +134,7 @@ class Calibrator:
             method: choose_ranges(
                 statistics,
                 method,
+                numbers=tensors,
                 model_digest=self.model_digest,
                 data_digest=self.data_digest,
                 calibrated=self.calibrated,

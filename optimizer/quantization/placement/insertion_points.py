@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from calibration.table import CalibrationTable
+from graphs.reading.number_types import SIGNED, NumberType
 from graphs.writing.edits import values_by_name
 from optimizer.precision import PrecisionPlan
 from optimizer.quantization.codes.affine import Affine
@@ -82,6 +83,16 @@ class Placement:
             rounder = point.codes.quantizer(values[point.tensor], table.tensors[point.range_name])
             found.update({use.node: rounder for use in point.uses if use.index == 0})
         return found
+
+    @property
+    def numbers(self) -> dict[str, NumberType]:
+        """What codes the ranges of ``tensors`` are for: where some are whole, those, which suffer more from a range
+        that was chosen for others; where there are none (guards read the range alone), the scheme's.
+        """
+        usual = self.scheme.static.numbers if self.scheme.calibrated else SIGNED
+        points = sorted(self.activations, key=lambda point: point.codes.numbers.whole)
+        of_points = {point.range_name: point.codes.numbers for point in points}
+        return {name: of_points.get(name, usual) for name in self.tensors}
 
     @property
     def quantizes(self) -> bool:

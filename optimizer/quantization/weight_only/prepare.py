@@ -98,9 +98,8 @@ def _few(settings: QuantizeSettings) -> bool:
 
 def _table(model: ir.Model, calibrator: Calibrator, settings: QuantizeSettings) -> CalibrationTable:
     """Extremes of the activations that have a scale of their own, for those of blocks to stand under."""
-    tensors = placed(model, settings, None).tensors
-    if tensors:
-        return next(iter(calibrator.tables(model, tensors)[0].values()))
+    if numbers := placed(model, settings, None).numbers:
+        return next(iter(calibrator.tables(model, numbers)[0].values()))
     return CalibrationTable({}, "weights alone", 0, calibrator.calibrated, "", "")
 
 

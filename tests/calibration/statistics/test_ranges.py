@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ from hypothesis import given, settings
 
 from calibration.histogram import histogram_of
 from calibration.methods.entropy import divergences
+from calibration.methods.mse import symmetric_error
 from calibration.methods.percentile import percentile
 from calibration.ranges import METHODS, choose_range, choose_ranges
 from calibration.statistics import Statistics, TensorStatistics
 from calibration.table import CalibrationTable
 from graphs.errors import BadInput
+from graphs.reading.number_types import E2M1, E4M3, SIGNED, NumberType
 
 DIGESTS = {"model_digest": "m" * 64, "data_digest": "d" * 64, "calibrated": True}
 SHAPES = {
@@ -50,6 +54,13 @@ def uint8_error(values: np.ndarray, low: float, high: float) -> float:
     return float(np.mean(((np.clip(np.rint(values / step) + zero, 0, 255) - zero) * step - values) ** 2))
 
 
+def float_error(values: np.ndarray, amax: float, numbers: NumberType) -> float:
+    step = np.float32(amax / numbers.highest)
+    rounded = values / step
+    numbers.round(rounded)
+    return float(np.mean((rounded.astype(np.float64) * step - values) ** 2))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("method", METHODS)
 @given(power=st.integers(-12, 12))
@@ -82,7 +93,7 @@ def test_mirrored_values_get_the_mirrored_range(method):
 @pytest.mark.parametrize("percent", [99.0, 99.9, 99.99])
 def test_percentiles_are_numpys_on_the_raw_values(shape, percent):
     values = values_of(shape)
-    found = percentile(statistics_of(values), percent)
+    found = percentile(statistics_of(values), SIGNED, percent)
     bin_width = statistics_of(values).histogram.width
     for got, data, share in [
         (found.amax, np.abs(values), percent),
@@ -113,6 +124,38 @@ def test_mse_comes_within_three_percent_of_the_best_asymmetric_range(shape):
     assert uint8_error(values, found.low, found.high) <= 1.03 * best
 
 
+@pytest.mark.parametrize("shape", ["normal", "rectified", "relu6", "laplace", "shifted", "outlier", "negative"])
+@pytest.mark.parametrize("numbers", [E4M3, E2M1], ids=lambda numbers: numbers.dtype.name)
+def test_mse_judges_floating_point_codes_by_their_own_numbers(shape, numbers):
+    values = values_of(shape)
+    found = choose_range(statistics_of(values), "mse", numbers)
+    best = min(float_error(values, amax, numbers) for amax in np.linspace(0.02, 1, 500) * np.abs(values).max())
+    assert float_error(values, found.amax, numbers) <= 1.03 * best
+    assert (found.low, found.high) == (max(-found.amax, found.minimum), min(found.amax, found.maximum))
+
+
+@pytest.mark.parametrize("numbers", [E4M3, E2M1, SIGNED], ids=lambda numbers: numbers.dtype.name)
+def test_the_expected_error_is_that_of_the_values(numbers):
+    """Of values spread evenly within bins, as the closed form takes them."""
+    values = values_of("laplace")
+    thresholds = np.array([0.2, 0.5, 0.9, 1.0]) * np.abs(values).max()
+    found = symmetric_error(statistics_of(values).histogram, thresholds, numbers)
+    expected = [
+        float_error(values, amax, NumberType(numbers.dtype, -numbers.highest, numbers.highest)) for amax in thresholds
+    ]
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize("method", ["mse", "entropy"])
+@pytest.mark.parametrize("seed", range(3))
+def test_heavy_tails_that_int8_clips_e4m3_keeps(method, seed):
+    """Its steps grow with the values: a wide range costs the small ones little."""
+    values = np.random.default_rng(seed).standard_t(3, size=20_000).astype(np.float32)
+    whole, floats = (choose_range(statistics_of(values), method, numbers).amax for numbers in (SIGNED, E4M3))
+    assert floats > 1.05 * whole
+    assert float_error(values, floats, E4M3) < 0.8 * float_error(values, whole, E4M3)
+
+
 def test_mse_keeps_a_bound_that_holds_much_of_the_mass():
     """ReLU6 saturates: clipping below 6 would hit every saturated value."""
     found = choose_range(statistics_of(values_of("relu6")), "mse")
@@ -120,12 +163,12 @@ def test_mse_keeps_a_bound_that_holds_much_of_the_mass():
     assert found.high > 5.9
 
 
-def divergence_by_definition(counts: np.ndarray, kept: int, codes: int) -> float:
-    """The published algorithm, bin by bin."""
+def divergence_by_definition(counts: np.ndarray, kept: int, groups: np.ndarray) -> float:
+    """The published algorithm, bin by bin; ``groups`` end at these parts of the last."""
     p = counts[:kept].astype(float)
     q = np.zeros(kept)
-    for code in range(codes):
-        group = slice(kept * code // codes, kept * (code + 1) // codes)
+    for start, stop in pairwise(kept * groups // groups[-1]):
+        group = slice(start, stop)
         filled = p[group] > 0
         q[group] = filled * p[group].sum() / max(filled.sum(), 1)
     p[-1] += counts[kept:].sum()
@@ -133,14 +176,18 @@ def divergence_by_definition(counts: np.ndarray, kept: int, codes: int) -> float
     return float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
 
 
+EQUAL, GROWING = np.arange(33), np.array([0, 1, 3, 7, 15, 31, 63, 127, 160])
+
+
+@pytest.mark.parametrize("groups", [EQUAL, GROWING], ids=["equal", "growing"])
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_divergences_are_those_of_the_published_algorithm(seed):
+def test_divergences_are_those_of_the_published_algorithm(groups, seed):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(200 * np.exp(-np.arange(400) / 60))
     candidates = np.array([kept for kept in range(32, 401, 23) if counts[kept - 1]])
-    expected = [divergence_by_definition(counts, int(kept), 32) for kept in candidates]
-    np.testing.assert_allclose(divergences(counts, candidates, 32), expected, rtol=1e-9, atol=1e-12)
+    expected = [divergence_by_definition(counts, int(kept), groups) for kept in candidates]
+    np.testing.assert_allclose(divergences(counts, candidates, groups), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_entropy_does_not_clip_at_a_frequent_value():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from calibration.table import TensorRange
 from engines.onnxruntime.graph import running
-from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, NumberType
+from graphs.reading.number_types import E2M1, E4M3, INT4, INT8, SIGNED, UNSIGNED, NumberType
 from optimizer.quantization.codes.scheme import FP8, TENSORRT
 
 ALL = [INT8, INT4, E4M3, E2M1]
@@ -25,6 +25,17 @@ def numbers_of(kind: NumberType) -> np.ndarray:
     bits = 1 << (4 if kind is E2M1 else 8)
     every = np.arange(bits, dtype=np.uint8).view(kind.numpy).astype(np.float32)
     return np.unique(every[np.isfinite(every)])
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.dtype.name)
+def test_magnitudes_are_those_of_the_numbers(kind: NumberType) -> None:
+    numbers = numbers_of(kind)
+    both = numbers[np.isin(-numbers, numbers)]
+    np.testing.assert_array_equal(kind.magnitudes, both[both >= 0])
+
+
+def test_unsigned_codes_lie_around_their_middle() -> None:
+    np.testing.assert_array_equal(UNSIGNED.magnitudes, SIGNED.magnitudes)
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.dtype.name)

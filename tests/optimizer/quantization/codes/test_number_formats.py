@@ -11,6 +11,7 @@ from engines.onnxruntime.graph import simulated_outputs
 from engines.targets.formats import check_precision, refusal
 from engines.targets.target import TARGETS
 from graphs.errors import BadInput
+from graphs.reading.number_types import E4M3, SIGNED, NumberType
 from graphs.tensorrt.lint import lint
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import FP8, INT8_WEIGHTS, ONNXRUNTIME, SCHEMES, TENSORRT
@@ -105,6 +106,13 @@ def test_some_nodes_in_one_format_some_in_another() -> None:
     (plain,), (rounded,) = simulated_outputs(two_products(), [{"x": x}]), simulated_outputs(model, [{"x": x}])
     noise = np.square(plain["y"] - rounded["y"]).sum() / np.square(plain["y"]).sum()
     assert 1e-6 < noise < 3e-3
+
+
+@pytest.mark.parametrize(("formats", "of_x"), [(("second",), SIGNED), (("first", "second"), E4M3)])
+def test_a_range_is_for_the_codes_of_those_that_read_it(formats: tuple[str, ...], of_x: NumberType) -> None:
+    placement = place(two_products(), scheme=TENSORRT, keep_float={}, formats=dict.fromkeys(formats, FP8))
+    assert placement.numbers["x"] is of_x
+    assert placement.numbers["sum"] is SIGNED
 
 
 def test_every_scheme_has_its_own_name() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from engines.engine import Feed
+from graphs.reading.number_types import SIGNED
 from optimizer.quantization.codes.scheme import TENSORRT, ActivationScheme, for_this_cpu
 from optimizer.quantization.corrections.equalization import Decisions
 from optimizer.quantization.corrections.transforms import identity
@@ -52,8 +53,8 @@ def test_a_changed_graph_is_looked_at_anew() -> None:
 
 
 def test_where_samples_end_is_kept_only_where_it_is_asked_for() -> None:
-    tables, reached = calibrator(Known(), []).tables(model(), ["a"])
-    again, asked = calibrator(Known(), []).tables(model(), ["a"], reaching=True)
+    tables, reached = calibrator(Known(), []).tables(model(), {"a": SIGNED})
+    again, asked = calibrator(Known(), []).tables(model(), {"a": SIGNED}, reaching=True)
     assert not reached and tables == again
     highs = [max(float(normal(1, 3, 5, seed=seed, scale=2.0).max()), 0.0) for seed in range(3)]
     np.testing.assert_array_equal(asked["a"].ends[:, 1], highs)
