@@ -43,7 +43,10 @@ def exposed(model: ir.Model, values: Sequence[ir.Value]) -> Iterator[None]:
 class Taps(Generic[Key]):
     """Puts reductions behind tensors of ``model``; ``cut`` makes what was kept its only outputs.
 
-    ``Key`` is what a result is known by. A graph may be tapped again.
+    ``Key`` is what a result is known by. A graph may be tapped again. Tensors are tapped in the order in which they are
+    made: ONNX Runtime (1.32) turns to the last node that nothing reads first, and what that needs, so that a tensor is
+    let go of before the next is made only if the node that reads it comes after that of the next. The other way round
+    all of them were held to the end: of MobileNetV2's, four samples at once, 439 MB in place of 103, in twice the time.
     """
 
     def __init__(self, model: ir.Model) -> None:
@@ -51,6 +54,7 @@ class Taps(Generic[Key]):
         self._names = FreeNames(model.graph)
         self._kept: dict[Key, ir.Value] = {}
         self._numbers: dict[float, ir.Value] = {}
+        self._made: dict[ir.Node, None] = {}
 
     def keep(self, key: Key, value: ir.Value) -> None:
         """Read ``value`` under ``key``."""
@@ -58,10 +62,27 @@ class Taps(Generic[Key]):
 
     def cut(self) -> dict[Key, str]:
         """Let the graph give what was kept, and nothing else; returns the output's name of each key."""
+        self._reverse()
         outputs = self.model.graph.outputs
         outputs.clear()
         outputs.extend(dict.fromkeys(self._kept.values()))
         return {key: str(value.name) for key, value in self._kept.items()}
+
+    def _reverse(self) -> None:
+        """Put what was kept last before what was kept first, each behind what it is made of."""
+        order: dict[ir.Node, None] = {}
+
+        def put(node: ir.Node | None) -> None:
+            if node in self._made and node not in order:
+                for value in node.inputs:
+                    put(value.producer() if value is not None else None)
+                order[node] = None
+
+        for value in reversed(self._kept.values()):
+            put(value.producer())
+        order |= self._made
+        self.model.graph.remove(order)
+        self.model.graph.extend(order)
 
     def do(self, op_type: str, *inputs: ir.Value, dtype: ir.DataType = _FLOAT, **attributes: Any) -> ir.Value:
         """The output of a new operator behind everything else."""
@@ -69,6 +90,7 @@ class Taps(Generic[Key]):
         output = node.outputs[0]
         output.name, output.type = self._names.value(f"enginewright/{op_type}"), ir.TensorType(dtype)
         self.model.graph.append(node)
+        self._made[node] = None
         return output
 
     def constant(self, values: np.ndarray) -> ir.Value:

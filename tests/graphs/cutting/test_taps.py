@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 
 from engines.onnxruntime.graph import running
@@ -67,3 +71,27 @@ def test_a_graph_is_tapped_again_and_may_have_our_names() -> None:
         names = taps.cut()
     with running(model) as engine:
         assert engine.infer({"x": DATA})[names["second"]] == 5
+
+
+def test_a_tensor_is_read_before_the_next_but_one_is_made(tmp_path: Path) -> None:
+    """Else all of them are held until the graph has run: the order is ONNX Runtime's own, told by its profiler."""
+    steps = "".join(f"t{i + 1} = Mul (t{i}, t{i})\n" for i in range(8))
+    model = ir.from_onnx_text(
+        f"""<ir_version: 9, opset_import: ["" : 21]> net (float[n, 3] t0) => (float[n, 3] t8) {{ {steps} }}"""
+    )
+    taps, made = Taps[str](model), [str(node.outputs[0].name) for node in model.graph]
+    for node in list(model.graph):
+        node.name = str(node.outputs[0].name)
+        size = taps.do("Abs", node.outputs[0])
+        taps.keep(node.name, taps.largest(taps.where(taps.test("Less", size, np.inf), size, 0.0)))
+    names = taps.cut()
+    options = ort.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "order")
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), options)
+    found = dict(zip(names.values(), session.run(list(names.values()), {"t0": DATA / 8}), strict=True))
+    assert found[names["t1"]] == np.square(DATA / 8).max()
+    events = json.loads(Path(session.end_profiling()).read_text())
+    ran = [event["name"].removesuffix("_kernel_time") for event in events if event["name"].endswith("_kernel_time")]
+    readers = {str(node.inputs[0].name): str(node.name) for node in model.graph if node.op_type == "Abs"}
+    for tensor, later in zip(made, made[2:], strict=False):
+        assert ran.index(readers[tensor]) < ran.index(later)
