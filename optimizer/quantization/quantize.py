@@ -10,6 +10,7 @@ import onnx_ir as ir
 from calibration.collect import rows_of
 from calibration.table import CalibrationTable
 from engines.engine import Feed
+from engines.freed_memory import give_back_freed
 from engines.onnxruntime.integer_products import FULL
 from optimizer.attempt import attempt
 from optimizer.corrections import Correction, left_out
@@ -63,8 +64,10 @@ def prepare(
         return _in_weights(work, calibrator, samples, settings, notes, on_step)
     on_step("making the float graph easier to quantize")
     work, said, rewrites = _rewrite(work, samples.feeds, calibrator, settings)
+    give_back_freed()
     notes.extend(said)
     tables, said, kept = _tables(work, calibrator, settings, samples)
+    give_back_freed()
     notes.extend(said)
     on_step("choosing ranges and rounding weights")
     judge = Judge(work, on_cpu=settings.scheme.integer_results)

@@ -20,6 +20,7 @@ from threading import Event
 from typing import Generic, TypeVar
 
 from engines.cache.stages import StageCache
+from engines.freed_memory import give_back_freed
 from graphs.errors import BadInput
 from graphs.files import read_record, write_record
 from optimizer.bundle import Workspace
@@ -135,6 +136,7 @@ class StageRunner:
         folder.mkdir(parents=True)
         with self._events.stage(stage.name, stage.title) as elapsed, self._events.heard() as warnings:
             result = work(folder)
+            give_back_freed()
             write_record(folder / _RESULT, result)
             places = (folder, *stage.leaves)
             files = sorted(os.path.relpath(p, folder) for place in places for p in place.rglob("*") if p.is_file())

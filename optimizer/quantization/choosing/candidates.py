@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from calibration.table import CalibrationTable
 from engines.engine import Feed
+from engines.freed_memory import give_back_freed
 from optimizer.attempt import attempt
 from optimizer.corrections import Correction
 from optimizer.quantization.codes.weights import QuantizedWeight, WeightScales
@@ -117,6 +118,9 @@ class _Choice:
         if (searched := self._searched(placement, first)) is not None:
             tables = {SEARCHED: searched, **tables}  # often the best: others are left the sooner
         found = self._rounded(tables, samples.feeds, solve=False)
+        if not self._solves:  # nobody asks for rows again, and judging takes memory of its own
+            self._rows.release()
+            give_back_freed()
         noise = self._noise(found, samples.judged, racing=True)
         if not noise:
             return found[next(iter(found))]
@@ -124,6 +128,8 @@ class _Choice:
         found, noise = self._without_biases(found, noise)
         if self._solves:
             found, noise = self._solved(found, noise)
+            self._rows.release()
+            give_back_freed()
         best = next(iter(noise))
         self.notes.append(f"ranges chosen: {best}")
         table = replace(found[best].table, method=f"auto: {best}")

@@ -71,6 +71,12 @@ class InputRows:
             for _ in self.of(missing):
                 pass
 
+    def release(self) -> None:
+        """Let go of what was captured: who asks again has it captured again."""
+        self._kept.clear()
+        self._held.clear()
+        self._room = KEPT_BYTES
+
     def of(self, ops: Sequence[WeightedOp]) -> Iterator[list[tuple[WeightedOp, Rows]]]:
         """Every op with its rows, as many ops at a time as ``CHUNK_BYTES`` allows."""
         if known := [(op, self._kept[str(op.node.name)]) for op in ops if op.node.name in self._kept]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,9 @@ from optimizer.corrections import ALL, Correction
 from optimizer.precision import Dtype
 from optimizer.quantization.codes.scheme import TENSORRT, Scheme, for_this_cpu
 from optimizer.quantization.corrections.fallback import Allowance
+from optimizer.quantization.corrections.input_rows import Rows
 from optimizer.quantization.corrections.sensitivity import Sensitivity
+from optimizer.quantization.judging.judge import Judge
 from optimizer.quantization.observing.calibrating import Calibrator
 from optimizer.quantization.quantize import prepare, quantize
 from optimizer.quantization.settings import QuantizeSettings
@@ -213,3 +216,20 @@ def test_weights_are_rounded_by_least_squares_where_samples_can_tell(count: int,
     assert any(note.startswith("and after rounding by least squares") for note in notes) is solves
     why = f"weights rounded plainly: least squares takes 32 samples to be told from chance, there are {count}"
     assert (why in notes) is not solves
+
+
+def test_captured_rows_are_let_go_of_once_nobody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judging takes memory of its own, and two forms are made side by side."""
+    held: list[int] = []
+    judged = Judge.noise
+
+    def noise(*given: object, **named: object) -> object:
+        gc.collect()
+        held.append(sum(isinstance(item, Rows) for item in gc.get_objects()))
+        return judged(*given, **named)
+
+    monkeypatch.setattr(Judge, "noise", noise)
+    for count in (31, 32):  # least squares, of the latter, asks once more
+        feeds = [{"x": normal(1, 64, 32, seed=i, scale=2.0)} for i in range(count)]
+        prepare(normed(), replace(calibrator(feeds), methods=("mse", "minmax")), QuantizeSettings(), lambda _: None)
+    assert held[0] == 0 and held[1] > 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -181,6 +182,13 @@ def test_ops_that_read_a_tensor_alike_share_their_rows() -> None:
     everything.keep(list(ops.values()))
     ((_, kept), *_) = next(everything.of([ops["k"]]))
     assert kept.values is next(everything.of([ops["q"]]))[0][1].values
+    freed = weakref.ref(kept.values)
+    expected = kept.values.copy()
+    del kept
+    everything.release()
+    assert freed() is None
+    ((_, again),) = next(everything.of([ops["k"]]))
+    np.testing.assert_array_equal(again.values, expected)
 
 
 def test_patches_times_weight_are_the_convolution() -> None:
