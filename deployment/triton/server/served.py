@@ -13,10 +13,15 @@ from engines.profile import ShapeProfile, ShapeRange
 def served_engine(address: str, model: str, engine: Engine, largest: int, protocol: Protocol = "grpc") -> EngineBase:
     """``model`` at ``HOST:PORT`` as an engine that knows what ``engine`` knows of its tensors, and is fed at most
     ``largest`` samples at once (0: it does not batch). Raises ``BadInput`` where it cannot be reached."""
-    served = _Squeezed(KserveEngine(address, model, protocol=protocol, text=True), engine)
+    served = as_engine(KserveEngine(address, model, protocol=protocol, text=True), engine)
     if not largest:
         return served
     return InPortions(served, [ShapeProfile({spec.name: ShapeRange((1,), (1,), (largest,)) for spec in engine.inputs})])
+
+
+def as_engine(remote: KserveEngine, engine: Engine) -> EngineBase:
+    """``remote`` with the tensors of ``engine``."""
+    return _Squeezed(remote, engine)
 
 
 class _Squeezed(EngineBase):

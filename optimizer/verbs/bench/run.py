@@ -22,6 +22,7 @@ from engines.source import REMOTE, open_source
 from graphs.errors import BadInput
 from optimizer.settings.given import choice
 from optimizer.settings.numbers_given import check_above_zero, check_not_negative
+from optimizer.verbs.bench.served import check_served
 from optimizer.verbs.bench.subject import BenchSubject, find_subject
 from optimizer.verbs.usual_inputs import usual_inputs
 
@@ -88,10 +89,12 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     ``.onnx`` file, or a folder of the graphs a workload wants.
 
     Without a workload, inputs are seeded random ones of the engine's shapes: latency and throughput do not depend on
-    their values.
+    their values. Raises ``BadInput`` where a served model is another than that of ``path``.
     """
     scenario: Scenario = choice(Scenario, settings.scenario, "--scenario")
-    subject = find_subject(path, settings.target, _remote(settings.triton))
+    remote = _remote(settings.triton)
+    subject = find_subject(path, settings.target, remote)
+    unseen = check_served(path, remote) if remote else []
     with tempfile.TemporaryDirectory(prefix="optimize-bench-") as scratch:
         logs = settings.out or Path(scratch) / "logs"
         request = _request(subject, settings, _loadgen_settings(settings, scenario), Path(scratch), logs)
@@ -100,6 +103,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     summary = replace(
         LoadgenSummary.of(result, str(settings.out) if settings.out else ""), workload=workload, search=search
     )
+    summary = replace(summary, notes=[*summary.notes, *unseen])
     runs = {subject.name: {scenario.value: summary}}
     return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(workload))
 
