@@ -15,47 +15,62 @@ from studies.roofline.published import SQUAD_LENGTH, WORKLOADS
 GOAL = 0.30  # of measured throughput: what the page calls near
 _HEAD = """# Roofline: what a GPU that is not here should reach
 
-Written by `python -m studies.roofline.calibrate`; do not edit. Every figure under "predicted" is a **prediction**,
-none is a measurement of ours, and none is an MLPerf result.
+How fast should a model run on a GPU that this machine does not have? This page shows how that is predicted, and how far
+the predictions were off NVIDIA's published results. Every figure under "predicted" is a **prediction**: none is a
+measurement of ours, and none is an MLPerf result.
 
     optimize inspect MODEL.onnx --target a100        # the bound per layer, latency and throughput
     optimize MODEL.onnx --target cpu,t4,a100         # report.json: targets.NAME.prediction
 
+`python -m studies.roofline.calibrate` writes this page; do not edit it.
+
 ## The model
 
-A typed ONNX graph becomes the kernels an engine would run: pointwise operators, casts and Q/DQ belong to the kernel
-before them, attention in FP16 or INT8 is one kernel, reshapes and concatenations move nothing. So batch normalisation,
-ReLU, residual additions and quantization cost no memory traffic of their own. A kernel takes
+First, the typed ONNX graph becomes the kernels that an engine would run:
+
+- Pointwise operators, casts and Q/DQ belong to the kernel before them. So batch normalisation, ReLU, residual additions
+  and quantization cost no memory traffic of their own.
+- Attention in FP16 or INT8 is one kernel.
+- Reshapes and concatenations move nothing.
+
+Then each kernel takes this time, at the dense peak rate of its own type:
 
     overhead + max(operations / (peak x compute x clock), bytes / (bandwidth x memory))
+    clock = (base clock / rated clock) ^ throttle
 
-at its own type's peak rate (dense), with clock = (base clock / rated clock) ^ throttle. Four factors, the same for
-every GPU, model and kind of layer:"""
+The first term of `max` is the time for arithmetic, the second that for memory; the larger one is the kernel's bound.
+The four factors are the same for every GPU, model and kind of layer:"""
 _ASSUMPTIONS = f"""## Assumptions
 
-- Graphs are MLCommons' architectures with random weights (`studies/roofline/models/`), BatchNorm folded, INT8 as
-  NVIDIA submitted it, inputs already INT8 on the GPU as NVIDIA's harness keeps them. BERT-99 is INT8 throughout,
+- **Graphs.** MLCommons' architectures with random weights (`studies/roofline/models/`), BatchNorm folded. INT8 is as
+  NVIDIA submitted it; inputs are already INT8 on the GPU, as NVIDIA's harness keeps them. BERT-99 is INT8 throughout,
   attention included; BERT-99.9 is FP16.
-- BERT is computed at {SQUAD_LENGTH} tokens, SQuAD v1.1's mean: 54 % of the tokens are padding at 384 (see
-  `studies/roofline/published.py`), and NVIDIA's harness removes padding. Its SingleStream p90 belongs to a longer
-  question than the mean one, so BERT's latencies are shown and neither fitted nor counted in the error.
-- Offline is predicted at batch {OFFLINE_BATCH}, batches back to back. Copies over PCIe, image decoding and non-maximum
-  suppression are not modelled.
-- A convolution's channels are padded to the tensor cores' granularity (32 in INT8, 8 in FP16; three input channels to
-  four), and products run in whole waves of 64 x 64 tiles. Depthwise convolutions run on CUDA cores at the FP32 rate.
-- T4 and A100 weigh the same in the fit: four boards of one chip are not four observations. `compute` may not exceed
-  0.96 nor `memory` 0.90, which no GEMM or stream benchmark does.
-- Peak rates and clocks: `engines/targets/boards.csv`, each row with its source.
+- **BERT's length.** It is computed at {SQUAD_LENGTH} tokens, SQuAD v1.1's mean. At 384 tokens 54 % are padding
+  (`studies/roofline/published.py`), which NVIDIA's harness removes. The question behind its SingleStream p90 is longer
+  than the mean one. So BERT's latencies are shown, but neither fitted nor counted in the error.
+- **Offline** is predicted at batch {OFFLINE_BATCH}, batches back to back. Copies over PCIe, image decoding and
+  non-maximum suppression are not modelled.
+- **Tensor cores.** A convolution's channels are padded to their granularity (32 in INT8, 8 in FP16; three input
+  channels to four). Products run in whole waves of 64 x 64 tiles. Depthwise convolutions run on CUDA cores at the FP32
+  rate.
+- **The fit.** T4 and A100 weigh the same: four boards of one chip are not four observations. `compute` may not exceed
+  0.96 nor `memory` 0.90; no GEMM or stream benchmark does.
+- **Peak rates and clocks** are in `engines/targets/boards.csv`, each row with its source.
 
 ## What it is not
 
-Five benchmarks, two chips and four factors: enough to say whether a model is bound by arithmetic or memory and what
-order of throughput to expect, not enough to choose between two engines that differ by a fifth. Likely causes of the
-errors: NVIDIA's submissions fuse ResNet-50's second stage by a plugin of their own (RnRes2FullFusion_TRT), which no
-general engine does, so it is predicted too slow; SSD-MobileNet's suppression of overlapping boxes is not in its graph,
-so it is predicted too fast; T4 holds a lower clock in FP16 than these factors say. Hopper, Ada and Blackwell have no
-published result in the calibration: predictions for them say so. Kernels of TensorRT-RTX are not modelled: it leaves
-INT8 convolutions unfused."""
+Five benchmarks, two chips and four factors are enough to say whether arithmetic or memory bounds a model, and what
+order of throughput to expect. They are not enough to choose between two engines that differ by a fifth.
+
+Likely causes of the errors:
+
+- ResNet-50 is predicted too slow: NVIDIA's submissions fuse its second stage by a plugin of their own
+  (RnRes2FullFusion_TRT), which no general engine does.
+- SSD-MobileNet is predicted too fast: the suppression of overlapping boxes is not in its graph.
+- T4 holds a lower clock in FP16 than these factors say.
+
+Hopper, Ada and Blackwell have no published result in the calibration; predictions for them say so. Kernels of
+TensorRT-RTX are not modelled: it leaves INT8 convolutions unfused."""
 
 
 def page(
@@ -70,10 +85,10 @@ def page(
         _held_out(held, "offline"),
         _held_factors(held),
         "## Latency at batch 1, the same way",
-        "Against SingleStream p90. The overhead per kernel is fitted on these of the models not held.",
+        "Against SingleStream p90. The overhead per kernel is fitted on the latencies of the other models.",
         _held_out(held, "singlestream"),
         "## GPUs that no fit has seen",
-        "A10 and A30, Offline, with the factors fitted on T4 and A100 and all models.",
+        "Offline on A10 and A30, with the factors fitted on all models on T4 and A100.",
         _unseen(all_in),
         "## The graphs",
         _graphs(kernels),
@@ -94,7 +109,7 @@ def _factors(found: Calibration) -> str:
     ]
     return (
         _table(("factor", "value", "meaning"), rows)
-        + "\n\nLargest leave-one-out error on T4 and A100, which every prediction carries: "
+        + "\n\nEvery prediction carries the largest leave-one-out error on T4 and A100: "
         + f"**{found.throughput_error_percent:.0f} % in throughput, {found.latency_error_percent:.0f} % in latency**."
     )
 
