@@ -32,6 +32,7 @@ from optimizer.passes.clean import clean_and_check
 from optimizer.stages.blame import sample_at_fault
 from optimizer.stages.job import Cleaned, Job
 from optimizer.stages.profiles import profiles, shapes_in_data, uncovered
+from optimizer.stages.reference import Reference, reference_of
 from optimizer.stages.sound_weights import check_weights
 
 FEEDS, FEEDS_OF_LARGE = 4, 1
@@ -104,44 +105,26 @@ def clean_graph(job: Job, work: Path, events: Events) -> CleanGraph:
             cleaned = clean_and_check(imported, partial(_compare, own))
     for fault in cleaned.faults:
         events.note("clean", fault)
-    return CleanGraph(cleaned.model, reference.path, cleaned.notes)
+    return CleanGraph(cleaned.model, reference.path if reference.refusal else None, cleaned.notes)
 
 
-@dataclass(frozen=True)
-class _Reference:
-    """What the model answers, by the graph in ``path`` (None: the file as given). ``widened``: by the imported graph,
-    float32 throughout, for ONNX Runtime runs no other; there is nothing that this graph could be compared with."""
-
-    answers: Answers
-    path: Path | None = None
-    widened: bool = False
-
-
-def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> _Reference:
-    """The file as given where ONNX Runtime runs it, else the graph as imported: in its own float types if it can be."""
-    given = job.imported.path
+def _reference(job: Job, feeds: Sequence[Feed], work: Path, events: Events) -> Reference:
+    """What the graph is compared with. Raises ``BadInput`` where ONNX Runtime runs nothing of the model."""
     try:
-        return _Reference(Answers.of(given, feeds, fuse_qdq=False))
-    except EngineError as error:
-        refusal = error
-    path = work / "imported.onnx"
-    for widened in (False, True):
-        save_model(job.imported.model if widened else import_model(given, widen=False).model, path)
-        try:
-            answers = Answers.of(path, feeds, fuse_qdq=False)
-        except EngineError:
-            continue
+        found = reference_of(job.imported, feeds, work)
+    except EngineError as refusal:
+        raise sample_at_fault(job) or BadInput(
+            f"ONNX Runtime, which runs the model for calibration and checks, does not run it: {refusal.what}",
+            where=str(job.imported.path),
+            fix="check that the data fits the model, or export it with operators ONNX Runtime has",
+        ) from refusal
+    if found.refusal:
         events.note(
             "clean",
-            f"ONNX Runtime does not run the file as given ({refusal.what}): what was imported could not be compared "
+            f"ONNX Runtime does not run the file as given ({found.refusal}): what was imported could not be compared "
             "with it, and is what accuracy is judged against",
         )
-        return _Reference(answers, path, widened)
-    raise sample_at_fault(job) or BadInput(
-        f"ONNX Runtime, which runs the model for calibration and checks, does not run it: {refusal.what}",
-        where=str(given),
-        fix="check that the data fits the model, or export it with operators ONNX Runtime has",
-    ) from refusal
+    return found
 
 
 def _answers_of_imported(job: Job, answers: Answers, events: Events) -> Answers:

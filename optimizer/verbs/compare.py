@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from engines.engine import EngineBase, Feed, TensorSpec, told
 from engines.feeds.in_types import InTypesOf
 from engines.feeds.portions import InPortions
 from engines.manifest import EngineManifest
-from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.targets.gpus_here import native_target
 from engines.targets.target import CPU
@@ -32,6 +31,7 @@ from graphs.storage.model_files import model_bytes
 from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.data.batching import found_batching, has_open_axis, running_as_given, whole_samples
+from optimizer.stages.reference import opened_reference
 from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
 from optimizer.verbs.gates import Gate, Outcome, Quantity, judge
 from optimizer.verbs.usual_inputs import random_inputs
@@ -191,13 +191,13 @@ def _target(bundles: Sequence[Path]) -> str:
     return native.name if native and all(native.name in Bundle(path).targets() for path in bundles) else CPU.name
 
 
-def _open(path: Path, target: str) -> EngineBase:
+def _open(path: Path, target: str) -> AbstractContextManager[EngineBase]:
     if (path / MANIFEST).is_file():
         folder = Bundle(path).engine_directory(target)
         if target != CPU.name:
             return open_apart(folder)
         return InPortions(open_engine(folder), EngineManifest.load(folder).profiles)
-    return OnnxRuntimeEngine(import_model(path).path)
+    return opened_reference(import_model(path))
 
 
 def _timed_apart(bundles: Sequence[Path], target: str, sample: Feed) -> SteadyRun:

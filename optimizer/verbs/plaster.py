@@ -19,7 +19,6 @@ from benchmarks.report.model import Report
 from engines.build import BuildRequest, build_engine
 from engines.engine import Feed
 from engines.manifest import EngineManifest
-from engines.onnxruntime.engine import OnnxRuntimeEngine
 from engines.open import open_engine
 from engines.profile import parse_shape_profiles
 from engines.targets.gpus_here import detect_gpus, name_of_target, native_target, used_gpu
@@ -35,6 +34,7 @@ from optimizer.settings.job import Settings
 from optimizer.settings.numbers_given import check_above_zero, check_not_negative
 from optimizer.settings.options import Precision, Sparsity
 from optimizer.stages.data.inputs import Inputs, open_inputs
+from optimizer.stages.reference import opened_reference
 from optimizer.stages.report.plaster_figures import making_seconds
 from optimizer.version import tool_versions
 
@@ -91,7 +91,7 @@ def plaster_study(
     imported = import_model(model)
     inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
-    with OnnxRuntimeEngine(imported.path, float_products=True) as reference:
+    with opened_reference(imported, float_products=True) as reference:
         data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)
         gpu = used_gpu() if target != CPU.name else None
         found, steadiness = measure_variants(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from optimizer.kept import check_sources
 from optimizer.stages.data.inputs import open_inputs
 from optimizer.stages.engines.checking import NEAR_DB
 from optimizer.stages.forms.accuracy_check import AccuracyCheck, AccuracyChecker
+from optimizer.stages.reference import reference_of
 
 Open = Callable[[EngineManifest, Path], EngineBase]
 
@@ -41,8 +43,9 @@ class Recheck:
     as_then: bool
 
     @staticmethod
-    def of(bundle: Bundle, model: Path, given: Mapping[str, Any]) -> Recheck:
+    def of(bundle: Bundle, model: Path, given: Mapping[str, Any], folder: Path) -> Recheck:
         """Open ``model`` and the samples that the bundle was made with, or those ``given`` (``data``, ``eval_data``).
+        What answers in the model's place, where ONNX Runtime does not run it, is left in ``folder``.
 
         Raises ``BadInput`` for a model that the bundle was not made of, and for samples that are not there.
         """
@@ -56,7 +59,7 @@ class Recheck:
             raise BadInput(f"is not the model that {bundle.path.name} was made of", where=str(model))
         inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
         checker = AccuracyChecker(
-            imported.path,
+            reference_of(imported, list(islice(inputs.held_back.samples(), 1)), folder).path,
             inputs.held_back,
             settings.evaluate,
             settings.allowed_drop,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -91,8 +93,10 @@ def _check_engines(bundle: Bundle) -> Iterator[Check]:
 def _check_accuracy(bundle: Bundle, model: Path, given: Mapping[str, Any]) -> Iterator[Check]:
     from optimizer.verbs.verified_accuracy import Recheck
 
-    recheck = Recheck.of(bundle, model, given)
-    with recheck.checker:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="enginewright-verify-")))
+        recheck = Recheck.of(bundle, model, given, folder)
+        stack.enter_context(recheck.checker)
         for target in bundle.targets():
             name = f"{target} accuracy"
             try:
