@@ -13,11 +13,10 @@ LARGE_BYTES = 4 << 20
 """From so many bytes on memory is filled in pieces; less, such as an image (0.6 MB for ResNet-50), at once. Two pieces:
 with fewer there is nothing to do at the same time."""
 PIECE_BYTES = 2 << 20
-"""About so many bytes are a piece. Chosen: one core fills it in some 0.4 ms, many times what passing on a piece costs,
-and a batch of 32 images (19 MB) has enough of them for all threads."""
+"""About so many bytes are a piece. Chosen; on an H200 with 16 cores 1 and 4 MiB were as fast (docs/measurements)."""
 MOST_THREADS = 8
-"""Threads that fill pieces at once, where the machine has the cores. Chosen: one core filled less than 5 GB/s, and
-the link of an H200 took 54 (``docs/measurements``)."""
+"""Threads that fill pieces at once, where the machine has the cores. Measured on an H200 with 16 cores
+(docs/measurements): 4 gave three quarters of the throughput of 8 in batches of 128 images, 16 no more than 8."""
 
 
 def _nothing(_: slice) -> None: ...

@@ -262,6 +262,14 @@ BUILDER_RULES = (
         fix="--without fallback, which leaves no product in float16 for its error's sake",
     ),
     _rule(
+        r"filterQDQFormats|candidateRequirements",
+        BuildFailure.UNSUPPORTED_OP,
+        "this TensorRT has no INT8 kernel for a layer, which it does not name, with the types around it",
+        expected="(seen on 8.5.3.1 without cuDNN) convolutions in INT8 whose results are quantized, or that have many "
+        "channels",
+        fix="{kernels}a newer TensorRT, or --precision fp16",
+    ),
+    _rule(
         r"Could not find any implementation for node (?P<node>\{.+?\}|.+?)(?:\.?\)?\s*(?:\n|$)|\.\s|\s+due| \[)",
         BuildFailure.UNSUPPORTED_OP,
         "no kernel of this GPU runs the node at these shapes and types",

@@ -158,6 +158,15 @@ def test_no_message_at_all() -> None:
             "layer1.0.conv1",
             "no kernel",
         ),
+        (
+            "2: [optimizer.cpp::filterQDQFormats::4422] Error Code 2: Internal Error (Assertion "
+            "!n->candidateRequirements.empty() failed. All of the candidates were removed, which points to the node "
+            "being incorrectly marked as "
+            "an int8 node.)",
+            BuildFailure.UNSUPPORTED_OP,
+            "",
+            "no INT8 kernel",
+        ),
         ("Error Code 2: OutOfMemory (Requested size was 8589934592 bytes.)", BuildFailure.OUT_OF_MEMORY, "", "memory"),
         ("Error Code 7: BuildCanceled (Build canceled by user ...)", BuildFailure.CANCELLED, "", "cancelled"),
         (
