@@ -55,7 +55,7 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
     cache = StageCache()
     usable = None if cache.unusable() else cache
     runner = StageRunner(workspace, events, usable, afresh=afresh, subject=job.imported.path.name)
-    checked = check_data(job.inputs)
+    checked = check_data(job.inputs, quantizes=job.settings.quantizes)
     for warning in checked.warnings:
         events.warn("import", warning)
 

@@ -30,20 +30,26 @@ class DataCheck:
         return f" ({self.shared} of them calibrate too)" if self.shared else ""
 
 
-def check_data(inputs: Inputs) -> DataCheck:
-    """Look at the first samples of both parts. Synthetic samples are not looked at: they are what they are."""
+def check_data(inputs: Inputs, *, quantizes: bool = True) -> DataCheck:
+    """Look at the first samples of both parts; ``quantizes`` says whether ranges are fitted to them. Synthetic samples
+    are not looked at: they are what they are.
+    """
     if inputs.calibration.synthetic:
         return DataCheck()
     calibration = _Seen.of(inputs.calibration)
     held_back = _Seen.of(inputs.held_back)
     shared = sum(digest in set(calibration.digests) for digest in held_back.digests)
-    return DataCheck([*_alike(calibration), *_shared(shared, len(held_back.digests)), *calibration.constants()], shared)
+    fitted = [*_one(calibration), *_shared(shared, len(held_back.digests))] if quantizes else []
+    return DataCheck([*fitted, *_alike(calibration), *calibration.constants()], shared if quantizes else 0)
+
+
+def _one(seen: _Seen) -> Iterator[str]:
+    if len(seen.digests) == 1:
+        yield "there is one calibration sample: ranges fit it alone; give more with --data"
 
 
 def _alike(seen: _Seen) -> Iterator[str]:
-    if len(seen.digests) == 1:
-        yield "there is one calibration sample: INT8 ranges fit it alone; give more with --data"
-    elif len(set(seen.digests)) == 1:
+    if len(seen.digests) > 1 and len(set(seen.digests)) == 1:
         yield f"all {len(seen.digests)} calibration samples looked at are the same sample"
 
 

@@ -38,6 +38,12 @@ def test_one_sample_both_calibrates_and_is_held_back():
     assert any("1 of 1 held-back samples are calibration samples too" in text for text in said)
 
 
+def test_no_ranges_are_fitted_where_nothing_is_quantized():
+    parts = split(open_source(samples(1), SPECS), 8, 8, 0)
+    found = check_data(Inputs(*parts, True, ""), quantizes=False)
+    assert found.warnings == [] and found.held_back_note == ""
+
+
 def test_a_constant_input_is_named():
     assert any("input 'x' is 0 throughout" in text for text in warnings(samples(20, 0.0)))
     assert any("same sample" in text for text in warnings(samples(20, 0.0)))
