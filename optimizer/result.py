@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.report.model import Report
     from engines.engine import Engine
 
-EXIT_CODES = {"ok": 0, "over_budget": 3, "partial": 4}
+EXIT_CODES = {"ok": 0, "invalid": 1, "over_budget": 3, "partial": 4}
 """By the report's status; 2 is bad input, which leaves no report."""
 
 

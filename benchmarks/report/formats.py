@@ -108,4 +108,5 @@ def status_title(status: str) -> str:
         "ok": "Done, within budget",
         "over_budget": "Accuracy budget not met",
         "partial": "Done for some targets only",
+        "invalid": "The LoadGen run is invalid",
     }.get(status, status)

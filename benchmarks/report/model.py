@@ -31,7 +31,8 @@ from graphs.files import read_json, write_json
 
 SCHEMA = 1
 """Version of the layout of report.json."""
-Status = Literal["ok", "over_budget", "partial"]
+Status = Literal["ok", "over_budget", "partial", "invalid"]
+"""``invalid`` is of ``optimize bench`` alone: its LoadGen run does not count."""
 TargetStatus = Literal["measured", "built", "skipped"]
 
 

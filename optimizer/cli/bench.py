@@ -77,6 +77,7 @@ def bench(
 
     from engines.cuda.open import VARIABLE, check_runtime_name
     from graphs.files import to_json
+    from optimizer.result import EXIT_CODES
     from optimizer.verbs.bench.run import BenchSettings, bench_bundle, parse_rate
     from optimizer.verbs.bench.text import render
 
@@ -108,5 +109,4 @@ def bench(
         from optimizer.cli.output.printing import console
 
         render(report, console())
-    valid = all(run.valid for runs in report.loadgen.values() for run in runs.values())
-    return 0 if report.verdict.ok else 3 if valid else 1
+    return EXIT_CODES[report.status]

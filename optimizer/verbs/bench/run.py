@@ -105,7 +105,7 @@ def bench_bundle(path: Path, settings: BenchSettings) -> Report:
     )
     summary = replace(summary, notes=[*summary.notes, *unseen])
     runs = {subject.name: {scenario.value: summary}}
-    return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(workload))
+    return replace(subject.report, loadgen=runs, verdict=_verdict(result, workload), status=_status(result, workload))
 
 
 def _remote(served: str) -> str:
@@ -125,7 +125,9 @@ def parse_rate(text: str) -> float | None:
         raise BadInput(f"{text!r} is not a rate", where="--qps", expected="auto, or queries per second") from None
 
 
-def _status(workload: WorkloadSummary | None) -> Status:
+def _status(result: LoadgenResult, workload: WorkloadSummary | None) -> Status:
+    if not result.valid:
+        return "invalid"
     missed = workload is not None and workload.accuracy is not None and not workload.accuracy.ok
     return "over_budget" if missed else "ok"
 

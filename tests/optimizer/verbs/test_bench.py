@@ -59,7 +59,7 @@ def test_accuracy_against_targets_and_fp32(place: Path, tmp_path: Path, capfd: p
 def test_the_json_has_the_shape_that_readers_know(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, out, err = bench(capfd, str(place / "m.onnx"), "--duration", "0.5", "--json")
     report = json.loads(out)
-    assert code == 0 and err == ""
+    assert (code, report["status"], err) == (0, "ok", "")
     run = report["loadgen"]["cpu"]["singlestream"]
     assert {"valid", "metric", "value", "reasons", "p50", "p90", "p99", "samples", "duration_s", "log_dir"} <= set(run)
     assert report["model"]["parameters"] == 3000 and report["model"]["bytes"] > 0
@@ -70,6 +70,10 @@ def test_an_invalid_run_says_why_and_exits_with_one(place: Path, capfd: pytest.C
     code, out, _ = bench(capfd, str(place / "m.onnx"), *options)
     assert code == 1
     assert "INVALID" in out and "is over the bound of 0.001 ms at 200 qps; try about" in out
+    code, out, _ = bench(capfd, str(place / "m.onnx"), *options, "--json")
+    report = json.loads(out)
+    assert (code, report["status"], report["verdict"]["ok"]) == (1, "invalid", False)
+    assert not report["loadgen"]["cpu"]["server"]["valid"]
 
 
 @pytest.mark.parametrize(
