@@ -67,11 +67,9 @@ def _print(kept: EngineCache, action: str, removed: int) -> None:
     out.print(f"{kept.root}: {len(entries)} entries, {size(total)} of {size(kept.limit)}", highlight=False)
     if not entries:
         return
-    table = Table(
-        "target", "precision", "library, or what a stage left", "size", "last used", "key", box=None, pad_edge=False
-    )
+    table = Table("last used", "size", "key", "what", box=None, pad_edge=False)
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).isoformat(sep=" ", timespec="minutes")
-        name = "damaged" if entry.damaged else entry.target or "–"
-        table.add_row(name, entry.precision, entry.library, size(entry.bytes), used, entry.key[:12])
+        engine = f"{entry.target}, {entry.precision}: {entry.library}" if entry.target else entry.library
+        table.add_row(used, size(entry.bytes), entry.key[:12], "damaged" if entry.damaged else engine)
     out.print(table)

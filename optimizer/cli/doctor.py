@@ -27,9 +27,9 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     out = console()
     machine = f", {found.cores} cores, {found.memory_gb:.0f} GB, Python {found.python}"
     out.print(Text.assemble((found.cpu, "bold"), machine))
-    table = Table("can", "how, or what is missing", box=None, pad_edge=False)
+    table = Table("", "can it", "how, or what is missing", box=None, pad_edge=False)
     for ability in found.abilities:
-        mark = ("yes ", "green") if ability.available else ("no  ", "yellow")
-        table.add_row(Text.assemble(mark, ability.name), ability.detail)
+        mark = Text("yes", "green") if ability.available else Text("no", "yellow")
+        table.add_row(mark, ability.name, ability.detail)
     out.print(table)
     return 0

@@ -68,12 +68,12 @@ def _abilities(gpus: list[Gpu], tools: dict[str, str]) -> list[Ability]:
         Ability(
             "drive a GPU through cuda-python",
             bool(gpus) and "cuda-bindings" in tools,
-            tools.get("cuda-bindings", "pip install 'enginewright[tensorrt]'"),
+            _driven(gpus, tools, "cuda-bindings", "pip install 'enginewright[tensorrt]'"),
         ),
         Ability(
             "drive a GPU through pycuda",
             bool(gpus) and "pycuda" in tools,
-            tools.get("pycuda", "pip install 'enginewright[pycuda]' (compiles against a CUDA toolkit)"),
+            _driven(gpus, tools, "pycuda", "pip install 'enginewright[pycuda]' (compiles against a CUDA toolkit)"),
         ),
         Ability(
             "run version-compatible plans with the TensorRT lean runtime",
@@ -86,6 +86,12 @@ def _abilities(gpus: list[Gpu], tools: dict[str, str]) -> list[Ability]:
             "tritonclient" if util.find_spec("tritonclient") else "pip install 'enginewright[serve]'",
         ),
     ]
+
+
+def _driven(gpus: list[Gpu], tools: dict[str, str], package: str, install: str) -> str:
+    if package not in tools:
+        return install
+    return f"{package} {tools[package]}" + ("" if gpus else ", and no NVIDIA GPU or no driver")
 
 
 def _gpu_detail(gpus: list[Gpu], full: bool, tools: dict[str, str]) -> str:

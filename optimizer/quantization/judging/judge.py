@@ -64,7 +64,7 @@ class Judge:
             if seen is not None and len(seen) == len(feeds):
                 found[name] = seen
             elif seen is not None:
-                notes.append(f"{in_db({name: noise_of(seen)})} on {len(seen)} samples, where others are ahead")
+                notes.append(f"{in_db({name: noise_of(seen)})} on {len(seen)} samples: left there, others are ahead")
         self._found = found
         noise = {name: noise_of(seen) for name, seen in found.items()}
         return dict(sorted(noise.items(), key=lambda item: item[1])), notes

@@ -66,16 +66,16 @@ def render(found: Explanation, console: Console, sort: str = "error", top: int =
 
 
 def rules(reasons: Iterable[str]) -> list[str]:
-    """What the rules say whose titles ``short`` leaves out of ``reasons``, by number."""
-    found = [match for reason in reasons if (match := _RULE.match(reason)) and match["detail"]]
+    """What the rules say that ``short`` names in ``reasons`` by number alone."""
+    found = [match for reason in reasons if (match := _RULE.match(reason))]
     titles = {int(match["rule"].split()[1]): match["title"] for match in found}
     return [f"rule {number}: {title}" for number, title in sorted(titles.items())]
 
 
 def short(reason: str) -> str:
-    """A rule's number with what it says of this node, or else with its title: ``"rule 11: N is 1"``."""
+    """A rule's number, with what it says of this node: ``"rule 11: N is 1"``."""
     found = _RULE.match(reason)
-    return f"{found['rule']}: {found['detail'] or found['title']}" if found else reason
+    return ": ".join(filter(None, [found["rule"], found["detail"]])) if found else reason
 
 
 def _columns(found: Explanation) -> list[tuple[str, Callable[[str], str]]]:
@@ -114,17 +114,22 @@ def _told(found: Explanation) -> Iterator[str]:
     """What the columns are, where the error begins, notes, and the engines."""
     yield ""
     if found.error_shares:
-        yield "error: share of what all measured nodes cause at the outputs, each alone quantized (a float node: would)"
+        yield (
+            "error: the node's share of the noise at the outputs, where each node alone is quantized; of a float node, "
+            "what quantizing it would cause"
+        )
     if any(node.drift_db is not None for node in found.nodes.values()):
-        yield "drift: how near the node's result is to FP32 with all of the graph as planned"
+        yield "drift: how near the node's result is to FP32 when the whole graph computes as planned"
     if found.predicted_ms and not any(node.milliseconds for node in found.nodes.values()):
-        yield f"predicted: for {found.predicted_for} at batch 1, by a roofline model; what is fused counts at one"
+        yield f"predicted: for {found.predicted_for} at batch 1, by a roofline model; fused nodes count at one of them"
     if found.origin is not None:
         yield found.origin.sentence
+    if found.notes:
+        yield "what was done to the graph, in order:"
     for note in found.notes:
         yield f"- {note}"
     for target in found.apart:
-        yield f"engine {target}: runs another graph, `optimize explain BUNDLE --target {target}` explains that"
+        yield f"engine {target}: runs a graph of its own; `optimize explain BUNDLE --target {target}` explains it"
     for target, line in found.engines.items():
         yield f"engine {target}: {line}"
     for target, line in found.slow.items():

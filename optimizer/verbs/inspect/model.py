@@ -157,6 +157,13 @@ def _output(value: ir.Value) -> TensorSpec:
     return TensorSpec(str(value.name), value.dtype.numpy().name if value.dtype else "?", dims)
 
 
+def _axes(shape: Sequence[int | str]) -> str:
+    """``[batch, 3, 224, 224]``; sizes alone as ``1x3x224x224``, the form that ``--shape`` takes."""
+    if all(isinstance(size, int) for size in shape):
+        return "x".join(map(str, shape)) or "scalar"
+    return f"[{', '.join(map(str, shape))}]"
+
+
 def _limits(model: ir.Model) -> list[str]:
     """What TensorRT is known not to take, by node; a build says the rest."""
     found = []
@@ -178,12 +185,12 @@ def render(found: Inspection, console: Console, top: int = 10, *, sparsity: bool
     if not found.ops:
         raise BadInput("the graph is empty", where=found.name)
     console.print(Text.assemble((found.name, "bold"), f"  opset {found.opset}  {size(found.bytes)}"))
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in found.sample_shapes.items())
+    shapes = ", ".join(f"{name} {_axes(shape)}" for name, shape in found.sample_shapes.items())
     console.print(f"{found.parameters:,} parameters", highlight=False)
     console.print(f"{count(found.flops)} FLOPs for one sample: {shapes}", highlight=False)
     for title, specs in (("input", found.inputs), ("output", found.outputs)):
         for spec in specs:
-            console.print(f"{title} {spec.name}: {spec.dtype} {'x'.join(map(str, spec.shape))}", highlight=False)
+            console.print(f"{title} {spec.name}: {spec.dtype} {_axes(spec.shape)}", highlight=False)
     table = Table("op", "count", box=None, pad_edge=False)
     for op, nodes in found.ops.items():
         table.add_row(op, str(nodes))

@@ -62,7 +62,7 @@ def summary(found: Sequence[WeightPattern]) -> str:
     eligible = [row for row in found if row.eligible]
     large = sum(row.likely_to_gain for row in eligible)
     return (
-        f"2:4 sparsity: {sparse} of {len(found)} products have such weights, {len(eligible)} more could "
+        f"2:4 sparsity: {sparse} of {len(found)} products have 2:4 weights, {len(eligible)} more could "
         f"(--sparsity 2:4), {large} of them with the {GAINING_CHANNELS} channels that TensorRT's maintainers advise"
     )
 

@@ -37,7 +37,7 @@ def test_a_variant_far_behind_is_left_after_a_third_of_the_samples(judge: Judge)
     noise, notes = judge.noise(variants, FEEDS, racing=True)
     assert list(noise) == ["best", "good", "near"]
     (note,) = notes
-    assert note.startswith("far 3") and note.endswith("on 5 samples, where others are ahead")
+    assert note.startswith("far 3") and note.endswith("on 5 samples: left there, others are ahead")
     every, notes = judge.noise(variants, FEEDS)
     assert list(every) == ["best", "good", "near", "far"] and not notes
     assert {name: every[name] for name in noise} == noise
