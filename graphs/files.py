@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +17,7 @@ import msgspec
 import numpy as np
 
 from graphs.errors import BadInput
-from graphs.staging import staged_file
+from graphs.staging import in_folder, staged_file
 
 T = TypeVar("T")
 
@@ -31,6 +33,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write next to ``path``, then rename over it: a reader sees the old file or the new one, never a part."""
     with staged_file(path) as partial:
         partial.write_bytes(content)
+
+
+def write_together(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write all of ``files``, by name, into ``folder``, which is made where it is not there; or nothing, and no folder.
+    Raises ``BadInput`` where that cannot be.
+    """
+    try:
+        with in_folder(folder), ExitStack() as all_written:
+            for name, content in files.items():
+                all_written.enter_context(staged_file(folder / name)).write_bytes(content)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return [folder / name for name in files]
 
 
 def link_or_copy(source: Path, destination: Path) -> None:

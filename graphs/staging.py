@@ -33,6 +33,22 @@ def staged_file(final: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """``folder`` is there in the block, and those above it; those that were not there before are gone again when the
+    block fails and has left nothing in them. Raises ``OSError`` where it cannot be made.
+    """
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # from the first that holds something on, all are kept
+            for each in new:
+                each.rmdir()
+        raise
+
+
+@contextmanager
 def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """A fresh folder that takes the place of ``final`` when the block ends well and is removed when it does not.
 
@@ -44,7 +60,11 @@ def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
         raise BadInput("cannot be exchanged for another", where=str(final), expected="the name of a folder")
     if final.exists() and not final.is_dir():
         raise BadInput("is a file", where=str(final), expected="a folder, or a place for one")
-    final.parent.mkdir(parents=True, exist_ok=True)
+    with in_folder(final.parent):
+        yield from _staged(final, beside)
+
+
+def _staged(final: Path, beside: Path | None) -> Iterator[Path]:
     remove_leftovers(final.parent, final.name)
     place = final
     if beside is not None:  # folders of one name from several places may grow there at once

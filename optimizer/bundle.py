@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from engines.targets.target import CPU
 from graphs.digests import sha256_file
 from graphs.errors import BadInput, EnginewrightError, first_few
 from graphs.files import read_json, unwritable, write_atomically, write_json
-from graphs.staging import replace_folder, restore
+from graphs.staging import in_folder, replace_folder, restore
 from optimizer.precision import PrecisionPlan
 from optimizer.settings.recorded import RecordedSettings
 
@@ -175,12 +175,13 @@ class Workspace:
         """
         restore(self.out, self._old)
         self.check_place()
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            file = (self.work / LOCK).open("w")
-        except OSError as error:
-            raise unwritable(self.out, error) from None
-        with file:
+        with ExitStack() as held:
+            try:
+                held.enter_context(in_folder(self.path.parent))
+                self.work.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context((self.work / LOCK).open("w"))
+            except OSError as error:
+                raise unwritable(self.out, error) from None
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -16,6 +16,7 @@ from benchmarks.loadgen.watch import Ending, watch
 from engines.processes.child_process import Child
 from graphs.errors import BadInput
 from graphs.files import read_json, write_json
+from graphs.staging import in_folder
 
 OUTPUT_FILE = "process.log"
 REPETITIONS = 3
@@ -54,16 +55,17 @@ def run_loadgen(request: LoadgenRequest) -> LoadgenResult:
 def _attempt(job: ChildRequest) -> LoadgenResult:
     request = job.request
     log_dir = Path(request.log_dir).absolute()
-    log_dir.mkdir(parents=True, exist_ok=True)
-    for name in LOG_FILES:  # a run that dies early must not be judged by an older run's logs
-        (log_dir / name).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="loadgen-") as scratch:
+    with in_folder(log_dir), tempfile.TemporaryDirectory(prefix="loadgen-") as scratch:
+        for name in LOG_FILES:  # a run that dies early must not be judged by an older run's logs
+            (log_dir / name).unlink(missing_ok=True)
         request_path, report_path = Path(scratch) / "request.json", Path(scratch) / "report.json"
         write_json(request_path, _absolute(job, log_dir))
         ending = _run_child(request_path, report_path, log_dir, request.settings)
         report = read_json(report_path, ChildReport) if report_path.exists() else None
-    if report is not None and report.bad_input:
-        raise BadInput(report.bad_input, where="LoadGen run")
+        if report is not None and report.bad_input:
+            for name in (*LOG_FILES, OUTPUT_FILE):
+                (log_dir / name).unlink(missing_ok=True)
+            raise BadInput(report.bad_input, where="LoadGen run")
     return _judge(request, report, ending, log_dir)
 
 

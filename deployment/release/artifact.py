@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from graphs.digests import sha256, sha256_file
 from graphs.files import write_atomically
-from graphs.staging import refuse_foreign, staged, staged_file
+from graphs.staging import in_folder, refuse_foreign, staged, staged_file
 
 ARTIFACT_TYPE = "application/vnd.enginewright.bundle.v1"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -39,21 +39,19 @@ def write_archive(files: Mapping[str, Content], out: Path, name: str) -> list[Pa
     """``NAME.tar.gz`` in the folder ``out`` with ``files`` under ``NAME/``, and its line in ``SHA256SUMS`` beside it,
     which ``sha256sum --check`` reads; lines of other files stay.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    archive = out / f"{name}.tar.gz"
-    with (
-        staged_file(archive) as path,
-        path.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,  # no name and no time in its header either
-        tarfile.open(fileobj=packed, mode="w|") as tar,
-    ):
-        for file, content in sorted(files.items()):
-            _add(tar, f"{name}/{file}", content)
-    sums = out / CHECKSUMS
-    known = sums.read_bytes().splitlines() if sums.is_file() else []  # names of files are bytes, of any encoding
-    others = [line for line in known if not line.endswith(f"  {archive.name}".encode())]
-    own = f"{sha256_file(archive)}  {archive.name}".encode()
-    write_atomically(sums, b"".join(line + b"\n" for line in (*others, own)))
+    archive, sums = out / f"{name}.tar.gz", out / CHECKSUMS
+    with in_folder(out), staged_file(archive) as path:
+        with (
+            path.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,  # no name and no time in its header either
+            tarfile.open(fileobj=packed, mode="w|") as tar,
+        ):
+            for file, content in sorted(files.items()):
+                _add(tar, f"{name}/{file}", content)
+        known = sums.read_bytes().splitlines() if sums.is_file() else []  # names of files are bytes, of any encoding
+        others = [line for line in known if not line.endswith(f"  {archive.name}".encode())]
+        own = f"{sha256_file(path)}  {archive.name}".encode()
+        write_atomically(sums, b"".join(line + b"\n" for line in (*others, own)))
     return [archive, sums]
 
 

@@ -24,7 +24,7 @@ from engines.profile import parse_shape_profiles
 from engines.targets.gpus_here import detect_gpus, name_of_target, native_target, used_gpu
 from engines.targets.target import CPU, NATIVE
 from graphs.errors import BadInput
-from graphs.files import write_atomically, write_json
+from graphs.files import to_json, write_together
 from optimizer.bundle import Bundle
 from optimizer.events import Listener
 from optimizer.importing import import_model
@@ -115,8 +115,7 @@ def plaster_study(
         created=utc_now(),
         command=command,
     )
-    write_json(out / STUDY_FILE, study)
-    write_atomically(out / PAGE_FILE, render_study(study).encode())
+    write_together(out, {STUDY_FILE: to_json(study), PAGE_FILE: render_study(study).encode()})
     return study
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from graphs.errors import BadInput
-from graphs.staging import remove_leftovers, staged, staged_file
+from graphs.files import write_together
+from graphs.staging import in_folder, remove_leftovers, staged, staged_file
 
 
 @pytest.fixture
@@ -73,3 +75,38 @@ def test_a_file_where_the_folder_should_be_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "engine").touch()
     with pytest.raises(BadInput, match="is a file"), staged(tmp_path / "engine"):
         pass
+
+
+def test_folders_that_were_made_for_nothing_are_gone_again(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"), in_folder(tmp_path / "a" / "b" / "c"):
+        assert (tmp_path / "a" / "b" / "c").is_dir()
+        raise RuntimeError("stop")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RuntimeError, match="stop"), in_folder(tmp_path / "there"):
+        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"), in_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "kept").touch()
+        raise RuntimeError("stop")
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"there", "a", "a/kept"}
+    with pytest.raises(RuntimeError, match="stop"), staged(tmp_path / "x" / "y"):
+        raise RuntimeError("stop")
+    assert not (tmp_path / "x").exists()
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = write_together(tmp_path / "whole", {"a": b"1", "b": b"2"})
+    assert [path.read_bytes() for path in whole] == [b"1", b"2"]
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if b"2" in content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for folder in (tmp_path / "new" / "place", tmp_path / "whole"):
+        with pytest.raises(BadInput, match="no space left on the disk"):
+            write_together(folder, {"a": b"3", "b": b"2"})
+    assert not (tmp_path / "new").exists()
+    assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == ["a", "b"] and whole[0].read_bytes() == b"1"

@@ -23,8 +23,8 @@ from deployment.triton.repository.pbtxt import to_pbtxt
 from deployment.triton.repository.versions import Place, check_version
 from engines.onnxruntime.engine import OnnxRuntimeEngine
 from graphs.errors import BadInput
-from graphs.files import link_or_copy, write_atomically
-from graphs.staging import staged
+from graphs.files import link_or_copy, unwritable, write_atomically
+from graphs.staging import in_folder, staged
 
 
 def write_triton_repository(
@@ -134,20 +134,16 @@ def write_config(folder: Path, model: ModelFolder) -> None:
 
 @contextmanager
 def _repository(out: Path) -> Iterator[Path]:
-    """Make ``out``, gone afterwards if it stayed empty, and give the folder in which its models grow.
+    """Make ``out``, gone again if that fails and leaves nothing there, and give the folder in which its models grow.
 
     That lies beside ``out``, since Triton takes every folder in a repository for a model, hidden ones too; inside it
     only where ``out`` is a file system of its own or its parent cannot be written.
     """
-    new = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        yield _staging_parent(out)
+        with in_folder(out):
+            yield _staging_parent(out)
     except OSError as error:
-        raise BadInput(f"cannot write: {error.strerror}", where=str(out)) from error
-    finally:
-        if new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        raise unwritable(out, error) from error
 
 
 def _staging_parent(out: Path) -> Path:

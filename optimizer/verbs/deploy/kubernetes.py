@@ -21,7 +21,7 @@ from deployment.triton.server.options import server_options
 from engines.targets.mig import GPU_RESOURCE, check_gpu_resource
 from engines.targets.target import CPU
 from graphs.errors import BadInput
-from graphs.files import write_atomically
+from graphs.files import write_together
 from optimizer.verbs.deploy.triton.image_files import images_read
 from optimizer.version import version as installed
 
@@ -90,9 +90,8 @@ def write_cluster_files(
             bundle, out / REPOSITORY, name=name, targets=targets, options=triton, around=functions
         )
     found = texts(_Told(server_options(model.config for model in models), _capabilities(models)))
-    for file, text in found.items():
-        write_atomically(out / file, text.encode())
-    return [*repository_files(out / REPOSITORY, models), *(out / file for file in found)]
+    written = write_together(out, {file: text.encode() for file, text in found.items()})
+    return [*repository_files(out / REPOSITORY, models), *written]
 
 
 def _python(triton: TritonOptions | None, around: Around | None) -> str:

@@ -11,7 +11,7 @@ from deployment.mig.scripts import partition_script, serving_script
 from engines.manifest import EngineManifest
 from engines.targets.mig import MIG_GPUS, MigGpu
 from graphs.errors import BadInput
-from graphs.files import read_json, unwritable, write_atomically, write_json
+from graphs.files import read_json, to_json, write_together
 from optimizer.bundle import REPORT, Bundle
 
 PLAN, PARTITION, SERVE = "plan.json", "partition.sh", "serve.sh"
@@ -39,14 +39,8 @@ def write_mig_plan(bundle: Bundle, out: Path, name: str, asked: MigRequest) -> l
     if twice := next((each for each in names if names.count(each) > 1), ""):
         raise BadInput(f"two bundles are called {twice!r}", where="--also", fix="rename the folder of one")
     plan = plan_slices(gpu, demands, asked.gpus)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(out, error) from error
-    write_json(out / PLAN, plan)
-    write_atomically(out / PARTITION, partition_script(plan).encode())
-    write_atomically(out / SERVE, serving_script(plan, gpu.target).encode())
-    return [out / PLAN, out / PARTITION, out / SERVE]
+    scripts = {PARTITION: partition_script(plan).encode(), SERVE: serving_script(plan, gpu.target).encode()}
+    return write_together(out, {PLAN: to_json(plan), **scripts})
 
 
 def mig_lines(out: Path) -> list[str]:

@@ -11,7 +11,7 @@ from deployment.release.card import model_card
 from deployment.release.registry import registry_entry
 from deployment.release.signature import SIGNATURE, sign
 from graphs.errors import BadInput
-from graphs.files import to_json, unwritable, write_atomically
+from graphs.files import to_json, unwritable, write_together
 from optimizer.bundle import MANIFEST, REPORT, Bundle
 
 CARD, ENTRY = "MODEL_CARD.md", "registry.json"
@@ -37,9 +37,9 @@ def write_release(bundle: Bundle, kind: str, out: Path, name: str, key: Path | N
     bundle.check_intact(*([REPORT] if kind in ("card", "registry") else []))
     report = _report(bundle)
     if kind == "card":
-        return [_written(out / CARD, model_card(report, name).encode())]
+        return write_together(out, {CARD: model_card(report, name).encode()})
     if kind == "registry":
-        return [_written(out / ENTRY, to_json(registry_entry(report, name)))]
+        return write_together(out, {ENTRY: to_json(registry_entry(report, name))})
     manifest = bundle.manifest
     files: dict[str, Content] = {file: bundle.path / file for file in (*manifest.files, MANIFEST)}
     files[CARD] = model_card(report, name).encode()
@@ -59,12 +59,3 @@ def _report(bundle: Bundle) -> Report:
     if not path.is_file():
         raise BadInput("no report", where=str(path), expected="a bundle that `optimize MODEL.onnx` left")
     return read_report(path)
-
-
-def _written(path: Path, content: bytes) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise unwritable(path, error) from None
-    return path

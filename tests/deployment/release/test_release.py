@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -81,6 +82,24 @@ def test_the_same_bundle_gives_the_same_archive(bundle: dict[str, Path | bytes],
     with tarfile.open(first) as tar:
         held = {name: tar.extractfile(f"net/{name}") for name in FILES}
         assert {name: file.read() for name, file in held.items() if file is not None} == FILES
+
+
+@pytest.mark.parametrize("full", ["tar.gz", "SHA256SUMS"])
+def test_a_full_disk_leaves_nothing(
+    full: str, bundle: dict[str, Path | bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a folder nor an archive without its line in the checksums."""
+    opened = Path.open
+
+    def no_space(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "w" in mode and full in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return opened(path, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_archive(bundle, tmp_path / "a" / "b", "net")
+    assert not (tmp_path / "a").exists()
 
 
 def test_an_oci_layout_holds_what_its_digests_say(bundle: dict[str, Path | bytes], tmp_path: Path) -> None:
