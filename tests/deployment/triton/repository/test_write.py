@@ -229,7 +229,7 @@ def test_a_write_that_fails_leaves_nothing(
         real(path, content)
 
     monkeypatch.setattr(repository, "write_atomically", full_at_the_second)
-    with pytest.raises(BadInput, match="No space left on device"):
+    with pytest.raises(BadInput, match="no space left on the disk"):
         write_triton_repository(bundle, tmp_path / "repo", name="net")
     assert len(written) == 2
     assert sorted(tmp_path.rglob("*")) == before
