@@ -30,7 +30,7 @@ from optimizer.attempt import attempt
 from optimizer.quantization.channels import add_to_bias, can_add_bias
 from optimizer.quantization.codes.weights import as_float32
 from optimizer.quantization.observing.chunks import in_chunks
-from optimizer.quantization.observing.patches import geometry, sample_rows
+from optimizer.quantization.observing.patches import RowSampler, geometry
 from optimizer.reconstruction.layout import as_rows, as_tensor, fours_of
 from optimizer.reconstruction.moments import MomentSums
 from optimizer.reconstruction.solver import error_of, refined, solve, swapped
@@ -209,6 +209,7 @@ def _moments(
 ) -> dict[str, MomentSums]:
     """Of each layer's rows in both models, by its name."""
     buffers = {layer.name: _Buffer(MomentSums(layer.op.reduction)) for layer in layers}
+    sampler = RowSampler(feeds, seed)
     reads = [(layer, op, _data(op.node), _data(nodes[str(op.node.name)])) for layer in layers for op in layer.plain]
     with (
         exposed(model, list(dict.fromkeys(plain for *_, plain, _ in reads))),
@@ -220,7 +221,7 @@ def _moments(
             for layer, op, before, after in reads:
                 count = max(layer.rows_wanted() // (len(feeds) * len(layer.plain)), 1)
                 pair = [
-                    sample_rows(op, values[str(value.name)], count, np.random.default_rng((seed, index)))[:, 0]
+                    sampler.rows(op, values[str(value.name)], count, index)[:, 0]
                     for values, value in ((plain, before), (noisy, after))
                 ]
                 buffers[layer.name].add(pair[0], pair[1])

@@ -15,7 +15,7 @@ from graphs.reading.number_types import Floats
 from graphs.reading.weighted import WeightedOp, group
 from optimizer.quantization.observing.capture import observe
 from optimizer.quantization.observing.chunks import in_chunks
-from optimizer.quantization.observing.patches import geometry, sample_rows
+from optimizer.quantization.observing.patches import RowSampler, geometry
 from optimizer.quantization.placement.insertion_points import Placement
 from optimizer.quantization.rules.weighted import weighted_op
 
@@ -105,11 +105,12 @@ class InputRows:
             how: _Filling(_rows_wanted(op), len(self.feeds)) for each in readers.values() for how, op in each.items()
         }
 
+        sampler = RowSampler(self.feeds, self._seed)
+
         def visit(name: str, value: Array, index: int) -> None:
             for how, op in readers[name].items():
-                rng = np.random.default_rng((self._seed, index))
                 filling = found[how]
-                filling.add(sample_rows(op, value, filling.each, rng), index)
+                filling.add(sampler.rows(op, value, filling.each, index), index)
 
         observe(self.model, list(readers), self.feeds, visit)
         rows = {how: filling.rows() for how, filling in found.items()}

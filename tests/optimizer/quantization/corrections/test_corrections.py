@@ -26,7 +26,7 @@ from optimizer.quantization.corrections.rounding import Variant, round_weights
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.observing.capture import Channels
-from optimizer.quantization.observing.patches import sample_rows
+from optimizer.quantization.observing.patches import RowSampler
 from optimizer.quantization.placement.place import place
 from optimizer.quantization.rules.weighted import weighted_op
 from optimizer.sparsity.pattern import prune_two_four
@@ -200,7 +200,7 @@ def test_patches_times_weight_are_the_convolution() -> None:
     assert isinstance(op, WeightedOp)
     x = normal(2, 8, 9, 7, scale=1.0)
     expected = run(model, x=x)
-    rows = sample_rows(op, x, 10**6, np.random.default_rng(0))
+    rows = RowSampler([{"x": x}], 0).rows(op, x, 10**6, 0)
     weight = op.tensor.numpy().reshape(2, 8, -1)
     got = np.concatenate([rows[:, g] @ weight[g].T for g in range(2)], axis=1)
     np.testing.assert_allclose(got, np.moveaxis(expected, 1, -1).reshape(len(got), 16), rtol=1e-4, atol=1e-5)
