@@ -14,11 +14,11 @@ from tests.optimizer.quantization.models import HEAD_19, parse
 FEEDS = 6
 RNG = np.random.default_rng(4)
 CASES = {
-    "conv": ("y = Conv <strides=[2,1], pads=[1,0,2,1]> (x, w)", (2, 3, 9, 8), (5, 3, 3, 2)),
-    "depthwise": ("y = Conv <group=4, dilations=[2,2], pads=[2,2,2,2]> (x, w)", (1, 4, 7, 7), (4, 1, 3, 3)),
-    "conv1d": ("y = Conv (x, w)", (3, 4, 11), (2, 4, 5)),
-    "conv3d": ("y = Conv <pads=[1,1,1,0,0,0]> (x, w)", (1, 2, 5, 4, 6), (3, 2, 2, 2, 2)),
-    "product": ("y = MatMul (x, w)", (2, 7, 5), (5, 3)),
+    "conv": ("y = Conv <strides=[2,1], pads=[1,0,2,1]> (x, w)", (2, 8, 9, 8), (16, 8, 3, 2)),
+    "depthwise": ("y = Conv <group=16, dilations=[2,2], pads=[2,2,2,2]> (x, w)", (1, 16, 7, 7), (16, 1, 3, 3)),
+    "conv1d": ("y = Conv (x, w)", (3, 8, 11), (16, 8, 5)),
+    "conv3d": ("y = Conv <pads=[1,1,1,0,0,0]> (x, w)", (1, 8, 5, 4, 6), (16, 8, 2, 2, 2)),
+    "product": ("y = MatMul (x, w)", (2, 7, 32), (32, 16)),
 }
 
 
@@ -42,7 +42,7 @@ def test_rows_of_a_feed_do_not_depend_on_the_other_feeds(name: str, count: int) 
         data = feeds[index]["x"]
         rows = together.rows(op, data, count, index)
         np.testing.assert_array_equal(rows, apart.rows(op, data, count, index))
-        assert len(rows) <= count and rows.shape[1] == (4 if name == "depthwise" else 1)
+        assert len(rows) <= count and rows.shape[1] == (16 if name == "depthwise" else 1)
 
 
 @pytest.mark.parametrize("name", ["conv", "product"])
