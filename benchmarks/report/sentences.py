@@ -89,12 +89,13 @@ def budget(found: BudgetSummary, max_drop: float) -> str:
 
 
 def search(found: PrecisionSearch) -> str:
-    """``4 forms measured for latency in 25 s (a search may take 59 s); …``."""
+    """``4 forms measured for latency, those after the first in 25 s of at most 59 s; …``."""
     chosen = found.chosen
     share = f"; {formats.percent(chosen.int8_mac_share)} of MACs quantized" if chosen is not None else ""
-    took = f"{formats.seconds(found.seconds)} beside the first (of {formats.seconds(found.bound_s)})"
-    forms = "1 form" if len(found.points) == 1 else f"{len(found.points)} forms"
-    return f"{forms} measured for {found.optimize_for}, {took}{share}"
+    if len(found.points) == 1:
+        return f"1 form measured for {found.optimize_for}, no other was tried{share}"
+    took = f"those after the first in {formats.seconds(found.seconds)} of at most {formats.seconds(found.bound_s)}"
+    return f"{len(found.points)} forms measured for {found.optimize_for}, {took}{share}"
 
 
 def update_lines(found: UpdateSummary, seconds: float) -> list[str]:

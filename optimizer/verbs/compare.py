@@ -262,7 +262,7 @@ def _render_runs(found: Comparison, console: Console) -> None:
     console.print(table)
     ratio = found.steadiness.speedup["second"]
     console.print(
-        f"on {found.target} the second runs at {ratio.value:.2f}x of the first "
+        f"on {found.target} the second is {ratio.value:.2f}× as fast as the first "
         f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f}); accuracy of the second against the first:"
     )
     for name, output in found.accuracy.outputs.items():

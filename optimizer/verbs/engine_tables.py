@@ -121,18 +121,19 @@ def render_layers(layers: tuple[LayerInfo, ...], console: Console) -> None:
 def render_differences(found: dict[str, EngineDifference], console: Console) -> None:
     """Settings, sizes, kernel counts and the nodes that run differently."""
     for target, engine in found.items():
-        first, second = (f"{size / 1e6:.2f} MB" for size in engine.bytes)
-        console.print(f"engine {target}: {first} against {second}", highlight=False)
+        first, second = (formats.size(size) for size in engine.bytes)
+        console.print(f"engine {target}: {first}, the second's {second}", highlight=False)
         for line in engine.settings:
             console.print(f"  {line}", markup=False, highlight=False)
         if engine.layers is None:
             continue
-        for counts in (engine.layers.first, engine.layers.second):
-            console.print(f"  {counts_line(counts)}", highlight=False)
+        for side, counts in (("first", engine.layers.first), ("second", engine.layers.second)):
+            console.print(f"  {side:6}  {counts_line(counts)}", highlight=False)
         changes = engine.layers.changes
         console.print(f"  {len(changes)} nodes run differently" if changes else "  every node runs the same way")
         for change in changes[:_CHANGES_SHOWN]:
-            sides = f"{change.first or 'folded away'}  against  {change.second or 'folded away'}"
-            console.print(f"  {change.node}: {sides}", markup=False, highlight=False)
+            console.print(f"  {change.node}", markup=False, highlight=False)
+            for side, kernels in (("first", change.first), ("second", change.second)):
+                console.print(f"    {side:6}  {kernels or 'folded away'}", markup=False, highlight=False)
         if len(changes) > _CHANGES_SHOWN:
             console.print(f"  and {len(changes) - _CHANGES_SHOWN} more (--json has all)", highlight=False)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from itertools import islice
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -17,19 +18,13 @@ from optimizer.demo import fashion
 from tests.end_to_end.conftest import ROOT, Command
 
 README = (ROOT / "README.md").read_text()
-SCORE = """
-import numpy as np
-
-SET = np.load("labelled.npz")
-
-def top1(infer):
-    right = infer({"input": SET["images"]})["logits"].argmax(1) == SET["labels"]
-    return {"metric": "top-1", "value": float(right.mean()), "per_sample": right.astype(float)}
-"""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def python_with(text: str) -> str:
+    """The one block of Python that holds ``text``."""
+    found = [dedent(block) for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if text in block]
+    assert len(found) == 1
+    return found[0]
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def user(folder: Path) -> Path:
     images = np.random.default_rng(2).standard_normal((256, 3, 16, 16)).astype(np.float32)
     with OnnxRuntimeEngine(folder / "model.onnx") as model:
         np.savez(folder / "labelled.npz", images=images, labels=model.infer({"input": images})["logits"].argmax(1))
-    (folder / "score.py").write_text(SCORE)
+    (folder / "score.py").write_text(python_with("def top1"))
     return folder
 
 
@@ -65,8 +60,7 @@ def test_the_python_example(
     (tmp_path / "calib").mkdir()
     samples = [sample["input"][None] for sample in islice(fashion.calibration(), 64)]
     np.savez(tmp_path / "calib" / "images.npz", input=np.concatenate(samples))
-    code = blocks("python")[0]
-    assert "max_drop=0.01)" in code
+    code = python_with("max_drop=0.01)")
     monkeypatch.chdir(tmp_path)
     exec(code.replace("max_drop=0.01)", "max_drop=0.01, duration=0.3)"), {})
     assert "model.optimized" in capsys.readouterr().out
