@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ _INSTALLED = {"site-packages", "dist-packages"}
 RAISED = (Exception, SystemExit)
 """How code of a user's can end: a script's ``sys.exit("no labels")`` must not end the command without a word."""
 FORMS = "file.py:function or module:function"
+_NAMES_UNSEEN = r"import \*|globals|setattr|exec"
+"""What makes names in a module that do not stand in its text."""
 _LEFT_IN: dict[str, str] = {}
 """By our working folder, the one that code of the user's has changed to from there."""
 
@@ -68,6 +71,20 @@ def load_callable(spec: str, expected: str = FORMS) -> Callable[..., Any]:
         raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
     found: Callable[..., Any] = function
     return found
+
+
+def check_named(spec: str, expected: str = FORMS) -> None:
+    """Raises ``BadInput`` where ``file.py:name`` cannot be: there is no such file, or no such name in it. None of its
+    code is run; whether the name is a function is seen when it is loaded.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place.endswith(".py"):
+        return
+    if not Path(place).is_file():
+        raise BadInput("no such file", where=place, expected=expected)
+    text = Path(place).read_text(encoding="utf-8", errors="replace")
+    if not re.search(rf"\b{re.escape(name)}\b", text) and not re.search(_NAMES_UNSEEN, text):
+        raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
 
 
 def load_module(place: str, expected: str = FORMS) -> ModuleType:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.accuracy.task_metric import check_evaluation
 from benchmarks.report.model import read_report
+from calibration.sources.open import check_given
 from engines.build import Builder, build_engine
 from engines.errors import EngineError
 from engines.profile import parse_shape_profiles
@@ -92,6 +94,9 @@ def _prepare(path: Path, settings: Settings, events: Events, kept: Kept | None) 
     for warning in check_sparsity(settings.sparsity, targets, dense=dense):
         events.warn("import", warning)
     shape_profiles = parse_shape_profiles(settings.shapes)
+    for data in (settings.data, settings.eval_data):
+        check_given(data)
+    check_evaluation(settings.evaluate)
     imported = import_model(path)
     for note in imported.notes:
         events.note("import", note)

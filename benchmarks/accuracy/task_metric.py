@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.accuracy.confidence import DropBound
 from benchmarks.score import Evaluate, Infer, Score
 from engines.engine import Array, Engine, Feed
-from engines.user_code import RAISED, describe, load_callable, where_it_left_off
+from engines.user_code import RAISED, check_named, describe, load_callable, where_it_left_off
 from graphs.errors import BadInput, EnginewrightError
 
 CONTRACT = "function(infer) returning a number or a dict with 'metric' and 'value'"
@@ -87,6 +87,12 @@ class TaskMetric:
     def compare(self, before: Score, after: Score, ran: Array | None = None) -> TaskAccuracy:
         """The drop from ``before`` to ``after`` with its interval; ``ran`` says which samples that is drawn from."""
         return compare_scores(self.spec, before, after, ran)
+
+
+def check_evaluation(evaluate: str | Evaluate | None) -> None:
+    """Raises ``BadInput`` for ``file.py:function`` that is not there, before anything is run."""
+    if isinstance(evaluate, str) and not evaluate.startswith(WORKLOAD_PREFIX):
+        check_named(evaluate)
 
 
 def _fed_as_wanted(engine: Engine) -> Callable[[Feed], dict[str, Array]]:

@@ -25,14 +25,16 @@ class Found:
     settings: str = ""
 
 
+def check_there(path: Path) -> None:
+    """Raises ``BadInput`` where there is nothing at ``path``."""
+    if not path.exists():
+        raise BadInput("no such file or folder", where=str(path), expected=f"{READABLE} or a folder of these")
+
+
 def read_path(path: Path, specs: Sequence[TensorSpec], image: images.ImageSpec | None) -> Found:
     """The records of one file, or of all files of one kind below a folder in sorted order. Raises ``BadInput``."""
-    if path.is_dir():
-        files = data_files(path)
-    elif path.exists():
-        files = [path]
-    else:
-        raise BadInput("no such file or folder", where=str(path), expected=f"{READABLE} or a folder of these")
+    check_there(path)
+    files = data_files(path) if path.is_dir() else [path]
     kind = _kind_of(files, path)
     if kind == "image":
         return _read_images(path, files, specs, image)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from calibration.source import OpenedSource
-from calibration.sources.folder import read_path
+from calibration.sources.folder import check_there, read_path
 from calibration.sources.functions import FunctionSource
 from calibration.sources.images import ImageSpec
 from calibration.sources.limits import WithinLimits
 from calibration.sources.records import RecordSource, file_digest
 from calibration.sources.synthetic import SyntheticSource
 from engines.engine import Feed, TensorSpec
-from engines.user_code import load_callable
+from engines.user_code import check_named, load_callable
 from graphs.errors import BadInput
 
 DATA_FORMS = "an existing path, file.py:function or module:function"
@@ -64,6 +64,16 @@ def open_source(
     if not _first(source):
         raise BadInput("; ".join(["holds no samples", *source.notes]), where=source.description)
     return source
+
+
+def check_given(data: Data | None) -> None:
+    """Raises ``BadInput`` for a path or a function that is not there; nothing is read, and no code is run."""
+    if data is None or data == "random" or not isinstance(data, (str, Path)):
+        return
+    if isinstance(data, str) and _names_code(data):
+        check_named(data, DATA_FORMS)
+    else:
+        check_there(Path(data))
 
 
 def _first(source: OpenedSource) -> list[Feed]:

@@ -28,9 +28,9 @@ def cache(
     from graphs.files import to_json
 
     if action not in ACTIONS:
-        raise BadInput(f"unknown action {action!r}", where="optimize cache", expected=f"one of {', '.join(ACTIONS)}")
+        raise BadInput(f"unknown action {action!r}", where="cache", expected=f"one of {', '.join(ACTIONS)}")
     if to is not None and (action != "evict" or to < 0):
-        raise BadInput(f"--to {to} cannot be used here", where="optimize cache", expected="evict --to MIB, 0 or more")
+        raise BadInput(f"--to {to} cannot be used here", where="cache", expected="evict --to MIB, 0 or more")
     kept = EngineCache()
     removed = 0
     if action == "evict":

@@ -77,7 +77,7 @@ def submission(
             render_check(checked, out_console)
         return 0 if checked.passed else 1
     if out is None:
-        raise BadInput("nowhere to write", where="optimize submission", fix="give a folder with -o")
+        raise BadInput("nowhere to write", where="submission", fix="give a folder with -o")
     options = SubmissionOptions(
         evaluate=evaluate,
         target=target,

@@ -134,7 +134,7 @@ def _names(models: Sequence[Path]) -> list[str]:
     twice = {stem for stem, count in Counter(stems).items() if count > 1}
     names = [f"{m.absolute().parent.name}-{m.stem}" if m.stem in twice else m.stem for m in models]
     if again := [name for name, count in Counter(names).items() if count > 1]:
-        raise BadInput(f"two models would be called {again[0]!r}", where="optimize fleet", fix="rename one")
+        raise BadInput(f"two models would be called {again[0]!r}", where="fleet", fix="rename one")
     return names
 
 

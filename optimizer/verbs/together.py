@@ -41,7 +41,7 @@ def bench_together(
     if len(chosen) < 2:
         raise BadInput(
             "names one engine, which is to run beside others",
-            where="optimize together",
+            where="together",
             fix="name more bundles, or --copies 2",
         )
     target = target or Bundle(chosen[0]).usual_target()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from benchmarks.accuracy.task_metric import TaskMetric
 from calibration.sources.open import open_source
 from engines.engine import Array, EngineBase, Feed, TensorSpec
-from engines.user_code import load_callable
+from engines.user_code import check_named, load_callable
 from graphs.errors import BadInput
+from optimizer import optimize
 
 X = (TensorSpec("x", "float32", ("batch", 4)),)
 
@@ -97,3 +99,22 @@ def test_a_function_that_ends_the_process_is_one_message(tmp_path: Path) -> None
         open_source(spec, X)
     with pytest.raises(BadInput, match="SystemExit: no labels found"):
         TaskMetric.load(spec).score(Answering())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("def other(): ...", "has no function 'top1'"), ("def top1(): ...", ""), ("from other import *", "")],
+)
+def test_a_function_is_looked_for_in_a_file_without_running_it(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "score.py").write_text(f"{text}\nraise AssertionError('run')\n")
+    with pytest.raises(BadInput, match=words) if words else nullcontext():
+        check_named(f"{tmp_path / 'score.py'}:top1")
+    with pytest.raises(BadInput, match="no such file"):
+        check_named(f"{tmp_path / 'none.py'}:top1")
+
+
+@pytest.mark.parametrize("given", [{"data": "nowhere"}, {"eval_data": "nowhere"}, {"evaluate": "nowhere.py:top1"}])
+def test_what_is_not_there_is_said_before_the_model_is_read(tmp_path: Path, given: dict[str, str]) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(BadInput, match="nowhere"):
+        optimize(tmp_path / "model.onnx", out=tmp_path / "out", targets="cpu", **given)

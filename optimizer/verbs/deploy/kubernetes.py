@@ -161,7 +161,7 @@ def _pods(options: ClusterOptions, triton: TritonOptions | None, gpu: str, least
         claim, path = found["claim"], (found["path"] or "").strip("/")
     elif not options.image:
         fix = "name their claim (--storage-uri pvc://CLAIM/PATH), or an image that holds them (--image)"
-        raise BadInput("the pods must know where the models lie", where="optimize deploy BUNDLE kubernetes", fix=fix)
+        raise BadInput("the pods must know where the models lie", where="deploy BUNDLE kubernetes", fix=fix)
     container = triton.container if triton is not None else None
     if container is not None and container.release < PENDING_SINCE and least < most:
         what = f"Triton {container.release} has no gauge of waiting requests, which pods are started by"

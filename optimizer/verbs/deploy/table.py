@@ -86,7 +86,7 @@ def _check_system(system: str) -> None:
     """Raises ``BadInput`` for a system that nothing is written for."""
     if system not in SYSTEMS:
         what = f"unknown serving system {system!r}"
-        raise BadInput(what, where="optimize deploy", expected=f"one of {', '.join(SYSTEMS)}")
+        raise BadInput(what, where="deploy", expected=f"one of {', '.join(SYSTEMS)}")
 
 
 def _option(parameter: str) -> str:
