@@ -14,6 +14,7 @@ from graphs.files import unwritable
 from graphs.staging import staged_file
 from graphs.storage.external_data import external_data
 from graphs.storage.mapped_weights import mapped_weights, release_weights
+from graphs.storage.message import write_message
 
 SINGLE_FILE_BYTES = 256_000_000
 """Protobuf ends at 2 GiB and serializing holds a model twice; beyond this, weights are streamed to a file beside it.
@@ -35,7 +36,10 @@ def save_model(model: ir.Model, path: Path, *, single_file_bytes: int = SINGLE_F
     data = path.with_name(f"{path.name}.data")
     with writing(path), staged_file(path) as partial:
         if weight_bytes(model) <= single_file_bytes:
-            partial.write_bytes(serialized(model))
+            with ONE_AT_A_TIME:
+                copy = _in_memory(model)
+            with partial.open("wb") as file:
+                write_message(copy, file)
             return [path]
         with ONE_AT_A_TIME, staged_file(data) as partial_data:  # in place before the model that names it
             ir.save(model, partial, format="protobuf", external_data=partial_data.name)
