@@ -12,7 +12,7 @@ from optimizer.settings.given import DataGiven, model_path, sample_source
 from optimizer.updating import update
 
 if TYPE_CHECKING:
-    from optimizer.verbs.compare import Comparison
+    from optimizer.verbs.compare.sides import Comparison
     from optimizer.verbs.deploy.bundle import Deployed
     from optimizer.verbs.verify import Verification
 
@@ -51,7 +51,7 @@ def compare(
     """Two bundles or models side by side, as ``optimize compare`` sets them: ``ok`` is whether no condition of
     ``fail_if`` (``"p99>+5%"``) is so, ``gates`` what became of each. Raises ``BadInput``.
     """
-    from optimizer.verbs.compare import compare_sides
+    from optimizer.verbs.compare.sides import compare_sides
     from optimizer.verbs.gates import gate
 
     gates = [gate(text) for text in fail_if]

@@ -48,7 +48,8 @@ def compare(
     import sys
 
     from graphs.files import to_json
-    from optimizer.verbs.compare import compare_sides, render
+    from optimizer.verbs.compare.sides import compare_sides
+    from optimizer.verbs.compare.text import render
     from optimizer.verbs.gates import gate
 
     gates = [gate(text) for text in fail_if or ()]

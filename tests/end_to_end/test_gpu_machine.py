@@ -24,7 +24,7 @@ from optimizer import optimize as optimize_api
 from optimizer.bundle import Bundle
 from optimizer.cli.process.running import EXIT_CODES
 from optimizer.settings.job import Settings
-from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.compare.sides import compare_sides
 from optimizer.verbs.explain.bundle import explain_bundle
 from optimizer.verbs.plaster import plaster_study
 from studies.gpu_check.page import Conditions, Ran, page

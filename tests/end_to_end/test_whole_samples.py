@@ -8,7 +8,7 @@ import pytest
 
 from deployment.triton.repository.write import write_triton_repository
 from optimizer import optimize
-from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.compare.sides import compare_sides
 from optimizer.verbs.verify import verify_bundle
 
 CLOUD = """<ir_version: 8, opset_import: ["" : 17]>

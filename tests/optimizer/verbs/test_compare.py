@@ -12,7 +12,8 @@ from graphs.errors import BadInput
 from optimizer import optimize
 from optimizer.cli.main import main
 from optimizer.cli.output.printing import console
-from optimizer.verbs.compare import Comparison, compare_sides, render
+from optimizer.verbs.compare.sides import Comparison, compare_sides
+from optimizer.verbs.compare.text import render
 from optimizer.verbs.gates import gate, judge
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from optimizer import optimize, verify
-from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.compare.sides import compare_sides
 
 PIXELS = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[N,16] x) => (uint8[N,32] y) <float low = {0.0}, float high = {255.0}> {

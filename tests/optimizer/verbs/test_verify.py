@@ -25,7 +25,7 @@ from graphs.errors import BadInput
 from graphs.files import write_json
 from optimizer.bundle import BundleManifest
 from optimizer.verbs.bench.run import BenchSettings, bench_bundle
-from optimizer.verbs.compare import compare_sides
+from optimizer.verbs.compare.sides import compare_sides
 from optimizer.verbs.together import bench_together
 from optimizer.verbs.verify import verify_bundle
 

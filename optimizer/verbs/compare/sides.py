@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.accuracy.compare import Accuracy, compare
 from benchmarks.accuracy.task_metric import TaskAccuracy, evaluate_task
 from benchmarks.batching import sample_count, smallest_feed
 from benchmarks.measurement import Latency
-from benchmarks.report import formats
-from benchmarks.report.model import OutputFidelity
 from benchmarks.timing.child import steady_in_child
 from benchmarks.timing.steady import Steadiness, SteadyRun, measure_steady
 from calibration.source import batches
@@ -32,12 +30,9 @@ from optimizer.bundle import MANIFEST, Bundle
 from optimizer.importing import import_model
 from optimizer.stages.data.batching import found_batching, has_open_axis, running_as_given, whole_samples
 from optimizer.stages.reference import opened_reference
-from optimizer.verbs.engine_tables import EngineDifference, compare_engines, render_differences
+from optimizer.verbs.engine_tables import EngineDifference, compare_engines
 from optimizer.verbs.gates import Gate, Outcome, Quantity, judge
 from optimizer.verbs.usual_inputs import random_inputs
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SECONDS = 1.0
 """How long each of a GPU's engines is timed; chosen."""
@@ -237,43 +232,3 @@ def _random(path: Path, target: str) -> dict[str, Any]:
 def _size(path: Path, target: str) -> int:
     """Bytes of the engine that ran, external data included."""
     return model_bytes(path) if path.is_file() else EngineManifest.load(Bundle(path).engine_directory(target)).bytes
-
-
-def render(found: Comparison, console: Console) -> None:
-    """Print a table of the two, the accuracy of each output, and what differs between GPU engines."""
-    _render_runs(found, console)
-    render_differences(found.engines, console)
-    for outcome in found.gates:
-        word, style = ("ok  ", None) if outcome.failed is False else ("FAIL", "bold red")
-        console.print(f"{word} {outcome.gate}: {outcome.said}", style=style, markup=False)
-
-
-def _render_runs(found: Comparison, console: Console) -> None:
-    from rich.table import Table
-
-    if found.first is None or found.second is None or found.accuracy is None or found.steadiness is None:
-        console.print("nothing was run: they have no engine in common that runs here")
-        return
-    table = Table("", "p50", "p99", "size", box=None, pad_edge=False)
-    for side in (found.first, found.second):
-        latency = side.latency_ms
-        times = formats.milliseconds(latency.p50), formats.milliseconds(latency.p99)
-        table.add_row(side.path, *times, formats.size(side.bytes))
-    console.print(table)
-    ratio = found.steadiness.speedup["second"]
-    console.print(
-        f"on {found.target} the second is {ratio.value:.2f}× as fast as the first "
-        f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f}); accuracy of the second against the first:"
-    )
-    for name, output in found.accuracy.outputs.items():
-        shown = formats.decibels(OutputFidelity.of(output))
-        console.print(
-            f"{name}: cosine {output.cosine:.6f}  SQNR {shown}  max error {output.max_abs:.3g}  "
-            f"agreement {output.agreement:.4f} ({output.agreement_kind})",
-            markup=False,
-        )
-    if (task := found.task) is not None:
-        between = f", 95 % interval of the drop {task.ci95[0]:+.4f} to {task.ci95[1]:+.4f}" if task.ci95 else ""
-        console.print(f"{task.metric}: {task.fp32:.4f} -> {task.optimized:.4f}{between}", markup=False)
-    for reason in found.steadiness.reasons:
-        console.print(f"timings: {reason}", style="yellow", markup=False)
