@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from benchmarks.report.charts import load_charts
 from calibration.source import SampleSource
 from engines.build import Builder, BuildProgress, BuildRequest, build_engine
 from engines.errors import BuildError, BuildFailure
@@ -118,22 +119,27 @@ def build_targets(
             terms.request(target, model, out, precision), builder, events, plan, stop, terms.held_back, asked
         )
 
-    outcomes = _side_by_side(build, gpu, terms.settings.parallel_builds)
+    outcomes = _side_by_side(build, gpu, terms.settings.parallel_builds, meanwhile=load_charts)
     if len(gpu) == len(targets) and not apart:  # an engine that runs here may ship in a sibling of the graph
         refuse_a_model_nobody_takes(outcomes)
     return outcomes
 
 
 def _side_by_side(
-    build: Callable[[Target, Event], BuildOutcome], targets: Sequence[Target], at_once: int
+    build: Callable[[Target, Event], BuildOutcome],
+    targets: Sequence[Target],
+    at_once: int,
+    meanwhile: Callable[[], None],
 ) -> list[BuildOutcome]:
-    """The outcomes of all targets. What ends one build for good, and Ctrl-C, ends the others within a tick."""
+    """The outcomes of all targets; ``meanwhile`` is done here while children build. What ends one build for good, and
+    Ctrl-C, ends the others within a tick.
+    """
     stop = Event()
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
-        return [
-            future.result() for future in [pool.submit(copy_context().run, build, target, stop) for target in targets]
-        ]
+        futures = [pool.submit(copy_context().run, build, target, stop) for target in targets]
+        meanwhile()
+        return [future.result() for future in futures]
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -62,7 +62,7 @@ def before(task: TaskMetric, fp32: Answering) -> Scored:
     return scored(task, fp32, to_replay=True)
 
 
-def test_a_fourth_of_the_calls_runs_where_that_shows_enough() -> None:
+def test_a_fifth_of_the_calls_runs_where_that_shows_enough() -> None:
     task, (fp32, form) = metric(), sides(losses=12, gains=9)
     reference = before(task, fp32)
     found = scored_in_part(task, form, reference, BUDGET)
@@ -75,7 +75,7 @@ def test_a_fourth_of_the_calls_runs_where_that_shows_enough() -> None:
 
 
 @pytest.mark.parametrize("losses", [60, 80, 200])  # 54 of 5,400 right ones are the budget
-def test_what_a_fourth_does_not_settle_runs_on_all_and_no_sample_twice(losses: int) -> None:
+def test_what_a_fifth_does_not_settle_runs_on_all_and_no_sample_twice(losses: int) -> None:
     task, (fp32, form) = metric(), sides(losses)
     reference = before(task, fp32)
     found = scored_in_part(task, form, reference, BUDGET)
