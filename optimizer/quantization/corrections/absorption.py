@@ -33,6 +33,7 @@ class _Kind(Enum):
     RELU = "the weights before a ReLU; the shift becomes its lower bound"
     CLIP = "the weights before a Clip and its bounds"
     NODES = "a Mul and an Add that pointwise fusion takes in"
+    INPUT = "a Mul of a raw input"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class Absorber:
 
     @property
     def free(self) -> bool:
-        return self.kind is not _Kind.NODES
+        return self.kind not in (_Kind.NODES, _Kind.INPUT)
+
+    @property
+    def raw(self) -> bool:
+        """Whether it is a raw input that is transformed: what calibration saw of it ties the graph to those data."""
+        return self.kind is _Kind.INPUT
 
     @property
     def one_landing(self) -> bool:
@@ -74,7 +80,7 @@ class Absorber:
                 add_to_bias(edits, reader, (shift @ matrix).reshape(-1, taps).sum(axis=1))
             if (scale != 1).any():
                 scale_inputs(edits, reader, (1 / scale).astype(np.float32))
-        if self.kind is _Kind.NODES:
+        if not self.free:
             _insert_nodes(edits, value, readers, shift, scale)
         elif self.kind is _Kind.NORM:
             _into_norm(edits, self.source, shift, scale)
@@ -95,11 +101,12 @@ def find_absorber(value: ir.Value, readers: Sequence[WeightedOp]) -> Absorber | 
     """The cheapest place for a transform of ``value`` as ``readers`` see it; None where none is acceptable.
 
     A convolution's activation stays contiguous with it (rule 5), so behind a convolution only a free place counts.
-    Raw inputs have none: they drift between data sets, and per-channel numbers would tie the graph to these.
+    Raw inputs drift between data sets, and per-channel numbers tie the graph to these: they are scaled where much is
+    gained by it, as of a table whose columns are seconds, years and amounts.
     """
     producer = value.producer()
     if producer is None:
-        return None
+        return Absorber(_Kind.INPUT) if value.is_graph_input() and value.shape is not None else None
     alone = len(value.uses()) == len(readers) and not value.is_graph_output()
     axis = readers[0].data_axis
     found = (_in_norm(producer, value, axis) or _behind_weighted(producer, value, axis)) if alone else None
@@ -208,7 +215,8 @@ def _insert_nodes(
     edits: GraphEdits, value: ir.Value, readers: Sequence[WeightedOp], shift: Floats, scale: Floats
 ) -> None:
     """``Mul`` by ``scale`` then ``Add`` of ``−shift·scale`` for ``readers`` only; other readers keep ``value``."""
-    dtype = dtype_of(value)
+    dtype, axis = dtype_of(value), readers[0].data_axis
+    behind = value.shape.rank() - 1 - axis if axis >= 0 and value.shape is not None else -1 - axis
     current, nodes = value, []
     for op_type, operand, wanted in (
         ("Mul", scale, (scale != 1).any()),
@@ -218,7 +226,7 @@ def _insert_nodes(
             continue
         name = f"{value.name}/{'scale' if op_type == 'Mul' else 'shift'}_channels"
         flat = operand if len(np.unique(operand)) > 1 else operand[:1]
-        by = edits.constant(f"{name}/by", flat, dtype)
+        by = edits.constant(f"{name}/by", flat.reshape(-1, *[1] * behind), dtype)
         node = edits.node(op_type, [current, by], name, f"{name}/out", dtype, value.shape)
         current = node.outputs[0]
         nodes.append(node)

@@ -37,7 +37,7 @@ from optimizer.quantization.channels import (
 from optimizer.quantization.codes.scheme import TENSORRT, Scheme
 from optimizer.quantization.corrections.absorption import Absorber, find_absorber
 from optimizer.quantization.corrections.transform_trial import MIN_ROWS, Trial
-from optimizer.quantization.corrections.transforms import Freedom, Transform, candidates, identity
+from optimizer.quantization.corrections.transforms import WIDEST_OF_INPUT, Freedom, Transform, candidates, identity
 from optimizer.quantization.judging.noise import decibels
 from optimizer.quantization.observing.capture import Channels, capture_channels
 from optimizer.quantization.observing.chunks import in_chunks
@@ -50,6 +50,10 @@ STORED_BYTES = 96 << 20
 """Channel vectors captured in one run over the feeds. Chosen."""
 WORTH_FREE, WORTH_NODE = 0.95, 0.8
 """A transform is kept when it leaves at most this part of the error: a free one, and one that costs a node. Chosen."""
+WORTH_UNSURE = 0.1
+"""The same of a raw input, which may drift, and of few vectors, which tell no shift: what takes 10 dB away. Chosen."""
+FEWEST_ROWS = 16
+"""Vectors below which nothing is judged; rows of a table come one to a sample. Chosen."""
 FINE = 1e-4
 """Relative error (40 dB) at which a tensor is left alone: a transform also ties the graph to the calibration data.
 Chosen."""
@@ -154,25 +158,30 @@ def _improved(
     Candidates are made from one half of the feeds and judged on the other, so that none wins by overfitting and
     channels that reach further in every new sample are found out; the winner is made once more from all.
     """
-    if len(seen.rows) + len(unseen.rows) < MIN_ROWS:
+    rows = len(seen.rows) + len(unseen.rows)
+    if rows < FEWEST_ROWS:
         return [None for _ in several]
     everything = seen.reaching(unseen.low, unseen.high)
     everything = everything.reaching(*ends) if ends is not None else everything
     first = Trial.of(site.ops, seen, unseen, several[0])
-    return [_best(site, replace(first, scheme=scheme), everything) for scheme in several]
+    unsure = site.absorber.raw or rows < MIN_ROWS
+    site = replace(site, shiftable=site.shiftable and not unsure)
+    worth = WORTH_UNSURE if unsure else WORTH_FREE if site.absorber.free else WORTH_NODE
+    return [_best(site, replace(first, scheme=scheme), everything, worth) for scheme in several]
 
 
-def _best(site: _Site, trial: Trial, everything: Channels) -> tuple[Transform, str] | None:
+def _best(site: _Site, trial: Trial, everything: Channels, worth: float) -> tuple[Transform, str] | None:
     start = trial.error(identity(everything.rows.shape[1]))
     if start <= FINE * trial.signal:
         return None
     absorber, codes = site.absorber, trial.scheme.static
     freedom = Freedom(site.shiftable and codes.symmetric, absorber.one_landing, absorber.scales, absorber.ceiling)
+    freedom = replace(freedom, widest=WIDEST_OF_INPUT) if absorber.raw else freedom
     tried = list(candidates(trial.seen, trial.weights, freedom, codes.numbers))
     rough = trial.on_fewer_rows()
     finalists = sorted(range(len(tried)), key=lambda index: rough.error(tried[index]))[:FINALISTS]
     best, winner = min((trial.error(tried[index]), index) for index in finalists)
-    if best > (WORTH_FREE if absorber.free else WORTH_NODE) * start:
+    if best > worth * start:
         return None
     made = list(candidates(everything, trial.weights, freedom, codes.numbers))
     transform = made[winner] if len(made) == len(tried) else tried[winner]

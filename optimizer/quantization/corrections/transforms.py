@@ -29,6 +29,8 @@ _MOST = 64.0
 """Largest factor of a channel, and of one against another: float16 keeps its normal numbers within it. Chosen."""
 _WIDEST = 2048.0
 """The same where ``_MOST`` cuts off what SmoothQuant asks for: channels up to 4 million apart come together. Chosen."""
+WIDEST_OF_INPUT = 2.0**40
+"""The same for a raw input: columns in seconds since 1970 stand beside fractions. Chosen."""
 _WIDE_ALPHA = 0.5
 """The one strength that this is tried with, half to each side: a candidate more costs time. Chosen."""
 
@@ -68,13 +70,15 @@ def identity(channels: int) -> Transform:
 class Freedom:
     """What a site can express: shifts, scales. ``one_landing``: zeros of all channels must land on one number, since a
     scalar bound moves along; else each channel may have a shift of its own. ``ceiling`` is the upper bound of a Clip
-    from zero behind which the activation comes: its channels can be scaled up to it, not down.
+    from zero behind which the activation comes: its channels can be scaled up to it, not down. ``widest`` is the
+    largest factor of a channel.
     """
 
     shift: bool = False
     one_landing: bool = False
     scale: bool = False
     ceiling: float | None = None
+    widest: float = _WIDEST
 
 
 def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom, numbers: NumberType) -> Iterator[Transform]:
@@ -85,11 +89,11 @@ def candidates(seen: Channels, weights: Sequence[Floats], freedom: Freedom, numb
         yield from _below_a_clip(seen, freedom.ceiling, freedom.shift, numbers)
     elif freedom.one_landing:
         unshifted = np.zeros(seen.rows.shape[1], np.float32)
-        for scale in _scales(seen, unshifted, weights) if freedom.scale else [np.ones_like(unshifted)]:
+        for scale in _scales(seen, unshifted, weights, freedom.widest) if freedom.scale else [np.ones_like(unshifted)]:
             yield from _to_one_landing(seen, scale, freedom.shift, numbers)
     else:
         for shift in _shifts(seen, freedom, numbers):
-            for scale in _scales(seen, shift, weights) if freedom.scale else [np.ones_like(shift)]:
+            for scale in _scales(seen, shift, weights, freedom.widest) if freedom.scale else [np.ones_like(shift)]:
                 yield Transform(shift, scale)
 
 
@@ -121,7 +125,7 @@ def _shifts(seen: Channels, freedom: Freedom, numbers: NumberType) -> Iterator[F
         yield ((seen.low + seen.high) / 2).astype(np.float32)
 
 
-def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats]) -> Iterator[Floats]:
+def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats], widest: float) -> Iterator[Floats]:
     """None, SmoothQuant by ``ALPHAS``, Outlier Suppression+ by ``THRESHOLDS``."""
     activation = np.maximum(seen.high - shift, shift - seen.low).astype(np.float32)
     yield np.ones_like(activation)
@@ -134,7 +138,7 @@ def _scales(seen: Channels, shift: Floats, weights: Sequence[Floats]) -> Iterato
         wanted = np.exp(np.where(live, log - log[live].mean(), 0))
         yield np.clip(wanted, 1 / _MOST, _MOST).astype(np.float32)
         if alpha == _WIDE_ALPHA and max(wanted.max(), 1 / wanted.min()) > _MOST:
-            yield np.clip(wanted, 1 / _WIDEST, _WIDEST).astype(np.float32)
+            yield np.clip(wanted, 1 / widest, widest).astype(np.float32)
     for threshold in np.quantile(activation[live], THRESHOLDS, method="lower"):
         yield np.maximum(threshold / np.maximum(activation, threshold), 1 / _MOST).astype(np.float32)
 

@@ -64,7 +64,7 @@ def capture_channels(
     Up to ``rows`` vectors in all are kept of each, drawn at random over positions; ends are of all positions. One that
     is not finite somewhere is left out: nothing can be made from it.
     """
-    rng = np.random.default_rng(seed)
+    rngs = {name: np.random.default_rng(seed) for name in channel_axes}  # what is drawn of one hangs on no other
     halves = {name: (_Half(), _Half()) for name in channel_axes}
     each = max(rows // max(len(feeds), 1), 1)
     broken: set[str] = set()
@@ -74,7 +74,7 @@ def capture_channels(
         if not np.isfinite(flat).all():
             broken.add(name)
         elif len(flat):
-            halves[name][index % 2].add(flat, each, rng)
+            halves[name][index % 2].add(flat, each, rngs[name])
 
     observe(model, list(channel_axes), feeds, visit)
     return {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from calibration.table import CalibrationTable, TensorRange
 from engines.engine import Feed
+from graphs.reading.constants import constant_tensor
 from graphs.writing.edits import values_by_name
 from optimizer.quantization.observing.capture import Reach
 from optimizer.quantization.rules.commuting import origin
@@ -126,18 +127,30 @@ def _room(tops: NDArray[np.float64]) -> float:
 
 
 def raw_inputs(model: ir.Model, tensors: Iterable[str]) -> dict[str, str]:
-    """Tensor -> the float graph input whose numbers it holds, merely moved; those that hold none's are left out."""
+    """Tensor -> the float graph input whose numbers it holds, merely moved, or in other units channel by channel; those
+    that hold none's are left out.
+    """
     values = values_by_name(model.graph)
     sources = {name: _source(values[name]) for name in tensors if name in values}
     return {name: str(source.name) for name, source in sources.items() if _is_float_input(source)}
 
 
 def _source(value: ir.Value) -> ir.Value:
-    """Where the values come from, moved and cast from one float type to another only."""
+    """Where the values come from, moved, cast from one float type to another and multiplied by channels only."""
     source = origin(value)
     producer = source.producer()
-    cast = producer.inputs[0] if producer is not None and producer.op_type == "Cast" else None
-    return _source(cast) if cast is not None and cast.dtype in _FLOATS else source
+    if producer is None or not producer.inputs or producer.inputs[0] is None:
+        return source
+    before = producer.inputs[0]
+    if producer.op_type == "Cast" and before.dtype in _FLOATS:
+        return _source(before)
+    return _source(before) if producer.op_type == "Mul" and _by_channels(producer.inputs[1]) else source
+
+
+def _by_channels(factor: ir.Value | None) -> bool:
+    """Whether it is a constant of several elements along one axis."""
+    tensor = constant_tensor(factor)
+    return tensor is not None and tensor.size > 1 and max(tensor.shape.numpy()) == tensor.size
 
 
 def _is_float_input(value: ir.Value) -> bool:

@@ -26,6 +26,7 @@ from optimizer.quantization.corrections.rounding import Variant, round_weights
 from optimizer.quantization.corrections.sensitivity import Sensitivity, measure
 from optimizer.quantization.corrections.transforms import Freedom, candidates
 from optimizer.quantization.observing.capture import Channels
+from optimizer.quantization.observing.headroom import raw_inputs
 from optimizer.quantization.observing.patches import RowSampler
 from optimizer.quantization.placement.place import place
 from optimizer.quantization.rules.weighted import weighted_op
@@ -336,3 +337,45 @@ def test_channels_a_million_apart_are_brought_together() -> None:
     found = list(candidates(seen, [normal(64, 32) / apart[:, None]], Freedom(scale=True), INT8))
     reaches = [np.abs(rows * t.scale).max(axis=0) for t in found]
     assert min(reach.max() / reach.min() for reach in reaches) < 5
+
+
+COLUMNS = np.logspace(-2, 3, 32).astype(np.float32)
+TABLE = f"""{HEAD_19} g (float[N,32] x, float[32,64] w) => (float[N,64] y) {{
+    y = MatMul(x, w)
+}}"""
+
+
+def of_columns(rows: int, apart: np.ndarray) -> tuple[ir.Model, list[dict[str, np.ndarray]]]:
+    """A product of a table's columns, ``apart`` as large, and that many samples of one row each."""
+    rng = np.random.default_rng(5)
+    model = parse(TABLE, {"w": (rng.normal(size=(32, 64)) / apart[:, None]).astype(np.float32)})
+    return model, [{"x": (rng.normal(size=(1, 32)) * apart).astype(np.float32)} for _ in range(rows)]
+
+
+def test_columns_of_a_table_in_different_units_are_brought_together_exactly() -> None:
+    model, feeds = of_columns(32, COLUMNS)
+    before = [run(model, **feed) for feed in feeds]
+    notes = EqualizeActivations(place(model, scheme=TENSORRT, keep_float={}).activations, feeds).apply(model)
+    assert "scaled per channel" in notes["x"]
+    assert model.graph.inputs[0].name == "x"
+    for feed, wanted in zip(feeds, before, strict=True):
+        np.testing.assert_allclose(run(model, **feed), wanted, rtol=1e-3, atol=1e-3)
+    assert raw_inputs(model, ["x/scale_channels/out"]) == {"x/scale_channels/out": "x"}
+
+
+def test_raw_channels_of_a_convolution_are_scaled_along_their_own_axis() -> None:
+    rng = np.random.default_rng(6)
+    apart = np.array([5e4, 280, 1e-3, 0.5], np.float32)[:, None, None]
+    text = f"{HEAD_19} g (float[1,4,8,8] x, float[16,4,3,3] w) => (float[1,16,6,6] y) {{ y = Conv(x, w) }}"
+    model = parse(text, {"w": (rng.normal(size=(16, 4, 3, 3)) / apart).astype(np.float32)})
+    feeds = [{"x": (rng.normal(size=(1, 4, 8, 8)) * apart).astype(np.float32)} for _ in range(8)]
+    before = [run(model, **feed) for feed in feeds]
+    assert "x" in EqualizeActivations(place(model, scheme=TENSORRT, keep_float={}).activations, feeds).apply(model)
+    for feed, wanted in zip(feeds, before, strict=True):
+        np.testing.assert_allclose(run(model, **feed), wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "apart"), [(32, np.logspace(0, 0.3, 32)), (8, COLUMNS)])
+def test_raw_inputs_stay_where_little_is_gained_or_seen(rows: int, apart: np.ndarray) -> None:
+    model, feeds = of_columns(rows, apart)
+    assert not EqualizeActivations(place(model, scheme=TENSORRT, keep_float={}).activations, feeds).apply(model)
