@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 
@@ -32,13 +33,15 @@ class _InPart(EngineBase):
 
     def __init__(self, engine: Engine, known: Mapping[str, Mapping[str, Array]], left_out: Array) -> None:
         self._inputs, self._outputs = engine.inputs, engine.outputs
-        self._engine, self._known, self._left_out = engine, known, left_out
+        self._engine, self._known, self._left_out, self._calling = engine, known, left_out, Lock()
         self.feeds: list[str] = []
         self.own: dict[str, dict[str, Array]] = {}
 
     def infer(self, feed: Feed) -> dict[str, Array]:
-        call, digest = len(self.feeds), feed_digest(feed)
-        self.feeds.append(digest)
+        digest = feed_digest(feed)
+        with self._calling:  # a metric may ask from several threads
+            call = len(self.feeds)
+            self.feeds.append(digest)
         if call < len(self._left_out) and self._left_out[call] and digest in self._known:
             return copied(self._known[digest])
         answer = self._engine.infer(feed)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 
@@ -67,12 +68,17 @@ class _Recording(EngineBase):
 
     def __init__(self, engine: Engine, answers: Answers, with_feeds: bool) -> None:
         self._engine, self._answers, self._bytes, self._with_feeds = engine, answers, 0, with_feeds
+        self._recording = Lock()
         self._inputs, self._outputs = engine.inputs, engine.outputs
 
     def infer(self, feed: Feed) -> dict[str, Array]:
-        if self._with_feeds:
-            self._answers.feeds.append(feed_digest(feed))
-        answer = self._engine.infer(feed)
+        digests, answer = [feed_digest(feed)] if self._with_feeds else [], self._engine.infer(feed)
+        with self._recording:  # a metric may ask from several threads
+            self._answers.feeds += digests
+            self._record(feed, answer)
+        return answer
+
+    def _record(self, feed: Feed, answer: Mapping[str, Array]) -> None:
         self._answers.samples.append(sample_count(self._inputs, feed) if self._inputs else 1)
         self._bytes += sum(array.nbytes for array in answer.values())
         if self._bytes > KEPT_BYTES:
@@ -80,7 +86,6 @@ class _Recording(EngineBase):
             self._answers.outputs.clear()
         if self._answers.whole:
             self._answers.outputs.append(copied(answer))
-        return answer
 
     def close(self) -> None:
         """The engine is another's."""

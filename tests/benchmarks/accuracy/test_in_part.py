@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,20 @@ def test_a_metric_that_asks_otherwise_each_time_gets_its_answers() -> None:
     found = scored_in_part(task, form, before(task, fp32), BUDGET)
     assert found.ran is None
     assert found.score.value == pytest.approx((fp32._right.sum() - 5) / COUNT)
+
+
+def test_a_metric_that_asks_from_several_threads_gets_its_answers() -> None:
+    """Its answers may come in any order: each is the one to its feed."""
+
+    def score(infer: Any) -> dict[str, Any]:
+        with ThreadPoolExecutor(4) as pool:
+            asked = pool.map(lambda k: infer({"x": np.arange(k, k + BATCH)})["y"], range(0, COUNT, BATCH))
+            scores = np.concatenate(list(asked))
+        return {"value": float(scores.mean()), "per_sample": scores}
+
+    task, (fp32, form) = TaskMetric("score", score), sides(losses=200)
+    found = scored_in_part(task, form, before(task, fp32), BUDGET)
+    assert found.ran is None and found.score.value == pytest.approx((fp32._right.sum() - 200) / COUNT)
 
 
 def one_number(infer: Any) -> float:
