@@ -22,6 +22,7 @@ from benchmarks.accuracy.task_metric import TaskMetric
 from benchmarks.batching import sample_count
 from benchmarks.score import Score
 from engines.engine import Array, Engine, EngineBase, Feed
+from engines.feeds.batching import batched_names
 from graphs.digests import digest_of, sample_parts
 from graphs.errors import EnginewrightError
 
@@ -39,13 +40,15 @@ SECONDS = 20.0
 @dataclass
 class Answers:
     """Outputs by call of ``infer``, in order, and how many samples each call held; ``whole`` is False where they were
-    too large to keep. ``feeds`` are the digests of what was asked, where they were wanted.
+    too large to keep. ``feeds`` are the digests of what was asked, where they were wanted; ``batched`` names the inputs
+    whose axis 0 counts the samples.
     """
 
     outputs: list[dict[str, Array]] = field(default_factory=list)
     samples: list[int] = field(default_factory=list)
     whole: bool = True
     feeds: list[str] = field(default_factory=list)
+    batched: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -134,7 +137,7 @@ def scored(task: TaskMetric, engine: Engine, *, to_replay: bool = False) -> Scor
     """Ask the metric of ``engine`` and keep the answers; with ``to_replay`` also where the metric scores every sample,
     and the digests of what was asked.
     """
-    answers = Answers()
+    answers = Answers(batched=batched_names(engine.inputs))
     score = task.score(_Recording(engine, answers, to_replay))
     if score.per_sample is not None and not to_replay:
         answers.whole = False

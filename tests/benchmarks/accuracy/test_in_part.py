@@ -17,12 +17,11 @@ from benchmarks.accuracy.task_metric import TaskMetric
 from engines.engine import EngineBase, Feed, TensorSpec
 
 COUNT, BATCH = 6000, 50
-CALLS = COUNT // BATCH
 BUDGET = 0.01
 
 
 class Answering(EngineBase):
-    """Says of each sample whether it gets it right; counts its runs, and scribbles over nothing."""
+    """Says of each sample whether it gets it right; counts the samples that it answers, and scribbles over nothing."""
 
     def __init__(self, right: np.ndarray) -> None:
         self._inputs = (TensorSpec("x", "int64", ("n",), batch=True),)
@@ -30,7 +29,7 @@ class Answering(EngineBase):
         self._right, self.runs = right, 0
 
     def infer(self, feed: Feed) -> dict[str, Any]:
-        self.runs += 1
+        self.runs += len(feed["x"])
         return {"y": self._right[feed["x"]].astype(np.float64)}
 
     def close(self) -> None: ...
@@ -63,11 +62,11 @@ def before(task: TaskMetric, fp32: Answering) -> Scored:
     return scored(task, fp32, to_replay=True)
 
 
-def test_a_fifth_of_the_calls_runs_where_that_shows_enough() -> None:
+def test_a_fifth_of_the_samples_runs_where_that_shows_enough() -> None:
     task, (fp32, form) = metric(), sides(losses=12, gains=9)
     reference = before(task, fp32)
     found = scored_in_part(task, form, reference, BUDGET)
-    assert found.ran is not None and form.runs == CALLS // PART
+    assert found.ran is not None and form.runs == COUNT // PART
     told = task.compare(reference.score, found.score, found.ran)
     truth = task.compare(reference.score, scored(task, form).score)
     assert told.samples == COUNT and told.ci95 is not None
@@ -80,7 +79,7 @@ def test_what_a_fifth_does_not_settle_runs_on_all_and_no_sample_twice(losses: in
     task, (fp32, form) = metric(), sides(losses)
     reference = before(task, fp32)
     found = scored_in_part(task, form, reference, BUDGET)
-    assert found.ran is None and form.runs == CALLS
+    assert found.ran is None and form.runs == COUNT
     assert found.score.value == pytest.approx((fp32._right.sum() - losses) / COUNT)
 
 
@@ -93,6 +92,56 @@ def test_what_is_just_over_the_budget_passes_in_one_of_twenty_at_most(gains: int
     assert passed <= 0.05 * times
 
 
+def test_a_class_that_is_lost_is_found_where_calls_hold_samples_of_one_class() -> None:
+    task, (fp32, _), passed = metric(), sides(0), 0
+    fp32._right[:] = True
+    reference = before(task, fp32)
+    for first in range(0, COUNT, COUNT // 100):
+        form = Answering(fp32._right.copy())
+        form._right[np.arange(first, first + int(1.2 * BUDGET * COUNT)) % COUNT] = False
+        passed += scored_in_part(task, form, reference, BUDGET).ran is not None
+    assert passed <= 5
+
+
+class OfOneSize(Answering):
+    """Takes a whole batch alone."""
+
+    def __init__(self, right: np.ndarray) -> None:
+        super().__init__(right)
+        self._inputs = (TensorSpec("x", "int64", (BATCH,), batch=True),)
+
+
+class Padded(Answering):
+    """An output that is as long as the largest of its batch says."""
+
+    def infer(self, feed: Feed) -> dict[str, Any]:
+        answer = super().infer(feed)
+        return {**answer, "boxes": np.zeros((len(feed["x"]), feed["x"].max() % 7))}
+
+
+@pytest.mark.parametrize("kind", [OfOneSize, Padded])
+def test_calls_that_cannot_be_cut_run_whole(kind: type[Answering]) -> None:
+    task, (fp32, form) = metric(), sides(losses=12)
+    reference = before(task, Padded(fp32._right) if kind is Padded else fp32)
+    found = scored_in_part(task, kind(form._right), reference, BUDGET)
+    assert found.ran is None and found.score.value == pytest.approx((fp32._right.sum() - 12) / COUNT)
+
+
+def one_by_one(ids: np.ndarray) -> TaskMetric:
+    def score(infer: Any) -> dict[str, Any]:
+        scores = np.concatenate([infer({"x": ids[k : k + 1]})["y"] for k in range(COUNT)])
+        return {"value": float(scores.mean()), "per_sample": scores}
+
+    return TaskMetric("score", score)
+
+
+def test_samples_that_are_asked_in_another_order_get_no_answers_of_fp32() -> None:
+    fp32, form = sides(losses=300)
+    reference = before(one_by_one(np.arange(COUNT)), fp32)
+    found = scored_in_part(one_by_one(np.random.default_rng(5).permutation(COUNT)), form, reference, BUDGET)
+    assert found.ran is None and found.score.value == pytest.approx((fp32._right.sum() - 300) / COUNT)
+
+
 def test_scores_that_are_no_zeros_and_ones_are_bounded_by_the_bootstrap() -> None:
     task, (fp32, form) = metric(), sides(0)
     rng = np.random.default_rng(3)
@@ -100,7 +149,7 @@ def test_scores_that_are_no_zeros_and_ones_are_bounded_by_the_bootstrap() -> Non
     form._right = fp32._right + rng.normal(0, 0.01, COUNT)
     reference = before(task, fp32)
     found = scored_in_part(task, form, reference, BUDGET)
-    assert found.ran is not None and form.runs == CALLS // PART
+    assert found.ran is not None and form.runs == COUNT // PART
     assert found.score.value == pytest.approx(form._right.mean(), abs=1e-3)
 
 
@@ -131,7 +180,7 @@ def reordered(order: str) -> TaskMetric:
 def test_scores_in_another_order_than_the_calls_are_not_taken_in_part(order: str) -> None:
     task, (fp32, form) = reordered(order), sides(losses=20)
     found = scored_in_part(task, form, before(task, fp32), BUDGET)
-    assert found.ran is None and form.runs == CALLS
+    assert found.ran is None and form.runs == COUNT
     assert found.score.value == pytest.approx((fp32._right.sum() - 20) / COUNT)
 
 
@@ -166,17 +215,12 @@ def in_percent(infer: Any) -> dict[str, Any]:
     return {"value": 100 * float(scores.mean()), "per_sample": scores}
 
 
-def few_calls(infer: Any) -> dict[str, Any]:
-    scores = np.concatenate([infer({"x": np.arange(k, k + 1000)})["y"] for k in range(0, COUNT, 1000)])
-    return {"value": float(scores.mean()), "per_sample": scores}
-
-
 def few_samples(infer: Any) -> dict[str, Any]:
     scores = np.concatenate([infer({"x": np.arange(k, k + 5)})["y"] for k in range(0, 300, 5)])
     return {"value": float(scores.mean()), "per_sample": scores}
 
 
-@pytest.mark.parametrize("function", [one_number, in_percent, few_calls, few_samples])
+@pytest.mark.parametrize("function", [one_number, in_percent, few_samples])
 def test_a_metric_that_cannot_be_taken_in_part_is_asked_once(function: Callable[[Any], object]) -> None:
     task, (fp32, form) = TaskMetric("score", function), sides(losses=2)
     reference = before(task, fp32)
