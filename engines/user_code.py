@@ -27,7 +27,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 RAISED = (Exception, SystemExit)
 """How code of a user's can end: a script's ``sys.exit("no labels")`` must not end the command without a word."""
 FORMS = "file.py:function or module:function"
-_NAMES_UNSEEN = r"import \*|globals|setattr|exec"
+_NAMES_UNSEEN = r"import \*|globals|locals|vars|setattr|exec|__dict__|__getattr__"
 """What makes names in a module that do not stand in its text."""
 _LEFT_IN: dict[str, str] = {}
 """By our working folder, the one that code of the user's has changed to from there."""

@@ -44,7 +44,8 @@ def in_folder(folder: Path) -> Iterator[None]:
     except BaseException:
         with suppress(OSError):  # from the first that holds something on, all are kept
             for each in new:
-                each.rmdir()
+                if os.path.lexists(each):  # else it could not be made, while those above it were
+                    each.rmdir()
         raise
 
 

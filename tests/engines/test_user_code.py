@@ -103,7 +103,12 @@ def test_a_function_that_ends_the_process_is_one_message(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("def other(): ...", "has no function 'top1'"), ("def top1(): ...", ""), ("from other import *", "")],
+    [
+        ("def other(): ...", "has no function 'top1'"),
+        ("def top1(): ...", ""),
+        ("from other import *", ""),
+        ("def __getattr__(name): ...", ""),
+    ],
 )
 def test_a_function_is_looked_for_in_a_file_without_running_it(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "score.py").write_text(f"{text}\nraise AssertionError('run')\n")

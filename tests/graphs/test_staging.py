@@ -92,6 +92,9 @@ def test_folders_that_were_made_for_nothing_are_gone_again(tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="stop"), staged(tmp_path / "x" / "y"):
         raise RuntimeError("stop")
     assert not (tmp_path / "x").exists()
+    with pytest.raises(OSError, match="too long"), in_folder(tmp_path / "x" / ("y" * 300)):
+        pass
+    assert not (tmp_path / "x").exists()
 
 
 def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
