@@ -117,13 +117,17 @@ def _check_answers(bundle: Bundle, remote: KserveEngine, source: str) -> list[st
     except (EngineElsewhere, BuildError, EngineError) as error:
         return [f"the served model's answers were not compared with the bundle's: {in_a_line(error)}"]
     found = [served.infer(feed) for feed in feeds]
+    unseen = []
     for name in (spec.name for spec in own.outputs):
         noises = [noise for of_form in answers if (noise := _noise(of_form, found, name)) is not None]
         apart = [_noise(first, second, name) or 0.0 for first, second in combinations(answers, 2)]
-        if noises and not min(noises) <= max(SAME, APART * max(apart, default=0.0)):
+        if not noises:
+            unseen.append(repr(name))
+        elif not min(noises) <= max(SAME, APART * max(apart, default=0.0)):
             near = -10 * np.log10(min(noises))
             raise _another(bundle.path, source, f"its answers in {name!r} differ (SQNR {near:.1f} dB)")
-    return []
+    why = "not finite floats of one shape on both sides"
+    return [f"the served model's answers in {', '.join(unseen)} were not compared: {why}"] if unseen else []
 
 
 def _open_here(folder: Path) -> EngineBase:

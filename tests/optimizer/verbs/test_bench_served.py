@@ -44,9 +44,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(place: Path) -> Iterator[Running]:
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = HEAD + "g (float[n, 4] x) => (int64[n] y) { y = ArgMax <axis = 1, keepdims = 0> (x) }"
+    return bundle(tmp_path_factory.mktemp("counting") / "counting", text)
+
+
+@pytest.fixture(scope="module")
+def running(place: Path, counting: Path) -> Iterator[Running]:
     others = {name: [write_bundle(place.parent / name, text, None)] for name, (text, _) in OTHERS.items()}
-    with serving({"own": [place], **others}) as server:
+    with serving({"own": [place], "counting": [counting], **others}) as server:
         yield server
 
 
@@ -82,7 +88,9 @@ def test_a_form_that_another_engine_was_built_from_may_be_served(place: Path, ru
     assert not check_served(several, f"grpc://{running.grpc}/own")
 
 
-def test_what_cannot_be_compared_is_told(place: Path, running: Running, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_told(place: Path, counting: Path, running: Running, tmp_path: Path) -> None:
+    (told,) = check_served(counting, f"grpc://{running.grpc}/counting")
+    assert told.startswith("the served model's answers in 'y' were not compared: ")
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(place, elsewhere)
     (elsewhere / "engines" / "cpu").rename(elsewhere / "engines" / "t4")
