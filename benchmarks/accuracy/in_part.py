@@ -108,9 +108,9 @@ def scored_in_part(task: TaskMetric, engine: Engine, before: Scored, max_drop: f
     score = task.score(part)
     if part.feeds == answers.feeds and _tells_samples(before.score, score, ran):
         found = Scored(replace(score, value=before.score.value - _difference(before.score, score, ran)), Answers(), ran)
-        bound = doubt(task, engine, before, found, looks).bound
-        if bound is not None and bound.upper <= max_drop:
-            return found
+        judged = doubt(task, engine, before, found, looks)
+        if judged.bound is not None and judged.bound.upper <= max_drop:
+            return replace(found, doubt=judged)
     return scored(task, _InPart(engine, part.answered, answers.batched))
 
 

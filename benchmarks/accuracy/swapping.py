@@ -58,12 +58,14 @@ class Answers:
 @dataclass(frozen=True)
 class Scored:
     """A score and the answers that it was taken of. ``ran`` says which samples the engine answered, [samples] bool;
-    None: all. The others' scores are FP32's, and the value is what those that ran let expect of all.
+    None: all. The others' scores are FP32's, the value is what those that ran let expect of all, and ``doubt`` how far
+    it may be trusted.
     """
 
     score: Score
     answers: Answers
     ran: Array | None = None
+    doubt: Doubt | None = None
 
 
 class _Recording(EngineBase):

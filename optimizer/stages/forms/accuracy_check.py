@@ -158,12 +158,12 @@ class AccuracyChecker:
         else:
             after = self._scored(self._task, engine)
         task = self._task.compare(self._fp32.score, after.score, after.ran)
-        if after.ran is not None:
-            task = replace(task, sampled=doubt(self._task, engine, self._fp32, after, max(self._looks, 1)).bound)
+        if after.doubt is not None:
+            task = replace(task, sampled=after.doubt.bound)
         check = judge(accuracy, task, self._max_drop, self._rounded)
         if not self._looks or not check.ok:
             return check
-        found = doubt(self._task, engine, self._fp32, after, self._looks)
+        found = after.doubt or doubt(self._task, engine, self._fp32, after, self._looks)
         return replace(check, bound=found.bound, unsure=found.why, lost=found.lost)
 
     def _scored(self, task: TaskMetric, engine: Engine) -> Scored:
