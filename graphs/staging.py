@@ -35,7 +35,8 @@ def staged_file(final: Path) -> Iterator[Path]:
 @contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
     """``folder`` is there in the block, and those above it; those that were not there before are gone again when the
-    block fails and has left nothing in them. Raises ``OSError`` where it cannot be made.
+    block fails and has left nothing in them. For what a command writes alone: a folder that several fill at once must
+    stay. Raises ``OSError`` where it cannot be made.
     """
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -61,11 +62,7 @@ def staged(final: Path, *, beside: Path | None = None) -> Iterator[Path]:
         raise BadInput("cannot be exchanged for another", where=str(final), expected="the name of a folder")
     if final.exists() and not final.is_dir():
         raise BadInput("is a file", where=str(final), expected="a folder, or a place for one")
-    with in_folder(final.parent):
-        yield from _staged(final, beside)
-
-
-def _staged(final: Path, beside: Path | None) -> Iterator[Path]:
+    final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent, final.name)
     place = final
     if beside is not None:  # folders of one name from several places may grow there at once

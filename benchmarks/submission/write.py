@@ -28,7 +28,7 @@ from engines.open import open_engine
 from graphs.digests import sha256_file
 from graphs.errors import BadInput
 from graphs.files import unwritable, write_json
-from graphs.staging import staged
+from graphs.staging import in_folder, staged
 
 SUMMARY_FILE = "mlperf_log_summary.txt"
 LOGS = (SUMMARY_FILE, DETAIL_FILE)
@@ -98,6 +98,7 @@ def write_submission(request: SubmissionRequest) -> SubmissionOutcome:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="submission-") as scratch,
+            in_folder(named.out.parent),
             staged(full_logs) as logs,
             staged(named.out) as growing,
         ):

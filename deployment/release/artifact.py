@@ -71,7 +71,7 @@ def write_oci_layout(
     name. Raises ``BadInput`` where ``out`` holds anything but an earlier layout.
     """
     refuse_foreign(out, LAYOUT)
-    with staged(out) as folder:
+    with in_folder(out.parent), staged(out) as folder:
         blobs = folder / "blobs" / "sha256"
         blobs.mkdir(parents=True)
         manifest = {

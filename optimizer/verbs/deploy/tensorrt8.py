@@ -13,7 +13,7 @@ from engines.profile import ShapeProfile
 from engines.targets.target import CPU
 from graphs.errors import BadInput
 from graphs.files import write_json
-from graphs.staging import refuse_foreign, staged
+from graphs.staging import in_folder, refuse_foreign, staged
 from graphs.storage.mapped_weights import read_graph
 from graphs.storage.saving import save_model
 from optimizer.bundle import MODEL, PLAN, Bundle
@@ -44,7 +44,7 @@ def write_tensorrt8_folder(bundle: Bundle, out: Path) -> list[Path]:
     types = {name: dtype.value for name, dtype in lowered.precisions.items()}
     profile = EngineManifest.load(engine).profile if bundle.targets() else ShapeProfile({})
     refuse_foreign(out, SCRIPT)
-    with staged(out) as folder:
+    with in_folder(out.parent), staged(out) as folder:
         save_model(lowered.model, folder / MODEL)
         write_json(folder / PLAN, types)
         script = folder / SCRIPT
