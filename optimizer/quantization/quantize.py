@@ -111,7 +111,7 @@ def _tables(
     """
     numbers = placed(model, settings, None).numbers
     sources = raw_inputs(model, list(numbers))
-    found = ends(rows_of(calibrator.samples(), calibrator.batchable), set(sources.values()))
+    found = ends(rows_of(calibrator.samples(), calibrator.batchable), sources.values())
     grown, alike = growth(found), mirrored(found)
     notes = [
         f"{name}: grows {by:.2f} times from an eighth of the samples to all; given room for as much again"

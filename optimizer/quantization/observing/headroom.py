@@ -9,8 +9,8 @@ eight times as many again would carry it that factor further.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -45,14 +45,33 @@ thousand. On eight samples Fashion's tensors of 50 thousand values gain by room 
 63 thousand lose by it (2 dB). Chosen."""
 
 
-def ends(samples: Iterable[Feed], inputs: Iterable[str]) -> dict[str, Ends]:
-    """Where each sample of each of ``inputs`` ends; zero for an empty one."""
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in inputs}
+@dataclass(frozen=True, eq=False)
+class RawInput:
+    """A graph input, or that times ``factor``, which broadcasts to it: the tensor ``scaled``."""
+
+    name: str
+    scaled: str = ""
+    factor: NDArray[np.float64] | None = None
+
+    @property
+    def label(self) -> str:
+        return self.scaled or self.name
+
+    def of(self, feed: Feed) -> NDArray[Any]:
+        values = feed[self.name]
+        return values if self.factor is None else values * self.factor
+
+
+def ends(samples: Iterable[Feed], inputs: Iterable[RawInput]) -> dict[str, Ends]:
+    """Where each sample of each of ``inputs`` ends, by label; zero for an empty one."""
+    seen: dict[str, list[tuple[float, float]]] = {}
+    by_label = {raw.label: raw for raw in inputs}
     for feed in samples:
-        for name, found in seen.items():
-            values = feed[name]
-            found.append((float(values.min()), float(values.max())) if values.size else (0.0, 0.0))
-    return {name: np.array(found, np.float64).reshape(-1, 2) for name, found in seen.items()}
+        for label, raw in by_label.items():
+            values = raw.of(feed)
+            found = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+            seen.setdefault(label, []).append(found)
+    return {label: np.array(seen.get(label, []), np.float64).reshape(-1, 2) for label in by_label}
 
 
 def growth(found: Mapping[str, Ends]) -> dict[str, float]:
@@ -126,31 +145,50 @@ def _room(tops: NDArray[np.float64]) -> float:
     return 0.0 if near.sum() > max(OFTEN * len(tops), 1) else float(tops.std(ddof=1))
 
 
-def raw_inputs(model: ir.Model, tensors: Iterable[str]) -> dict[str, str]:
+def raw_inputs(model: ir.Model, tensors: Iterable[str]) -> dict[str, RawInput]:
     """Tensor -> the float graph input whose numbers it holds, merely moved, or in other units channel by channel; those
     that hold none's are left out.
     """
     values = values_by_name(model.graph)
-    sources = {name: _source(values[name]) for name in tensors if name in values}
-    return {name: str(source.name) for name, source in sources.items() if _is_float_input(source)}
+    found = {name: _raw(values[name]) for name in tensors if name in values}
+    return {name: raw for name, raw in found.items() if raw is not None}
 
 
-def _source(value: ir.Value) -> ir.Value:
-    """Where the values come from, moved, cast from one float type to another and multiplied by channels only."""
+def _raw(value: ir.Value) -> RawInput | None:
+    """Where the values come from: moved, cast from one float type to another, and multiplied by channels before."""
     source = origin(value)
     producer = source.producer()
-    if producer is None or not producer.inputs or producer.inputs[0] is None:
-        return source
-    before = producer.inputs[0]
-    if producer.op_type == "Cast" and before.dtype in _FLOATS:
-        return _source(before)
-    return _source(before) if producer.op_type == "Mul" and _by_channels(producer.inputs[1]) else source
+    if producer is None:
+        return RawInput(str(source.name)) if _is_float_input(source) else None
+    if _is_float_cast(producer):
+        return _raw(_data(producer))
+    if producer.op_type != "Mul":
+        return None
+    for data, factor in (producer.inputs, producer.inputs[::-1]):
+        by = _by_channels(factor)
+        while by is not None and data is not None and (made := data.producer()) is not None and _is_float_cast(made):
+            data = made.inputs[0]
+        if by is not None and data is not None and _is_float_input(data):
+            return RawInput(str(data.name), str(source.name), by)
+    return None
 
 
-def _by_channels(factor: ir.Value | None) -> bool:
-    """Whether it is a constant of several elements along one axis."""
+def _by_channels(factor: ir.Value | None) -> NDArray[np.float64] | None:
+    """A constant of several elements along one axis."""
     tensor = constant_tensor(factor)
-    return tensor is not None and tensor.size > 1 and max(tensor.shape.numpy()) == tensor.size
+    if tensor is None or tensor.size < 2 or max(tensor.shape.numpy()) != tensor.size:
+        return None
+    return tensor.numpy().astype(np.float64)
+
+
+def _is_float_cast(node: ir.Node) -> bool:
+    return node.op_type == "Cast" and _data(node).dtype in _FLOATS
+
+
+def _data(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    assert value is not None
+    return value
 
 
 def _is_float_input(value: ir.Value) -> bool:
@@ -158,13 +196,15 @@ def _is_float_input(value: ir.Value) -> bool:
 
 
 def unclipped(
-    table: CalibrationTable, sources: Mapping[str, str], grown: Mapping[str, float], alike: Collection[str] = ()
+    table: CalibrationTable, sources: Mapping[str, RawInput], grown: Mapping[str, float], alike: Collection[str] = ()
 ) -> CalibrationTable:
     """``table`` with raw inputs at their observed extremes times what they are expected to grow by.
 
-    ``sources`` names the graph input behind a tensor, ``grown`` its factor, ``alike`` holds the ``mirrored`` inputs.
+    ``sources`` is the raw input behind a tensor, ``grown`` its factor by label, ``alike`` holds the ``mirrored`` ones.
     """
-    ranges = {name: _stretched(table.tensors[name], grown[source], source in alike) for name, source in sources.items()}
+    ranges = {
+        name: _stretched(table.tensors[name], grown[raw.label], raw.label in alike) for name, raw in sources.items()
+    }
     return replace(table, tensors={**table.tensors, **ranges})
 
 

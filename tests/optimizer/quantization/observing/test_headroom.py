@@ -11,6 +11,7 @@ from optimizer.quantization.observing.capture import Reach
 from optimizer.quantization.observing.headroom import (
     MOST,
     TOLD,
+    RawInput,
     ends,
     growth,
     mirrored,
@@ -35,7 +36,7 @@ def _feeds(values: np.ndarray) -> list[dict[str, np.ndarray]]:
 
 
 def _growth(feeds: list[dict[str, np.ndarray]]) -> float:
-    return growth(ends(feeds, ["features"]))["features"]
+    return growth(ends(feeds, [RawInput("features")]))["features"]
 
 
 def test_pixels_are_settled_and_counts_are_not() -> None:
@@ -59,7 +60,7 @@ def test_an_input_that_is_zero_in_most_samples_still_grows() -> None:
 
 def test_room_goes_to_what_an_input_became_by_moving_only() -> None:
     sources = raw_inputs(parse(MODEL, {"w": normal(4, 4)}), ["moved", "y"])
-    assert sources == {"moved": "features"}
+    assert {name: (raw.name, raw.factor) for name, raw in sources.items()} == {"moved": ("features", None)}
     found = unclipped(table(moved=3.0, y=1.0), sources, {"features": 1.5})
     assert found.tensors["moved"].amax == pytest.approx(4.5)
     assert (found.tensors["moved"].low, found.tensors["moved"].high) == pytest.approx((-4.5, 4.5))
@@ -73,11 +74,11 @@ def test_ends_of_noise_are_alike_and_those_of_pixels_are_what_they_are() -> None
     pixels = (rng.integers(0, 256, (8, 3072)) / 255 - 0.45) / 0.225
     one_sided = np.abs(noise)
     for values, expected in ((noise, True), (pixels, False), (one_sided, False)):
-        assert bool(mirrored(ends(_feeds(values), ["features"]))) is expected
+        assert bool(mirrored(ends(_feeds(values), [RawInput("features")]))) is expected
 
 
 def test_an_end_that_is_alike_is_as_far_away_as_the_other() -> None:
-    sources = {"x": "features"}
+    sources = {"x": RawInput("features")}
     found = replace(table(x=4.0).tensors["x"], minimum=-3.0, maximum=4.0)
     ranges = unclipped(replace(table(), tensors={"x": found}), sources, {"features": 1.0}, {"features"})
     assert (ranges.tensors["x"].low, ranges.tensors["x"].high) == (-4.0, 4.0)
@@ -130,4 +131,19 @@ def test_an_input_that_is_cast_is_still_an_input() -> None:
     <ir_version: 10, opset_import: ["" : 18]>
     m (float16[N,4] features, float[4,4] w) => (float[N,4] y) { cast = Cast<to=1>(features) y = MatMul(cast, w) }
     """
-    assert raw_inputs(parse(text, {"w": normal(4, 4)}), ["cast"]) == {"cast": "features"}
+    assert raw_inputs(parse(text, {"w": normal(4, 4)}), ["cast"])["cast"].label == "features"
+
+
+@pytest.mark.parametrize("product", ["Mul(features, by)", "Mul(by, features)"])
+def test_a_column_in_other_units_grows_by_itself(product: str) -> None:
+    """Beside seconds since 1970, which are settled, a column of counts: scaled to one size, its tail is seen."""
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 18]>
+    m (float[N,2] features, float[2] by, float[2,4] w) => (float[N,4] y) {{ scaled = {product} y = MatMul(scaled, w) }}
+    """
+    model = parse(text, {"w": normal(2, 4), "by": np.array([1e-9, 1], np.float32)})
+    rng = np.random.default_rng(0)
+    values = np.stack([1.7e9 + 1e7 * rng.random(256), rng.pareto(2.0, 256)], axis=1)
+    raw = raw_inputs(model, ["scaled", "y"])
+    assert {name: (each.name, each.label) for name, each in raw.items()} == {"scaled": ("features", "scaled")}
+    assert growth(ends(_feeds(values), raw.values()))["scaled"] >= 1.3 > _growth(_feeds(values))
