@@ -32,6 +32,14 @@ class Reference:
     widened: bool = False
 
 
+@dataclass(frozen=True)
+class OpenedReference:
+    """``refusal`` says why ``engine`` is not of the file as given, empty where it is."""
+
+    engine: OnnxRuntimeEngine
+    refusal: str
+
+
 def reference_of(imported: ImportedModel, feeds: Sequence[Feed], folder: Path) -> Reference:
     """The first graph that runs ``feeds``; one that is not the file is left in ``folder``. Raises the ``EngineError``
     of the file as given where none does.
@@ -49,7 +57,7 @@ def reference_of(imported: ImportedModel, feeds: Sequence[Feed], folder: Path) -
 
 
 @contextmanager
-def opened_reference(imported: ImportedModel, *, float_products: bool = False) -> Iterator[OnnxRuntimeEngine]:
+def opened_reference(imported: ImportedModel, *, float_products: bool = False) -> Iterator[OpenedReference]:
     """An engine of the first graph that ONNX Runtime opens. Raises as ``reference_of`` does."""
     refusal: EngineError | None = None
     with TemporaryDirectory(prefix="enginewright-reference-") as folder:
@@ -60,7 +68,7 @@ def opened_reference(imported: ImportedModel, *, float_products: bool = False) -
                 refusal = refusal or error
                 continue
             with engine:
-                yield engine
+                yield OpenedReference(engine, refusal.what if refusal is not None else "")
             return
         assert refusal is not None
         raise refusal

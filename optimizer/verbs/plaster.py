@@ -92,7 +92,9 @@ def plaster_study(
     inputs = open_inputs(settings, imported, parse_shape_profiles(settings.shapes)[0])
     prepared = [_prepare(model, kind, settings, target, inputs, out, force, listeners, say) for kind in kinds]
     with opened_reference(imported, float_products=True) as reference:
-        data = StudyData(reference, inputs.held_back.samples, settings.evaluate, imported.bytes)
+        if reference.refusal:
+            say(f"the imported graph stands for the file, which does not run: {reference.refusal}")
+        data = StudyData(reference.engine, inputs.held_back.samples, settings.evaluate, imported.bytes)
         gpu = used_gpu() if target != CPU.name else None
         found, steadiness = measure_variants(
             prepared, data, replace(measuring, gpu_index=gpu.index if gpu is not None else None), out / ".measure", say

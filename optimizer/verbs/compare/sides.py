@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,14 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: what it is, the bytes of the model that ran, its latency for one sample."""
+    """One of the two: what it is, the bytes of its file or engine, its latency for one sample. ``ran`` says what ran in
+    the place of a file that ONNX Runtime does not run, and why; empty where that ran.
+    """
 
     path: str
     bytes: int
     latency_ms: Latency
+    ran: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,11 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
     if differences and any(target not in Bundle(path).targets() for path in bundles):
         return Comparison(None, None, None, None, None, differences)
     with ExitStack() as stack:
-        engines: dict[str, EngineBase] = {
+        opened = {
             "first": stack.enter_context(_open(first, target)),
             "second": stack.enter_context(_open(second, target)),
         }
+        engines: dict[str, EngineBase] = {side: found.engine for side, found in opened.items()}
         specs = engines["first"].inputs
         if {s.name for s in specs} != {s.name for s in engines["second"].inputs}:
             raise BadInput(
@@ -153,8 +157,8 @@ def _compared(first: Path, second: Path, data: str, samples: int, evaluate: str 
     run = run or _timed_apart(bundles, target, sample)  # when the others have left the GPU's memory
     latency = run.latency
     return Comparison(
-        Side(str(first), _size(first, target), latency["first"]),
-        Side(str(second), _size(second, target), latency["second"]),
+        Side(str(first), _size(first, target), latency["first"], opened["first"].ran),
+        Side(str(second), _size(second, target), latency["second"], opened["second"].ran),
         accuracy,
         run.steadiness.speedup["second"].value,
         run.steadiness,
@@ -186,13 +190,28 @@ def _target(bundles: Sequence[Path]) -> str:
     return native.name if native and all(native.name in Bundle(path).targets() for path in bundles) else CPU.name
 
 
-def _open(path: Path, target: str) -> AbstractContextManager[EngineBase]:
-    if (path / MANIFEST).is_file():
-        folder = Bundle(path).engine_directory(target)
-        if target != CPU.name:
-            return open_apart(folder)
-        return InPortions(open_engine(folder), EngineManifest.load(folder).profiles)
-    return opened_reference(import_model(path))
+@dataclass(frozen=True)
+class _Opened:
+    """``ran`` as of ``Side``."""
+
+    engine: EngineBase
+    ran: str = ""
+
+
+@contextmanager
+def _open(path: Path, target: str) -> Iterator[_Opened]:
+    if not (path / MANIFEST).is_file():
+        with opened_reference(import_model(path)) as reference:
+            ran = f"the imported graph ran, for the file does not: {reference.refusal}" if reference.refusal else ""
+            yield _Opened(reference.engine, ran)
+        return
+    folder = Bundle(path).engine_directory(target)
+    if target != CPU.name:
+        with open_apart(folder) as engine:
+            yield _Opened(engine)
+        return
+    with InPortions(open_engine(folder), EngineManifest.load(folder).profiles) as portions:
+        yield _Opened(portions)
 
 
 def _timed_apart(bundles: Sequence[Path], target: str, sample: Feed) -> SteadyRun:

@@ -34,6 +34,9 @@ def _render_runs(found: Comparison, console: Console) -> None:
         times = formats.milliseconds(latency.p50), formats.milliseconds(latency.p99)
         table.add_row(side.path, *times, formats.size(side.bytes))
     console.print(table)
+    for side in (found.first, found.second):
+        if side.ran:
+            console.print(f"{side.path}: {side.ran}", style="yellow", markup=False)
     ratio = found.steadiness.speedup["second"]
     console.print(
         f"on {found.target} the second is {ratio.value:.2f}× as fast as the first "

@@ -49,5 +49,7 @@ def test_a_file_that_onnx_runtime_does_not_open_is_judged_as_imported(tmp_path: 
     optimize(path, out=out, data=data, precision="fp16", targets=["cpu"], loadgen=())
     found = verify(out, model=path, data=data)
     assert found.ok, [check.detail for check in found.checks if not check.ok]
-    accuracy = compare_sides(path, out, "random", 4).accuracy
-    assert accuracy is not None and accuracy.sqnr_db > 40
+    compared = compare_sides(path, out, "random", 4)
+    assert compared.accuracy is not None and compared.accuracy.sqnr_db > 40
+    assert compared.first is not None and compared.first.ran.startswith("the imported graph ran, for the file does not")
+    assert compared.second is not None and not compared.second.ran
