@@ -93,7 +93,8 @@ def accuracy(
         interval = task.ci95
         between = f" (95 % interval {interval[0]:.2g} to {interval[1]:.2g})" if interval else ""
         text = f"{how}; drop {task.drop:.3g}{between} from {formats.significant(task.fp32, 4)} in FP32"
-        text += f", {task.samples:,} samples" if task.samples else ""
+        some = f"{task.sampled.samples:,} of " if task.sampled is not None else ""
+        text += f", {some}{task.samples:,} samples" if task.samples else ""
         details: dict[str, float | None] = {
             "fp32": task.fp32,
             "drop": task.drop,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from benchmarks.accuracy.confidence import DropBound
 from benchmarks.accuracy.task_metric import TaskAccuracy
 from benchmarks.energy.measure import Energy
 from benchmarks.measurement import summarize_latency
@@ -57,6 +60,9 @@ def test_accuracy_carries_its_interval() -> None:
     assert figure.value == 0.71 and figure.unit == "top-1"
     assert "95 % interval 0.002 to 0.018" in figure.how
     assert figure.details["drop_ci95_high"] == 0.018
+    assert figure.how.endswith(", 10,000 samples")
+    part = replace(task, sampled=DropBound(0.02, 0.95, 2000, "Tango's"))
+    assert figures.accuracy(None, part, 500, "measured").how.endswith(", 2,000 of 10,000 samples")
     outputs = {"a": OutputFidelity(0.99, 20.0, 0.1, 0.98), "b": OutputFidelity(0.95, 11.0, 0.1)}
     assert figures.accuracy(outputs, None, 500, "measured").value == 0.95
     assert figures.accuracy(None, None, 0, "").value is None
