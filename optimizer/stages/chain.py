@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,14 @@ import onnx_ir as ir
 from benchmarks.loadgen.settings import LoadgenResult
 from benchmarks.report.model import Report
 from benchmarks.roofline.prediction import Prediction
+from engines.build import build_engine
 from engines.cache.stages import StageCache
 from engines.targets.gpus_here import used_gpu
 from engines.targets.target import CPU, Backend
 from graphs.files import write_json
 from graphs.reading.structure import Structure
-from graphs.storage.model_files import model_digest
-from graphs.storage.saving import save_model
+from graphs.storage.model_files import model_bytes, model_digest
+from graphs.storage.saving import SINGLE_FILE_BYTES, save_model
 from graphs.writing.known_names import matched
 from optimizer.bundle import MODEL, STRUCTURE, Workspace
 from optimizer.events import Events
@@ -27,6 +28,7 @@ from optimizer.stages import keys
 from optimizer.stages.cleaning import clean
 from optimizer.stages.data.data_check import check_data
 from optimizer.stages.engines import keys as engine_keys
+from optimizer.stages.engines.ahead import PlansAhead
 from optimizer.stages.engines.baseline import BASELINE, baseline_here
 from optimizer.stages.engines.build import BuildOutcome, Terms, build_targets, refuse_a_model_nobody_takes
 from optimizer.stages.engines.cpu_engine import LASTS_S, build_cpu_engine, complete, measure_cpu_engine
@@ -70,8 +72,9 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
         )
         cleaned = runner.run(stage, partial(change_graphs, job, cleaned))
         job = change_data(job)
-    with FormMaker(job, cleaned, runner, events) as maker:
+    with _plans_ahead(job, cleaned, runner) as ahead, FormMaker(job, cleaned, runner, events, ahead.begin) as maker:
         forms = maker.forms()
+        ahead.keep(forms.typed.path if forms.typed is not None else None)
         engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
     predictions = _predicted(job, cleaned, forms, runner, events)
     if any(target.backend is Backend.ONNXRUNTIME for target in job.targets):
@@ -108,6 +111,31 @@ def _named_as_before(job: Job, kept: Kept, cleaned: Cleaned, runner: StageRunner
     return runner.run(stage, work)
 
 
+def _plans_ahead(job: Job, cleaned: Cleaned, runner: StageRunner) -> PlansAhead:
+    """Of an update, whose form is mostly within the budget; not where memory may be short, a GPU is used, or plans are
+    built elsewhere, or not taken from the cache.
+    """
+    may = job.kept is not None and used_gpu() is None and job.builder is build_engine and not runner.afresh
+    may = may and not job.settings.sparsity.asked and model_bytes(cleaned.path) <= SINGLE_FILE_BYTES
+    targets = [target for target in job.targets if target.backend is Backend.TENSORRT] if may else []
+    return PlansAhead(targets, _terms(job, cleaned, runner, sparse=False))
+
+
+def _terms(job: Job, cleaned: Cleaned, runner: StageRunner, *, sparse: bool, not_finite: Sequence[str] = ()) -> Terms:
+    """On which plans are built."""
+    return Terms(
+        job.settings,
+        cleaned.profile,
+        sparse,
+        job.inputs.held_back,
+        tuple(cleaned.more_profiles),
+        job.inputs.batching,
+        (*not_finite, *job.inputs.not_finite),
+        job.builder,
+        runner.afresh,
+    )
+
+
 def _for_gpus(
     job: Job,
     cleaned: Cleaned,
@@ -127,17 +155,7 @@ def _for_gpus(
     folders = tuple(bundle / "engines" / target.name for target in targets if target not in own)
     building = Stage("build", title, list[BuildOutcome], engine_keys.building_key(job, cleaned, forms), leaves=folders)
     apart = {target.name: runner.folder(building) / target.name for target in own}
-    terms = Terms(
-        job.settings,
-        cleaned.profile,
-        forms.sparse,
-        job.inputs.held_back,
-        tuple(cleaned.more_profiles),
-        job.inputs.batching,
-        (*forms.not_finite, *job.inputs.not_finite),
-        job.builder,
-        runner.afresh,
-    )
+    terms = _terms(job, cleaned, runner, sparse=forms.sparse, not_finite=forms.not_finite)
 
     def build(_: Path) -> list[BuildOutcome]:
         return build_targets(typed.path, job.targets, bundle, terms=terms, events=events, typed=typed, apart=apart)

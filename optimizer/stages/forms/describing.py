@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx_ir as ir
 
@@ -22,6 +23,7 @@ from optimizer.stages.job import Job
 from optimizer.typed.graph import TypedGraph
 from optimizer.typed.labels import with_given_int8
 
+Written: TypeAlias = Callable[[Path, str], None]
 STAGE = "type"
 """What both forms' stages are called in events."""
 CPU_GRAPH = "the CPU's graph"
@@ -29,15 +31,26 @@ CPU_GRAPH = "the CPU's graph"
 
 
 class FormDescriber:
-    """Of the forms of ``graph``, which ``dense`` is before it is pruned; ``checker`` opens FP32 when first asked."""
+    """Of the forms of ``graph``, which ``dense`` is before it is pruned; ``checker`` opens FP32 when first asked.
+    ``written`` hears of every graph for TensorRT that is to be checked, and what it computes in.
+    """
 
     def __init__(
-        self, job: Job, graph: FloatGraph, dense: FloatGraph, checker: Callable[[], AccuracyChecker], events: Events
+        self,
+        job: Job,
+        graph: FloatGraph,
+        dense: FloatGraph,
+        checker: Callable[[], AccuracyChecker],
+        events: Events,
+        written: Written,
     ) -> None:
         self._job, self._graph, self._dense, self._checker, self._events = job, graph, dense, checker, events
+        self._written = written
 
     def checked(self, typed: TypedGraph, files: FormFiles, *, cpu: bool = False) -> TypedForm:
         path = files.saved(typed.model)
+        if not cpu:
+            self._written(path, typed.plan.computes_in)
         self.show("the INT8 graph for this CPU beside FP32" if cpu else "model.onnx beside FP32")
         check, form = self._checker().check(BackendForm(path, simulated=not cpu)), CPU_GRAPH if cpu else MODEL
         for line in check.accuracy.told_by_one_sample:

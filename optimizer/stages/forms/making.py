@@ -13,7 +13,7 @@ from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from optimizer.stages.forms.as_before import AsBefore
 from optimizer.stages.forms.as_given import AsGiven
 from optimizer.stages.forms.calibrated import calibrated
-from optimizer.stages.forms.describing import STAGE, FormDescriber
+from optimizer.stages.forms.describing import STAGE, FormDescriber, Written
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.mixing import searched
 from optimizer.stages.forms.searching import Maker
@@ -27,7 +27,8 @@ from optimizer.typed.high_precision import Observed
 @dataclass(frozen=True)
 class Making:
     """``graph`` is what forms are made of, ``dense`` the same before it was pruned; ``before`` is what an update keeps,
-    ``as_given`` the way of a model that came quantized, ``checker`` opens FP32 when it is first asked for.
+    ``as_given`` the way of a model that came quantized, ``checker`` opens FP32 when it is first asked for, ``written``
+    hears of graphs that are to be checked.
     """
 
     job: Job
@@ -39,10 +40,11 @@ class Making:
     checker: Callable[[], AccuracyChecker]
     runner: StageRunner
     events: Events
+    written: Written
 
     @property
     def describe(self) -> FormDescriber:
-        return FormDescriber(self.job, self.graph, self.dense, self.checker, self.events)
+        return FormDescriber(self.job, self.graph, self.dense, self.checker, self.events, self.written)
 
     @property
     def calibrates(self) -> bool:

@@ -34,6 +34,7 @@ from optimizer.stages.forms.accuracy_check import AccuracyChecker
 from optimizer.stages.forms.as_before import AsBefore
 from optimizer.stages.forms.as_given import AsGiven
 from optimizer.stages.forms.cpu_forms import CpuFormMaker
+from optimizer.stages.forms.describing import Written
 from optimizer.stages.forms.float_graph import FloatGraph
 from optimizer.stages.forms.form_files import FormFiles
 from optimizer.stages.forms.making import Making
@@ -68,11 +69,20 @@ class FormMaker:
     Each form is two stages: ``calibrate``, which knows no budget, and ``type``, which does not calibrate.
     """
 
-    def __init__(self, job: Job, cleaned: Cleaned, runner: StageRunner, events: Events) -> None:
+    def __init__(
+        self,
+        job: Job,
+        cleaned: Cleaned,
+        runner: StageRunner,
+        events: Events,
+        written: Written = lambda path, computes_in: None,
+    ) -> None:
         self._job, self._runner, self._events = job, runner, events
         self._settings, graph, before = job.settings, FloatGraph(job, cleaned), AsBefore(job, cleaned, runner, events)
         as_given = AsGiven(graph, job) if job.keeps_quantization else None
-        self._making = Making(job, cleaned, graph, graph, before, as_given, lambda: self.checker, runner, events)
+        self._making = Making(
+            job, cleaned, graph, graph, before, as_given, lambda: self.checker, runner, events, written
+        )
         self._scheme = before.scheme(tensorrt_scheme(job.settings.precision))
         self._cpu_scheme = before.scheme(cpu_scheme(job.settings.precision))
         self._prepared: dict[str, Prepared] = {}
