@@ -72,7 +72,8 @@ def run_stages(job: Job, workspace: Workspace, events: Events, *, afresh: bool =
         )
         cleaned = runner.run(stage, partial(change_graphs, job, cleaned))
         job = change_data(job)
-    with _plans_ahead(job, cleaned, runner) as ahead, FormMaker(job, cleaned, runner, events, ahead.begin) as maker:
+    ahead = _plans_ahead(job, cleaned, runner, cached=usable is not None)
+    with ahead, FormMaker(job, cleaned, runner, events, ahead.begin) as maker:
         forms = maker.forms()
         ahead.keep(forms.typed.path if forms.typed is not None else None)
         engines = _for_gpus(job, cleaned, forms, maker, runner, workspace.path, events)
@@ -111,11 +112,11 @@ def _named_as_before(job: Job, kept: Kept, cleaned: Cleaned, runner: StageRunner
     return runner.run(stage, work)
 
 
-def _plans_ahead(job: Job, cleaned: Cleaned, runner: StageRunner) -> PlansAhead:
-    """Of an update, whose form is mostly within the budget; not where memory may be short, a GPU is used, or plans are
-    built elsewhere, or not taken from the cache.
+def _plans_ahead(job: Job, cleaned: Cleaned, runner: StageRunner, *, cached: bool) -> PlansAhead:
+    """Of an update, whose form is mostly within the budget; not where memory may be short, a GPU is used, plans are
+    built elsewhere, or the build would not find them: nothing can be ``cached``, or is taken from there.
     """
-    may = job.kept is not None and used_gpu() is None and job.builder is build_engine and not runner.afresh
+    may = job.kept is not None and used_gpu() is None and job.builder is build_engine and cached and not runner.afresh
     may = may and not job.settings.sparsity.asked and model_bytes(cleaned.path) <= SINGLE_FILE_BYTES
     targets = [target for target in job.targets if target.backend is Backend.TENSORRT] if may else []
     return PlansAhead(targets, _terms(job, cleaned, runner, sparse=False))
