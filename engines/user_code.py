@@ -82,7 +82,10 @@ def check_named(spec: str, expected: str = FORMS) -> None:
         return
     if not Path(place).is_file():
         raise BadInput("no such file", where=place, expected=expected)
-    text = Path(place).read_text(encoding="utf-8", errors="replace")
+    try:
+        text = Path(place).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror or error}", where=place) from error
     if not re.search(rf"\b{re.escape(name)}\b", text) and not re.search(_NAMES_UNSEEN, text):
         raise BadInput(f"has no function {name!r}", where=place, fix="check the name after the colon")
 

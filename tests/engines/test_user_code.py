@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +118,16 @@ def test_a_function_is_looked_for_in_a_file_without_running_it(tmp_path: Path, t
         check_named(f"{tmp_path / 'score.py'}:top1")
     with pytest.raises(BadInput, match="no such file"):
         check_named(f"{tmp_path / 'none.py'}:top1")
+
+
+def test_a_file_that_cannot_be_read_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "score.py").touch()
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(BadInput, match="Permission denied"):
+        check_named(f"{tmp_path / 'score.py'}:top1")
 
 
 @pytest.mark.parametrize("given", [{"data": "nowhere"}, {"eval_data": "nowhere"}, {"evaluate": "nowhere.py:top1"}])
